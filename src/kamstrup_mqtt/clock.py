@@ -1,0 +1,40 @@
+"""The host's clocks, and whether the wall clock can be right."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+BUILT = datetime(2026, 11, 1, tzinfo=UTC)
+"""The host's clock cannot be before this program was made: then it has not been set yet."""
+
+
+class Clock:
+    """Wall and monotonic time. `not_before`: the latest moment that memory knows of."""
+
+    def __init__(
+        self,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._wall = wall
+        self.monotonic = monotonic
+        self.not_before = BUILT
+
+    def now(self) -> datetime | None:
+        """The UTC time, None while the host's clock cannot be right (a Pi without network)."""
+        now = datetime.fromtimestamp(self._wall(), UTC)
+        return now if now >= self.not_before else None
+
+
+def rfc3339(moment: datetime | None) -> str | None:
+    """The moment as text with milliseconds and Z: 2026-11-21T03:30:00.000Z."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """The moment that `rfc3339` wrote; raises ValueError."""
+    return datetime.fromisoformat(text).astimezone(UTC)

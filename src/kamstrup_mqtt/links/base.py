@@ -1,0 +1,47 @@
+"""The contract of an open byte stream."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from kamstrup_mqtt.model import SerialParams
+
+
+class Link(ABC):
+    """An open line to a meter. Every method raises LinkError when the line is lost.
+
+    `silence`: seconds without a byte after which a partial frame is given up (1 s on a tty, 2.5 s
+    on TCP, where a bridge and a network lie between).
+    """
+
+    silence: float
+
+    @abstractmethod
+    async def read(self) -> bytes:
+        """The bytes that came, at least one; waits for them. Cancelling loses none."""
+
+    @abstractmethod
+    async def write(self, data: bytes) -> None:
+        """Write in one call; returns when the bytes were handed over."""
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Wait until what was written has left the port (on TCP: for its time on the wire)."""
+
+    @abstractmethod
+    async def set_baudrate(self, baudrate: int) -> None:
+        """Change the speed. Raises MeterError where it belongs to a bridge."""
+
+    @abstractmethod
+    def discard_input(self) -> bytes:
+        """Throw away what came and was not read yet; returns it."""
+
+    @abstractmethod
+    def wire_time(self, count: int) -> float:
+        """Seconds that `count` bytes need on the wire at the present speed."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close; never raises, never takes longer than a few seconds."""
+
+    params: SerialParams

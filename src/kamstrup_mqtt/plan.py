@@ -1,0 +1,123 @@
+"""What is read from one configured meter, and what it is called: model and configuration joined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from kamstrup_mqtt import registry, units
+from kamstrup_mqtt.model import Dialect, Measured, Object, Quantity, SourceId
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedValue:
+    """One value of one configured meter."""
+
+    source: SourceId
+    quantity: Quantity
+    group: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is read from one meter.
+
+    values        what is read and announced
+    open          True: objects that nobody listed are published too, as switched-off diagnostics
+                  (pushed lists and readouts come whole anyway)
+    periods       group -> seconds within which it should be filled again
+    """
+
+    protocol: str
+    dialect: Dialect
+    values: tuple[PlannedValue, ...]
+    periods: Mapping[str, float]
+    open: bool = False
+    by_source: Mapping[SourceId, PlannedValue] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_source", {v.source: v for v in self.values})
+
+    @property
+    def sources(self) -> tuple[SourceId, ...]:
+        """What a poll asks for, in order."""
+        return tuple(value.source for value in self.values)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The reading groups, in the model's order."""
+        return tuple(dict.fromkeys((*self.dialect.groups, *(v.group for v in self.values))))
+
+    def quantity_of(self, key: str) -> Quantity | None:
+        """The quantity that this plan publishes under `key`."""
+        return next((v.quantity for v in self.values if v.quantity.key == key), None)
+
+
+def default_values(protocol: str, dialect: Dialect) -> tuple[PlannedValue, ...]:
+    """The model's own list."""
+    return tuple(
+        PlannedValue(source, registry.quantity(protocol, dialect, source), group)
+        for group, sources in dialect.groups.items()
+        for source in sources
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """The objects of one frame, by group and key; `unknown` holds those that nobody has a name
+    for, `foreign` those whose unit is not of the family it should be: key -> message."""
+
+    groups: Mapping[str, Mapping[str, Measured]]
+    unknown: tuple[Object, ...]
+    foreign: Mapping[str, str]
+
+
+def sort_objects(
+    plan: Plan, objects: Iterable[Object], asked: Iterable[SourceId] = ()
+) -> Sorted:
+    """The objects under their public keys, in the units of the contract.
+
+    Sources in `asked` for which no object came are published as "no value came" (null).
+    """
+    groups: dict[str, dict[str, Measured]] = {}
+    unknown: list[Object] = []
+    foreign: dict[str, str] = {}
+    for obj in objects:
+        planned = plan.by_source.get(obj.id)
+        if planned is None:
+            if not plan.open:
+                continue
+            planned = _unlisted(plan, obj.id)
+            if registry.all_protocols()[plan.protocol].key(obj.id) is None:
+                unknown.append(obj)
+        quantity = planned.quantity
+        values = groups.setdefault(planned.group, {})
+        if values.get(quantity.key, Measured(None)).value is not None:
+            continue  # the same address twice in one readout: the first is reported
+        try:
+            values[quantity.key] = in_contract_unit(quantity, obj)
+        except ValueError as error:
+            foreign[quantity.key] = str(error)
+            values[quantity.key] = Measured(None)
+    for source in asked:
+        planned = plan.by_source[source]
+        groups.setdefault(planned.group, {}).setdefault(planned.quantity.key, Measured(None))
+    return Sorted(groups, tuple(unknown), foreign)
+
+
+def _unlisted(plan: Plan, source: SourceId) -> PlannedValue:
+    quantity = registry.quantity(plan.protocol, plan.dialect, source)
+    return PlannedValue(source, quantity, plan.groups[0])
+
+
+def in_contract_unit(quantity: Quantity, obj: Object) -> Measured:
+    """The object's value in the unit of its quantity. Raises ValueError when that cannot be."""
+    if quantity.text:
+        value = obj.raw if isinstance(obj.value, Decimal) else obj.value
+        return Measured(None if value is None else str(value))
+    if quantity.as_sent or obj.value is None or not isinstance(obj.value, Decimal):
+        return Measured(obj.value, obj.unit if quantity.as_sent else quantity.unit)
+    # a value without unit is in the contract's (685-382: `1.6*1` prints none, 1.6 prints kW)
+    sent = obj.unit if obj.unit is not None else quantity.unit
+    return Measured(units.convert(obj.value, sent, quantity.unit), quantity.unit)

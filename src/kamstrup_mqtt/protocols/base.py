@@ -1,0 +1,193 @@
+"""The contract of a protocol.
+
+The bytes of a line go into a `Framer`, which cuts them into `Frame`s and says of the rest why it
+was `Dropped`. A `Codec` reads a frame (`decode`) and, for meters that are polled, holds the
+conversation: a generator that yields what to do on the line (`Send`, `Configure`, `Pause`), is
+sent the frame that came, and returns what was read. Nothing here knows what a port is, so a
+conversation is tested without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, Protocol, TypeAlias
+
+from kamstrup_mqtt.model import Json, Object, SerialParams, SourceId
+
+
+class DropReason(StrEnum):
+    """Why bytes did not become a frame."""
+
+    GARBAGE = "garbage"  # bytes that belong to no frame
+    TRUNCATED = "truncated"  # a frame that never ended
+    CHECKSUM = "checksum"
+    ESCAPE = "escape"  # an illegal byte-stuffing sequence
+    LENGTH = "length"  # longer or shorter than the protocol allows
+    MALFORMED = "malformed"  # right checksum, contents that cannot be read
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One whole frame whose checksum is right.
+
+    raw         as on the wire, from the start to the stop byte
+    payload     what is between, unstuffed, without checksum
+    direction   "request" (to the meter; on our own line: an echo), "answer" or "push"
+    kind        what sort of frame, where a protocol has several ("ack", "ident", "data")
+    """
+
+    raw: bytes
+    payload: bytes
+    direction: Literal["request", "answer", "push"]
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Bytes that did not become a frame; the stream goes on."""
+
+    reason: DropReason
+    raw: bytes
+
+
+Event: TypeAlias = Frame | Dropped
+
+
+class Framer(Protocol):
+    """Cuts a byte stream into frames. Takes any split; its buffer has a bound.
+
+    `parity_errors` counts characters with a wrong parity bit where parity is checked in software;
+    0 otherwise.
+    """
+
+    parity_errors: int
+
+    def receive_data(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+
+    def next_event(self) -> Event | None:
+        """The next frame or drop, None when more bytes are needed."""
+
+    def silence(self) -> None:
+        """The line was quiet: what is incomplete now becomes a Dropped (by next_event)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """Write `data` in one call, then wait for an answer frame, which is sent into the generator.
+
+    Limits in seconds: `first_byte` from the end of our last byte to the first byte that is not
+    our echo, `between` from byte to byte, `total` for the whole answer. The time that `data`
+    itself needs on the wire is added by whoever carries this out. When no good frame comes, a
+    MeterError with the reason is thrown into the generator. `answer` False: nothing is awaited,
+    and None is sent in once the bytes have left.
+    """
+
+    data: bytes
+    first_byte: float
+    between: float
+    total: float
+    answer: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """Change the baud rate once everything written has left the port; None is sent in.
+
+    Where the rate belongs to a TCP bridge a MeterError is thrown in.
+    """
+
+    baudrate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Leave the line alone for this many seconds (what comes meanwhile is discarded)."""
+
+    seconds: float
+
+
+Step: TypeAlias = Send | Configure | Pause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What one poll wants: the objects of `sources`, and with `identity` also who the meter is.
+
+    `identity` lists where the serial number may stand, the best first; () = not wanted now.
+    """
+
+    sources: tuple[SourceId, ...]
+    identity: tuple[SourceId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one poll brought.
+
+    objects      everything that was read, identity included
+    unsupported  what the meter answered without, though asked
+    learned      choices to remember for this meter (such as {"bcc": "sum"})
+    """
+
+    objects: tuple[Object, ...]
+    unsupported: frozenset[SourceId] = frozenset()
+    learned: Mapping[str, str] = field(default_factory=dict)
+
+
+Conversation: TypeAlias = Generator[Step, Frame | None, Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A frame read: its header fields (for `decode --json`) and its objects in the order sent."""
+
+    header: Mapping[str, Json]
+    objects: tuple[Object, ...] = ()
+
+
+class Codec(Protocol):
+    """One meter's side of a protocol, made once per meter with its options.
+
+    A new `framer()` is taken each time a link is opened. `decode` raises MeterError for a frame
+    whose contents cannot be read.
+    """
+
+    def framer(self) -> Framer: ...
+
+    def decode(self, frame: Frame) -> Message: ...
+
+
+class PolledCodec(Codec, Protocol):
+    """A codec of a meter that must be asked."""
+
+    def poll(self, ask: Ask) -> Conversation: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolSpec:
+    """What the rest of the program knows of a protocol.
+
+    name        as in the configuration: kmp, kmp-ascii, iec62056-21, han
+    serial      the line as the program opens it (IEC 62056-21 does 7E1 itself over 8N1)
+    line        the line as the documents write it: "1200 8N2", "300 7E1"
+    pushed      the meter sends by itself; its codec has no `poll`
+    codec       makes a Codec (PolledCodec unless pushed) from the options of a configured meter
+    key         source -> public key of the quantity, None when the protocol's table has none
+    source      the source that a number or text in a configuration or on the command line
+                names ("0x3C" -> 60); raises ValueError with a message for the user
+    checksum    "crc16" or "weak" (LRC, 7-bit BCC): how many agreeing values the guard asks for
+    """
+
+    name: str
+    title: str
+    serial: SerialParams
+    line: str
+    pushed: bool
+    codec: Callable[..., Codec]
+    key: Callable[[SourceId], str | None]
+    source: Callable[[str], SourceId]
+    unknown_key: Callable[[SourceId], str]
+    checksum: Literal["crc16", "weak"]

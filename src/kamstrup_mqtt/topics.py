@@ -1,0 +1,62 @@
+"""Topic names and ids (docs/topics.md): pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics of one daemon: `<base>/<instance>/...`."""
+
+    base: str = "kamstrup"
+    instance: str = "main"
+
+    @property
+    def root(self) -> str:
+        return f"{self.base}/{self.instance}"
+
+    @property
+    def bridge_status(self) -> str:
+        return f"{self.root}/bridge/status"
+
+    @property
+    def bridge_info(self) -> str:
+        return f"{self.root}/bridge/info"
+
+    def status(self, meter: str) -> str:
+        return f"{self.root}/{meter}/status"
+
+    def state(self, meter: str, group: str) -> str:
+        return f"{self.root}/{meter}/state/{group}"
+
+    def diagnostics(self, meter: str) -> str:
+        return f"{self.root}/{meter}/diagnostics"
+
+    def read(self, meter: str) -> str:
+        return f"{self.root}/{meter}/read"
+
+    @property
+    def client_id(self) -> str:
+        return f"kamstrup-mqtt-{self.base}-{self.instance}".replace("/", "-")
+
+    def discovery(self, prefix: str, meter: str) -> str:
+        """Home Assistant's device discovery topic of a meter; `meter` "bridge": of the bridge."""
+        return f"{prefix}/device/{self.object_id(meter)}/config"
+
+    def object_id(self, meter: str) -> str:
+        return f"kamstrup_{self.instance}_{meter}"
+
+
+def slug(text: str) -> str:
+    """`text` as an id of [a-z0-9_-], at most 32 characters: "Fjernvarme i kælder" -> ..."""
+    spelled = text.lower().translate({ord("æ"): "ae", ord("ø"): "o", ord("å"): "a", ord("ß"): "ss"})
+    plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9_-]+", "_", plain).strip("_-")[:32].strip("_-")
+
+
+def id_part(text: str) -> str:
+    """`text` from a meter as part of a unique id: [A-Za-z0-9_-] only."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_")
