@@ -1,0 +1,46 @@
+"""What holds for every test: a WARNING nobody expected fails it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+
+@pytest.fixture
+def expected_logs() -> list[str]:
+    """Fragments of WARNING and ERROR messages that the test brings about: append them to it."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def _no_unexpected_warnings(
+    caplog: pytest.LogCaptureFixture, expected_logs: list[str]
+) -> Iterator[None]:
+    caplog.set_level(logging.DEBUG, logger="kamstrup_mqtt")
+    yield
+    unexpected = [
+        f"{record.levelname} {record.name}: {record.getMessage()}"
+        for when in ("setup", "call")
+        for record in caplog.get_records(when)  # type: ignore[arg-type]
+        if record.levelno >= logging.WARNING
+        and record.name.split(".")[0] == "kamstrup_mqtt"
+        and not any(fragment in record.getMessage() for fragment in expected_logs)
+    ]
+    if unexpected:
+        pytest.fail("logged without being expected:\n" + "\n".join(unexpected))
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[int], list[str]]:
+    """The messages logged so far by this program at `level` and above."""
+
+    def messages(level: int = logging.INFO) -> list[str]:
+        return [
+            record.getMessage()
+            for record in caplog.records
+            if record.levelno >= level and record.name.split(".")[0] == "kamstrup_mqtt"
+        ]
+
+    return messages
