@@ -21,7 +21,7 @@ SourceId: TypeAlias = int | str
 """Where a value stands in its protocol: a KMP register number (60), an OBIS code
 ("1-1:1.7.0.255"), an IEC 62056-21 address ("1.20.1"), a KMP-ASCII field ("FE90.energy")."""
 
-Json: TypeAlias = "Decimal | str | int | bool | None | Mapping[str, Json] | list[Json]"
+Json: TypeAlias = "Decimal | str | int | bool | Mapping[str, Json] | list[Json] | None"
 
 
 class LinkState(StrEnum):
