@@ -1,0 +1,65 @@
+# Two commands for a newcomer: `make demo` shows meters being read, `make test` runs every check.
+# Each sets up what it needs (virtual environment, packages, a Mosquitto for the tests).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+PYTEST_ARGS ?=
+
+.PHONY: help demo test test-all lint lock clean
+
+help:
+	@echo "make demo      read four emulated meters (make demo ARGS=\"--duration 20\")"
+	@echo "make test      every check: ruff, mypy, import directions, tests, coverage"
+	@echo "make test-all  the tests on every Python from 3.11 to 3.14 found here"
+	@echo "make lock      write requirements-dev.lock anew"
+	@echo "make clean     remove what the targets above made"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is too old: Python 3.11 or newer is needed (make PYTHON=python3.12 ...)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || .ci/debian-packages python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml requirements-dev.lock | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.lock -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml requirements-dev.lock | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	@$(BIN)/kamstrup-mqtt demo $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
+	$(BIN)/python -m pytest -n auto --cov --cov-report= $(PYTEST_ARGS)
+	@echo "--- must be covered whole, branches too"
+	$(BIN)/coverage report --fail-under=100 --include='src/kamstrup_mqtt/protocols/*,src/kamstrup_mqtt/meters/*,src/kamstrup_mqtt/homeassistant.py'
+	@echo "--- the whole program"
+	$(BIN)/coverage report --skip-covered
+
+test-all:
+	@found=; for v in 3.11 3.12 3.13 3.14; do \
+	  command -v python$$v >/dev/null && python$$v -c '' 2>/dev/null || continue; found="$$found $$v"; \
+	  echo "=== Python $$v"; $(MAKE) test PYTHON=python$$v VENV=.venv-$$v || exit 1; \
+	done; echo "passed on:$$found"
+
+lock: | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
+	  --no-emit-index-url --no-emit-find-links --no-annotate \
+	  --no-emit-package kamstrup-mqtt --custom-compile-command "make lock" \
+	  -o requirements-dev.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .venv-3.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*
