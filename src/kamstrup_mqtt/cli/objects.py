@@ -1,0 +1,120 @@
+"""What was read, as `decode` and `read` write it: objects as sent, and readings by public key."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from kamstrup_mqtt import registry
+from kamstrup_mqtt.errors import ConfigError
+from kamstrup_mqtt.model import Dialect, Json, Measured, Object, SourceId
+from kamstrup_mqtt.plan import Plan, sort_objects
+from kamstrup_mqtt.protocols.base import ProtocolSpec
+
+ASSUMED_ENERGY_SCALE = 10
+"""Wh per count of a HAN energy register (Norway), where --energy-scale does not say."""
+
+_COLUMNS = ("id", "key", "value", "unit", "raw")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Objects under their keys. `foreign`: key -> why its value is held back."""
+
+    spec: ProtocolSpec
+    objects: tuple[Object, ...]
+    readings: Mapping[str, Measured]
+    foreign: Mapping[str, str]
+
+    def as_json(self) -> dict[str, Json]:
+        """`{"objects": [...], "readings": {key: value}}`."""
+        return {
+            "objects": [self._object(obj) for obj in self.objects],
+            "readings": {key: measured.value for key, measured in self.readings.items()},
+        }
+
+    def _object(self, obj: Object) -> dict[str, Json]:
+        return {
+            "id": obj.id,
+            "key": key_of(self.spec, obj.id),
+            "raw": obj.raw,
+            "value": obj.value,
+            "unit": obj.unit,
+        }
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return _COLUMNS
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """The objects for a table, values as sent."""
+        return [
+            (obj.id, key_of(self.spec, obj.id), obj.value, obj.unit or "", obj.raw)
+            for obj in self.objects
+        ]
+
+    def warn(self) -> None:
+        """Name on standard error the readings that are held back, and why."""
+        for key, reason in self.foreign.items():
+            print(f"{key} is not among the readings: {reason}", file=sys.stderr)
+
+
+def listed(spec: ProtocolSpec, objects: Iterable[Object], dialect: Dialect | None = None) -> Listed:
+    """The objects of one meter that speaks `dialect` (None: any meter), everything included."""
+    objects = tuple(objects)
+    plan = Plan(
+        protocol=spec.name,
+        dialect=dialect or Dialect(groups={"values": ()}),
+        values=(),
+        periods={},
+        open=True,
+    )
+    result = sort_objects(plan, objects)
+    readings = {
+        key: measured
+        for group in result.groups.values()
+        for key, measured in group.items()
+        if key not in result.foreign
+    }
+    return Listed(spec, objects, readings, result.foreign)
+
+
+def key_of(spec: ProtocolSpec, source: SourceId) -> str:
+    """The public key of `source` on any meter: register_<n> or obis_<code> where it has no name."""
+    return spec.key(source) or spec.unknown_key(source)
+
+
+def find_protocol(name: str) -> ProtocolSpec:
+    """The protocol that the user named. Raises ConfigError with those that there are."""
+    protocols = registry.all_protocols()
+    if name not in protocols:
+        raise ConfigError(f"--protocol {name}: unknown; choose from {', '.join(protocols)}")
+    return protocols[name]
+
+
+def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--protocol` and `--energy-scale`, alike in `decode` and `read`."""
+    parser.add_argument(
+        "--protocol",
+        required=True,
+        metavar="PROTOCOL",
+        help="kmp, kmp-ascii, iec62056-21 or han",
+    )
+    parser.add_argument(
+        "--energy-scale",
+        type=int,
+        choices=(10, 1),
+        help="HAN: Wh per count of the energy registers (default: 10, Norway, shown as assumed;"
+        " compare with the meter's display)",
+    )
+
+
+def energy_options(spec: ProtocolSpec, scale: int | None) -> dict[str, int]:
+    """The codec's option for --energy-scale. Raises ConfigError where it means nothing."""
+    if spec.name == "han":
+        return {"energy_scale": ASSUMED_ENERGY_SCALE if scale is None else scale}
+    if scale is not None:
+        raise ConfigError(f"--energy-scale is for --protocol han; {spec.name} sends its units")
+    return {}
