@@ -1,0 +1,34 @@
+"""What a reader counts; published as diagnostics."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counts since the start of the daemon.
+
+    frames           frames with a right checksum that came from the meter
+    dropped          pieces of the stream that did not become a frame
+    timeouts         exchanges that nothing answered
+    echoes           copies of our own requests that came back
+    reconnects       times the port was opened again after it had been lost
+    internal_errors  our own bugs, caught by the supervisor
+    held             values held back because their unit cannot be the key's
+    parity_errors    characters with a wrong parity bit (where parity is checked in software)
+    refused_reads    read commands that were not carried out
+    """
+
+    frames: int = 0
+    dropped: int = 0
+    timeouts: int = 0
+    echoes: int = 0
+    reconnects: int = 0
+    internal_errors: int = 0
+    held: int = 0
+    parity_errors: int = 0
+    refused_reads: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
