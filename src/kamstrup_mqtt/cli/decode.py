@@ -34,6 +34,7 @@ _CHUNK = 1024
 """Bytes handed to a framer at a time: its buffer has a bound, a recording has none."""
 
 _SEPARATOR = re.compile(r"0[xX](?=[0-9A-Fa-f]{2})|[\s,:;-]+")
+_BYTE = re.compile(r"(?:0[xX])?[0-9A-Fa-f]{2}[,:;]?")
 _NOT_HEX = re.compile(r"[^0-9A-Fa-f]")
 
 
@@ -51,8 +52,8 @@ def add_parser(subparsers: Any) -> None:
         "hex",
         nargs="*",
         metavar="HEX",
-        help="a recording, in any spacing and case (quote it); each argument is a recording of"
-        " its own. Without: each line of standard input is one",
+        help="a recording, in any spacing and case; each argument is a recording of its own"
+        " (only where all are single bytes they are one). Without: each line of standard input",
     )
     parser.set_defaults(func=run)
 
@@ -85,11 +86,8 @@ def _recordings(arguments: list[str]) -> Iterator[tuple[int, str]]:
             print("reading hex, one recording per line; end with Ctrl-D", file=sys.stderr)
         yield from enumerate(_lines())
         return
-    if len(arguments) > 1 and all(len(argument) <= 2 for argument in arguments):
-        print(
-            "each argument is a recording of its own: quote the bytes of one recording",
-            file=sys.stderr,
-        )
+    if all(_BYTE.fullmatch(argument) for argument in arguments):
+        arguments = [" ".join(arguments)]  # nobody records single bytes: the quotes are missing
     yield from enumerate(arguments)
 
 

@@ -1,0 +1,282 @@
+"""`kamstrup-mqtt read`: read one meter now."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, cast
+
+from kamstrup_mqtt import jsontext, registry
+from kamstrup_mqtt.address import PortAddress, parse_address
+from kamstrup_mqtt.cli import tables
+from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds
+from kamstrup_mqtt.cli.objects import (
+    Listed,
+    add_protocol_arguments,
+    energy_options,
+    find_protocol,
+    listed,
+)
+from kamstrup_mqtt.counters import Counters
+from kamstrup_mqtt.errors import ConfigError, MeterError
+from kamstrup_mqtt.exchange import Exchange, listen
+from kamstrup_mqtt.links.base import Link
+from kamstrup_mqtt.links.opening import open_link
+from kamstrup_mqtt.model import Dialect, LinkState, Object, SerialParams, SourceId
+from kamstrup_mqtt.protocols.base import (
+    Answer,
+    Ask,
+    Codec,
+    Frame,
+    PolledCodec,
+    ProtocolSpec,
+)
+
+DEFAULT_REGISTERS: tuple[SourceId, ...] = (60, 68, 74, 80, 86, 87, 89, 1004)
+"""What is asked of a KMP meter whose model nobody named: most heat meters have all of these."""
+
+DEFAULT_MODELS = {
+    "kmp-ascii": "e685_382",
+    "iec62056-21": "e685_382",
+    "han": "kamstrup_han_3phase",
+}
+
+PUSH_TIMEOUT = 60.0
+"""Seconds to wait for a pushed list, which should come every 10 s."""
+
+_TYPE: tuple[SourceId, ...] = ("type",)
+_SERIAL: tuple[SourceId, ...] = ("serial_no",)
+
+_log = logging.getLogger("kamstrup_mqtt.read")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "read",
+        help="read one meter now",
+        description="Read one meter now and print a table or JSON.",
+    )
+    add_protocol_arguments(parser)
+    parser.add_argument(
+        "--port",
+        default=os.environ.get("KAMSTRUP_MQTT_PORT"),
+        help="a device path (/dev/serial/by-id/...) or tcp://host:port; default: the environment"
+        " variable KAMSTRUP_MQTT_PORT",
+    )
+    parser.add_argument(
+        "--model",
+        help="see `kamstrup-mqtt models`; default: kmp-ascii and iec62056-21 e685_382, han"
+        " kamstrup_han_3phase, kmp none",
+    )
+    parser.add_argument(
+        "--register",
+        action="append",
+        default=[],
+        metavar="N",
+        help="read this register or object: 60, 0x3C, 1-1:1.7.0, 1.20 (may be repeated); default:"
+        " the model's list, for kmp without --model the registers "
+        + " ".join(str(register) for register in DEFAULT_REGISTERS),
+    )
+    parser.add_argument("--type", action="store_true", help="kmp: ask the meter's type (GetType)")
+    parser.add_argument(
+        "--serial", action="store_true", help="kmp: ask the meter's serial number (GetSerialNo)"
+    )
+    parser.add_argument("--address", help="kmp: destination, 0x3F; iec62056-21: device address")
+    parser.add_argument(
+        "--baudrate", type=baudrate, help="default: the model's (kmp 1200, IEC 300)"
+    )
+    parser.add_argument("--parity", choices=("N", "E", "O"), help="default: the model's")
+    parser.add_argument(
+        "--timeout",
+        type=positive_seconds,
+        metavar="S",
+        help=f"give up after S seconds (default: han {PUSH_TIMEOUT:g}, others by the protocol)",
+    )
+    parser.add_argument("--json", action="store_true", help="objects and readings as JSON")
+    _add_verbose(parser)
+    parser.set_defaults(func=run)
+
+
+def _add_verbose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=argparse.SUPPRESS,  # -v in front of the command counts too
+        help="show the bytes that go and come",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One reading that the command line asked for.
+
+    sources     what is asked, in order
+    chosen      True: the user named the sources, and nothing else is shown
+    """
+
+    spec: ProtocolSpec
+    address: PortAddress
+    params: SerialParams
+    codec: Codec
+    dialect: Dialect | None
+    sources: tuple[SourceId, ...]
+    chosen: bool
+    timeout: float | None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read and print. 0: read; a register that the meter has not is named on standard error."""
+    wanted = _wanted(args)
+    answer = asyncio.run(_read(wanted))
+    missing = [source for source in wanted.sources if source in answer.unsupported]
+    if missing:
+        names = ", ".join(str(source) for source in missing)
+        print(f"the meter does not have: {names}", file=sys.stderr)
+    objects = [obj for obj in answer.objects if not wanted.chosen or obj.id in wanted.sources]
+    result = listed(wanted.spec, objects, wanted.dialect)
+    _print(wanted, args, result)
+    result.warn()
+    return 0 if result.objects else 1
+
+
+def _print(wanted: Wanted, args: argparse.Namespace, result: Listed) -> None:
+    if args.json:
+        print(jsontext.dumps(result.as_json(), indent=2))
+        return
+    title = f"{wanted.spec.title} at {wanted.address}"
+    if wanted.spec.name == "han" and args.energy_scale is None:
+        title += " (energies: 10 Wh per count assumed, see --energy-scale)"
+    tables.show(title, result.columns, result.rows())
+
+
+def _wanted(args: argparse.Namespace) -> Wanted:
+    """The command line checked; raises ConfigError with everything that is wrong in it."""
+    spec = find_protocol(args.protocol)
+    if not args.port:
+        raise ConfigError(
+            "--port is missing: give a device path (/dev/serial/by-id/...) or tcp://host:port,"
+            " or set KAMSTRUP_MQTT_PORT"
+        )
+    try:
+        address = parse_address(args.port)
+    except ValueError as error:
+        raise ConfigError(f"--port: {error}") from error
+    dialect = _dialect(spec, args.model)
+    sources, chosen = _sources(spec, dialect, args)
+    timeout = args.timeout if args.timeout or not spec.pushed else PUSH_TIMEOUT
+    return Wanted(
+        spec=spec,
+        address=address,
+        params=_params(spec, dialect, args),
+        codec=spec.codec(**_codec_options(spec, args)),
+        dialect=dialect,
+        sources=sources,
+        chosen=chosen,
+        timeout=timeout,
+    )
+
+
+def _dialect(spec: ProtocolSpec, model: str | None) -> Dialect | None:
+    name = model or DEFAULT_MODELS.get(spec.name)
+    if name is None:
+        return None
+    models = registry.models_of(spec.name)
+    if name not in models:
+        raise ConfigError(
+            f"--model {name}: no meter that speaks {spec.name}; choose from {', '.join(models)}"
+        )
+    return models[name].dialects[spec.name]
+
+
+def _sources(
+    spec: ProtocolSpec, dialect: Dialect | None, args: argparse.Namespace
+) -> tuple[tuple[SourceId, ...], bool]:
+    """What to ask, and whether the user named it."""
+    if spec.name != "kmp" and (args.type or args.serial):
+        raise ConfigError(
+            f"--type and --serial are messages of kmp; over {spec.name} read without them"
+        )
+    asked = (_TYPE if args.type else ()) + (_SERIAL if args.serial else ())
+    try:
+        asked += tuple(spec.source(text) for text in args.register)
+    except ValueError as error:
+        raise ConfigError(f"--register: {error}") from error
+    if asked:
+        return tuple(dict.fromkeys(asked)), True
+    if dialect is None:
+        return DEFAULT_REGISTERS, False
+    sources = tuple(source for group in dialect.groups.values() for source in group)
+    if not sources and not spec.pushed:
+        raise ConfigError(f"--model {args.model} has no list of its own: add --register N")
+    return sources, False
+
+
+def _params(spec: ProtocolSpec, dialect: Dialect | None, args: argparse.Namespace) -> SerialParams:
+    params = (dialect.serial if dialect else None) or spec.serial
+    if args.baudrate is not None:
+        params = dataclasses.replace(params, baudrate=args.baudrate)
+    if args.parity is not None:
+        params = dataclasses.replace(params, parity=args.parity)
+    return params
+
+
+def _codec_options(spec: ProtocolSpec, args: argparse.Namespace) -> dict[str, Any]:
+    options: dict[str, Any] = dict(energy_options(spec, args.energy_scale))
+    if args.address is not None:
+        options["address"] = _address(spec, args.address)
+    if spec.name == "iec62056-21" and args.baudrate is not None:
+        options["baudrate"] = args.baudrate
+    return options
+
+
+def _address(spec: ProtocolSpec, text: str) -> int | str:
+    if spec.name == "iec62056-21":
+        return text
+    if spec.name != "kmp":
+        raise ConfigError(f"--address: {spec.name} has no addresses")
+    try:
+        address = int(text, 0)
+    except ValueError:
+        address = -1
+    if not 0 <= address <= 0xFF:
+        raise ConfigError(f"--address {text}: a destination is one byte, such as 0x3F, 0x7F, 0xBF")
+    return address
+
+
+async def _read(wanted: Wanted) -> Answer:
+    link = await open_link(wanted.address, wanted.params)
+    try:
+        async with asyncio.timeout(wanted.timeout):
+            if wanted.spec.pushed:
+                return await _next_list(wanted, link)
+            exchange = Exchange(link, wanted.codec.framer(), Counters(), _log)
+            codec = cast(PolledCodec, wanted.codec)  # what is not pushed is polled
+            return await exchange.run(codec.poll(Ask(sources=wanted.sources)))
+    except TimeoutError as error:
+        what = "list came" if wanted.spec.pushed else "answer came"
+        raise MeterError(
+            LinkState.NO_BYTES,
+            f"no whole {what} within {wanted.timeout:g} s; -v shows what came",
+        ) from error
+    finally:
+        await link.close()
+
+
+async def _next_list(wanted: Wanted, link: Link) -> Answer:
+    async for event in listen(link, wanted.codec.framer(), Counters(), _log):
+        if isinstance(event, Frame):
+            return _answer(wanted, wanted.codec.decode(event).objects)
+    raise MeterError(LinkState.NO_BYTES, f"{wanted.address}: the line ended before a list came")
+
+
+def _answer(wanted: Wanted, objects: tuple[Object, ...]) -> Answer:
+    came = {obj.id for obj in objects}
+    missing = frozenset(wanted.sources) - came if wanted.chosen else frozenset()
+    return Answer(objects=objects, unsupported=missing)
