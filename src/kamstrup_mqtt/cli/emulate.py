@@ -128,8 +128,8 @@ async def _start(make: functools.partial[Emulator], args: argparse.Namespace) ->
         ) from error
 
 
-def stop_signals() -> asyncio.Future[signal.Signals]:
-    """A future that SIGINT or SIGTERM fulfils."""
+def stop_signals(*more: signal.Signals) -> asyncio.Future[signal.Signals]:
+    """A future that SIGINT, SIGTERM or one of `more` fulfils."""
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[signal.Signals] = loop.create_future()
 
@@ -137,6 +137,6 @@ def stop_signals() -> asyncio.Future[signal.Signals]:
         if not stopped.done():
             stopped.set_result(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, *more):
         loop.add_signal_handler(number, stop, number)
     return stopped
