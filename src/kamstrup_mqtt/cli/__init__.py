@@ -1,0 +1,85 @@
+"""The command line: finds the command, runs it, turns what went wrong into an exit code.
+
+Exit codes: 0 done, 1 failed (no answer, no link), 2 wrong usage or configuration, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+from kamstrup_mqtt import logs
+from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+COMMANDS: Mapping[str, str] = {
+    "run": "the daemon: read the configured meters and publish them",
+    "check": "validate a configuration; with --connect also its ports and its broker",
+    "discovery": "print the Home Assistant discovery messages as JSON",
+    "read": "read one meter now",
+    "decode": "explain recorded bytes",
+    "emulate": "be a meter",
+    "models": "what is supported",
+    "health": "ask the running daemon how it is",
+    "remove": "clear from the broker what this daemon retained there",
+    "demo": "four emulated meters, a broker and the daemon, shown live",
+}
+"""Every command, in the order of --help. Its module, `cli/<name>.py`, is imported only when it was
+chosen, and has `add_parser(subparsers)`, which sets `func`, and `run(args) -> int`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. A programming error ends in its traceback."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        args = make_parser(arguments).parse_args(arguments)
+        logs.set_up(verbose=args.verbose)
+        code: int = args.func(args)
+        sys.stdout.flush()
+    except ConfigError as error:
+        return _complain(error.faults, USAGE)
+    except KamstrupMqttError as error:
+        return _complain([f"kamstrup-mqtt: {error}"], FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output (head, less) has left; Python would complain again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code
+
+
+def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser for these arguments; only the command that they name has its own options."""
+    parser = argparse.ArgumentParser(
+        prog="kamstrup-mqtt",
+        description="Reads Kamstrup meters and publishes them to MQTT and Home Assistant.",
+        epilog="Each command has its own --help.",
+    )
+    parser.add_argument("--version", action="version", version=version("kamstrup-mqtt"))
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=0, help="show more; twice: the libraries too"
+    )
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    for name, help_ in COMMANDS.items():
+        module = f"{__name__}.{name}"
+        if importlib.util.find_spec(module) is None:
+            continue
+        if name == chosen:
+            importlib.import_module(module).add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=help_, add_help=False)
+    return parser
+
+
+def _complain(lines: Sequence[str], code: int) -> int:
+    for line in lines:
+        print(line, file=sys.stderr)
+    return code
