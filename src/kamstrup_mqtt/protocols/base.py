@@ -83,6 +83,9 @@ class Send:
     itself needs on the wire is added by whoever carries this out. When no good frame comes, a
     MeterError with the reason is thrown into the generator. `answer` False: nothing is awaited,
     and None is sent in once the bytes have left.
+
+    Empty `data`: nothing is written and nothing that came is discarded, only the (next) answer is
+    awaited (IEC 62056-21 after a change of speed).
     """
 
     data: bytes
