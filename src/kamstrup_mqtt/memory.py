@@ -33,6 +33,7 @@ class MeterMemory:
 
     units      key -> its frozen unit, for every key ever seen with a value, in order first seen
     announced  component id -> platform, as the last discovery sent for this meter listed them
+    announced_as  the serial number (with its suffix) that this discovery was sent under
     """
 
     serial: str | None = None
@@ -46,6 +47,7 @@ class MeterMemory:
     unsupported: dict[SourceId, datetime] = field(default_factory=dict)
     learned: dict[str, str] = field(default_factory=dict)
     announced: dict[str, str] = field(default_factory=dict)
+    announced_as: str | None = None
 
 
 class Memory:

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from kamstrup_mqtt import registry, units
 from kamstrup_mqtt.model import Dialect, Measured, Object, Quantity, SourceId
+from kamstrup_mqtt.quantities import QUANTITIES, unnamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,20 @@ class Plan:
         """The reading groups, in the model's order."""
         return tuple(dict.fromkeys((*self.dialect.groups, *(v.group for v in self.values))))
 
-    def quantity_of(self, key: str) -> Quantity | None:
-        """The quantity that this plan publishes under `key`."""
-        return next((v.quantity for v in self.values if v.quantity.key == key), None)
+    def group_of(self, key: str) -> str | None:
+        """The group in which `key` is read; None when it was not listed."""
+        return next((v.group for v in self.values if v.quantity.key == key), None)
+
+    def quantity(self, key: str) -> Quantity:
+        """What is published under `key`: as configured, as the model has it, or as anyone has."""
+        for value in self.values:
+            if value.quantity.key == key:
+                return value.quantity
+        for source in (*self.dialect.more, *self.dialect.overrides):
+            quantity = registry.quantity(self.protocol, self.dialect, source)
+            if quantity.key == key:
+                return quantity
+        return QUANTITIES.get(key) or unnamed(key)
 
 
 def default_values(protocol: str, dialect: Dialect) -> tuple[PlannedValue, ...]:
@@ -73,22 +85,23 @@ class Sorted:
     foreign: Mapping[str, str]
 
 
-def sort_objects(
-    plan: Plan, objects: Iterable[Object], asked: Iterable[SourceId] = ()
-) -> Sorted:
+def sort_objects(plan: Plan, objects: Iterable[Object], asked: Iterable[SourceId] = ()) -> Sorted:
     """The objects under their public keys, in the units of the contract.
 
     Sources in `asked` for which no object came are published as "no value came" (null).
     """
+    objects = tuple(objects)
     groups: dict[str, dict[str, Measured]] = {}
     unknown: list[Object] = []
     foreign: dict[str, str] = {}
+    group = _rarest_group(plan, objects)
     for obj in objects:
         planned = plan.by_source.get(obj.id)
         if planned is None:
             if not plan.open:
                 continue
-            planned = _unlisted(plan, obj.id)
+            quantity = registry.quantity(plan.protocol, plan.dialect, obj.id)
+            planned = PlannedValue(obj.id, quantity, group)
             if registry.all_protocols()[plan.protocol].key(obj.id) is None:
                 unknown.append(obj)
         quantity = planned.quantity
@@ -106,9 +119,12 @@ def sort_objects(
     return Sorted(groups, tuple(unknown), foreign)
 
 
-def _unlisted(plan: Plan, source: SourceId) -> PlannedValue:
-    quantity = registry.quantity(plan.protocol, plan.dialect, source)
-    return PlannedValue(source, quantity, plan.groups[0])
+def _rarest_group(plan: Plan, objects: Iterable[Object]) -> str:
+    """Where objects that nobody listed belong: the rarest group of their frame. The hourly list
+    repeats the 10-second values; in the 10-second group a newcomer would be null most of the time.
+    """
+    here = {plan.by_source[obj.id].group for obj in objects if obj.id in plan.by_source}
+    return max(here, key=plan.groups.index, default=plan.groups[0])
 
 
 def in_contract_unit(quantity: Quantity, obj: Object) -> Measured:

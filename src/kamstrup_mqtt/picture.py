@@ -1,0 +1,417 @@
+"""One meter as the publisher knows it: who it is, what it tells, and whether it is there.
+
+Pure: made from reports and memory, all times are passed in. What a picture changes in its
+`MeterMemory` is told by the `Change` that `apply` returns; whoever holds the file writes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from kamstrup_mqtt import jsontext, units
+from kamstrup_mqtt.clock import rfc3339
+from kamstrup_mqtt.memory import MeterMemory, StoredReading, StoredTotal
+from kamstrup_mqtt.model import (
+    Diagnosis,
+    Identity,
+    LinkState,
+    Measured,
+    MeterModel,
+    Quantity,
+    Reading,
+    Report,
+    Scalar,
+)
+from kamstrup_mqtt.plan import Plan
+from kamstrup_mqtt.topics import id_part
+
+MISSED_PERIODS = 3
+PUSHED_AT_LEAST = 30.0
+"""Seconds of silence that a pushing meter is always allowed."""
+PORT_GONE = 60.0
+"""Seconds without a port after which its meters are offline, however fresh their readings are."""
+MAX_TEXT = 255
+"""Home Assistant's longest state."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterFacts:
+    """What the configuration says of one meter.
+
+    `interval` in seconds, None where the meter sends by itself. `serial` is the serial number
+    that the user gave. `commands`: Home Assistant gets a "Read now" button.
+    """
+
+    id: str
+    name: str
+    model_id: str
+    model: MeterModel
+    plan: Plan
+    interval: float | None
+    serial: str | None = None
+    commands: bool = True
+
+    @property
+    def polled(self) -> bool:
+        return self.interval is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What one report changed, and so what is due.
+
+    discovery    the discovery message differs (send it only if `Picture.serial` is not None)
+    identity     a serial number is new: call `settle_serials`
+    replaced     another meter answers now: its old device is removed before the new one comes
+    states       groups to publish
+    diagnostics  worth publishing within a minute; `link`: at once, the link state changed
+    memory       memory changed; `urgent`: it must be written within seconds
+    log          (logging level, message), each for the log once
+    """
+
+    discovery: bool = False
+    identity: bool = False
+    replaced: bool = False
+    states: frozenset[str] = frozenset()
+    diagnostics: bool = False
+    link: bool = False
+    memory: bool = False
+    urgent: bool = False
+    log: tuple[tuple[int, str], ...] = ()
+
+
+class Picture:
+    """One meter. `started` is the monotonic time at which the daemon began to listen."""
+
+    def __init__(self, facts: MeterFacts, memory: MeterMemory, started: float) -> None:
+        self.facts = facts
+        self.memory = memory
+        self.suffix = ""
+        self.link_state: LinkState | None = None
+        self.last_error: str | None = None
+        self.counters: Mapping[str, int] = {}
+        self._port_gone: float | None = None
+        self._started = started
+        self._received: dict[str, float] = {}
+        self._nulled: set[str] = set()
+        self._told: set[str] = set()
+        self._adopt_model()
+
+    # Who it is
+
+    @property
+    def own_serial(self) -> str | None:
+        """The serial number as part of ids: given, told or remembered; the configured id for
+        meters that have none; None while it is not known yet."""
+        if self.facts.serial is not None:
+            return id_part(self.facts.serial) or self.facts.id
+        if not self.facts.plan.dialect.identity:
+            return self.facts.id
+        if self.memory.serial is None:
+            return None
+        return id_part(self.memory.serial) or self.facts.id
+
+    @property
+    def serial(self) -> str | None:
+        """`own_serial` with the suffix that keeps two meters of one number apart."""
+        own = self.own_serial
+        return None if own is None else own + self.suffix
+
+    @property
+    def serial_text(self) -> str | None:
+        """The serial number as people write it; None where there is none."""
+        return self.facts.serial or self.memory.serial
+
+    # What it tells
+
+    @property
+    def keys(self) -> dict[str, str | None]:
+        """Every key that belongs to the meter, with its frozen unit, in order first seen."""
+        plan = self.facts.plan
+        planned = {value.quantity.key for value in plan.values}
+        return {k: unit for k, unit in self.memory.units.items() if plan.open or k in planned}
+
+    def group_of(self, key: str) -> str:
+        """The reading group in which `key` is published."""
+        planned = self.facts.plan.group_of(key)
+        if planned is not None:
+            return planned
+        readings = self.memory.readings
+        return next((g for g, r in readings.items() if key in r.values), self.facts.plan.groups[0])
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that were ever filled, in the model's order."""
+        filled = self.memory.readings
+        planned = [group for group in self.facts.plan.groups if group in filled]
+        return tuple(dict.fromkeys((*planned, *filled)))
+
+    def state_json(self, group: str) -> str:
+        """The state of one group: `time` and every key of it, null where no value came."""
+        reading = self.memory.readings.get(group, StoredReading(None, {}))
+        nulled = group in self._nulled
+        state: dict[str, Scalar] = {"time": rfc3339(reading.time)}
+        for key in self.keys:
+            if self.group_of(key) == group:
+                state[key] = None if nulled else reading.values.get(key)
+        return jsontext.dumps(state)
+
+    def states(self) -> dict[str, str]:
+        """group -> state, for every group that was ever filled."""
+        return {group: self.state_json(group) for group in self.groups}
+
+    @property
+    def last_reading(self) -> datetime | None:
+        """UTC of the newest valid reading, memory included."""
+        times = [r.time for r in self.memory.readings.values() if r.time is not None]
+        return max(times, default=None)
+
+    def diagnostics_json(self) -> str:
+        """The diagnostics topic's payload (docs/quantities.md, Diagnostics)."""
+        memory = self.memory
+        return jsontext.dumps(
+            {
+                "link_state": None if self.link_state is None else self.link_state.value,
+                "last_reading": rfc3339(self.last_reading),
+                "last_error": self.last_error,
+                **self.counters,
+                "serial": self.serial_text,
+                "model": self.facts.model_id,
+                "protocol": self.facts.plan.protocol,
+                "details": memory.details,
+                "learned": memory.learned,
+                "unsupported": [str(source) for source in memory.unsupported],
+            }
+        )
+
+    # Whether it is there
+
+    @property
+    def patience(self) -> float:
+        """Seconds after the last valid reading at which the meter counts as offline."""
+        if self.facts.interval is not None:
+            return MISSED_PERIODS * self.facts.interval
+        plan = self.facts.plan
+        read = {value.group for value in plan.values} or set(plan.groups)
+        periods = [period for group, period in plan.periods.items() if group in read]
+        return max(PUSHED_AT_LEAST, MISSED_PERIODS * min(periods, default=0.0))
+
+    def online(self, now: datetime | None, monotonic: float) -> bool:
+        """Whether its last valid reading is young enough and its port there.
+
+        A reading of this process counts by the monotonic clock, a remembered one by `now`.
+        """
+        if self._port_gone is not None and monotonic - self._port_gone >= PORT_GONE:
+            return False
+        if self._received:
+            return monotonic - max(self._received.values()) < self.patience
+        last = self.last_reading
+        return (
+            now is not None and last is not None and now - last < timedelta(seconds=self.patience)
+        )
+
+    def overdue(self, monotonic: float) -> frozenset[str]:
+        """Groups that missed three of their periods since they were last told; each is told once,
+        and from now on its values are null."""
+        late = {
+            group
+            for group in self.groups
+            if group not in self._nulled
+            and monotonic - self._received.get(group, self._started) >= self._limit(group)
+        }
+        self._nulled |= late
+        return frozenset(late)
+
+    def _limit(self, group: str) -> float:
+        period = self.facts.plan.periods.get(group, self.facts.interval)
+        if period is None:
+            return self.patience
+        least = 0.0 if self.facts.polled else PUSHED_AT_LEAST
+        return max(least, MISSED_PERIODS * period)
+
+    # What reports change
+
+    def apply(self, report: Report, monotonic: float) -> Change:
+        """Take a report of this meter, received at `monotonic`."""
+        if isinstance(report, Identity):
+            return self._identify(report)
+        if isinstance(report, Diagnosis):
+            return self._diagnose(report)
+        return self._read(report, monotonic)
+
+    def _adopt_model(self) -> None:
+        """A serial number remembered from another kind of meter says nothing about this one."""
+        memory = self.memory
+        if memory.model not in (None, self.facts.model_id) and (
+            memory.serial_source not in self.facts.plan.dialect.identity
+        ):
+            self._forget()
+        memory.model = self.facts.model_id
+
+    def _forget(self) -> None:
+        fresh = MeterMemory(
+            model=self.facts.model_id,
+            announced=self.memory.announced,
+            announced_as=self.memory.announced_as,
+        )
+        for name in MeterMemory.__slots__:
+            setattr(self.memory, name, getattr(fresh, name))
+        self._received.clear()
+        self._nulled.clear()
+        self._told.clear()
+
+    def _identify(self, report: Identity) -> Change:
+        memory = self.memory
+        details = {key: clean(text) for key, text in report.details.items()}
+        if memory.serial is None or memory.serial_source is None:
+            memory.serial, memory.serial_source = report.serial, report.source
+            memory.details = details
+            return Change(discovery=True, identity=True, memory=True, urgent=True)
+        if report.source != memory.serial_source:
+            return self._detail({**details, **memory.details})
+        if report.serial == memory.serial:
+            return self._detail({**memory.details, **details})
+        return self._replace(report, details)
+
+    def _detail(self, details: dict[str, str]) -> Change:
+        if details == self.memory.details:
+            return Change()
+        self.memory.details = details
+        return Change(discovery=True, memory=True, urgent=True)
+
+    def _replace(self, report: Identity, details: dict[str, str]) -> Change:
+        before = self.memory.serial
+        self._forget()
+        self.memory.serial, self.memory.serial_source = report.serial, report.source
+        self.memory.details = details
+        message = (
+            f"{self.facts.id}: another meter answers: serial number {clean(report.serial)},"
+            f" until now {clean(before or '')}; it becomes a device of its own in Home Assistant"
+        )
+        return Change(
+            discovery=True,
+            identity=True,
+            replaced=True,
+            diagnostics=True,
+            memory=True,
+            urgent=True,
+            log=((logging.WARNING, message),),
+        )
+
+    def _diagnose(self, report: Diagnosis) -> Change:
+        before = self.diagnostics_json()
+        link = report.link_state is not self.link_state
+        learned = dict(report.learned)
+        new_learned = not learned.items() <= self.memory.learned.items()
+        self.memory.learned.update(learned)
+        self.link_state = report.link_state
+        self.last_error = None if report.last_error is None else clean(report.last_error)
+        self.counters = dict(report.counters)
+        self._port_gone = report.port_gone
+        return Change(
+            diagnostics=self.diagnostics_json() != before,
+            link=link,
+            memory=new_learned,
+            urgent=new_learned,
+        )
+
+    def _read(self, report: Reading, monotonic: float) -> Change:
+        log: list[tuple[int, str]] = []
+        known = len(self.memory.units)
+        values: dict[str, Scalar] = {}
+        for key, measured in report.values.items():
+            values[key] = self._accept(key, measured, report.time, log)
+        self.memory.readings[report.group] = StoredReading(report.time, values)
+        self._received[report.group] = monotonic
+        self._nulled.discard(report.group)
+        grown = len(self.memory.units) > known
+        return Change(
+            discovery=grown,
+            states=frozenset({report.group}),
+            diagnostics=True,
+            memory=True,
+            urgent=grown,
+            log=tuple(log),
+        )
+
+    def _accept(
+        self, key: str, measured: Measured, time: datetime | None, log: list[tuple[int, str]]
+    ) -> Scalar:
+        """The value in the key's frozen unit; None, with a WARNING, when it cannot be that."""
+        if measured.value is None:
+            return None
+        quantity = self.facts.plan.quantity(key)
+        value = measured.value if isinstance(measured.value, Decimal) else clean(measured.value)
+        try:
+            check_kind(quantity, value, measured.unit)
+            value = units.convert(value, measured.unit, self.memory.units.get(key, measured.unit))
+        except ValueError as error:
+            if key not in self._told:
+                self._told.add(key)
+                log.append((logging.WARNING, f"{self.facts.id}: {key} is held back: {error}"))
+            return None
+        self.memory.units.setdefault(key, measured.unit)
+        if (quantity.state_class or "").startswith("total"):
+            self.memory.totals[key] = StoredTotal(value, time)
+        return value
+
+
+def check_kind(quantity: Quantity, value: Decimal | str, unit: str | None) -> None:
+    """Raises ValueError when Home Assistant would refuse the value: text where its unit or class
+    promise a number, a date that is none, a time without zone."""
+    if isinstance(value, Decimal):
+        return
+    if quantity.device_class == "date":
+        date.fromisoformat(value)
+    elif quantity.device_class == "timestamp":
+        if datetime.fromisoformat(value).tzinfo is None:
+            raise ValueError(f"{value!r} is a time without zone")
+    elif is_number(quantity, unit):
+        raise ValueError(f"{value!r} is not a number")
+
+
+def is_number(quantity: Quantity, unit: str | None) -> bool:
+    """Whether Home Assistant expects a number: by unit, state class, precision or class."""
+    return not quantity.text and bool(
+        unit
+        or quantity.state_class
+        or quantity.precision is not None
+        or quantity.device_class not in (None, "date", "timestamp", "enum")
+    )
+
+
+def clean(text: str) -> str:
+    r"""Text from a meter, fit for logs and states: control characters escaped as \x00, and not
+    longer than Home Assistant takes."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)[:MAX_TEXT]
+
+
+def settle_serials(pictures: Iterable[Picture]) -> list[str]:
+    """Give each of several meters with one serial number ids of its own; returns warnings.
+
+    Who was announced under the bare number keeps it, else the first configured has it; the
+    others get `_<id>` behind it, for as long as they are remembered.
+    """
+    named = [(p, own) for p in pictures if (own := p.own_serial) is not None]
+    holders: dict[str, Picture] = {}
+    for picture, own in sorted(named, key=lambda item: item[0].memory.announced_as != item[1]):
+        if picture.memory.announced_as != f"{own}_{picture.facts.id}":
+            holders.setdefault(own, picture)
+    warnings = []
+    for picture, own in named:
+        holder = holders.get(own)
+        suffix = "" if holder is picture else f"_{picture.facts.id}"
+        if suffix and picture.suffix != suffix and holder is not None:
+            warnings.append(
+                f"{picture.facts.id} and {holder.facts.id} tell the same serial number {own}:"
+                f" the ids of {picture.facts.id} end in {suffix}; are both on one meter?"
+            )
+        picture.suffix = suffix
+    return warnings
