@@ -21,7 +21,23 @@ _VOLUME: tuple[str | None, ...] = ("mL", "L", "m³", "ft³", "CCF", "MCF", "gal"
 UNITS: Mapping[str, tuple[str | None, ...]] = MappingProxyType(
     {
         "energy": tuple(
-            "J kJ MJ GJ mWh Wh kWh MWh GWh TWh cal kcal Mcal Gcal thm".split(),
+            [
+                "J",
+                "kJ",
+                "MJ",
+                "GJ",
+                "mWh",
+                "Wh",
+                "kWh",
+                "MWh",
+                "GWh",
+                "TWh",
+                "cal",
+                "kcal",
+                "Mcal",
+                "Gcal",
+                "thm",
+            ],
         ),
         "power": ("mW", "W", "kW", "MW", "GW", "TW"),
         "apparent_power": ("mVA", "VA", "kVA"),
@@ -50,7 +66,22 @@ UNITS: Mapping[str, tuple[str | None, ...]] = MappingProxyType(
             "gal/d",
         ),
         "duration": ("d", "h", "min", "s", "ms", "μs"),
-        "pressure": tuple("Pa hPa kPa mPa bar cbar mbar mmHg inHg inH₂O psi atm".split()),
+        "pressure": tuple(
+            [
+                "Pa",
+                "hPa",
+                "kPa",
+                "mPa",
+                "bar",
+                "cbar",
+                "mbar",
+                "mmHg",
+                "inHg",
+                "inH₂O",
+                "psi",
+                "atm",
+            ]
+        ),
         "power_factor": (None, "%"),
         "timestamp": (None,),
         "date": (None,),

@@ -1,0 +1,242 @@
+"""The configuration, checked: broker, Home Assistant, meters. `configfile` reads the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from kamstrup_mqtt.config.meters import (
+    BATTERY_WARNING,
+    METER_CLASSES,
+    HanMeter,
+    IecMeter,
+    KmpAsciiMeter,
+    KmpMeter,
+    LogLevel,
+    Meter,
+    MeterConfig,
+    Polled,
+)
+from kamstrup_mqtt.config.section import (
+    Directory,
+    ExistingFile,
+    Fault,
+    Line,
+    Secret,
+    Section,
+    Text,
+    as_text,
+    refusal,
+)
+from kamstrup_mqtt.topics import Topics
+
+__all__ = [
+    "METER_CLASSES",
+    "Config",
+    "HanMeter",
+    "HomeAssistantConfig",
+    "IecMeter",
+    "KmpAsciiMeter",
+    "KmpMeter",
+    "Meter",
+    "MeterConfig",
+    "MqttConfig",
+    "Polled",
+    "TlsConfig",
+    "crossing_faults",
+]
+
+PORT, PORT_TLS = 1883, 8883
+
+
+def _topic(text: str) -> str:
+    if re.search(r"[+#\s\x00]", text) or "" in text.split("/") or text.startswith("$"):
+        raise ValueError(
+            "must be a topic without +, #, spaces, a leading $, and without / at its ends"
+        )
+    return text
+
+
+def _instance(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", text):
+        raise ValueError("must be 1 to 32 of A-Z, a-z, 0-9, _ and -")
+    return text
+
+
+Topic: TypeAlias = Annotated[Text, AfterValidator(_topic)]
+
+
+class TlsConfig(Section):
+    """TLS to the broker, its certificate verified. Without `ca_file`: the system's authorities."""
+
+    ca_file: ExistingFile | None = None
+    cert_file: ExistingFile | None = None
+    key_file: ExistingFile | None = None
+    key_password: Secret | None = None
+
+    @model_validator(mode="after")
+    def _key_with_certificate(self) -> TlsConfig:
+        if self.key_file is not None and self.cert_file is None:
+            raise refusal([(("key_file",), "needs cert_file beside it")])
+        return self
+
+
+def _tls(value: Any) -> Any:
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
+
+
+class MqttConfig(Section):
+    """The broker, and under which topics. `instance`: one per daemon on the broker."""
+
+    host: Line = "localhost"
+    tls: Annotated[TlsConfig | None, BeforeValidator(_tls)] = None
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=0, validate_default=True)
+    username: Text | None = None
+    password: Secret | None = None
+    password_file: Text | None = None
+    base: Topic = "kamstrup"
+    instance: Annotated[Text, AfterValidator(_instance)] = "main"
+    version: Annotated[Literal["3.1.1", "5"], BeforeValidator(as_text)] = "3.1.1"
+    keepalive: Annotated[int, Field(ge=5, le=3600)] = 60
+    commands: bool = True
+    client_id: Annotated[Line, Field(max_length=128)] | None = None
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _default_port(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None or value == 0:
+            return PORT_TLS if info.data.get("tls") is not None else PORT
+        return value
+
+    @property
+    def topics(self) -> Topics:
+        """The topics of this daemon."""
+        return Topics(self.base, self.instance)
+
+
+def _minimum(value: Any) -> Any:
+    text = str(value) if isinstance(value, Decimal) else value
+    match = re.fullmatch(r"(\d{4})\.(\d{1,2})(?:\.\d+)?", text) if isinstance(text, str) else None
+    if match is None or not 1 <= int(match[2]) <= 12:
+        raise ValueError('must be a version of Home Assistant, such as "2025.12"')
+    version = (int(match[1]), int(match[2]))
+    if version < (2024, 11):
+        raise ValueError("must be 2024.11 or later: device discovery is not known before")
+    return f"{version[0]}.{version[1]}"
+
+
+class HomeAssistantConfig(Section):
+    """Discovery. `minimum`: the oldest Home Assistant that must take it without a complaint."""
+
+    enabled: bool = True
+    prefix: Topic = "homeassistant"
+    status_topic: Topic = Field(default="", validate_default=True)
+    birth_payload: Text = "online"
+    minimum: Annotated[str, BeforeValidator(_minimum)] = "2025.12"
+
+    @field_validator("status_topic", mode="before")
+    @classmethod
+    def _default_topic(cls, value: Any, info: ValidationInfo) -> Any:
+        return value or f"{info.data.get('prefix', 'homeassistant')}/status"
+
+    @property
+    def modern(self) -> bool:
+        """Whether temperature_delta, reactive_energy and L/h may be used (2025.12 and later)."""
+        year, month = self.minimum.split(".")
+        return (int(year), int(month)) >= (2025, 12)
+
+
+class Config(Section):
+    """Everything. `configfile.load` makes it."""
+
+    mqtt: MqttConfig = MqttConfig()
+    homeassistant: HomeAssistantConfig = HomeAssistantConfig()
+    meters: Annotated[tuple[MeterConfig, ...], Field(min_length=1)]
+    log_level: LogLevel = "info"
+    state_directory: Directory | None = None
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        faults = list(crossing_faults(dict(enumerate(self.meters))))
+        if faults:
+            raise refusal(faults)
+        return self
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but probably not meant: one line of text each, with its place."""
+        return self._warnings
+
+    def note(self, warnings: tuple[str, ...]) -> Config:
+        """The same configuration with these warnings."""
+        self._warnings = warnings
+        return self
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be written to a log."""
+        tls = self.mqtt.tls
+        held = (self.mqtt.password, tls.key_password if tls else None)
+        return tuple(secret.get_secret_value() for secret in held if secret is not None)
+
+
+def crossing_faults(meters: Mapping[int, Meter]) -> Iterator[Fault]:
+    """Faults between meters (position -> meter): ids that are not unique, ports that clash."""
+    ids: dict[str, Meter] = {}
+    ports: dict[object, Meter] = {}
+    for index, meter in meters.items():
+        first = ids.setdefault(meter.id, meter)
+        if first is not meter:
+            place = "id" if "id" in meter.model_fields_set else "name"
+            yield (
+                ("meters", index, place),
+                f"the id {meter.id} is that of meter {first.name!r} too; give another id",
+            )
+        owner = ports.setdefault(meter.port, meter)
+        clash = _clash(owner, meter) if owner is not meter else None
+        if clash:
+            yield ("meters", index, "port"), clash
+
+
+def _clash(owner: Meter, meter: Meter) -> str | None:
+    """Why two meters cannot have the same port; None: they can."""
+    if owner.pushed or meter.pushed:
+        return f"{meter.port} is used by meter {owner.name!r}; a HAN port cannot be shared"
+    if owner.protocol_name != meter.protocol_name:
+        return (
+            f"{meter.port} is used by meter {owner.name!r} with protocol {owner.protocol_name};"
+            " meters on one port must speak the same protocol"
+        )
+    if owner.serial_params() != meter.serial_params():
+        return (
+            f"{meter.port} is opened as {owner.serial_params()} for meter {owner.name!r},"
+            f" as {meter.serial_params()} here; give both the same line settings"
+        )
+    return None
+
+
+def doubts(config: Config) -> Iterator[Fault]:
+    """What is allowed but probably not meant."""
+    for index, meter in enumerate(config.meters):
+        if not isinstance(meter, Polled) or meter.interval is None:
+            continue
+        if meter.meter_model.battery and meter.interval < BATTERY_WARNING:
+            yield (
+                ("meters", index, "interval"),
+                f"{meter.interval:g} s drains the battery of a {meter.meter_model.name};"
+                " its life is reckoned with one reading an hour (interval: 1h)",
+            )

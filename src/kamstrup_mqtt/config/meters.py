@@ -1,0 +1,370 @@
+"""The meters of a configuration: one class for each protocol, told apart by `protocol`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from kamstrup_mqtt import registry
+from kamstrup_mqtt.address import PortAddress, parse_address
+from kamstrup_mqtt.config.section import Interval, Limit, Line, Section, Text, choose, refusal
+from kamstrup_mqtt.config.values import (
+    CustomValue,
+    ListedValue,
+    custom_faults,
+    listed_faults,
+    normalise,
+    planned_custom,
+    planned_values,
+)
+from kamstrup_mqtt.model import Dialect, MeterModel, SerialParams
+from kamstrup_mqtt.plan import Plan, PlannedValue, default_values
+from kamstrup_mqtt.topics import slug
+
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+MAINS_INTERVAL = 60.0
+BATTERY_INTERVAL = 3600.0
+BATTERY_WARNING = 60.0
+"""Seconds between two polls: the defaults, and below which a battery meter is warned about."""
+
+
+def _port(value: Any) -> PortAddress:
+    if not isinstance(value, str):
+        raise ValueError(
+            "must be a device path such as /dev/serial/by-id/usb-..., or tcp://host:port"
+        )
+    return parse_address(value)
+
+
+def _parity(value: Any) -> Any:
+    words = {"NONE": "N", "EVEN": "E", "ODD": "O"}
+    return words.get(value.upper(), value.upper()) if isinstance(value, str) else value
+
+
+def _meter_id(value: str) -> str:
+    if not value or value != slug(value):
+        raise ValueError(
+            "must be 1 to 32 of a-z, 0-9, _ and -, and begin and end with a letter or digit"
+        )
+    if value == "bridge":
+        raise ValueError("bridge is the name of the daemon itself; choose another id")
+    return value
+
+
+class Timing(Section):
+    """Time limits of one exchange, in seconds, and how often it is tried.
+
+    first_byte from the end of the request to the answer's first byte, between from byte to byte,
+    total for the whole answer, pause between two tries.
+    """
+
+    first_byte: Limit
+    between: Limit
+    total: Limit
+    pause: Limit
+    tries: Annotated[int, Field(ge=1, le=10)]
+
+
+class KmpTiming(Timing):
+    first_byte: Limit = 2.0
+    between: Limit = 0.5
+    total: Limit = 6.0
+    pause: Limit = 1.6
+    tries: Annotated[int, Field(ge=1, le=10)] = 3
+
+
+class KmpAsciiTiming(Timing):
+    first_byte: Limit = 1.0
+    between: Limit = 0.6
+    total: Limit = 4.0
+    pause: Limit = 1.6
+    tries: Annotated[int, Field(ge=1, le=10)] = 3
+
+
+class IecTiming(Timing):
+    first_byte: Limit = 3.0
+    between: Limit = 2.0
+    total: Limit = 60.0
+    pause: Limit = 1.6
+    tries: Annotated[int, Field(ge=1, le=10)] = 2
+
+
+class Meter(Section):
+    """What every meter has. `id` is part of its topics, `serial` its number if it cannot be asked."""
+
+    pushed: ClassVar[bool] = False
+    protocol_name: ClassVar[str]
+
+    name: Annotated[Line, Field(max_length=100)]
+    id: Annotated[Text, AfterValidator(_meter_id)] = Field(default="", validate_default=True)
+    model: Text
+    port: Annotated[PortAddress, PlainValidator(_port)]
+    serial: Annotated[Line, Field(max_length=64)] | None = None
+    values: Annotated[tuple[ListedValue, ...], BeforeValidator(normalise)] | None = None
+    custom: tuple[CustomValue, ...] = ()
+    baudrate: Annotated[int, Field(ge=50, le=4_000_000)] | None = None
+    bytesize: Literal[7, 8] | None = None
+    parity: Annotated[Literal["N", "E", "O"], BeforeValidator(_parity)] | None = None
+    stopbits: Literal[1, 2] | None = None
+    dtr: bool | None = None
+    rts: bool | None = None
+    log_level: LogLevel | None = None
+
+    @field_validator("id", mode="before")
+    @classmethod
+    def _from_name(cls, value: Any, info: ValidationInfo) -> Any:
+        if value != "" or "name" not in info.data:
+            return value or "meter"  # "meter": the name is at fault, and reported
+        found = slug(info.data["name"])
+        if not found:
+            raise ValueError("cannot be made from the name; give an id of a-z, 0-9, _ and -")
+        return found
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, value: str) -> str:
+        known = registry.models_of(cls.protocol_name)
+        if value in known:
+            return value
+        elsewhere = registry.all_models().get(value)
+        if elsewhere is not None:
+            raise ValueError(
+                f"{value} does not speak {cls.protocol_name};"
+                f" it speaks {', '.join(elsewhere.dialects)}"
+            )
+        raise ValueError(f"no such model: {value}; {choose(value, list(known))}")
+
+    @field_validator("values")
+    @classmethod
+    def _known_values(
+        cls, value: tuple[ListedValue, ...] | None, info: ValidationInfo
+    ) -> tuple[ListedValue, ...] | None:
+        if value and "model" in info.data:
+            faults = list(listed_faults(cls.protocol_name, cls._dialect(info.data["model"]), value))
+            if faults:
+                raise refusal(faults)
+        return value
+
+    @field_validator("custom")
+    @classmethod
+    def _good_custom(
+        cls, value: tuple[CustomValue, ...], info: ValidationInfo
+    ) -> tuple[CustomValue, ...]:
+        if value and "model" in info.data:
+            faults = list(custom_faults(cls.protocol_name, cls._dialect(info.data["model"]), value))
+            if faults:
+                raise refusal(faults)
+        return value
+
+    @model_validator(mode="after")
+    def _reads_something(self) -> Meter:
+        if not self.plan().values and not self.plan().open:
+            place = "values" if self.values is not None else "model"
+            raise refusal(
+                [((place,), "nothing is read from this meter; list values, or registers in custom")]
+            )
+        return self
+
+    @classmethod
+    def _dialect(cls, model: str) -> Dialect:
+        return registry.all_models()[model].dialects[cls.protocol_name]
+
+    @property
+    def meter_model(self) -> MeterModel:
+        """The model's table."""
+        return registry.all_models()[self.model]
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the model says in this protocol."""
+        return self._dialect(self.model)
+
+    @property
+    def interval_seconds(self) -> float | None:
+        """Seconds from one poll to the next; None: the meter sends by itself."""
+        return None
+
+    def serial_params(self) -> SerialParams:
+        """How the line is opened: the protocol's default, the model's, the user's."""
+        spec = registry.all_protocols()[self.protocol_name]
+        return self._with_users(self.dialect.serial or spec.serial)
+
+    def _with_users(self, params: SerialParams) -> SerialParams:
+        names = ("baudrate", "bytesize", "parity", "stopbits", "dtr", "rts")
+        given: dict[str, Any] = {
+            name: getattr(self, name) for name in names if getattr(self, name) is not None
+        }
+        return dataclasses.replace(params, **given)
+
+    def codec_options(self) -> dict[str, Any]:
+        """The keyword arguments of the protocol's codec."""
+        return {}
+
+    def plan(self) -> Plan:
+        """What is read: the model's own list, or what is listed; and the custom values."""
+        if self.values is None:
+            chosen = list(default_values(self.protocol_name, self.dialect))
+        else:
+            chosen = planned_values(self.protocol_name, self.dialect, self.values)
+        by_source = {value.source: value for value in chosen}
+        custom = planned_custom(self.protocol_name, self.dialect, self.custom)
+        by_source.update({value.source: value for value in custom})  # in its place, listed once
+        return Plan(
+            protocol=self.protocol_name,
+            dialect=self.dialect,
+            values=tuple(by_source.values()),
+            periods=self._periods(tuple(by_source.values())),
+            open=self.values is None and self._comes_whole,
+        )
+
+    def _periods(self, values: tuple[PlannedValue, ...]) -> Mapping[str, float]:
+        interval = self.interval_seconds
+        if interval is None:
+            return dict(self.dialect.periods)
+        return dict.fromkeys((*self.dialect.groups, *(v.group for v in values)), interval)
+
+    @property
+    def _comes_whole(self) -> bool:
+        return False
+
+
+class Polled(Meter):
+    """A meter that is asked. `interval` None: by the model, 60 s, on a battery 1 h."""
+
+    interval: Interval | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _esphome_spelling(cls, raw: Any) -> Any:
+        if not isinstance(raw, Mapping) or "update_interval" not in raw:
+            return raw
+        if "interval" in raw:
+            raise refusal([(("update_interval",), "says the same as interval; leave one out")])
+        return {"interval" if k == "update_interval" else k: v for k, v in raw.items()}
+
+    @property
+    def interval_seconds(self) -> float:
+        """Seconds from one poll to the next."""
+        if self.interval is not None:
+            return self.interval
+        return BATTERY_INTERVAL if self.meter_model.battery else MAINS_INTERVAL
+
+
+def _kmp_address(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return int(value, 0)
+        except ValueError:
+            raise ValueError("must be a number from 0x00 to 0xFF, such as 0x3F") from None
+    return value
+
+
+class KmpMeter(Polled):
+    """A MULTICAL or flowIQ, and every other meter that speaks KMP."""
+
+    protocol_name = "kmp"
+    protocol: Literal["kmp"]
+    address: Annotated[int, BeforeValidator(_kmp_address), Field(ge=0, le=0xFF)] = 0x3F
+    timing: KmpTiming = KmpTiming()
+
+    def codec_options(self) -> dict[str, Any]:
+        return {"address": self.address, **self.timing.model_dump()}
+
+
+class KmpAsciiMeter(Polled):
+    """A 685-382 by its own protocol."""
+
+    protocol_name = "kmp-ascii"
+    protocol: Literal["kmp-ascii"]
+    model: Text = "e685_382"
+    timing: KmpAsciiTiming = KmpAsciiTiming()
+
+    def codec_options(self) -> dict[str, Any]:
+        return self.timing.model_dump()
+
+
+class IecMeter(Polled):
+    """A meter that answers `/?!` with a readout.
+
+    bcc           the block check: auto finds out and remembers
+    parity_mode   software: seven bits and parity are done here, over a line of 8N1, which works
+                  alike on a tty and behind a bridge; hardware: by the port
+    """
+
+    protocol_name = "iec62056-21"
+    protocol: Literal["iec62056-21"]
+    model: Text = "e685_382"
+    address: Annotated[Text, Field(max_length=32, pattern=r"^[0-9A-Za-z ]*$")] = ""
+    bcc: Literal["auto", "sum", "xor", "none"] = "auto"
+    parity_mode: Literal["software", "hardware"] = "software"
+    timing: IecTiming = IecTiming()
+
+    def serial_params(self) -> SerialParams:
+        params = super().serial_params()
+        if not self._in_software:
+            return dataclasses.replace(params, bytesize=self._line[0], parity=self._line[1])
+        return dataclasses.replace(params, bytesize=8, parity="N")
+
+    def codec_options(self) -> dict[str, Any]:
+        return {
+            "address": self.address,
+            "bcc": self.bcc,
+            "parity": "software" if self._in_software else "hardware",
+            "baudrate": self.serial_params().baudrate,
+            **self.timing.model_dump(),
+        }
+
+    @property
+    def _line(self) -> tuple[int, Literal["N", "E", "O"]]:
+        """Bits and parity of the line itself: 7E unless the user says otherwise."""
+        return self.bytesize or 7, self.parity or "E"
+
+    @property
+    def _in_software(self) -> bool:
+        # only 7E is done in software; another line is opened as it is
+        return self.parity_mode == "software" and self._line == (7, "E")
+
+    @property
+    def _comes_whole(self) -> bool:
+        return True
+
+
+def _energy_scale(value: Any) -> Any:
+    if value == "auto":
+        raise ValueError("auto comes with a later version; write 10 or 1 (Wh per count)")
+    return int(value) if value in ("10", "1") else value
+
+
+class HanMeter(Meter):
+    """An electricity meter with a HAN port. `energy_scale`: Wh per count of its energies."""
+
+    pushed = True
+    protocol_name = "han"
+    protocol: Literal["han"]
+    model: Text = "kamstrup_han_3phase"
+    energy_scale: Annotated[Literal[10, 1], BeforeValidator(_energy_scale)]
+
+    def codec_options(self) -> dict[str, Any]:
+        return {"energy_scale": self.energy_scale}
+
+    @property
+    def _comes_whole(self) -> bool:
+        return True
+
+
+MeterConfig: TypeAlias = Annotated[
+    KmpMeter | KmpAsciiMeter | IecMeter | HanMeter, Field(discriminator="protocol")
+]
+METER_CLASSES: tuple[type[Meter], ...] = (KmpMeter, KmpAsciiMeter, IecMeter, HanMeter)

@@ -1,0 +1,121 @@
+"""What all sections of the configuration share: strictness, faults with a place, small types."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+Place: TypeAlias = tuple[int | str, ...]
+"""Where a fault is, seen from the section that reports it: ("values", 0, "unit")."""
+
+Fault: TypeAlias = tuple[Place, str]
+
+
+class Section(BaseModel):
+    """A mapping of the configuration. Unknown keys are refused, inputs never shown in errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def refusal(faults: Iterable[Fault]) -> ValidationError:
+    """The exception that reports several faults at once, each at its place."""
+    details = [
+        InitErrorDetails(type=PydanticCustomError("fault", "{text}", {"text": text}), loc=place)
+        for place, text in faults
+    ]
+    return ValidationError.from_exception_data("configuration", details, hide_input=True)
+
+
+def choose(word: str, allowed: Sequence[str]) -> str:
+    """The end of a message about an unknown word: what was meant perhaps, and what is allowed."""
+    near = difflib.get_close_matches(word, allowed, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{hint}allowed: {', '.join(allowed) or 'nothing'}"
+
+
+def as_text(value: Any) -> Any:
+    """A number written without quotes, where text is wanted, as the text that was written."""
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def _one_line(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    if not text.isprintable():
+        raise ValueError("contains a control character; write it as plain text on one line")
+    return text
+
+
+Text = Annotated[str, BeforeValidator(as_text)]
+Line = Annotated[str, BeforeValidator(as_text), AfterValidator(_one_line)]
+Secret = Annotated[SecretStr, BeforeValidator(as_text)]
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+(?:\.\d+)?)s)?\Z")
+_DAY = 86400.0
+
+
+def parse_duration(value: Any) -> Any:
+    """Seconds: a number, or text such as 60s, 5m, 1h, 1h30m, 1d. Raises ValueError."""
+    if value is None or isinstance(value, bool):
+        raise ValueError("is not a time; write 60s, 5m, 1h, 1h30m or a number of seconds")
+    if not isinstance(value, str):
+        return value
+    text = value.strip().lower().replace(" ", "")
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    match = _DURATION.match(text)
+    if match is None or not text:
+        raise ValueError("is not a time; write 60s, 5m, 1h, 1h30m or a number of seconds")
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return days * _DAY + hours * 3600 + minutes * 60 + seconds
+
+
+def _limit(value: float) -> float:
+    if not 0 < value <= 3600:
+        raise ValueError("must be more than 0 and at most 3600 seconds")
+    return value
+
+
+def _interval(value: float) -> float:
+    if not 1 <= value <= 366 * _DAY:
+        raise ValueError("must be at least 1 second and at most 366 days")
+    return value
+
+
+Limit = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_limit)]
+Interval = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_interval)]
+
+
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    directory = (info.context or {}).get("directory", Path())
+    return Path(directory) / path.expanduser()
+
+
+def _existing(path: Path, info: ValidationInfo) -> Path:
+    found = _absolute(path, info)
+    if not found.is_file():
+        raise ValueError(f"no such file: {found}")
+    return found
+
+
+Directory = Annotated[Path, AfterValidator(_absolute)]
+"""A path; a relative one starts at the folder of the configuration file."""
+
+ExistingFile = Annotated[Path, AfterValidator(_existing)]

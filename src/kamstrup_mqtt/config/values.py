@@ -1,0 +1,239 @@
+"""The values of a meter that a configuration lists: what they are called, and how they are sent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from kamstrup_mqtt import ha_units, registry, units
+from kamstrup_mqtt.config.section import Fault, Line, Section, as_text, choose, refusal
+from kamstrup_mqtt.model import Dialect, Quantity, SourceId
+from kamstrup_mqtt.plan import PlannedValue
+
+SOURCE_NAMES = ("register", "command", "obis", "address")
+"""How a custom value may name its source; `command` is ESPHome's word for a KMP register."""
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _icon(text: str) -> str:
+    prefix, colon, name = text.partition(":")
+    if not colon or not prefix.isalnum() or not name.replace("-", "").isalnum():
+        raise ValueError("is not an icon; write mdi:fire")
+    return text
+
+
+Word = Annotated[str | None, BeforeValidator(_none_if_empty)]
+
+
+class ValueOptions(Section):
+    """What may be set of one value. What is left out stays as the model has it."""
+
+    name: Line = ""
+    unit: Line = ""
+    device_class: Word = None
+    state_class: Word = None
+    precision: Annotated[int, Field(ge=0, le=9)] | None = None
+    icon: Annotated[str, AfterValidator(_icon)] | None = None
+    category: Annotated[Literal["diagnostic"] | None, BeforeValidator(_none_if_empty)] = None
+    enabled: bool = True
+
+    def changes(self) -> dict[str, Any]:
+        """The fields of a Quantity that were set, an explicit null included."""
+        return {
+            name: getattr(self, name)
+            for name in ValueOptions.model_fields
+            if name in self.model_fields_set
+        }
+
+
+class ListedValue(ValueOptions):
+    """One entry of `values`."""
+
+    key: Line
+
+
+class CustomValue(ValueOptions):
+    """One entry of `custom`: a source by number or code, under a name of the user's."""
+
+    source: Line
+    name: Line
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_source(cls, raw: Any) -> Any:
+        if not isinstance(raw, Mapping):
+            return raw
+        named = [name for name in SOURCE_NAMES if name in raw]
+        if len(named) > 1:
+            raise refusal([((named[1],), f"says the same as {named[0]}; leave one out")])
+        if not named:
+            return raw
+        rest = {key: value for key, value in raw.items() if key != named[0]}
+        return {"source": as_text(raw[named[0]]), **rest}
+
+
+def normalise(raw: Any) -> Any:
+    """The three ways to write `values`, as a list of mappings with `key`.
+
+    A list of keys, of `key: {options}` or of `{key: ..., options}`; or one mapping of keys.
+    """
+    if isinstance(raw, Mapping):
+        return [_entry(index, key, options) for index, (key, options) in enumerate(raw.items())]
+    if not isinstance(raw, list):
+        raise ValueError("must be a list of values, such as [heat_energy, power]")
+    return [_item(index, item) for index, item in enumerate(raw)]
+
+
+def _item(index: int, item: Any) -> Any:
+    if isinstance(item, str):
+        return {"key": item}
+    if not isinstance(item, Mapping):
+        raise refusal([((index,), "must be the key of a value, or a key with its options")])
+    if "key" in item:
+        return item
+    if len(item) != 1:
+        raise refusal([((index,), "must hold one key; its options are indented further")])
+    ((key, options),) = item.items()
+    return _entry(index, key, options)
+
+
+def _entry(index: int, key: Any, options: Any) -> Any:
+    if options is None:
+        return {"key": as_text(key)}
+    if not isinstance(options, Mapping):
+        raise refusal(
+            [((index,), "must be followed by options, such as {name: Heat}, or by nothing")]
+        )
+    if "key" in options:
+        raise refusal([((index, "key"), f"is given twice: {key} is the key already")])
+    return {"key": as_text(key), **options}
+
+
+def sources_by_key(protocol: str, dialect: Dialect) -> dict[str, list[tuple[SourceId, str]]]:
+    """Every key that a model can tell: key -> its sources, each with its reading group."""
+    first = next(iter(dialect.groups), "values")
+    placed = [(s, group) for group, sources in dialect.groups.items() for s in sources]
+    found: dict[str, list[tuple[SourceId, str]]] = {}
+    for source, group in (*placed, *((source, first) for source in dialect.more)):
+        key = registry.quantity(protocol, dialect, source).key
+        found.setdefault(key, []).append((source, group))
+    return found
+
+
+def listed_faults(
+    protocol: str, dialect: Dialect, listed: Sequence[ListedValue]
+) -> Iterator[Fault]:
+    """What is wrong with the entries of `values`; places start at the list."""
+    known = sources_by_key(protocol, dialect)
+    seen: set[str] = set()
+    for index, value in enumerate(listed):
+        if value.key not in known:
+            yield (index, "key"), f"no such value: {value.key}; {choose(value.key, list(known))}"
+            continue
+        if value.key in seen:
+            yield (index, "key"), f"{value.key} is listed twice"
+        seen.add(value.key)
+        source = known[value.key][0][0]
+        yield from option_faults(index, registry.quantity(protocol, dialect, source), value)
+
+
+def custom_faults(
+    protocol: str, dialect: Dialect, custom: Sequence[CustomValue]
+) -> Iterator[Fault]:
+    """What is wrong with the entries of `custom`; places start at the list."""
+    seen: set[SourceId] = set()
+    for index, value in enumerate(custom):
+        try:
+            source = registry.all_protocols()[protocol].source(value.source)
+        except ValueError as error:
+            yield (index, "source"), str(error)
+            continue
+        if source in seen:
+            yield (index, "source"), f"{value.source} is listed twice"
+        seen.add(source)
+        quantity = registry.quantity(protocol, dialect, source)
+        yield from option_faults(index, quantity, value)
+
+
+def option_faults(index: int, quantity: Quantity, options: ValueOptions) -> Iterator[Fault]:
+    """What Home Assistant or arithmetic refuses of the options of one value."""
+    given = options.changes()
+    if quantity.text:
+        for field in ("unit", "state_class", "precision"):
+            if given.get(field) is not None:
+                yield (index, field), f"{quantity.key} is text: it has no {field}"
+        return
+    changed = changed_quantity(quantity, options)
+    if changed.device_class == "enum":
+        yield (index, "device_class"), "enum is only for texts with a fixed list of words"
+        return
+    fault = ha_units.class_fault(changed.device_class, changed.state_class)
+    if fault and given.keys() & {"device_class", "state_class"}:
+        known = changed.device_class is None or changed.device_class in ha_units.UNITS
+        yield (index, "state_class" if known and "state_class" in given else "device_class"), fault
+    if given.keys() & {"unit", "device_class"} and not changed.as_sent:
+        fault = ha_units.unit_fault(changed.device_class, changed.unit)
+        if fault:
+            yield (index, "unit" if "unit" in given else "device_class"), fault
+    if "unit" in given and not quantity.as_sent and quantity.unit is not None:
+        yield from _conversion_faults(index, quantity, options.unit)
+
+
+def _conversion_faults(index: int, quantity: Quantity, unit: str) -> Iterator[Fault]:
+    if units.factor(quantity.unit, unit) is not None:
+        return
+    candidates = ha_units.UNITS.get(quantity.device_class or "", (quantity.unit,))
+    allowed = [str(u) for u in candidates if u and units.factor(quantity.unit, u) is not None]
+    yield (
+        (index, "unit"),
+        f"{quantity.key} is read in {quantity.unit}, which cannot be converted to {unit};"
+        f" allowed: {', '.join(allowed)}",
+    )
+
+
+def changed_quantity(quantity: Quantity, options: ValueOptions) -> Quantity:
+    """The quantity with what the user set. What somebody lists is switched on unless he says no."""
+    changes = options.changes()
+    if "unit" in changes:
+        changes["as_sent"] = False
+    return dataclasses.replace(quantity, **{"enabled": True, **changes})
+
+
+def planned_values(
+    protocol: str, dialect: Dialect, listed: Sequence[ListedValue]
+) -> list[PlannedValue]:
+    """The entries of `values`, in their order."""
+    known = sources_by_key(protocol, dialect)
+    return [
+        PlannedValue(
+            source, changed_quantity(registry.quantity(protocol, dialect, source), value), group
+        )
+        for value in listed
+        for source, group in known[value.key]
+    ]
+
+
+def planned_custom(
+    protocol: str, dialect: Dialect, custom: Sequence[CustomValue]
+) -> list[PlannedValue]:
+    """The entries of `custom`: in the group the model has them in, else in the first."""
+    spec = registry.all_protocols()[protocol]
+    groups = {s: group for group, sources in dialect.groups.items() for s in sources}
+    first = next(iter(dialect.groups), "values")
+    planned = []
+    for value in custom:
+        source = spec.source(value.source)
+        quantity = registry.quantity(protocol, dialect, source)
+        if spec.key(source) is None:
+            # switched off and diagnostic is for what nobody asked for
+            quantity = dataclasses.replace(quantity, category=None)
+        planned.append(
+            PlannedValue(source, changed_quantity(quantity, value), groups.get(source, first))
+        )
+    return planned
