@@ -106,7 +106,7 @@ def parse_hex(text: str) -> bytes:
     wrong = _NOT_HEX.search(digits.replace(" ", "0"))
     if wrong is not None:
         char = tables.printable(text[wrong.start()])
-        raise ValueError(f"character {wrong.start() + 1}: {char!r} is not a hex digit")
+        raise ValueError(f"character {wrong.start() + 1}: '{char}' is not a hex digit")
     digits = digits.replace(" ", "")
     if len(digits) % 2:
         raise ValueError(

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kamstrup_mqtt.cli import tables
+from kamstrup_mqtt.cli import INTERRUPTED, tables
 from kamstrup_mqtt.cli.arguments import positive_seconds, tcp_port
 from kamstrup_mqtt.cli.demo_board import Board, Line
-from kamstrup_mqtt.cli.emulate import INTERRUPTED, stop_signals
+from kamstrup_mqtt.cli.emulate import stop_signals
 from kamstrup_mqtt.emulators.catalogue import make_emulator
 from kamstrup_mqtt.emulators.server import serve_pty, serve_tcp
 from kamstrup_mqtt.errors import ConfigError, LinkError

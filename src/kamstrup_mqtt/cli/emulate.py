@@ -9,14 +9,13 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
+from kamstrup_mqtt.cli import INTERRUPTED
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds, seconds
 from kamstrup_mqtt.emulators.base import Emulator
 from kamstrup_mqtt.emulators.catalogue import make_emulator
 from kamstrup_mqtt.emulators.server import Server, serve_pty, serve_tcp
 from kamstrup_mqtt.errors import ConfigError, LinkError
 from kamstrup_mqtt.model import LinkState
-
-INTERRUPTED = 130
 
 
 def add_parser(subparsers: Any) -> None:

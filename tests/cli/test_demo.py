@@ -1,0 +1,153 @@
+"""`kamstrup-mqtt demo`: four meters published by the real daemon, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kamstrup_mqtt.cli.demo_board import Board, Line
+from kamstrup_mqtt.topics import Topics
+
+from .commandline import command, environment, kamstrup_mqtt
+
+NAMES = ("MULTICAL 403", "685-382 (KMP-ASCII)", "685-382 (IEC 61107)", "HAN, three phases")
+
+
+def our_processes(folder: Path) -> list[str]:
+    """The command lines of running processes that mention `folder`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            text = path.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(folder) in text:
+            found.append(text)
+    return found
+
+
+@pytest.mark.timeout(120)
+def test_all_four_meters_are_published_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    result = kamstrup_mqtt("demo", "--duration", "20", env={"TMPDIR": str(tmp_path)}, limit=60.0)
+    assert result.code == 0, result.err
+    for name in NAMES:
+        assert name in result.out
+    assert "heat_energy 0.303 GJ" in result.out  # seed 002
+    assert "energy_import 9032 kWh" in result.out  # seed 000
+    assert "Traceback" not in result.err
+    assert list(tmp_path.iterdir()) == []
+    assert our_processes(tmp_path) == []
+
+
+@pytest.mark.timeout(120)
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        command("demo"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(TMPDIR=str(tmp_path)),
+    ) as process:
+        assert process.stdout
+        while b"MULTICAL 403" not in (line := process.stdout.readline()):
+            assert line, "the demo ended by itself"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors.decode()
+    assert errors == b""
+    assert list(tmp_path.iterdir()) == []
+    assert our_processes(tmp_path) == []
+
+
+@pytest.mark.timeout(120)
+def test_on_a_terminal_it_is_one_table(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        command("demo", "--duration", "15"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env=environment(TMPDIR=str(tmp_path), TERM="xterm", COLUMNS="120", LINES="50"),
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(ours, 65536)
+            except OSError:  # Linux: EIO once the other side is closed
+                break
+        os.close(ours)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors.decode()
+    assert "published readings" in shown.decode()
+    assert "heat_energy 0.303 GJ" in shown.decode()
+
+
+def test_a_broker_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = kamstrup_mqtt("demo", "--mqtt-port", port)
+    assert result.code == 1
+    assert f"127.0.0.1:{port}" in result.err
+    assert "leave out --mqtt-port" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_without_the_extra(tmp_path: Path) -> None:
+    (tmp_path / "amqtt.py").write_text("raise ModuleNotFoundError(name='amqtt')\n")
+    result = kamstrup_mqtt("demo", env={"PYTHONPATH": str(tmp_path)})
+    assert result.code == 2
+    assert "pip install 'kamstrup-mqtt[demo]'" in result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    "args", [("--duration", "0"), ("--duration", "long"), ("--mqtt-port", "70000")]
+)
+def test_wrong_usage(args: tuple[str, ...]) -> None:
+    result = kamstrup_mqtt("demo", *args)
+    assert result.code == 2
+    assert args[0] in result.err
+
+
+class TestBoard:
+    """Topics and states are written as docs/topics.md has them."""
+
+    def board(self) -> tuple[Board, list[Line]]:
+        lines: list[Line] = []
+        return Board(Topics(), {"heat": "Heat", "han": "HAN"}, lines.append), lines
+
+    def test_units_come_from_discovery_and_numbers_keep_their_digits(self) -> None:
+        board, lines = self.board()
+        components = {
+            "heat_energy": {"unit_of_measurement": "GJ"},
+            "info_code": {"entity_category": "diagnostic"},
+            "volume_2": {"unit_of_measurement": "m³", "enabled_by_default": False},
+        }
+        discovery = json.dumps({"components": components}).encode()
+        board.heard("homeassistant/device/kamstrup_main_heat/config", discovery)
+        state = (
+            b'{"heat_energy": 0.3030, "info_code": 0, "volume_2": null,'
+            b' "time": "2026-11-21T03:30:00.000Z"}'
+        )
+        board.heard("kamstrup/main/heat/state/values", state)
+        assert lines == [("03:30:00", "Heat", "heat_energy 0.3030 GJ, info_code 0, volume_2 - m³")]
+        assert board.rows() == [("03:30:00", "Heat", "heat_energy 0.3030 GJ")]
+        assert board.missing == ["HAN"]
+
+    def test_a_state_without_values_is_no_reading(self) -> None:
+        board, _ = self.board()
+        board.heard("kamstrup/main/han/state/live", b'{"power_import": null, "time": null}')
+        assert board.missing == ["Heat", "HAN"]
+
+    def test_other_topics_and_cleared_ones_are_not_shown(self) -> None:
+        board, lines = self.board()
+        board.heard("kamstrup/main/heat/state/values", b"")
+        board.heard("kamstrup/main/heat/status", b"online")
+        board.heard("kamstrup/main/bridge/info", b"{}")
+        assert lines == []
