@@ -1,14 +1,43 @@
-"""Home Assistant's device discovery: pure, from pictures to messages and to their removal."""
+"""Home Assistant's device discovery: pure, from pictures to messages and to their removal.
+
+One retained message per meter and one for the daemon ("bridge"), with long keys and topics in
+full. A message is
+
+    {"device": {...}, "origin": {...}, "availability": [...], "availability_mode": "all",
+     "components": {component id: {"platform": ..., "unique_id": ..., ...}, ...}}
+
+One key too many at the root or in `device` and Home Assistant refuses the whole message, so these
+are the keys that it knew in 2024.11 (components/mqtt/schemas.py). Leaving a component out does not
+remove it: it is published once more as {"platform": ...} alone, then left out (`steps`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from kamstrup_mqtt.picture import Picture
+from kamstrup_mqtt import jsontext
+from kamstrup_mqtt.ha_units import class_fault, unit_fault
+from kamstrup_mqtt.model import LinkState
+from kamstrup_mqtt.picture import Picture, clean, is_number
 from kamstrup_mqtt.topics import Topics
 
 ORIGIN = "kamstrup-mqtt"
+BRIDGE = "bridge"
+
+# What the versions between 2024.11 and 2025.12 learned.
+_NEW_CLASSES = frozenset({"temperature_delta", "reactive_energy"})
+_NEW_UNITS: Mapping[str, frozenset[str]] = {
+    "energy": frozenset({"mWh"}),
+    "power": frozenset({"mW"}),
+    "apparent_power": frozenset({"mVA", "kVA"}),
+    "reactive_power": frozenset({"mvar", "kvar"}),
+    "volume_flow_rate": frozenset({"L/s", "m³/s", "m³/min"}),
+}
+
+Config = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +45,7 @@ class Announcer:
     """How to announce: Home Assistant's discovery prefix, our topics, and how old it may be.
 
     `modern` False (before 2025.12): no temperature_delta, no reactive_energy, flow in m³/h.
+    `version` is this program's.
     """
 
     topics: Topics
@@ -26,7 +56,8 @@ class Announcer:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What a retained discovery message holds: serial number (with suffix), component -> platform."""
+    """What a discovery message announced: the serial number (with its suffix) that its ids are
+    made of, and component id -> platform."""
 
     serial: str
     components: Mapping[str, str]
@@ -43,27 +74,234 @@ class Discovery:
 
 def meter_discovery(announcer: Announcer, picture: Picture) -> Discovery | None:
     """The message of one meter; None while its serial number is not known."""
-    raise NotImplementedError
+    serial = picture.serial
+    if serial is None:
+        return None
+    topics, facts = announcer.topics, picture.facts
+    availability = [{"topic": topics.bridge_status}, {"topic": topics.status(facts.id)}]
+    message: Config = {
+        "device": _device(announcer, picture, serial),
+        "origin": _origin(announcer),
+        "availability": availability,
+        "availability_mode": "all",
+        "components": {
+            **{key: _sensor(announcer, picture, serial, key) for key in picture.keys},
+            **dict(_diagnostics(announcer, facts.id, serial)),
+        },
+    }
+    if facts.polled and facts.commands:
+        message["components"]["read"] = _read_button(announcer, facts.id, serial)
+    return _message(announcer, facts.id, serial, message)
 
 
-def bridge_discovery(announcer: Announcer, host: str) -> Discovery:
+def bridge_discovery(announcer: Announcer) -> Discovery:
     """The message of the daemon itself: the device that all meters are reached by."""
-    raise NotImplementedError
+    topics = announcer.topics
+    serial = _bridge_serial(topics)
+    name = "Kamstrup MQTT" if topics.instance == "main" else f"Kamstrup MQTT {topics.instance}"
+    with_bridge = {"availability": [{"topic": topics.bridge_status}]}
+    connection: Config = {
+        "platform": "binary_sensor",
+        "name": "Connection",
+        "unique_id": f"kamstrup_{serial}_connection",
+        "device_class": "connectivity",
+        "entity_category": "diagnostic",
+        "state_topic": topics.bridge_status,
+        "payload_on": "online",
+        "payload_off": "offline",
+        # without availability: off is what it is there to say. Off by default, because every
+        # other entity says the same by becoming unavailable
+        "enabled_by_default": False,
+    }
+    info = {"state_topic": topics.bridge_info, **with_bridge}
+    version = _text("Version", "version", serial, **info)
+    started = _text("Started", "started", serial, device_class="timestamp", **info)
+    message: Config = {
+        "device": {
+            "identifiers": [f"kamstrup_{serial}"],
+            "name": name,
+            "manufacturer": ORIGIN,
+            "model": "Meter gateway",
+            "sw_version": announcer.version,
+        },
+        "origin": _origin(announcer),
+        "components": {"connection": connection, "version": version, "started": started},
+    }
+    return _message(announcer, BRIDGE, serial, message)
 
 
 def steps(now: Discovery, before: Announced | None) -> tuple[str, ...]:
     """The payloads to publish to `now.topic` one after the other, each acknowledged, so that Home
     Assistant forgets what is gone: components that `before` had, or a device that has become
     another one. The last one is `now.payload`."""
-    raise NotImplementedError
+    if before is None:
+        return (now.payload,)
+    if before.serial != now.announced.serial:
+        return ("", now.payload)
+    present = now.announced.components
+    gone = {
+        component: {"platform": platform}
+        for component, platform in before.components.items()
+        if present.get(component) != platform
+    }
+    if not gone:
+        return (now.payload,)
+    message = json.loads(now.payload)
+    message["components"].update(gone)
+    return (jsontext.dumps(message), now.payload)
 
 
 def parse_announced(announcer: Announcer, topic: str, payload: str) -> Announced | None:
     """What a retained message from the broker announced, if it is ours: our object id prefix, our
     origin and our bridge's availability topic. None for everything else."""
-    raise NotImplementedError
+    if meter_of(announcer, topic) is None:
+        return None
+    try:
+        message = json.loads(payload)
+        origin = message["origin"]["name"]
+        identifier = message["device"]["identifiers"][0]
+        components = {id_: c["platform"] for id_, c in message["components"].items()}
+        available = [
+            entry["topic"]
+            for part in (message, *message["components"].values())
+            for entry in part.get("availability", ())
+        ]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return None  # whoever wrote that, it was not this program
+    if origin != ORIGIN or announcer.topics.bridge_status not in available:
+        return None
+    return Announced(str(identifier).removeprefix("kamstrup_"), components)
 
 
 def meter_of(announcer: Announcer, topic: str) -> str | None:
-    """The meter id ("bridge": the daemon) in a discovery topic with our prefix."""
-    raise NotImplementedError
+    """The meter id ("bridge": the daemon) in a discovery topic with our prefix, else None."""
+    start, end = announcer.topics.discovery(announcer.prefix, "\0").split("\0")
+    if not (topic.startswith(start) and topic.endswith(end)):
+        return None
+    return topic[len(start) : len(topic) - len(end)] or None
+
+
+def _message(announcer: Announcer, id_: str, serial: str, message: Config) -> Discovery:
+    platforms = {key: str(config["platform"]) for key, config in message["components"].items()}
+    return Discovery(
+        announcer.topics.discovery(announcer.prefix, id_),
+        jsontext.dumps(message),
+        Announced(serial, platforms),
+    )
+
+
+def _bridge_serial(topics: Topics) -> str:
+    return f"mqtt_{topics.instance}"
+
+
+def _origin(announcer: Announcer) -> Config:
+    return {"name": ORIGIN, "sw_version": announcer.version}
+
+
+def _device(announcer: Announcer, picture: Picture, serial: str) -> Config:
+    facts = picture.facts
+    details = picture.memory.details
+    device: Config = {
+        "identifiers": [f"kamstrup_{serial}"],
+        "name": facts.name,
+        "manufacturer": facts.model.manufacturer,
+        "model": facts.model.name,
+        "serial_number": None if picture.serial_text is None else clean(picture.serial_text),
+        **{key: details.get(key) for key in ("sw_version", "hw_version", "model_id")},
+        "via_device": f"kamstrup_{_bridge_serial(announcer.topics)}",
+    }
+    return {key: value for key, value in device.items() if value is not None}
+
+
+def _sensor(announcer: Announcer, picture: Picture, serial: str, key: str) -> Config:
+    quantity = picture.facts.plan.quantity(key)
+    unit, precision = picture.keys[key], quantity.precision
+    template = f"{{{{ value_json.{key} }}}}"
+    if unit == "L/h" and quantity.device_class == "volume_flow_rate" and not announcer.modern:
+        # one division: its result is the double nearest to the exact quotient
+        value = f"value_json.{key}"
+        template = f"{{{{ none if {value} is none else {value} | float / 1000 }}}}"
+        unit, precision = "m³/h", 3
+    device_class = _class_taken(announcer, quantity.device_class, unit)
+    fields: Config = {
+        "device_class": device_class,
+        "state_class": _state_class_taken(device_class, quantity.state_class),
+        "unit_of_measurement": unit,
+        "suggested_display_precision": precision if is_number(quantity, unit) else None,
+        "icon": quantity.icon,
+        "entity_category": quantity.category,
+        "enabled_by_default": None if quantity.enabled else False,
+    }
+    return {
+        "platform": "sensor",
+        "name": quantity.name,
+        "unique_id": f"kamstrup_{serial}_{key}",
+        "state_topic": announcer.topics.state(picture.facts.id, picture.group_of(key)),
+        "value_template": template,
+        **{name: value for name, value in fields.items() if value is not None},
+    }
+
+
+def _state_class_taken(device_class: str | None, state_class: str | None) -> str | None:
+    return None if class_fault(device_class, state_class) is not None else state_class
+
+
+def _class_taken(announcer: Announcer, device_class: str | None, unit: str | None) -> str | None:
+    """The class, or None where Home Assistant refuses it with this unit or is too old for it."""
+    if device_class is None or unit_fault(device_class, unit) is not None:
+        return None
+    if announcer.modern:
+        return device_class
+    if device_class in _NEW_CLASSES or unit in _NEW_UNITS.get(device_class, ()):
+        return None
+    return device_class
+
+
+def _text(name: str, key: str, serial: str, **more: Any) -> Config:
+    return {
+        "platform": "sensor",
+        "name": name,
+        "unique_id": f"kamstrup_{serial}_{key}",
+        "value_template": f"{{{{ value_json.{key} }}}}",
+        "entity_category": "diagnostic",
+        **more,
+    }
+
+
+def _diagnostics(announcer: Announcer, id_: str, serial: str) -> Iterator[tuple[str, Config]]:
+    """Why nothing comes, and since when: there as long as the bridge is, also while the meter is
+    offline."""
+    topics = announcer.topics
+    own = {
+        "state_topic": topics.diagnostics(id_),
+        "availability": [{"topic": topics.bridge_status}],
+    }
+    options = [state.value for state in LinkState]
+    yield (
+        "link_state",
+        _text("Link state", "link_state", serial, device_class="enum", options=options, **own),
+    )
+    yield (
+        "last_reading",
+        _text("Last reading", "last_reading", serial, device_class="timestamp", **own),
+    )
+    yield (
+        "last_error",
+        _text("Last error", "last_error", serial, enabled_by_default=False, **own),
+    )
+    for key, name in (("frames", "Frames"), ("dropped", "Dropped"), ("reconnects", "Reconnects")):
+        counter = _text(name, key, serial, enabled_by_default=False, **own)
+        yield key, {**counter, "state_class": "total_increasing"}
+
+
+def _read_button(announcer: Announcer, id_: str, serial: str) -> Config:
+    topics = announcer.topics
+    return {
+        "platform": "button",
+        "name": "Read now",
+        "unique_id": f"kamstrup_{serial}_read",
+        "command_topic": topics.read(id_),
+        "payload_press": "read",
+        "qos": 1,
+        "availability": [{"topic": topics.bridge_status}],
+    }

@@ -37,6 +37,9 @@ PORT_GONE = 60.0
 """Seconds without a port after which its meters are offline, however fresh their readings are."""
 MAX_TEXT = 255
 """Home Assistant's longest state."""
+COUNTERS = ("frames", "dropped", "timeouts", "echoes", "reconnects", "internal_errors", "held")
+"""Always in the diagnostics, null until a reader has told them: a missing key is a warning in
+Home Assistant's log for every message."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -67,7 +70,9 @@ class MeterFacts:
 class Change:
     """What one report changed, and so what is due.
 
-    discovery    the discovery message differs (send it only if `Picture.serial` is not None)
+    discovery    the discovery message differs (send it only if `Picture.serial` is not None, and
+                 after the states: a key that the retained state lacks is a warning in Home
+                 Assistant; where `replaced`, before them)
     identity     a serial number is new: call `settle_serials`
     replaced     another meter answers now: its old device is removed before the new one comes
     states       groups to publish
@@ -144,14 +149,14 @@ class Picture:
         if planned is not None:
             return planned
         readings = self.memory.readings
-        return next((g for g, r in readings.items() if key in r.values), self.facts.plan.groups[0])
+        return next(
+            (g for g in self.groups if key in readings[g].values), self.facts.plan.groups[0]
+        )
 
     @property
     def groups(self) -> tuple[str, ...]:
         """The groups that were ever filled, in the model's order."""
-        filled = self.memory.readings
-        planned = [group for group in self.facts.plan.groups if group in filled]
-        return tuple(dict.fromkeys((*planned, *filled)))
+        return tuple(group for group in self.facts.plan.groups if group in self.memory.readings)
 
     def state_json(self, group: str) -> str:
         """The state of one group: `time` and every key of it, null where no value came."""
@@ -181,6 +186,7 @@ class Picture:
                 "link_state": None if self.link_state is None else self.link_state.value,
                 "last_reading": rfc3339(self.last_reading),
                 "last_error": self.last_error,
+                **dict.fromkeys(COUNTERS),
                 **self.counters,
                 "serial": self.serial_text,
                 "model": self.facts.model_id,
@@ -287,18 +293,24 @@ class Picture:
         return Change(discovery=True, memory=True, urgent=True)
 
     def _replace(self, report: Identity, details: dict[str, str]) -> Change:
-        before = self.memory.serial
-        self._forget()
+        given, before = self.facts.serial is not None, clean(self.memory.serial or "")
+        if not given:
+            self._forget()
         self.memory.serial, self.memory.serial_source = report.serial, report.source
         self.memory.details = details
+        then = (
+            "the configured serial number stays; change it if this is right"
+            if given
+            else "it becomes a device of its own in Home Assistant"
+        )
         message = (
             f"{self.facts.id}: another meter answers: serial number {clean(report.serial)},"
-            f" until now {clean(before or '')}; it becomes a device of its own in Home Assistant"
+            f" until now {before}; {then}"
         )
         return Change(
             discovery=True,
             identity=True,
-            replaced=True,
+            replaced=not given,
             diagnostics=True,
             memory=True,
             urgent=True,
@@ -348,10 +360,11 @@ class Picture:
         if measured.value is None:
             return None
         quantity = self.facts.plan.quantity(key)
-        value = measured.value if isinstance(measured.value, Decimal) else clean(measured.value)
+        sent = measured.value if isinstance(measured.value, Decimal) else clean(measured.value)
+        frozen = self.memory.units.get(key, measured.unit)
         try:
-            check_kind(quantity, value, measured.unit)
-            value = units.convert(value, measured.unit, self.memory.units.get(key, measured.unit))
+            check_kind(quantity, sent, measured.unit)
+            value = units.convert(sent, measured.unit, frozen)
         except ValueError as error:
             if key not in self._told:
                 self._told.add(key)
