@@ -79,7 +79,7 @@ class ControlServer:
             return
         self._server = await asyncio.start_unix_server(self._serve, sock=sock, limit=MAX_LINE)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop listening and remove the socket's file."""
         if self._server is None:
             return

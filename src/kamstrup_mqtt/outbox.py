@@ -36,3 +36,9 @@ class Outbox:
             self._arrived.clear()
             await self._arrived.wait()
         return self._reports.popleft()
+
+    def take_all(self) -> list[Report]:
+        """What is there now, oldest first; for the end of the program."""
+        reports = list(self._reports)
+        self._reports.clear()
+        return reports

@@ -1,0 +1,9 @@
+"""Hands readings to MQTT and Home Assistant: the only package that knows aiomqtt."""
+
+from __future__ import annotations
+
+from kamstrup_mqtt.publisher.connection import BrokerError
+from kamstrup_mqtt.publisher.publisher import Daemon, Limits, Publisher
+from kamstrup_mqtt.publisher.visits import clear, probe
+
+__all__ = ["BrokerError", "Daemon", "Limits", "Publisher", "clear", "probe"]

@@ -1,0 +1,159 @@
+"""What is to be published: the pictures of all meters, and which topics are due.
+
+Reports change the pictures whether the broker is there or not; a session publishes what is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kamstrup_mqtt.clock import Clock
+from kamstrup_mqtt.memory import Memory
+from kamstrup_mqtt.model import Report
+from kamstrup_mqtt.picture import Change, Picture, settle_serials
+
+DIAGNOSTICS_INTERVAL = 60.0
+"""Seconds from one diagnostics message of a meter to the next, unless its link state changed."""
+
+
+@dataclass(slots=True)
+class Due:
+    """What is to be published, in the order in which it became due. Each thing once: what is
+    published is what the picture says then."""
+
+    discovery: dict[str, None] = field(default_factory=dict)
+    status: dict[str, None] = field(default_factory=dict)
+    states: dict[tuple[str, str], None] = field(default_factory=dict)
+    diagnostics: dict[str, None] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.discovery or self.status or self.states or self.diagnostics)
+
+
+class Board:
+    """The pictures and what is due of them."""
+
+    def __init__(
+        self,
+        pictures: Mapping[str, Picture],
+        memory: Memory,
+        clock: Clock,
+        *,
+        diagnostics_interval: float = DIAGNOSTICS_INTERVAL,
+    ) -> None:
+        self.pictures = pictures
+        self.memory = memory
+        self.due = Due()
+        self.changed = asyncio.Event()
+        self._clock = clock
+        self._diagnostics_interval = diagnostics_interval
+        self._diagnosed: dict[str, float] = {}
+        self._waiting: set[str] = set()
+        self.online: dict[str, bool] = {id_: self._is_online(id_) for id_ in pictures}
+        self._settle()
+
+    def take(self, report: Report) -> None:
+        """Take one report into its picture."""
+        picture = self.pictures[report.meter]
+        change = picture.apply(report, self._clock.monotonic())
+        log = logging.getLogger(f"kamstrup_mqtt.meter.{report.meter}")
+        for level, message in change.log:
+            log.log(level, "%s", message)
+        if change.identity:
+            self._settle()
+        if change.memory:
+            self.memory.changed(urgent=change.urgent)
+        self._mark(report.meter, change)
+        self._look(report.meter)
+
+    def _mark(self, id_: str, change: Change) -> None:
+        if change.discovery:
+            self.due.discovery[id_] = None
+        if change.replaced:
+            self.everything_of(id_)
+        for group in change.states:
+            self.due.states[id_, group] = None
+        if change.link:
+            self.due.diagnostics[id_] = None
+        elif change.diagnostics:
+            self._waiting.add(id_)
+        self.changed.set()
+
+    def _settle(self) -> None:
+        """A serial number is new: whose ids does that change?"""
+        before = {id_: picture.serial for id_, picture in self.pictures.items()}
+        for warning in settle_serials(self.pictures.values()):
+            logging.getLogger(__name__).warning("%s", warning)
+        for id_, picture in self.pictures.items():
+            if picture.serial != before[id_]:
+                self.due.discovery[id_] = None
+
+    def tick(self) -> None:
+        """Look at the clock: who is offline now, what is overdue, which diagnostics have waited
+        long enough."""
+        now = self._clock.monotonic()
+        for id_, picture in self.pictures.items():
+            self._look(id_)
+            for group in picture.overdue(now):
+                self.due.states[id_, group] = None
+        for id_ in list(self._waiting):
+            if now - self._diagnosed.get(id_, -self._diagnostics_interval) >= (
+                self._diagnostics_interval
+            ):
+                self.due.diagnostics[id_] = None
+        if self.due:
+            self.changed.set()
+
+    def _is_online(self, id_: str) -> bool:
+        return self.pictures[id_].online(self._clock.now(), self._clock.monotonic())
+
+    def _look(self, id_: str) -> None:
+        online = self._is_online(id_)
+        if online != self.online[id_]:
+            self.online[id_] = online
+            self.due.status[id_] = None
+            self.changed.set()
+
+    def status(self, id_: str) -> str:
+        """The payload of a meter's status topic."""
+        return "online" if self.online[id_] else "offline"
+
+    def diagnostics(self, id_: str) -> str:
+        """The payload of a meter's diagnostics topic, which counts as published now."""
+        self._diagnosed[id_] = self._clock.monotonic()
+        self._waiting.discard(id_)
+        return self.pictures[id_].diagnostics_json()
+
+    def everything_of(self, id_: str) -> None:
+        """All that one meter publishes is due."""
+        self.due.discovery[id_] = None
+        self.due.status[id_] = None
+        self.due.diagnostics[id_] = None
+        self.due.states.update(dict.fromkeys((id_, g) for g in self.pictures[id_].groups))
+        self.changed.set()
+
+    def everything(self) -> None:
+        """All that all meters publish is due."""
+        for id_ in self.pictures:
+            self.everything_of(id_)
+
+    def all_states(self) -> None:
+        """All states are due."""
+        for id_, picture in self.pictures.items():
+            self.due.states.update(dict.fromkeys((id_, group) for group in picture.groups))
+        self.changed.set()
+
+    def all_announcements(self) -> None:
+        """All discovery messages and statuses are due."""
+        self.due.discovery.update(dict.fromkeys(self.pictures))
+        self.due.status.update(dict.fromkeys(self.pictures))
+        self.changed.set()
+
+    def take_due(self) -> Due:
+        """What is due now; nothing is afterwards."""
+        due, self.due = self.due, Due()
+        self.changed.clear()
+        return due

@@ -1,0 +1,259 @@
+"""Drains the outbox, whether the broker is there or not, and keeps one session with the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from kamstrup_mqtt.clock import Clock
+from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.homeassistant import Announcer
+from kamstrup_mqtt.liveness import Deadline
+from kamstrup_mqtt.memory import Memory
+from kamstrup_mqtt.model import Json
+from kamstrup_mqtt.outbox import Outbox
+from kamstrup_mqtt.picture import Picture
+from kamstrup_mqtt.publisher.backoff import Backoff
+from kamstrup_mqtt.publisher.board import DIAGNOSTICS_INTERVAL, Board
+from kamstrup_mqtt.publisher.connection import (
+    ACK_TIMEOUT,
+    CONNECT_TIMEOUT,
+    BrokerError,
+    Trouble,
+    Will,
+    address,
+    connect,
+)
+from kamstrup_mqtt.publisher.session import Calls, Host, Session, SessionLimits
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """Who we are, for bridge/info. `started` in RFC 3339, None while the clock is not right."""
+
+    version: str
+    host: Host
+    started: str | None
+    config_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Time limits in seconds, and how many quick losses in a row mean a second daemon."""
+
+    connect: float = CONNECT_TIMEOUT
+    ack: float = ACK_TIMEOUT
+    first_backoff: float = 1.0
+    backoff_cap: float = 60.0
+    slow_backoff: float = 60.0
+    quick_loss: float = 10.0
+    quick_losses: int = 3
+    tick: float = 1.0
+    diagnostics: float = DIAGNOSTICS_INTERVAL
+    farewell: float = 3.0
+    session: SessionLimits = field(default_factory=SessionLimits)
+
+
+class Publisher:
+    """`run` ends after `stop`, or by cancellation."""
+
+    def __init__(
+        self,
+        config: Config,
+        pictures: Mapping[str, Picture],
+        memory: Memory,
+        outbox: Outbox,
+        clock: Clock,
+        daemon: Daemon,
+        *,
+        request_read: Callable[[str], str | None],
+        limits: Limits | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._rng = rng or random.Random()  # noqa: S311  # jitter, no secret
+        self._config = config
+        self._memory = memory
+        self._outbox = outbox
+        self._clock = clock
+        self._daemon = daemon
+        self._request_read = request_read
+        self._topics = config.mqtt.topics
+        self._announcer = Announcer(
+            topics=self._topics,
+            prefix=config.homeassistant.prefix,
+            modern=config.homeassistant.modern,
+            version=daemon.version,
+        )
+        self._board = Board(pictures, memory, clock, diagnostics_interval=self._limits.diagnostics)
+        self._where = address(config.mqtt)
+        self._drain_deadline = Deadline("publisher", clock.monotonic)
+        self._session_deadline = Deadline("broker session", clock.monotonic)
+        self._stop = asyncio.Event()
+        self._say_offline = True
+        self._backoff = Backoff(
+            self._rng,
+            self._limits.first_backoff,
+            self._limits.backoff_cap,
+            self._limits.slow_backoff,
+        )
+        self._connected_at: float | None = None
+        self._announced = False
+        self._complaint: tuple[Trouble, bool] | None = None
+        self._quick_losses = 0
+        self._crowded = False
+        self.reconnects = 0
+
+    @property
+    def deadlines(self) -> tuple[Deadline, Deadline]:
+        """What the watchdog watches."""
+        return self._drain_deadline, self._session_deadline
+
+    @property
+    def connected(self) -> bool:
+        """Whether everything is announced and the broker is there."""
+        return self._announced
+
+    @property
+    def online(self) -> Mapping[str, bool]:
+        """Which meters are online."""
+        return self._board.online
+
+    def stop(self, *, offline: bool) -> None:
+        """Publish what is there, say `offline` (not before an exec anew), and end `run`."""
+        for report in self._outbox.take_all():
+            self._board.take(report)
+        self._say_offline = offline
+        self._stop.set()
+        self._board.changed.set()
+
+    async def run(self) -> None:
+        """Publish until stopped."""
+        async with asyncio.TaskGroup() as group:
+            helpers = [group.create_task(self._drain()), group.create_task(self._tick())]
+            sessions = group.create_task(self._sessions())
+            await self._stop.wait()
+            if self._connected_at is None:
+                sessions.cancel()
+            await asyncio.wait([sessions], timeout=self._limits.farewell)
+            for task in (sessions, *helpers):
+                task.cancel()
+
+    async def _drain(self) -> None:
+        while True:
+            self._board.take(await self._outbox.get())
+
+    async def _tick(self) -> None:
+        while True:
+            self._board.tick()
+            self._drain_deadline.within(self._limits.tick)
+            await asyncio.sleep(self._limits.tick)
+
+    # Sessions
+
+    async def _sessions(self) -> None:
+        while not self._stop.is_set():
+            self._session_deadline.within(self._limits.connect + self._limits.ack)
+            try:
+                await self._session()
+            except BrokerError as error:
+                wait = self._lost(error)
+                self._session_deadline.within(wait)
+                await asyncio.sleep(wait)
+
+    async def _session(self) -> None:
+        will = Will(self._topics.bridge_status, "offline")
+        limits = self._limits
+        async with connect(
+            self._config.mqtt, will, connect_timeout=limits.connect, ack_timeout=limits.ack
+        ) as connection:
+            self._connected_at = self._clock.monotonic()
+            calls = Calls(
+                info=self._info,
+                request_read=self._request_read,
+                other_daemon=self._other_daemon,
+                alive=self._session_deadline.within,
+            )
+            session = Session(
+                connection,
+                self._config,
+                self._announcer,
+                self._board,
+                self._daemon.host,
+                calls,
+                ack_timeout=limits.ack,
+                limits=limits.session,
+                rng=self._rng,
+            )
+            await session.run(self._stop, self._ready)
+            if self._say_offline:
+                await session.say_offline()
+            self._announced = False
+
+    def _ready(self) -> None:
+        self._announced = True
+        back = " again" if self._complaint or self.reconnects else ""
+        if self._quick_losses == 0 or self._complaint is None:
+            _LOG.info("connected to the broker %s%s", self._where, back)
+        self._complaint = None
+
+    def _lost(self, error: BrokerError) -> float:
+        """Say it once; seconds to wait."""
+        now = self._clock.monotonic()
+        connected = self._connected_at is not None
+        if self._connected_at is not None:
+            self.reconnects += 1
+            lasted = now - self._connected_at
+            self._quick_losses = self._quick_losses + 1 if lasted < self._limits.quick_loss else 0
+            if self._quick_losses == 0:
+                self._backoff.reset()
+                self._crowded = False
+        self._connected_at, self._announced = None, False
+        if self._quick_losses >= self._limits.quick_losses:
+            self._other_daemon(
+                f"the connection was lost {self._quick_losses} times within"
+                f" {self._limits.quick_loss:g} s"
+            )
+        self._complain(error, connected)
+        return self._backoff.after(error.trouble, crowded=self._crowded)
+
+    def _complain(self, error: BrokerError, connected: bool) -> None:
+        """Once for each kind of trouble, until it is over."""
+        complaint = (error.trouble, connected)
+        repeated = self._complaint is not None and (
+            self._complaint == complaint or (not connected and self._complaint[0] is error.trouble)
+        )
+        if repeated or (self._quick_losses > 1 and connected):
+            _LOG.debug("broker: %s", error)
+        else:
+            _LOG.warning("broker: %s; readings go on, trying again for ever", error)
+        self._complaint = complaint
+
+    def _other_daemon(self, sign: str) -> None:
+        if not self._crowded:
+            _LOG.error(
+                "another daemon uses instance %s on this broker; set mqtt.instance (%s)",
+                self._topics.instance,
+                sign,
+            )
+        self._crowded = True
+
+    def _info(self) -> Json:
+        daemon = self._daemon
+        return {
+            "version": daemon.version,
+            "instance": self._topics.instance,
+            "host": daemon.host.name,
+            "boot": daemon.host.boot,
+            "started": daemon.started,
+            "config_hash": daemon.config_hash,
+            "meters": list(self._board.pictures),
+            "queue": len(self._outbox),
+            "dropped": self._outbox.dropped,
+            "reconnects": self.reconnects,
+        }

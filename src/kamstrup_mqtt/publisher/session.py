@@ -1,0 +1,368 @@
+"""What happens on one connection to the broker, from the subscription to the farewell.
+
+On connect, each step acknowledged: subscribe; clean up; every meter's status; discovery; states;
+diagnostics; bridge/info; bridge/status `online` last. Then whatever becomes due, in the same order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from kamstrup_mqtt import jsontext
+from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.homeassistant import (
+    Announced,
+    Announcer,
+    Discovery,
+    bridge_discovery,
+    meter_discovery,
+    meter_of,
+    parse_announced,
+    steps,
+)
+from kamstrup_mqtt.model import Json
+from kamstrup_mqtt.publisher.board import Board
+from kamstrup_mqtt.publisher.connection import IN_FLIGHT, BrokerError, Connection, Received
+
+_LOG = logging.getLogger(__name__)
+
+MAX_COMMAND = 64
+"""Bytes of a `read` command; longer ones are not for us."""
+
+BRIDGE = "bridge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLimits:
+    """Seconds. `settle`: without a retained message, after which the broker has shown them all;
+    `settle_cap`: however many come; `birth`: from Home Assistant's birth message to the states;
+    `info`: from one bridge/info to the next; `idle`: without anything due."""
+
+    settle: float = 0.5
+    settle_cap: float = 5.0
+    birth: tuple[float, float] = (1.0, 3.0)
+    info: float = 300.0
+    idle: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """Where this daemon runs. `boot` is the kernel's id of this boot, None where it is hidden."""
+
+    name: str
+    boot: str | None
+
+    def is_other(self, host: object, boot: object) -> bool:
+        """Whether somebody who says this is on another machine (a container made anew on the same
+        boot is not)."""
+        return host != self.name and (self.boot is None or boot != self.boot)
+
+
+@dataclass(slots=True)
+class Retained:
+    """What the broker had when we came: discovery messages of ours, and our own topics."""
+
+    announced: dict[str, Announced] = field(default_factory=dict)
+    topics: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """What a session needs from outside.
+
+    info           the contents of bridge/info
+    request_read   asks a meter's reader to read now: None, or the reason why not
+    other_daemon   called with a description when another daemon uses our instance
+    alive          called before each step with the seconds that it may take
+    """
+
+    info: Callable[[], Json]
+    request_read: Callable[[str], str | None]
+    other_daemon: Callable[[str], None]
+    alive: Callable[[float], None]
+
+
+class Session:
+    """One connection's worth of work."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        config: Config,
+        announcer: Announcer,
+        board: Board,
+        host: Host,
+        calls: Calls,
+        *,
+        ack_timeout: float,
+        limits: SessionLimits,
+        rng: random.Random,
+    ) -> None:
+        self._connection = connection
+        self._config = config
+        self._announcer = announcer
+        self._topics = announcer.topics
+        self._board = board
+        self._host = host
+        self._calls = calls
+        self._step = 2 * ack_timeout
+        self._limits = limits
+        self._rng = rng
+        self._retained = Retained()
+        self._settled = False
+        self._loop = asyncio.get_running_loop()
+        self._last_retained = self._loop.time()
+        self._info_at = self._loop.time()
+        self._told: set[str] = set()
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Work until `stop` (then publish what is still due) or a BrokerError. `ready` is called
+        when everything was announced."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                listener = group.create_task(self._listen())
+                await self._connected()
+                ready()
+                while not stop.is_set():
+                    await self._wait()
+                    await self._publish_due()
+                await self._publish_due()
+                listener.cancel()
+        except BaseExceptionGroup as errors:
+            lost, other = errors.split(BrokerError)
+            if lost is None or other is not None:
+                raise
+            raise next(_leaves(lost)) from None
+
+    async def say_offline(self) -> None:
+        """The farewell: without it the broker would wait for the keepalive to send the Will."""
+        await self._connection.publish(self._topics.bridge_status, "offline")
+
+    # The start
+
+    async def _connected(self) -> None:
+        self._calls.alive(self._step)
+        await self._connection.subscribe(self._subscriptions())
+        await self._settle()
+        await self._remove_gone()
+        self._board.everything()
+        await self._publish_due(first=True)
+        await self._publish_info()
+        await self._publish([(self._topics.bridge_status, "online")])
+
+    def _subscriptions(self) -> list[str]:
+        topics = [
+            f"{self._topics.root}/#",
+            self._topics.bridge_info,
+            f"{self._announcer.prefix}/device/+/config",
+        ]
+        if self._config.homeassistant.enabled:
+            topics.append(self._config.homeassistant.status_topic)
+        if self._config.mqtt.commands:
+            topics.append(self._topics.read("+"))
+        return topics
+
+    async def _settle(self) -> None:
+        """Wait until the broker has shown what it had; then listen to what is meant for us only."""
+        self._calls.alive(self._limits.settle_cap + self._step)
+        end = self._loop.time() + self._limits.settle_cap
+        self._last_retained = self._loop.time()
+        while True:
+            now = self._loop.time()
+            rest = min(end, self._last_retained + self._limits.settle) - now
+            if rest <= 0:
+                break
+            await asyncio.sleep(rest)
+        self._settled = True
+        await self._connection.unsubscribe(f"{self._topics.root}/#")
+        await self._connection.unsubscribe(f"{self._announcer.prefix}/device/+/config")
+        topics = self._retained.topics
+        # a stale one is no proof: whoever lives has said `online`
+        if topics.get(self._topics.bridge_status) == "online":
+            self._check_info(topics.get(self._topics.bridge_info, ""))
+
+    async def _remove_gone(self) -> None:
+        """Meters that are configured no longer: their device, then their topics, then memory."""
+        memory = self._board.memory
+        known = (*self._retained.announced, *memory.meters)
+        gone = [id_ for id_ in dict.fromkeys(known) if id_ not in (BRIDGE, *self._board.pictures)]
+        for id_ in gone:
+            if id_ in self._retained.announced:
+                topic = self._topics.discovery(self._announcer.prefix, id_)
+                await self._publish([(topic, "")])
+            prefix = f"{self._topics.root}/{id_}/"
+            left = [topic for topic in self._retained.topics if topic.startswith(prefix)]
+            await self._publish((topic, "") for topic in left)
+            if id_ in memory.meters:
+                memory.forget(id_)
+            _LOG.info("%s is configured no longer: removed from the broker and forgotten", id_)
+
+    # What is due
+
+    async def _wait(self) -> None:
+        self._calls.alive(self._limits.idle + self._step)
+        try:
+            async with asyncio.timeout(self._limits.idle):
+                await self._board.changed.wait()
+        except TimeoutError:
+            pass
+        if self._loop.time() - self._info_at >= self._limits.info:
+            await self._publish_info()
+
+    async def _publish_due(self, *, first: bool = False) -> None:
+        board, topics = self._board, self._topics
+        due = board.take_due()
+        statuses = [(topics.status(id_), board.status(id_)) for id_ in due.status]
+        # on connect a meter's availability is known before the device; afterwards a device that
+        # is new comes first
+        if first:
+            await self._publish(statuses)
+        if self._config.homeassistant.enabled:
+            if first:
+                await self._announce(bridge_discovery(self._announcer, self._host.name), BRIDGE)
+            for id_ in due.discovery:
+                message = meter_discovery(self._announcer, board.pictures[id_])
+                if message is not None:
+                    await self._announce(message, id_)
+        if not first:
+            await self._publish(statuses)
+        await self._publish(
+            (topics.state(id_, group), board.pictures[id_].state_json(group))
+            for id_, group in due.states
+        )
+        await self._publish(
+            (topics.diagnostics(id_), board.diagnostics(id_)) for id_ in due.diagnostics
+        )
+
+    async def _announce(self, message: Discovery, id_: str) -> None:
+        """Announce a device, in as many steps as it takes to have what is gone forgotten."""
+        for payload in steps(message, self._before(id_)):
+            await self._publish([(message.topic, payload)])
+        self._retained.announced.pop(id_, None)
+        if id_ == BRIDGE:
+            return
+        memory = self._board.pictures[id_].memory
+        now = (dict(message.announced.components), message.announced.serial)
+        if (memory.announced, memory.announced_as) != now:
+            memory.announced, memory.announced_as = now
+            self._board.memory.changed(urgent=True)
+
+    def _before(self, id_: str) -> Announced | None:
+        """What was announced last: what the broker showed and what memory knows, together."""
+        shown = self._retained.announced.get(id_)
+        if id_ == BRIDGE:
+            return shown
+        memory = self._board.pictures[id_].memory
+        if not memory.announced or memory.announced_as is None:
+            return shown
+        known = Announced(memory.announced_as, dict(memory.announced))
+        if shown is None or shown.serial != known.serial:
+            return shown or known
+        return Announced(known.serial, {**known.components, **shown.components})
+
+    async def _publish_info(self) -> None:
+        self._info_at = self._loop.time()
+        await self._publish([(self._topics.bridge_info, jsontext.dumps(self._calls.info()))])
+
+    async def _publish(self, messages: Iterable[tuple[str, str]]) -> None:
+        """Publish messages of different topics, several in flight; all acknowledged at the end."""
+        for batch in _batches(messages, IN_FLIGHT):
+            self._calls.alive(self._step)
+            await asyncio.gather(*(self._connection.publish(*message) for message in batch))
+
+    # What comes in
+
+    async def _listen(self) -> None:
+        async for message in self._connection.messages():
+            self._receive(message)
+
+    def _receive(self, message: Received) -> None:
+        if message.retained:
+            self._receive_retained(message)
+        elif message.topic == self._topics.bridge_info:
+            self._check_info(_text(message.payload))
+        elif message.topic == self._config.homeassistant.status_topic:
+            self._receive_birth(message)
+        elif self._config.mqtt.commands and (id_ := self._commanded(message.topic)) is not None:
+            self._receive_read(id_, message.payload)
+
+    def _commanded(self, topic: str) -> str | None:
+        """The meter of a `read` topic."""
+        return next((id_ for id_ in self._board.pictures if self._topics.read(id_) == topic), None)
+
+    def _receive_retained(self, message: Received) -> None:
+        self._last_retained = self._loop.time()
+        if self._commanded(message.topic) is not None:
+            self._tell(
+                f"{message.topic} holds a retained message, which is ignored: publish commands"
+                " without retain"
+            )
+            return
+        text = _text(message.payload)
+        if message.topic.startswith(f"{self._topics.root}/"):
+            self._retained.topics[message.topic] = text
+            return
+        announced = parse_announced(self._announcer, message.topic, text)
+        id_ = meter_of(self._announcer, message.topic)
+        if announced is not None and id_ is not None and not self._settled:
+            self._retained.announced[id_] = announced
+
+    def _receive_birth(self, message: Received) -> None:
+        if _text(message.payload) != self._config.homeassistant.birth_payload:
+            return
+        _LOG.info("Home Assistant was started: announcing everything again")
+        self._board.all_announcements()
+        # Home Assistant subscribes to state topics only after it has read the discovery
+        self._loop.call_later(self._rng.uniform(*self._limits.birth), self._board.all_states)
+
+    def _receive_read(self, id_: str, payload: bytes) -> None:
+        if len(payload) > MAX_COMMAND:
+            self._tell(
+                f"{self._topics.read(id_)}: a command of over {MAX_COMMAND} bytes is ignored"
+            )
+            return
+        reason = self._calls.request_read(id_)
+        log = logging.getLogger(f"kamstrup_mqtt.meter.{id_}")
+        if reason is None:
+            log.info("%s: reading now, by command", id_)
+        else:
+            log.debug("%s: not read by command: %s", id_, reason)
+
+    def _check_info(self, text: str) -> None:
+        try:
+            info = json.loads(text)
+        except ValueError:
+            return
+        if isinstance(info, dict) and self._host.is_other(info.get("host"), info.get("boot")):
+            self._calls.other_daemon(f"on host {str(info.get('host'))[:64]!r}")
+
+    def _tell(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            _LOG.warning("%s", message)
+
+
+def _text(payload: bytes) -> str:
+    return payload.decode(errors="replace")
+
+
+def _batches(
+    messages: Iterable[tuple[str, str]], size: int
+) -> Iterable[tuple[tuple[str, str], ...]]:
+    iterator = iter(messages)
+    while batch := tuple(itertools.islice(iterator, size)):
+        yield batch
+
+
+def _leaves(group: BaseExceptionGroup[BrokerError]) -> Iterable[BrokerError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
