@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from typing import IO
 
@@ -39,8 +38,6 @@ def escape(text: str) -> str:
 
 class Formatter(logging.Formatter):
     """Writes a record; only tracebacks, which are ours, may take several lines."""
-
-    converter = time.localtime
 
     def __init__(self, *, journal: bool = False, secrets: Iterable[str] = ()) -> None:
         super().__init__(

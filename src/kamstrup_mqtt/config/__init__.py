@@ -12,6 +12,8 @@ from pydantic import (
     BeforeValidator,
     Field,
     PrivateAttr,
+    TypeAdapter,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -56,6 +58,8 @@ __all__ = [
     "Polled",
     "TlsConfig",
     "crossing_faults",
+    "doubts",
+    "faults_between",
 ]
 
 PORT, PORT_TLS = 1883, 8883
@@ -210,6 +214,18 @@ def crossing_faults(meters: Mapping[int, Meter]) -> Iterator[Fault]:
         clash = _clash(owner, meter) if owner is not meter else None
         if clash:
             yield ("meters", index, "port"), clash
+
+
+def faults_between(raw: object, context: dict[str, Any]) -> Iterator[Fault]:
+    """`crossing_faults` of those of the raw meters that are good by themselves."""
+    adapter: TypeAdapter[Meter] = TypeAdapter(MeterConfig)
+    good = {}
+    for index, meter in enumerate(raw if isinstance(raw, list) else ()):
+        try:
+            good[index] = adapter.validate_python(meter, context=context)
+        except ValidationError:
+            continue  # its own faults are reported already
+    return crossing_faults(good)
 
 
 def _clash(owner: Meter, meter: Meter) -> str | None:

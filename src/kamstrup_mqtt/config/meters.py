@@ -42,9 +42,7 @@ BATTERY_WARNING = 60.0
 
 def _port(value: Any) -> PortAddress:
     if not isinstance(value, str):
-        raise ValueError(
-            "must be a device path such as /dev/serial/by-id/usb-..., or tcp://host:port"
-        )
+        raise ValueError("must be a device path (/dev/serial/by-id/...) or tcp://host:port")
     return parse_address(value)
 
 
@@ -56,7 +54,7 @@ def _parity(value: Any) -> Any:
 def _meter_id(value: str) -> str:
     if not value or value != slug(value):
         raise ValueError(
-            "must be 1 to 32 of a-z, 0-9, _ and -, and begin and end with a letter or digit"
+            "must be 1 to 32 of a-z, 0-9, _ and -, the first and last a letter or digit"
         )
     if value == "bridge":
         raise ValueError("bridge is the name of the daemon itself; choose another id")

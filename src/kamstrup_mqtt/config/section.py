@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -25,6 +25,12 @@ Place: TypeAlias = tuple[int | str, ...]
 
 Fault: TypeAlias = tuple[Place, str]
 
+SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "source": ("register", "command", "obis", "address"),
+    "interval": ("update_interval",),
+}
+"""Field -> how the file may spell it; `command` and `update_interval` are ESPHome's words."""
+
 
 class Section(BaseModel):
     """A mapping of the configuration. Unknown keys are refused, inputs never shown in errors."""
@@ -35,7 +41,9 @@ class Section(BaseModel):
 def refusal(faults: Iterable[Fault]) -> ValidationError:
     """The exception that reports several faults at once, each at its place."""
     details = [
-        InitErrorDetails(type=PydanticCustomError("fault", "{text}", {"text": text}), loc=place)
+        InitErrorDetails(
+            type=PydanticCustomError("fault", "{text}", {"text": text}), loc=place, input=None
+        )
         for place, text in faults
     ]
     return ValidationError.from_exception_data("configuration", details, hide_input=True)

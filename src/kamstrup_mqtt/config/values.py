@@ -9,12 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from kamstrup_mqtt import ha_units, registry, units
-from kamstrup_mqtt.config.section import Fault, Line, Section, as_text, choose, refusal
+from kamstrup_mqtt.config.section import SYNONYMS, Fault, Line, Section, as_text, choose, refusal
 from kamstrup_mqtt.model import Dialect, Quantity, SourceId
 from kamstrup_mqtt.plan import PlannedValue
-
-SOURCE_NAMES = ("register", "command", "obis", "address")
-"""How a custom value may name its source; `command` is ESPHome's word for a KMP register."""
 
 
 def _none_if_empty(value: Any) -> Any:
@@ -69,7 +66,7 @@ class CustomValue(ValueOptions):
     def _one_source(cls, raw: Any) -> Any:
         if not isinstance(raw, Mapping):
             return raw
-        named = [name for name in SOURCE_NAMES if name in raw]
+        named = [name for name in SYNONYMS["source"] if name in raw]
         if len(named) > 1:
             raise refusal([((named[1],), f"says the same as {named[0]}; leave one out")])
         if not named:

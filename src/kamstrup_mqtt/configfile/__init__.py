@@ -1,0 +1,155 @@
+"""Reads a configuration file; every fault of it in one run, each with its line and column.
+
+    config.yaml:12:11: meters[0].model: no such model: multical_43; did you mean ...
+
+YAML 1.1 reads some plain words as something else (`on` is true, `012` is ten, `1:30` is ninety):
+those are refused with the advice to quote them. Secrets come from `${NAME}`, from `password_file`
+or from systemd's credentials, and are never part of a fault.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from kamstrup_mqtt.config import Config, doubts, faults_between
+from kamstrup_mqtt.config.faults import explain
+from kamstrup_mqtt.config.section import Fault, Place
+from kamstrup_mqtt.configfile.tree import Mark, Tree
+from kamstrup_mqtt.errors import ConfigError
+
+CREDENTIAL = "mqtt_password"
+"""The systemd credential that is the broker's password when none is configured."""
+
+
+def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration in `path`. Raises ConfigError with every fault that was found."""
+    path = Path(path)
+    tree = Tree(_compose(path, _read(path)), environ)
+    if not isinstance(tree.data, dict):
+        raise ConfigError(f"{path}:1:1: must be a mapping of mqtt, meters, ...; see the example")
+    faults = list(tree.faults)
+    faults += [tree.at(place, text) for place, text in _find_password(tree, path.parent, environ)]
+    context = {"directory": path.parent}
+    try:
+        config = Config.model_validate(tree.data, context=context)
+    except ValidationError as error:
+        found = [explain(dict(details)) for details in error.errors(include_url=False)]
+        found += [
+            (place, text, False) for place, text in faults_between(tree.data.get("meters"), context)
+        ]
+        faults += [tree.at(place, text, key=at_key) for place, text, at_key in found]
+        raise ConfigError(_rendered(path, faults, tree)) from None
+    if faults:
+        raise ConfigError(_rendered(path, faults, tree))
+    warnings = [tree.at(place, text) for place, text in doubts(config)]
+    return config.note(tuple(_rendered(path, warnings, tree)))
+
+
+def _rendered(path: Path, faults: Iterable[Mark], tree: Tree) -> list[str]:
+    # the same place may be found at fault twice: by YAML (012) and by what was wanted there
+    lines = {(m.line, m.column, m.path, m.text): None for m in sorted(faults)}
+    return [
+        tree.masked(f"{path}:{line}:{column}: {f'{where}: ' if where else ''}{text}")
+        for line, column, where, text in lines
+    ]
+
+
+def _read(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no such file; begin with a copy of config.example.yaml"
+        ) from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a directory; give the configuration file in it") from None
+    except PermissionError:
+        raise ConfigError(
+            f"{path}: permission denied; make it readable for the user that runs this program"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - raw.rfind(b"\n", 0, error.start)
+        raise ConfigError(
+            f"{path}:{line}:{column}: is not UTF-8; save the file in that encoding"
+        ) from None
+
+
+def _compose(path: Path, text: str) -> yaml.Node:
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        column = error.position - text.rfind("\n", 0, error.position)
+        raise ConfigError(f"{path}:{line}:{column}: a control character; remove it") from None
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(_syntax_fault(path, error)) from None
+    except RecursionError:
+        raise ConfigError(f"{path}:1:1: is nested too deep") from None
+    if node is None:
+        raise ConfigError(f"{path}:1:1: is empty; begin with a copy of config.example.yaml")
+    assert isinstance(node, yaml.Node)
+    return node
+
+
+def _syntax_fault(path: Path, error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
+    problem = error.problem or "cannot be read"
+    if "'\\t'" in problem:
+        problem = "a tab; YAML is indented with spaces"
+    elif "${" in _line_of(error):
+        problem += "; quote a text that contains ${...} beside other signs"
+    context = f" ({error.context})" if error.context and "tab;" not in problem else ""
+    return f"{path}:{place}: not YAML: {problem}{context}"
+
+
+def _line_of(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark
+    return (mark.get_snippet() or "") if mark else ""
+
+
+def _find_password(tree: Tree, directory: Path, environ: Mapping[str, str]) -> list[Fault]:
+    """Put the broker's password into the data; returns what is wrong with its file."""
+    mqtt = tree.data.setdefault("mqtt", {})
+    if mqtt is None:
+        mqtt = tree.data["mqtt"] = {}
+    if not isinstance(mqtt, dict):
+        return []
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    name = mqtt.get("password_file")
+    place: Place = ("mqtt", "password_file")
+    if name is None:
+        if credentials and "password" not in mqtt and (Path(credentials) / CREDENTIAL).is_file():
+            return _take_password(mqtt, Path(credentials) / CREDENTIAL, place)
+        return []
+    if not isinstance(name, str):
+        return []  # reported as no text
+    if mqtt.get("password") is not None:
+        return [(place, "says the same as password; leave one out")]
+    folders = [Path(credentials), directory] if credentials else [directory]
+    candidates = [folder / Path(name).expanduser() for folder in folders]
+    return _take_password(mqtt, next((c for c in candidates if c.is_file()), candidates[-1]), place)
+
+
+def _take_password(mqtt: dict[str, Any], file: Path, place: Place) -> list[Fault]:
+    try:
+        text = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        return [(place, f"{file} cannot be read: {error.strerror}")]
+    except UnicodeDecodeError:
+        return [(place, f"{file} is not UTF-8")]
+    if not text or "\n" in text:
+        return [(place, f"{file} must hold the password, one line")]
+    mqtt["password"] = text
+    return []
