@@ -1,0 +1,179 @@
+"""Meters with an optical eye that answer a sign-on: modes A and C, 7E1 in software.
+
+Fresh, the 685-382 answers with the readout of the seed (KMP382-driver, README).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from kamstrup_mqtt.emulators.base import PolledEmulator, Reply
+from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.protocols.base import Frame
+from kamstrup_mqtt.protocols.iec62056_21 import SPEC, parity
+from kamstrup_mqtt.protocols.iec62056_21.checks import BccKind, BccVote, bcc
+from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
+from kamstrup_mqtt.protocols.iec62056_21.names import key_of
+from kamstrup_mqtt.protocols.iec62056_21.readout import BAUD_C
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One data set: `pattern` shows the value's digits (`000000,0`), or is "" for text."""
+
+    address: str
+    value: str
+    pattern: str = ""
+    unit: str = ""
+
+    @property
+    def key(self) -> str:
+        """The public key."""
+        return key_of(self.address) or self.address
+
+    def text(self, value: str) -> str:
+        """The data set with `value`, as on the wire. Raises ValueError for one that cannot be."""
+        if self.pattern:
+            value = self._digits(value)
+        elif not re.fullmatch(r"[^()/!*\x00-\x1f\x7f-\U0010ffff]{0,32}", value):
+            raise ValueError(f"{self.key}={value}: up to 32 ASCII characters without ( ) / ! *")
+        return f"{self.address}({value}{'*' + self.unit if self.unit else ''})"
+
+    def _digits(self, value: str) -> str:
+        whole, mark, decimals = re.split(
+            r"([.,])", self.pattern + ("" if "," in self.pattern or "." in self.pattern else ".")
+        )
+        match = re.fullmatch(r"(\d+)(?:[.,](\d+))?", value)
+        if not match or len(match[1]) > len(whole) or len(match[2] or "") > len(decimals):
+            raise ValueError(
+                f"{self.key}={value}: a number of {len(whole)} digits and {len(decimals)} decimals"
+            )
+        text = match[1].zfill(len(whole))
+        return text + (mark + (match[2] or "").ljust(len(decimals), "0") if decimals else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """What one model sends. `line_end` stands between the data sets, `last` behind the '!'."""
+
+    ident: str
+    lines: tuple[Line, ...]
+    check: BccKind
+    line_end: str = "\r\n"
+    last: str = "\r\n"
+    serial: SerialParams = SPEC.serial
+
+
+_SCRIPTS: Mapping[str, Script] = {
+    "e685_382": Script(
+        ident="/KAM 685-382-OK-10",
+        check="sum",
+        lines=(
+            Line("0.0", "10865272"),
+            Line("1.20", "9032", "0000000", "kWh"),
+            Line("1.20.1", "9031", "0000000", "kWh"),
+            Line("1.20.2", "1", "0000000", "kWh"),
+            Line("1.31", "57392", "0000000", "h"),
+            Line("1.26", "0", "0000000"),
+            Line("1.6", "1.5", "000000,0", "kW"),
+            Line("1.6*1", "2.8", "000000,0"),
+        ),
+    ),
+    "multical_401": Script(
+        ident="/KAM0MC",
+        check="sum",
+        line_end="",
+        serial=SerialParams(300, 8, "N", 2, dtr=False, rts=True),
+        lines=(
+            Line("0.0", "00002742640"),
+            Line("6.8", "456.631", "0000.000", "GJ"),
+            Line("6.26", "3447.381", "0000.000", "m3"),
+            Line("6.31", "40345", "0000000", "h"),
+        ),
+    ),
+    "iec_meter": Script(
+        ident="/ISk5ME172-0000",
+        check="xor",
+        lines=(
+            Line("0.0.0", "00012345"),
+            Line("1.8.0", "14830.986", "0000000.000", "kWh"),
+            Line("1.8.1", "5515.448", "0000000.000", "kWh"),
+            Line("1.8.2", "9315.538", "0000000.000", "kWh"),
+        ),
+    ),
+}
+
+
+class IecMeter:
+    """The emulated meter; `settings` replace single values, by public key.
+
+    It answers with parity bits, or without them to a reader that sends none.
+    """
+
+    def __init__(self, script: Script, settings: Mapping[str, str]) -> None:
+        self.serial = script.serial
+        known = {line.key: line for line in script.lines}
+        for key in settings:
+            if key not in known:
+                raise ValueError(f"{key}: unknown; choose from {', '.join(known)}")
+        self._ident = script.ident.encode("ascii") + b"\r\n"
+        self._address = settings.get(script.lines[0].key, script.lines[0].value).lstrip("0")
+        self._readout = _readout(script, settings)
+        self._framer = IecFramer(BccVote("none"))
+        self._waiting = False  # for the acknowledgement
+
+    def receive_data(self, data: bytes) -> list[Reply]:
+        """Take bytes from the reader; return what the meter sends back."""
+        self._framer.receive_data(data)
+        replies: list[Reply] = []
+        while (event := self._framer.next_event()) is not None:
+            if isinstance(event, Frame):
+                replies += self._react(event)
+        return replies
+
+    def _react(self, frame: Frame) -> list[Reply]:
+        bare = frame.raw == frame.payload != parity.with_parity(frame.payload)
+        if frame.kind == "request":
+            return self._sign_on(frame.payload, bare=bare)
+        if frame.kind == "ack" and self._waiting:
+            return self._acknowledged(chr(frame.payload[2]), bare=bare)
+        return []
+
+    def _sign_on(self, request: bytes, *, bare: bool) -> list[Reply]:
+        address = request.decode("ascii").strip("\r\n")[2:-1].lstrip("0")
+        if address not in ("", self._address):
+            return []
+        self._waiting = chr(self._ident[4]) in BAUD_C
+        if self._waiting:
+            return [Reply(_on_the_wire(self._ident, bare=bare))]
+        return [Reply(_on_the_wire(self._ident + self._readout, bare=bare))]
+
+    def _acknowledged(self, baud_char: str, *, bare: bool) -> list[Reply]:
+        self._waiting = False
+        readout = _on_the_wire(self._readout, bare=bare)
+        baudrate = BAUD_C[chr(self._ident[4])]
+        if baud_char != chr(self._ident[4]) or baudrate == self.serial.baudrate:
+            return [Reply(readout)]
+        return [Reply(b"", baudrate), Reply(readout, self.serial.baudrate)]
+
+
+def _on_the_wire(text: bytes, *, bare: bool) -> bytes:
+    return text if bare else parity.with_parity(text)
+
+
+def _readout(script: Script, settings: Mapping[str, str]) -> bytes:
+    """STX, data sets, '!' CR LF ETX and the check character."""
+    sets = [line.text(settings.get(line.key, line.value)) for line in script.lines]
+    block = f"{script.line_end.join(sets)}!{script.last}\x03".encode("ascii")
+    return b"\x02" + block + bytes((bcc(script.check, block),))
+
+
+def make(model_id: str, settings: Mapping[str, str]) -> PolledEmulator:
+    """The emulated `model_id`; ValueError for a setting that it does not know."""
+    script = _SCRIPTS.get(model_id)
+    if script is None:
+        raise ValueError(f"{model_id} cannot be emulated; choose from {', '.join(_SCRIPTS)}")
+    return IecMeter(script, settings)

@@ -1,0 +1,20 @@
+"""IEC 62056-21 (IEC 61107) optical readout, modes A, B, C and D."""
+
+from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.protocols.base import ProtocolSpec
+from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
+from kamstrup_mqtt.protocols.iec62056_21.names import key_of, parse_source, unknown_key
+
+SPEC = ProtocolSpec(
+    name="iec62056-21",
+    title="IEC 62056-21 (IEC 61107) optical readout",
+    # 7E1 is done in software (see parity), alike on a tty and behind a bridge
+    serial=SerialParams(baudrate=300, bytesize=8, parity="N", stopbits=1, dtr=False, rts=True),
+    line="300 7E1",
+    pushed=False,
+    codec=IecCodec,
+    key=key_of,
+    source=parse_source,
+    unknown_key=unknown_key,
+    checksum="weak",
+)

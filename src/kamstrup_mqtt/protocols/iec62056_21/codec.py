@@ -1,0 +1,266 @@
+"""Messages and conversation of an optical readout, modes A, B and C."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Literal
+
+from kamstrup_mqtt.errors import MeterError
+from kamstrup_mqtt.model import Json, LinkState, Object
+from kamstrup_mqtt.protocols.base import (
+    Answer,
+    Ask,
+    Configure,
+    Conversation,
+    Frame,
+    Message,
+    Pause,
+    Send,
+    Step,
+)
+from kamstrup_mqtt.protocols.iec62056_21 import parity
+from kamstrup_mqtt.protocols.iec62056_21.checks import BccOption, BccVote, matching
+from kamstrup_mqtt.protocols.iec62056_21.framing import STX, IecFramer
+from kamstrup_mqtt.protocols.iec62056_21.readout import (
+    BAUD_B,
+    BAUD_C,
+    Ident,
+    parse_data_sets,
+    parse_ident,
+)
+
+ParityOption = Literal["software", "hardware"]
+
+_SILENT = (LinkState.NO_BYTES, LinkState.ECHO_ONLY)
+_Talk = Generator[Step, Frame | None, Frame]
+
+
+class IecCodec:
+    """One meter read through its optical eye.
+
+    address       in the sign-on, for several meters on one line; "" asks whichever listens
+    bcc           the rule of the check character, "auto" finds it out
+    baudrate      the speed of the sign-on
+    max_baudrate  a meter that offers more is read at the speed of the sign-on
+    parity        "software": 7E1 over an 8N1 line; "hardware": the port does it
+    reaction      seconds between identification and acknowledgement (200 ms to 1.5 s)
+    learned       "bcc": "sum" | "xor", "sign_on": "lf" (a meter that answers no CR LF)
+
+    `tries`, the limits of `Send` and the `pause` after a failure are as everywhere.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str = "",
+        bcc: BccOption = "auto",
+        baudrate: int = 300,
+        parity: ParityOption = "software",
+        tries: int = 2,
+        first_byte: float = 3.0,
+        between: float = 2.0,
+        total: float = 60.0,
+        pause: float = 1.6,
+        reaction: float = 0.3,
+        max_baudrate: int = 9600,
+        learned: Mapping[str, str] | None = None,
+    ) -> None:
+        self._sign_on = f"/?{address}!".encode("ascii")
+        self._start_baudrate = baudrate
+        self._max_baudrate = max_baudrate
+        self._software_parity = parity == "software"
+        self._tries = tries
+        self._limits = (first_byte, between, total)
+        self._pause = pause
+        self._reaction = reaction
+        learned = learned or {}
+        self._vote = BccVote(bcc, learned.get("bcc"))
+        self._lf_only = learned.get("sign_on") == "lf"
+        self._fixed_speed = False  # the port's speed belongs to a bridge
+        self._baudrate = baudrate
+        self._framer: IecFramer | None = None
+        self._polled = False
+
+    def framer(self) -> IecFramer:
+        """A framer for a newly opened line (which has the speed of the sign-on again).
+
+        For recordings, until `poll` is called: then identifications come early.
+        """
+        self._baudrate = self._start_baudrate
+        self._fixed_speed = False
+        self._framer = IecFramer(self._vote, early_ident=self._polled)
+        return self._framer
+
+    # messages
+
+    def decode(self, frame: Frame) -> Message:
+        """Read a frame; see `framing` for the kinds. Raises MeterError for data without values."""
+        text = frame.payload.decode("ascii")
+        header: dict[str, Json] = {"direction": frame.direction, "kind": frame.kind}
+        if frame.kind == "data":
+            return _decode_data(header, frame, text)
+        if frame.kind == "ident":
+            ident = _ident_of(text)
+            return Message({**header, **_ident_header(ident)}, ident.objects() if ident else ())
+        if frame.kind == "ack":
+            return Message({**header, "protocol": text[1], "baud_char": text[2], "option": text[3]})
+        if frame.kind == "command":
+            return Message({**header, "text": text[1:-2].replace("\x02", " ")})
+        return Message({**header, "text": text.rstrip("\r\n")})
+
+    # conversation
+
+    def poll(self, ask: Ask) -> Conversation:
+        """Read the meter out: everything it sends is in the answer, whatever `ask` lists.
+
+        Raises MeterError when no readout came.
+        """
+        self._polled = True
+        if self._framer is not None:
+            self._framer.early_ident = True
+        return self._answer(ask, (yield from self._readout()))
+
+    def _answer(self, ask: Ask, frame: Frame) -> Answer:
+        objects = self.decode(frame).objects
+        learned: dict[str, str] = {}
+        if self._vote.learned is not None:
+            learned["bcc"] = self._vote.learned
+        if self._lf_only:
+            learned["sign_on"] = "lf"
+        came = {obj.id for obj in objects}
+        return Answer(
+            objects=objects,
+            unsupported=frozenset(s for s in ask.sources if s not in came),
+            learned=learned,
+        )
+
+    def _readout(self) -> _Talk:
+        """The tries, and one with the other line end when none got a single byte."""
+        for _ in range(self._tries - 1):
+            try:
+                return (yield from self._session(self._lf_only))
+            except MeterError:
+                yield Pause(self._pause)
+        try:
+            return (yield from self._session(self._lf_only))
+        except MeterError as error:
+            if error.state not in _SILENT:
+                raise
+            silent = error
+        yield Pause(self._pause)
+        try:
+            frame = yield from self._session(not self._lf_only)
+        except MeterError:
+            raise silent from None
+        self._lf_only = not self._lf_only
+        return frame
+
+    def _session(self, lf_only: bool) -> _Talk:
+        """One sign-on and its readout; the line has its first speed before and after."""
+        yield from self._set_speed(self._start_baudrate)
+        try:
+            frame = yield self._send(self._sign_on + (b"\n" if lf_only else b"\r\n"))
+            if frame is not None and frame.kind == "ident":
+                frame = yield from self._go_on(frame)
+        except MeterError:
+            yield from self._set_speed(self._start_baudrate)
+            raise
+        yield from self._set_speed(self._start_baudrate)
+        if frame is None or frame.kind != "data":
+            kind = "nothing" if frame is None else f"a frame of kind {frame.kind}"
+            raise MeterError(
+                LinkState.BYTES_NO_FRAMES,
+                f"{kind} came instead of a readout: another reader on this line?",
+            )
+        return frame
+
+    def _go_on(self, frame: Frame) -> Generator[Step, Frame | None, Frame | None]:
+        """After the identification of a meter in mode B or C."""
+        ident = _ident_of(frame.payload.decode("ascii"))
+        assert ident is not None  # the framer parsed it
+        if ident.mode == "B":
+            yield from self._set_speed(BAUD_B.get(ident.baud_char, self._start_baudrate))
+            return (yield self._send(b""))
+        yield Pause(self._reaction)
+        baudrate = yield from self._wanted_speed(ident)
+        if baudrate is None:
+            # any other baud character than the meter's own keeps the speed
+            return (yield self._send(b"\x06000\r\n"))
+        acknowledge = f"\x060{ident.baud_char}0\r\n".encode("ascii")
+        if baudrate == self._baudrate:
+            return (yield self._send(acknowledge))
+        yield self._send(acknowledge, answer=False)
+        yield from self._set_speed(baudrate)
+        return (yield self._send(b""))
+
+    def _wanted_speed(self, ident: Ident) -> Generator[Step, Frame | None, int | None]:
+        """The speed to change to; None to stay."""
+        baudrate = BAUD_C.get(ident.baud_char)
+        if baudrate is None or baudrate > self._max_baudrate or baudrate == self._baudrate:
+            return baudrate if baudrate == self._baudrate else None
+        if not self._fixed_speed:
+            try:
+                # a bridge must say no before the meter is told to change
+                yield Configure(self._baudrate)
+            except MeterError:
+                self._fixed_speed = True
+        return None if self._fixed_speed else baudrate
+
+    def _set_speed(self, baudrate: int) -> Generator[Step, Frame | None, None]:
+        if baudrate == self._baudrate:
+            return
+        try:
+            yield Configure(baudrate)
+        except MeterError:
+            self._fixed_speed = True
+            raise
+        self._baudrate = baudrate
+
+    def _send(self, text: bytes, *, answer: bool = True) -> Send:
+        first_byte, between, total = self._limits
+        return Send(
+            data=parity.with_parity(text) if self._software_parity else text,
+            first_byte=first_byte,
+            between=between,
+            total=total,
+            answer=answer,
+        )
+
+
+def _ident_of(payload: str) -> Ident | None:
+    """The identification at the start of a frame's payload, if there is one."""
+    return parse_ident(payload.splitlines()[0])
+
+
+def _ident_header(ident: Ident | None) -> dict[str, Json]:
+    if ident is None:
+        return {}
+    return {
+        "manufacturer": ident.manufacturer,
+        "ident": ident.text,
+        "mode": ident.mode,
+        "baud_char": ident.baud_char,
+    }
+
+
+def _decode_data(header: dict[str, Json], frame: Frame, text: str) -> Message:
+    ident = _ident_of(text)
+    header |= _ident_header(ident)
+    start = text.find(chr(STX))
+    if start < 0:
+        header |= {"mode": "D", "bcc": "none"}
+        block = text[len(text.splitlines()[0]) :]
+    else:
+        header |= _verdict(frame.payload[start + 1 :])
+        block = text[start + 1 : -2]
+    objects: tuple[Object, ...] = tuple(parse_data_sets(block))
+    if not objects:
+        raise MeterError(LinkState.BYTES_NO_FRAMES, f"no values in the readout: {text!r}")
+    return Message(header, (*(ident.objects() if ident else ()), *objects))
+
+
+def _verdict(block: bytes) -> dict[str, Json]:
+    """By which rule the check character (the last) is right: "sum", "xor", "both" or "none"."""
+    matches = matching(block[:-1], block[-1])
+    kind = "none" if not matches else matches[0] if len(matches) == 1 else "both"
+    return {"bcc": kind, "bcc_ok": bool(matches)}

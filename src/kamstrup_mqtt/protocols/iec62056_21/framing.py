@@ -1,0 +1,316 @@
+"""Cuts the byte stream of an optical readout into frames.
+
+    kind       on the wire                                        direction
+    request    '/' '?' [address] '!' CR LF;  '/' '#' x            request
+    ack        06 V Z Y CR LF                                     request
+    command    SOH … ETX BCC                                      request
+    ident      '/' X X X Z ident CR LF                            answer
+    data       [ident] STX … ETX BCC                              answer
+    data       ident CR LF data lines '!' [CRC] CR LF             push (mode D)
+
+A data frame holds the identification that came before it, so that a recorded readout is one
+frame. Its raw bytes and payload (seven-bit) are the identification followed by the block, without
+what stood between (an echoed acknowledgement).
+
+A reader in conversation must see the identification of a meter that then waits for an
+acknowledgement (mode C) or changes its speed (mode B): with `early_ident` it comes as a frame of
+its own at once, and is joined to the data that follow all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import Literal, TypeAlias
+
+from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.iec62056_21 import parity
+from kamstrup_mqtt.protocols.iec62056_21.checks import BccKind, BccVote, crc16_arc, matching
+from kamstrup_mqtt.protocols.iec62056_21.readout import Ident, parse_ident
+
+SOH, STX, ETX, EOT, ACK, LF, CR, SLASH, BANG = 0x01, 0x02, 0x03, 0x04, 0x06, 0x0A, 0x0D, 0x2F, 0x21
+
+MAX_BLOCK = 16384
+_MAX_LINE = 64
+_MAX_TAIL = 8  # '!', four digits of CRC, CR LF
+_MAX_GARBAGE = 256
+_STARTS = frozenset((SOH, STX, ACK, SLASH))
+_IGNORED = frozenset((0x00, LF, CR, 0x7F))  # wake-up characters, line ends, an idle line's noise
+_LINE_AT_END = re.compile(rb"/(?:[A-Za-z]{3}[ -~]|\?)[^()/\r\n]*\r?\n\Z")
+_REQUEST = re.compile(rb"/\?[^!]*!|/#.")
+_ACK = re.compile(rb"\x06[0-9A-Z]{3}[\r\n]*")
+_CRC = re.compile(rb"![0-9A-Fa-f]{4}[\r\n]*")
+
+_State: TypeAlias = Literal["idle", "line", "ack", "block", "bcc", "lines", "tail"]
+
+
+class IecFramer:
+    """One line's framer; holds at most one block of 16 KiB. `vote` knows which BCC is right."""
+
+    def __init__(self, vote: BccVote, *, early_ident: bool = False) -> None:
+        self.parity_errors = 0
+        self.early_ident = early_ident
+        self._vote = vote
+        self._state: _State = "idle"
+        self._raw = bytearray()
+        self._garbage = bytearray()
+        self._ident = bytearray()  # a good identification line that waits for its data
+        self._ident_told = False  # ... and came as a frame already
+        self._events: deque[Event] = deque()
+
+    def receive_data(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        for byte in data:
+            self._take(byte)
+
+    def next_event(self) -> Event | None:
+        """The next frame or drop, None when more bytes are needed."""
+        return self._events.popleft() if self._events else None
+
+    def silence(self) -> None:
+        """The line was quiet: what is whole but for its line end is a frame, the rest dropped."""
+        state = self._state
+        if state == "line":
+            self._finish_line()
+        elif state == "ack":
+            self._finish_ack()
+        elif state == "tail":
+            self._finish_lines()
+        elif state != "idle":
+            self._drop(DropReason.TRUNCATED, with_ident=True)
+        self._release_ident()
+        self._drop_garbage()
+
+    # one byte
+
+    def _take(self, byte: int) -> None:
+        char = byte & 0x7F
+        if self._state == "idle":
+            self._idle(byte, char)
+        elif self._state == "line":
+            self._in_line(byte, char)
+        elif self._state == "ack":
+            self._in_ack(byte, char)
+        elif self._state == "block":
+            self._in_block(byte, char)
+        elif self._state == "bcc":
+            self._finish_block(byte)
+        elif self._state == "lines":
+            self._in_lines(byte, char)
+        else:
+            self._raw.append(byte)
+            if char == LF or len(self._raw) - self._text().rfind(b"!") >= _MAX_TAIL:
+                self._finish_lines()
+
+    def _idle(self, byte: int, char: int) -> None:
+        if char in _STARTS:
+            self._start(byte, char)
+        elif char in _IGNORED:
+            if char in (CR, LF) and self._ident and len(self._ident) < _MAX_LINE:
+                self._ident.append(byte)  # a blank line tells mode D
+        elif self._ident and not self._ident_told and char >= 0x20:
+            self._drop_garbage()
+            self._raw.append(byte)
+            self._state = "lines"
+        else:
+            self._garbage.append(byte)
+            if len(self._garbage) >= _MAX_GARBAGE:
+                self._drop_garbage()
+
+    def _start(self, byte: int, char: int) -> None:
+        self._drop_garbage()
+        self._raw.append(byte)
+        self._state = "line" if char == SLASH else "ack" if char == ACK else "block"
+
+    def _in_line(self, byte: int, char: int) -> None:
+        if self._raw[-1] & 0x7F == CR and char != LF:
+            self._finish_line()
+            self._take(byte)
+        elif char in _STARTS:
+            self._drop(DropReason.TRUNCATED)
+            self._start(byte, char)
+        else:
+            self._raw.append(byte)
+            if char == LF:
+                self._finish_line()
+            elif len(self._raw) >= _MAX_LINE:
+                self._drop(DropReason.GARBAGE)
+
+    def _in_ack(self, byte: int, char: int) -> None:
+        if char in _STARTS:
+            self._drop(DropReason.GARBAGE)
+            self._start(byte, char)
+            return
+        self._raw.append(byte)
+        if char == LF or len(self._raw) == 6:
+            self._finish_ack()
+
+    def _in_block(self, byte: int, char: int) -> None:
+        if char == STX and (self._raw[0] & 0x7F == STX or STX in self._text()):
+            self._drop(DropReason.TRUNCATED, with_ident=True)
+            self._start(byte, char)
+            return
+        self._raw.append(byte)
+        if char in (ETX, EOT):
+            self._state = "bcc"
+        elif char == LF:
+            self._split_off_line()
+        elif len(self._raw) >= MAX_BLOCK:
+            self._drop(DropReason.LENGTH, with_ident=True)
+
+    def _in_lines(self, byte: int, char: int) -> None:
+        if char == STX:
+            self._drop(DropReason.GARBAGE)
+            self._start(byte, char)
+            return
+        self._raw.append(byte)
+        if char == BANG and self._outside_brackets():
+            self._state = "tail"
+        elif char == LF:
+            self._split_off_line()
+        elif len(self._raw) >= MAX_BLOCK:
+            self._drop(DropReason.LENGTH, with_ident=True)
+
+    # one element whole
+
+    def _text(self) -> bytes:
+        return parity.strip(self._raw)
+
+    def _outside_brackets(self) -> bool:
+        text = self._text()
+        return text.rfind(b")") >= text.rfind(b"(")
+
+    def _finish_line(self) -> None:
+        raw, text = bytes(self._raw), self._text().rstrip(b"\r\n")
+        whole = len(text) < len(raw)
+        if _REQUEST.fullmatch(text):
+            self._release_ident()
+            self._emit(raw, "request", "request")
+        elif whole and parse_ident(text.decode("ascii")):
+            self._finish_ident(raw)
+        else:
+            self._drop(DropReason.GARBAGE if whole else DropReason.TRUNCATED)
+
+    def _finish_ident(self, raw: bytes) -> None:
+        self._release_ident()
+        if not self._parity_ok(raw):
+            self._drop(DropReason.CHECKSUM)
+            return
+        self._reset()
+        self._forget_ident()
+        self._ident[:] = raw
+        ident = self._parsed_ident()
+        if self.early_ident and ident is not None and ident.mode != "A":
+            self._ident_told = True
+            self._events.append(Frame(raw, parity.strip(raw), "answer", "ident"))
+
+    def _finish_ack(self) -> None:
+        if _ACK.fullmatch(self._text()):
+            self._emit(bytes(self._raw), "request", "ack")
+        else:
+            self._drop(DropReason.GARBAGE)
+
+    def _finish_block(self, check: int) -> None:
+        text = self._text()
+        command = text[0] == SOH
+        matches = matching(text[1:], check & 0x7F)
+        good = bool(matches) if command else self._vote.accepts(matches)
+        if not good and check & 0x7F in _STARTS:
+            # the check character was lost: this is the next start
+            self._drop(DropReason.CHECKSUM, with_ident=True)
+            self._take(check)
+            return
+        self._raw.append(check)
+        if not good or not self._parity_ok(self._raw):
+            self._drop(DropReason.CHECKSUM, with_ident=True)
+        elif command:
+            self._emit(bytes(self._raw), "request", "command")
+        else:
+            self._vote.count(matches, self._expected())
+            self._emit_data("answer")
+
+    def _finish_lines(self) -> None:
+        """Data lines without STX: mode D, or a readout whose STX was damaged."""
+        whole = parity.strip(self._ident + self._raw)
+        end = whole.rindex(b"!")
+        tail = whole[end:]
+        blank_line = parity.strip(self._ident).count(b"\n") > 1
+        if _CRC.fullmatch(tail):
+            good = crc16_arc(whole[: end + 1]) == int(tail[1:5], 16)
+        else:
+            # nothing to check: only mode D, which no one asked for, may come so
+            good = blank_line and not self.early_ident
+        parity_ok = self._parity_ok(self._raw)
+        if self._vote.unchecked or (good and parity_ok):
+            self._emit_data("push")
+        else:
+            self._drop(DropReason.CHECKSUM, with_ident=True)
+
+    def _split_off_line(self) -> None:
+        """A new identification or request inside a block: the block was never ended."""
+        match = _LINE_AT_END.search(parity.strip(self._raw[-_MAX_LINE:]))
+        if match:
+            line = self._raw[-len(match[0]) :]
+            del self._raw[-len(match[0]) :]
+            self._drop(DropReason.TRUNCATED, with_ident=True)
+            self._raw = line
+            self._finish_line()
+
+    # results
+
+    def _expected(self) -> BccKind | None:
+        """The BCC that the maker is known for (iec62056_21.md 4)."""
+        ident = self._parsed_ident()
+        if ident is None:
+            return None
+        if ident.manufacturer.upper() != "KAM":
+            return "xor"
+        return "sum" if ident.mode == "A" else None
+
+    def _parsed_ident(self) -> Ident | None:
+        return parse_ident(parity.strip(self._ident).rstrip(b"\r\n").decode("ascii"))
+
+    def _parity_ok(self, raw: bytes | bytearray) -> bool:
+        errors = parity.errors(raw)
+        self.parity_errors += errors
+        return not errors or self._vote.unchecked
+
+    def _emit(self, raw: bytes, direction: Literal["request", "answer", "push"], kind: str) -> None:
+        self._reset()
+        self._events.append(Frame(raw, parity.strip(raw), direction, kind))
+
+    def _emit_data(self, direction: Literal["answer", "push"]) -> None:
+        raw = bytes(self._ident + self._raw)
+        self._forget_ident()
+        self._emit(raw, direction, "data")
+
+    def _release_ident(self) -> None:
+        """No data followed the identification: it is a frame of its own, or of no use."""
+        if self._ident and not self._ident_told:
+            raw = bytes(self._ident)
+            if self.early_ident:
+                self._events.append(Dropped(DropReason.TRUNCATED, raw))
+            else:
+                self._events.append(Frame(raw, parity.strip(raw), "answer", "ident"))
+            self._forget_ident()
+
+    def _forget_ident(self) -> None:
+        self._ident.clear()
+        self._ident_told = False
+
+    def _drop(self, reason: DropReason, *, with_ident: bool = False) -> None:
+        raw = bytes(self._raw)
+        if with_ident and not self._ident_told:
+            raw = bytes(self._ident) + raw
+            self._forget_ident()
+        self._events.append(Dropped(reason, raw))
+        self._reset()
+
+    def _drop_garbage(self) -> None:
+        if self._garbage:
+            self._events.append(Dropped(DropReason.GARBAGE, bytes(self._garbage)))
+            self._garbage.clear()
+
+    def _reset(self) -> None:
+        self._raw.clear()
+        self._state = "idle"

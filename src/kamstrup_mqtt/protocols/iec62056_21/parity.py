@@ -1,0 +1,34 @@
+"""7E1 in software over an 8N1 line.
+
+    bit  7       6 .. 0
+         parity  character     even: the eight bits hold an even number of ones
+
+7E1 and 8N1 are both ten bits long on the wire, so a port or bridge set to 8N1 hands the parity
+bit over as bit 7 (iec62056_21.md 6).
+"""
+
+from __future__ import annotations
+
+_EVEN = bytes(c | 0x80 if c.bit_count() % 2 else c for c in range(0x80))
+STRIP = bytes(c & 0x7F for c in range(0x100))
+
+
+def with_parity(text: bytes) -> bytes:
+    """Seven-bit characters with even parity in bit 7."""
+    return bytes(_EVEN[c] for c in text)
+
+
+def strip(raw: bytes | bytearray) -> bytes:
+    """The characters without bit 7."""
+    return bytes(raw.translate(STRIP))
+
+
+def errors(raw: bytes | bytearray) -> int:
+    """How many characters of one message have a wrong parity bit.
+
+    A link either hands parity bits over or strips them; it is taken to do what leaves the fewer
+    errors. So a message whose characters all have bit 7 clear has none.
+    """
+    wrong_parity = sum(byte.bit_count() % 2 for byte in raw)
+    not_stripped = sum(byte >> 7 for byte in raw)
+    return min(wrong_parity, not_stripped)

@@ -1,0 +1,79 @@
+"""Identification lines and data sets.
+
+    identification   '/' X X X Z ident CR LF       X maker's letters, Z baud character
+    data block       STX data sets '!' CR LF ETX BCC
+    data set         address '(' value [ '*' unit ] ')'      more values may follow: '(' … ')'
+
+Data sets are found by their brackets: lines may end in CR LF, LF, CR or not at all, and a value
+in brackets without an address belongs to the address before [IEC 62056-21 6.5; for what meters
+really send, iec62056_21.md 3].
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from kamstrup_mqtt.model import Object, Scalar
+from kamstrup_mqtt.protocols.iec62056_21.names import IDENT, MANUFACTURER, is_text, unit_of
+
+BAUD_C = {"0": 300, "1": 600, "2": 1200, "3": 2400, "4": 4800, "5": 9600, "6": 19200}
+"""Baud characters of mode C; 7 to 9 are reserved."""
+BAUD_B = {"A": 600, "B": 1200, "C": 2400, "D": 4800, "E": 9600, "F": 19200}
+"""Baud characters of mode B; G to I are reserved."""
+
+_IDENT = re.compile(r"/([A-Za-z]{3})([ -~])([ -~]{0,32})")
+_DATA_SET = re.compile(r"([0-9A-Za-z.:*&#_\-]{0,32}) *\(([^()\x00-\x1f]*)\)")
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Ident:
+    """What an identification line tells."""
+
+    manufacturer: str
+    baud_char: str
+    text: str
+
+    @property
+    def mode(self) -> Literal["A", "B", "C"]:
+        """How the meter goes on; modes D and E cannot be told from C here."""
+        if self.baud_char.isdigit():
+            return "C"
+        return "B" if "A" <= self.baud_char <= "I" else "A"
+
+    def objects(self) -> tuple[Object, ...]:
+        """Manufacturer and model as objects of their own."""
+        model = self.text.strip()
+        return (
+            Object(MANUFACTURER, self.manufacturer, self.manufacturer),
+            Object(IDENT, self.text, model or None),
+        )
+
+
+def parse_ident(line: str) -> Ident | None:
+    """The identification in a line without its end; None when it is none."""
+    match = _IDENT.fullmatch(line)
+    return Ident(*match.groups()) if match else None
+
+
+def parse_data_sets(text: str) -> Iterator[Object]:
+    """The data sets of a block, in the order sent; one object for each pair of brackets."""
+    address = ""
+    for match in _DATA_SET.finditer(text):
+        address = match[1] or address
+        if address:
+            raw, _, unit = match[2].partition("*")
+            yield Object(address, raw, _value(address, raw), unit_of(address, unit))
+
+
+def _value(address: str, raw: str) -> Scalar:
+    text = raw.strip()
+    if not text:
+        return None
+    if is_text(address) or not _NUMBER.fullmatch(text):
+        return text
+    return Decimal(text.replace(",", "."))

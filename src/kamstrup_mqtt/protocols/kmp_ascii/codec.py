@@ -1,0 +1,164 @@
+"""Messages and conversation of KMP-ASCII."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+
+from kamstrup_mqtt.errors import MeterError
+from kamstrup_mqtt.model import Json, LinkState, Object
+from kamstrup_mqtt.protocols.base import (
+    Answer,
+    Ask,
+    Conversation,
+    Frame,
+    Message,
+    Pause,
+    Send,
+    Step,
+)
+from kamstrup_mqtt.protocols.kmp_ascii.fields import (
+    DATA_LENGTH,
+    ENERGY,
+    HELLO,
+    IDENTITY_RANGE,
+    MEMORY,
+    TARIFFS,
+    command_of,
+    read_fields,
+)
+from kamstrup_mqtt.protocols.kmp_ascii.framing import KmpAsciiFramer, encode
+
+
+def memory_request(first: int, last: int) -> bytes:
+    """The payload that asks for the memory from address `first` to `last`, both inclusive."""
+    return MEMORY + first.to_bytes(2, "big") + last.to_bytes(2, "big")
+
+
+_REQUESTS: Mapping[bytes, bytes] = {
+    MEMORY: memory_request(*IDENTITY_RANGE),
+    ENERGY: ENERGY,
+    TARIFFS: TARIFFS + b"\x00",
+}
+_NO_ANSWER = (LinkState.NO_BYTES, LinkState.ECHO_ONLY)
+
+
+class KmpAsciiCodec:
+    """One 685-382 asked over KMP-ASCII.
+
+    `tries` per command, with a `pause` after each that failed; `first_byte`, `between` and
+    `total` in seconds as in `Send`.
+    """
+
+    def __init__(
+        self,
+        *,
+        tries: int = 3,
+        first_byte: float = 1.0,
+        between: float = 0.6,
+        total: float = 4.0,
+        pause: float = 1.6,
+        learned: Mapping[str, str] | None = None,  # this protocol has nothing to learn
+    ) -> None:
+        self._tries = tries
+        self._first_byte = first_byte
+        self._between = between
+        self._total = total
+        self._pause = pause
+
+    def framer(self) -> KmpAsciiFramer:
+        """A framer for a newly opened line."""
+        return KmpAsciiFramer()
+
+    def decode(self, frame: Frame) -> Message:
+        """Read a request or an answer. Raises MeterError when it has not the length it should."""
+        command, data = frame.payload[:2], frame.payload[2:]
+        header: dict[str, Json] = {
+            "direction": frame.direction,
+            "command": command.hex(" ").upper(),
+            "data": data.hex().upper(),
+        }
+        if frame.direction == "request":
+            if command == MEMORY and len(data) == 4:
+                header["first"] = int.from_bytes(data[:2], "big")
+                header["last"] = int.from_bytes(data[2:], "big")
+            return Message(header)
+        return Message(header, _objects(command, data))
+
+    def poll(self, ask: Ask) -> Conversation:
+        """Ask for what `ask` wants, each command once.
+
+        A command that stays unanswered while the meter answers another is one that this meter
+        does not have. Raises MeterError when nothing, or something unreadable, came.
+        """
+        wanted = (*ask.identity, *ask.sources)
+        commands = {c for c in map(command_of, wanted) if c is not None}
+        objects: list[Object] = []
+        for command, request in _REQUESTS.items():
+            if command in commands:
+                objects += yield from self._ask(command, request)
+        came = {obj.id for obj in objects}
+        return Answer(
+            objects=tuple(objects), unsupported=frozenset(s for s in ask.sources if s not in came)
+        )
+
+    def _ask(
+        self, command: bytes, request: bytes
+    ) -> Generator[Step, Frame | None, tuple[Object, ...]]:
+        try:
+            frame = yield from self._exchange(command, request)
+        except MeterError as error:
+            if error.state not in _NO_ANSWER:
+                raise
+            # the protocol has no refusal: is the meter there at all?
+            try:
+                yield from self._exchange(HELLO, HELLO)
+            except MeterError:
+                raise error from None
+            return ()
+        return self.decode(frame).objects
+
+    def _exchange(self, command: bytes, request: bytes) -> Generator[Step, Frame | None, Frame]:
+        send = Send(
+            data=encode("@", request),
+            first_byte=self._first_byte,
+            between=self._between,
+            total=self._total,
+        )
+        for _ in range(self._tries - 1):
+            try:
+                return _checked(command, (yield send))
+            except MeterError:
+                yield Pause(self._pause)
+        return _checked(command, (yield send))
+
+
+def _checked(command: bytes, frame: Frame | None) -> Frame:
+    """The frame, if it answers `command`, whole."""
+    if frame is None or frame.direction != "answer" or frame.payload[:2] != command:
+        got = "nothing" if frame is None else frame.payload.hex(" ").upper()
+        raise MeterError(
+            LinkState.BYTES_NO_FRAMES,
+            f"asked for {command.hex(' ').upper()}, but {got} came: another reader on this line?",
+        )
+    length = DATA_LENGTH.get(command)
+    if length is not None and len(frame.payload) - 2 != length:
+        raise _wrong_length(command, len(frame.payload) - 2)
+    return frame
+
+
+def _objects(command: bytes, data: bytes) -> tuple[Object, ...]:
+    length = DATA_LENGTH.get(command)
+    if length == len(data):
+        return read_fields(command, data)
+    if length is None or command == MEMORY:  # any other part of the memory
+        return ()
+    raise _wrong_length(command, len(data))
+
+
+def _wrong_length(command: bytes, length: int) -> MeterError:
+    name = command.hex(" ").upper()
+    return MeterError(
+        LinkState.BYTES_NO_FRAMES,
+        f"the answer to {name} has {length} bytes of data instead of {DATA_LENGTH[command]}:"
+        " part of it is lost",
+    )

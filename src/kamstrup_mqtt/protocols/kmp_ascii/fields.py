@@ -1,0 +1,152 @@
+"""What the answers of the 685-382 hold, and under which key it is published.
+
+Offsets count bytes of the data behind the two bytes of the command. Source: KMP382-driver,
+MeterProtocolKMP382.cs and README (kmp.md 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Literal
+
+from kamstrup_mqtt.model import Object, Scalar, SourceId
+
+HELLO = bytes.fromhex("FE00")
+MEMORY = bytes.fromhex("FE01")
+ENERGY = bytes.fromhex("FE90")
+TARIFFS = bytes.fromhex("FE95")
+
+IDENTITY_RANGE = (0x0001, 0x002C)
+"""The addresses, both inclusive, of the block that holds type, meter id and customer number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One value: where it stands in the answer to `command`, and what it is.
+
+    text    ASCII        number  an identity number: published as text
+    count   an integer   total   an integer of 1/100, see `high_res`
+    """
+
+    id: str
+    key: str
+    command: bytes
+    offset: int
+    size: int
+    order: Literal["big", "little"] = "big"
+    form: Literal["text", "number", "count", "total"] = "count"
+    unit: str | None = None
+
+
+# FE 01 0001 002C -> 44 bytes, offset 0 = address 1
+#
+#     0..9  type, ASCII     29..32  meter id, little-endian    33..36  customer number, likewise
+#
+# FE 90 -> 36 bytes, big-endian
+#
+#     0 total kWh | 4 unknown | 8 hours | 12 total 0.01 kWh | 16 peak W | 20 customer number
+#     24 unknown, 8 bytes | 32 production number
+#
+# FE 95 00 -> 13 bytes, big-endian
+#
+#     0 unknown, 01 | 1 total kWh | 5 tariff 1 | 9 tariff 2
+FIELDS: tuple[Field, ...] = (
+    Field("FE01.meter_type", "meter_type", MEMORY, 0, 10, form="text"),
+    Field("FE01.meter_id", "meter_id", MEMORY, 29, 4, "little", "number"),
+    Field("FE01.customer_number", "customer_number", MEMORY, 33, 4, "little", "number"),
+    Field("FE90.energy", "energy_import", ENERGY, 0, 4, unit="kWh"),
+    # 0 in every sample; ENERGY_LOAD_WH is a guess of the driver's author
+    Field("FE90.field1", "register_fe90_1", ENERGY, 4, 4),
+    Field("FE90.operating_hours", "operating_hours", ENERGY, 8, 4, unit="h"),
+    Field(
+        "FE90.energy_high_res", "energy_import_high_res", ENERGY, 12, 4, form="total", unit="kWh"
+    ),
+    Field("FE90.peak_power", "peak_power", ENERGY, 16, 4, unit="W"),
+    Field("FE90.customer_number", "customer_number_2", ENERGY, 20, 4, form="number"),
+    Field("FE90.production_number", "production_number", ENERGY, 32, 4, form="number"),
+    Field("FE95.energy", "energy_import_2", TARIFFS, 1, 4, unit="kWh"),
+    Field("FE95.tariff_1", "energy_import_tariff_1", TARIFFS, 5, 4, unit="kWh"),
+    Field("FE95.tariff_2", "energy_import_tariff_2", TARIFFS, 9, 4, unit="kWh"),
+)
+
+DATA_LENGTH: Mapping[bytes, int] = MappingProxyType({MEMORY: 44, ENERGY: 36, TARIFFS: 13})
+"""Bytes behind the command in the answers that hold fields."""
+
+_BY_ID: Mapping[SourceId, Field] = MappingProxyType({field.id: field for field in FIELDS})
+
+
+def command_of(source: SourceId) -> bytes | None:
+    """The command whose answer holds `source`; None when there is none."""
+    field = _BY_ID.get(source)
+    return field.command if field else None
+
+
+def read_fields(command: bytes, data: bytes) -> tuple[Object, ...]:
+    """The objects in the answer to `command`; `data` has the length that DATA_LENGTH tells."""
+    numbers = {f.id: int.from_bytes(_part(f, data), f.order) for f in FIELDS}
+    return tuple(
+        _text(field, _part(field, data))
+        if field.form == "text"
+        else Object(field.id, numbers[field.id], _value(field, numbers), field.unit)
+        for field in FIELDS
+        if field.command == command
+    )
+
+
+def _part(field: Field, data: bytes) -> bytes:
+    return data[field.offset : field.offset + field.size]
+
+
+def _text(field: Field, part: bytes) -> Object:
+    text = part.rstrip(b"\x00 ").decode("latin-1")
+    if not (text.isascii() and text.isprintable()):
+        text = part.hex().upper()  # never written, or another meter's memory
+    return Object(field.id, text, text)
+
+
+def _value(field: Field, numbers: Mapping[str, int]) -> Scalar:
+    number = numbers[field.id]
+    if field.form == "number":
+        return str(number)
+    if field.form == "total":
+        return high_res(number, numbers["FE90.energy"])
+    return Decimal(number)
+
+
+def high_res(hundredths: int, whole: int) -> Decimal | None:
+    """The total in kWh, from 1/100 kWh; None unless its whole kWh are those of the register.
+
+    The driver calls this field RESET_COUNTER. That it is the total is inferred from two samples
+    (9032 and 903233), so every answer must show it again.
+    """
+    if hundredths // 100 != whole:
+        return None
+    return Decimal((0, tuple(map(int, str(hundredths))), -2))
+
+
+def key_of(source: SourceId) -> str | None:
+    """The public key of `source`; None when it has none."""
+    field = _BY_ID.get(source)
+    return field.key if field else None
+
+
+def parse_source(text: str) -> SourceId:
+    """The source that a user names, in any case: `FE90.energy`, or its key `energy_import`.
+
+    Raises ValueError with all that there are.
+    """
+    wanted = text.strip().lower()
+    for field in FIELDS:
+        if wanted in (field.id.lower(), field.key):
+            return field.id
+    known = ", ".join(field.id for field in FIELDS)
+    raise ValueError(f"{text}: the 685-382 has no such value; choose from {known}")
+
+
+def unknown_key(source: SourceId) -> str:
+    """The key of a source that has none of its own."""
+    slug = "".join(c if c.isascii() and c.isalnum() else "_" for c in str(source).lower())
+    return f"register_{slug}"

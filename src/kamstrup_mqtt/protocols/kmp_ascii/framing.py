@@ -1,0 +1,116 @@
+"""Frames of KMP-ASCII: cut out of a byte stream, and built.
+
+    '@' | 'H'   hex pairs of the payload   hex pair of the LRC   CR
+     40   48    30..39 41..46 each         two's complement of    0D
+    to   from   upper case (lower case     the 8-bit sum of the
+    the meter   is understood too)         payload
+
+Nothing is stuffed: no start character can stand inside a frame, so a start is always a start.
+Source: KMP382-driver, MeterProtocolKMP382.cs (kmp.md 3.1).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+
+REQUEST, ANSWER, CR = 0x40, 0x48, 0x0D
+
+MAX_PAYLOAD = 258
+"""FE 01 and 256 bytes of memory: more than any answer known (44 bytes)."""
+
+_MAX_FRAME = 1 + 2 * (MAX_PAYLOAD + 1) + 1
+_MAX_GARBAGE = 256
+_HEX = frozenset(b"0123456789ABCDEFabcdef")
+_BETWEEN_FRAMES = frozenset(b"\r\n\x00")
+
+
+def lrc(payload: bytes) -> int:
+    """The check byte: with it the 8-bit sum is 0."""
+    return -sum(payload) & 0xFF
+
+
+def encode(start: Literal["@", "H"], payload: bytes) -> bytes:
+    """The frame as it goes onto the wire."""
+    pairs = bytes((*payload, lrc(payload))).hex().upper()
+    return f"{start}{pairs}\r".encode("ascii")
+
+
+class KmpAsciiFramer:
+    """Cuts a byte stream into frames; holds at most one frame or 256 bytes of garbage.
+
+    A frame whose LRC is right is whole also without its CR, once the next one starts or the line
+    is quiet: recordings often lack the CR.
+    """
+
+    def __init__(self) -> None:
+        self.parity_errors = 0
+        self._frame = bytearray()
+        self._garbage = bytearray()
+        self._events: deque[Event] = deque()
+
+    def receive_data(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        for byte in data:
+            self._take(byte)
+
+    def next_event(self) -> Event | None:
+        """The next frame or drop, None when more bytes are needed."""
+        return self._events.popleft() if self._events else None
+
+    def silence(self) -> None:
+        """The line was quiet: the frame begun is whole (but for its CR) or it is dropped."""
+        self._end(by_cr=False)
+        self._drop_garbage()
+
+    def _take(self, byte: int) -> None:
+        if byte in (REQUEST, ANSWER):
+            self._end(by_cr=False)
+            self._drop_garbage()
+            self._frame.append(byte)
+        elif not self._frame:
+            if byte not in _BETWEEN_FRAMES or self._garbage:
+                self._waste(byte)
+        elif byte == CR:
+            self._frame.append(byte)
+            self._end(by_cr=True)
+        elif byte not in _HEX:
+            # damaged: only the next start character is sure to be one
+            self._garbage += self._frame
+            self._frame.clear()
+            self._waste(byte)
+        else:
+            self._frame.append(byte)
+            if len(self._frame) >= _MAX_FRAME:
+                self._drop(DropReason.LENGTH)
+
+    def _waste(self, byte: int) -> None:
+        self._garbage.append(byte)
+        if len(self._garbage) >= _MAX_GARBAGE:
+            self._drop_garbage()
+
+    def _end(self, *, by_cr: bool) -> None:
+        if not self._frame:
+            return
+        raw = bytes(self._frame)
+        pairs = raw[1:].rstrip(b"\r").decode("ascii")
+        data = bytes.fromhex(pairs) if len(pairs) % 2 == 0 else b""
+        if len(data) < 3:  # FE, command, LRC
+            self._drop(DropReason.LENGTH if by_cr else DropReason.TRUNCATED)
+        elif sum(data) & 0xFF:
+            self._drop(DropReason.CHECKSUM if by_cr else DropReason.TRUNCATED)
+        else:
+            direction: Literal["request", "answer"] = "request" if raw[0] == REQUEST else "answer"
+            self._events.append(Frame(raw, data[:-1], direction))
+            self._frame.clear()
+
+    def _drop(self, reason: DropReason) -> None:
+        self._events.append(Dropped(reason, bytes(self._frame)))
+        self._frame.clear()
+
+    def _drop_garbage(self) -> None:
+        if self._garbage:
+            self._events.append(Dropped(DropReason.GARBAGE, bytes(self._garbage)))
+            self._garbage.clear()
