@@ -1,14 +1,43 @@
-"""What outlives the process: one small JSON file, and who owns it."""
+"""What outlives the process: one small JSON file, and who owns it.
+
+    {"version": 1, "meters": {"<id>": {"serial": "...", "units": {"volume": "m³"}, ...}}}
+
+Numbers stand in it with every digit; sources that are numbers stay numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from kamstrup_mqtt.clock import Clock
+from kamstrup_mqtt import jsontext
+from kamstrup_mqtt.clock import Clock, parse_rfc3339, rfc3339
+from kamstrup_mqtt.errors import ConfigError
 from kamstrup_mqtt.model import Scalar, SourceId
+
+_LOG = logging.getLogger(__name__)
+
+VERSION = 1
+FILE = "memory.json"
+URGENT_WITHIN = 2.0
+"""Seconds in which an urgent change is on disk; changes that come together are written once."""
+OTHERWISE_EVERY = 15 * 60.0
+LAST_WRITE_LIMIT = 2.0
+"""Seconds that the last write may take: a slow card must not hold the exit."""
+_CORRUPT = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a damaged file can raise."""
 
 
 @dataclass(slots=True)
@@ -55,37 +84,308 @@ class Memory:
 
     Urgent changes (identity, keys, units, learned choices) are written within seconds, others at
     most every 15 minutes and on a clean stop. Missing, read-only or corrupt: said once in the
-    log, set aside, and gone on without.
+    log, set aside, and gone on without. `path` None: nothing is kept.
     """
 
-    def __init__(self, path: Path | None, clock: Clock) -> None:
-        raise NotImplementedError
+    def __init__(
+        self,
+        path: Path | None,
+        clock: Clock,
+        *,
+        urgent_within: float = URGENT_WITHIN,
+        otherwise_every: float = OTHERWISE_EVERY,
+        last_write_limit: float = LAST_WRITE_LIMIT,
+        write: Callable[[Path, str], None] | None = None,
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._urgent_within = urgent_within
+        self._otherwise_every = otherwise_every
+        self._last_write_limit = last_write_limit
+        self._write_file = write or write_whole
+        self._meters: dict[str, MeterMemory] = {}
+        self._dirty = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._written = clock.monotonic()
+        self._one_writer = threading.Lock()
+        self._failing = False
+        self._last: Future[None] | None = None
+        self._lock: int | None = None
 
     def open(self) -> None:
         """Lock and read. Raises ConfigError naming the pid when another daemon has it."""
-        raise NotImplementedError
+        if self._path is None:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self._path.with_suffix(".lock"), self._path)
+        except OSError as error:
+            self._say_unwritable(error)
+        self._meters = self._read(self._path)
+        self._clock.not_before = max([self._clock.not_before, *self._times()])
 
     @property
     def meters(self) -> Mapping[str, MeterMemory]:
         """All that is remembered, meters that are configured no longer included."""
-        raise NotImplementedError
+        return self._meters
 
     def meter(self, id_: str) -> MeterMemory:
         """The memory of one meter, empty when there was none."""
-        raise NotImplementedError
+        return self._meters.setdefault(id_, MeterMemory())
 
     def forget(self, id_: str) -> None:
         """Drop a meter."""
-        raise NotImplementedError
+        if self._meters.pop(id_, None) is not None:
+            self.changed(urgent=True)
 
     def changed(self, *, urgent: bool = False) -> None:
-        """Something in it changed."""
-        raise NotImplementedError
+        """Something in it changed. To be called in the loop's thread."""
+        self._dirty.set()
+        if urgent:
+            self._urgent.set()
 
     async def keep(self) -> None:
         """The task that writes when it is time; ends by cancellation, having written."""
-        raise NotImplementedError
+        try:
+            while True:
+                await self._until_due()
+                await asyncio.wrap_future(self._start_write())
+        finally:
+            if self._dirty.is_set():
+                self._start_write()
+            if self._last is not None:
+                await asyncio.wait(
+                    [asyncio.wrap_future(self._last)], timeout=self._last_write_limit
+                )
 
     def close(self) -> None:
         """Write what changed and release the lock."""
-        raise NotImplementedError
+        if self._dirty.is_set():
+            self._start_write()
+        if self._last is not None:
+            wait([self._last], timeout=self._last_write_limit)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def _until_due(self) -> None:
+        await self._dirty.wait()
+        rest = self._written + self._otherwise_every - self._clock.monotonic()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._urgent.wait(), max(rest, 0.0))
+            await asyncio.sleep(self._urgent_within)
+
+    def _start_write(self) -> Future[None]:
+        """Write in a daemonic thread of our own, so that neither loop nor exit waits for a card."""
+        self._dirty.clear()
+        self._urgent.clear()
+        self._written = self._clock.monotonic()
+        text = jsontext.dumps(
+            {"version": VERSION, "meters": {i: _dump(m) for i, m in self._meters.items()}}
+        )
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # from here on nobody can cancel it
+        self._last = done
+        threading.Thread(
+            target=self._write, args=(text, done), name="kamstrup-memory", daemon=True
+        ).start()
+        return done
+
+    def _write(self, text: str, done: Future[None]) -> None:
+        try:
+            if self._path is not None:
+                with self._one_writer:
+                    self._write_file(self._path, text)
+                if self._failing:
+                    self._failing = False
+                    _LOG.info("%s can be written again", self._path)
+        except OSError as error:
+            self._say_unwritable(error)
+        finally:
+            done.set_result(None)
+
+    def _say_unwritable(self, error: OSError) -> None:
+        if not self._failing:
+            self._failing = True
+            _LOG.warning(
+                "%s cannot be written (%s): after a restart meters are announced only once they"
+                " have answered; make the directory writable, or set STATE_DIRECTORY",
+                self._path,
+                error.strerror or error,
+            )
+
+    def _read(self, path: Path) -> dict[str, MeterMemory]:
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            _LOG.info("%s: nothing is remembered yet", path)
+            return {}
+        except OSError as error:
+            _LOG.warning("%s cannot be read (%s): going on without", path, error.strerror or error)
+            return {}
+        try:
+            return _parse(text)
+        except _NewerVersionError as error:
+            _set_aside(path, "newer", f"was written by a newer version ({error})")
+        except _CORRUPT as error:
+            _set_aside(path, "corrupt", f"is corrupt ({type(error).__name__}: {error})")
+        return {}
+
+    def _times(self) -> list[datetime]:
+        return [
+            time
+            for meter in self._meters.values()
+            for time in (meter.last_poll, *(reading.time for reading in meter.readings.values()))
+            if time is not None
+        ]
+
+
+def state_directory(environ: Mapping[str, str]) -> Path:
+    """Where memory lives: $STATE_DIRECTORY (systemd; /data in the image), else in the home."""
+    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    home = environ.get("HOME")
+    return (Path(home) if home else Path.home()) / ".local/state/kamstrup-mqtt"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace the file at once or not at all, also when the power goes. Raises OSError."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _lock(lock: Path, path: Path) -> int:
+    """The locked file, with our pid in it. Raises ConfigError, or OSError where none can be."""
+    number = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(number, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(number)
+        raise ConfigError(
+            f"{path}: another kamstrup-mqtt (process {pid}) uses this memory; stop it, or give"
+            " this one a STATE_DIRECTORY and an mqtt.instance of its own"
+        ) from None
+    os.truncate(number, 0)
+    os.write(number, f"{os.getpid()}\n".encode("ascii"))
+    return number
+
+
+def _set_aside(path: Path, why: str, what: str) -> None:
+    taken = {other.name for other in path.parent.glob(f"{path.name}.{why}-*")}
+    number = next(n for n in range(1, len(taken) + 2) if f"{path.name}.{why}-{n}" not in taken)
+    aside = path.with_name(f"{path.name}.{why}-{number}")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        _LOG.warning("%s %s; going on without (%s)", path, what, error.strerror or error)
+    else:
+        _LOG.warning("%s %s; set aside as %s, going on without", path, what, aside.name)
+
+
+class _NewerVersionError(Exception):
+    """A file of a later version of this program."""
+
+
+def _dump(meter: MeterMemory) -> dict[str, Any]:
+    whole: dict[str, Any] = {
+        "serial": meter.serial,
+        "serial_source": meter.serial_source,
+        "model": meter.model,
+        "details": meter.details,
+        "units": meter.units,
+        "readings": {
+            group: {"time": rfc3339(reading.time), "values": reading.values}
+            for group, reading in meter.readings.items()
+        },
+        "totals": {
+            key: {"value": total.value, "time": rfc3339(total.time)}
+            for key, total in meter.totals.items()
+        },
+        "last_poll": rfc3339(meter.last_poll),
+        "unsupported": [[source, rfc3339(time)] for source, time in meter.unsupported.items()],
+        "learned": meter.learned,
+        "announced": meter.announced,
+        "announced_as": meter.announced_as,
+    }
+    return {name: value for name, value in whole.items() if value not in (None, {}, [])}
+
+
+def _parse(text: bytes) -> dict[str, MeterMemory]:
+    """The meters in the file; raises ValueError and its kin, or _NewerVersionError."""
+    whole = json.loads(text.decode("utf-8"), parse_float=Decimal)
+    if whole["version"] != VERSION:
+        raise _NewerVersionError(f"version {whole['version']}")
+    return {id_: _meter(stored) for id_, stored in whole["meters"].items()}
+
+
+def _meter(stored: dict[str, Any]) -> MeterMemory:
+    return MeterMemory(
+        serial=_text(stored.get("serial")),
+        serial_source=_source(stored["serial_source"]) if "serial_source" in stored else None,
+        model=_text(stored.get("model")),
+        details=_texts(stored.get("details", {})),
+        units={key: _text(unit) for key, unit in stored.get("units", {}).items()},
+        readings={
+            group: StoredReading(
+                _time(reading["time"]),
+                {key: _scalar(value) for key, value in reading["values"].items()},
+            )
+            for group, reading in stored.get("readings", {}).items()
+        },
+        totals={
+            key: StoredTotal(_total(total["value"]), _time(total["time"]))
+            for key, total in stored.get("totals", {}).items()
+        },
+        last_poll=_time(stored.get("last_poll")),
+        unsupported={
+            _source(source): parse_rfc3339(time) for source, time in stored.get("unsupported", [])
+        },
+        learned=_texts(stored.get("learned", {})),
+        announced=_texts(stored.get("announced", {})),
+        announced_as=_text(stored.get("announced_as")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{value!r} where a text belongs")
+    return value
+
+
+def _texts(values: Any) -> dict[str, str]:
+    return {key: _text(value) or "" for key, value in values.items()}
+
+
+def _source(value: Any) -> SourceId:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(f"{value!r} where a register or an address belongs")
+    return value
+
+
+def _time(value: Any) -> datetime | None:
+    return None if value is None else parse_rfc3339(value)
+
+
+def _scalar(value: Any) -> Scalar:
+    if isinstance(value, Decimal) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{value!r} where a value belongs")
+    return Decimal(value)
+
+
+def _total(value: Any) -> Scalar:
+    """A number with more than 18 digits stands in the file as a text."""
+    scalar = _scalar(value)
+    return Decimal(scalar) if isinstance(scalar, str) else scalar
