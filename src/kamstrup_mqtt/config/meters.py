@@ -22,11 +22,10 @@ from kamstrup_mqtt.config.section import Interval, Limit, Line, Section, Text, c
 from kamstrup_mqtt.config.values import (
     CustomValue,
     ListedValue,
-    custom_faults,
-    listed_faults,
-    normalise,
     planned_custom,
     planned_values,
+    read_custom,
+    read_listed,
 )
 from kamstrup_mqtt.model import Dialect, MeterModel, SerialParams
 from kamstrup_mqtt.plan import Plan, PlannedValue, default_values
@@ -100,7 +99,7 @@ class IecTiming(Timing):
 
 
 class Meter(Section):
-    """What every meter has. `id` is part of its topics, `serial` its number if it cannot be asked."""
+    """What every meter has. `id` is part of its topics, `serial` its number where it has none."""
 
     pushed: ClassVar[bool] = False
     protocol_name: ClassVar[str]
@@ -110,7 +109,7 @@ class Meter(Section):
     model: Text
     port: Annotated[PortAddress, PlainValidator(_port)]
     serial: Annotated[Line, Field(max_length=64)] | None = None
-    values: Annotated[tuple[ListedValue, ...], BeforeValidator(normalise)] | None = None
+    values: tuple[ListedValue, ...] | None = None
     custom: tuple[CustomValue, ...] = ()
     baudrate: Annotated[int, Field(ge=50, le=4_000_000)] | None = None
     bytesize: Literal[7, 8] | None = None
@@ -144,27 +143,19 @@ class Meter(Section):
             )
         raise ValueError(f"no such model: {value}; {choose(value, list(known))}")
 
-    @field_validator("values")
+    @field_validator("values", mode="plain")
     @classmethod
-    def _known_values(
-        cls, value: tuple[ListedValue, ...] | None, info: ValidationInfo
-    ) -> tuple[ListedValue, ...] | None:
-        if value and "model" in info.data:
-            faults = list(listed_faults(cls.protocol_name, cls._dialect(info.data["model"]), value))
-            if faults:
-                raise refusal(faults)
-        return value
+    def _known_values(cls, raw: Any, info: ValidationInfo) -> tuple[ListedValue, ...] | None:
+        if raw is None or "model" not in info.data:
+            return None
+        return read_listed(cls.protocol_name, cls._dialect(info.data["model"]), raw)
 
-    @field_validator("custom")
+    @field_validator("custom", mode="plain")
     @classmethod
-    def _good_custom(
-        cls, value: tuple[CustomValue, ...], info: ValidationInfo
-    ) -> tuple[CustomValue, ...]:
-        if value and "model" in info.data:
-            faults = list(custom_faults(cls.protocol_name, cls._dialect(info.data["model"]), value))
-            if faults:
-                raise refusal(faults)
-        return value
+    def _good_custom(cls, raw: Any, info: ValidationInfo) -> tuple[CustomValue, ...]:
+        if raw is None or "model" not in info.data:
+            return ()
+        return read_custom(cls.protocol_name, cls._dialect(info.data["model"]), raw)
 
     @model_validator(mode="after")
     def _reads_something(self) -> Meter:

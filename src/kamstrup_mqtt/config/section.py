@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -38,15 +38,47 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+S = TypeVar("S", bound=Section)
+
+
 def refusal(faults: Iterable[Fault]) -> ValidationError:
     """The exception that reports several faults at once, each at its place."""
-    details = [
-        InitErrorDetails(
-            type=PydanticCustomError("fault", "{text}", {"text": text}), loc=place, input=None
-        )
-        for place, text in faults
-    ]
+    details = [_detail(place, text) for place, text in faults]
     return ValidationError.from_exception_data("configuration", details, hide_input=True)
+
+
+def each(section: type[S], raw: Any, check: Callable[[int, S], Iterator[Fault]]) -> tuple[S, ...]:
+    """Every entry of the list `raw` as a `section`, checked also where others are at fault."""
+    if not isinstance(raw, list):
+        raise ValueError("must be a list: lines that begin with -")
+    good: list[S] = []
+    details: list[InitErrorDetails] = []
+    for index, item in enumerate(raw):
+        try:
+            entry = section.model_validate(item)
+        except ValidationError as error:
+            details += [_moved(index, found) for found in error.errors(include_url=False)]
+            continue
+        good.append(entry)
+        details += [_detail((index, *place), text) for place, text in check(index, entry)]
+    if details:
+        raise ValidationError.from_exception_data("configuration", details, hide_input=True)
+    return tuple(good)
+
+
+def _moved(index: int, error: Any) -> InitErrorDetails:
+    """An error of one entry, seen from the list."""
+    place, context = (index, *error["loc"]), error.get("ctx", {})
+    if error["type"] == "fault":
+        return _detail(place, error["msg"])
+    if error["type"] == "value_error":
+        return _detail(place, str(context["error"]))
+    return InitErrorDetails(type=error["type"], loc=place, input=None, ctx=context)
+
+
+def _detail(place: Place, text: str) -> InitErrorDetails:
+    kind = PydanticCustomError("fault", "{text}", {"text": text})
+    return InitErrorDetails(type=kind, loc=place, input=None)
 
 
 def choose(word: str, allowed: Sequence[str]) -> str:

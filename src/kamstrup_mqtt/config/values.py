@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from kamstrup_mqtt import ha_units, registry, units
-from kamstrup_mqtt.config.section import SYNONYMS, Fault, Line, Section, as_text, choose, refusal
+from kamstrup_mqtt.config.section import (
+    SYNONYMS,
+    Fault,
+    Line,
+    Section,
+    as_text,
+    choose,
+    each,
+    refusal,
+)
 from kamstrup_mqtt.model import Dialect, Quantity, SourceId
 from kamstrup_mqtt.plan import PlannedValue
 
@@ -123,72 +132,74 @@ def sources_by_key(protocol: str, dialect: Dialect) -> dict[str, list[tuple[Sour
     return found
 
 
-def listed_faults(
-    protocol: str, dialect: Dialect, listed: Sequence[ListedValue]
-) -> Iterator[Fault]:
-    """What is wrong with the entries of `values`; places start at the list."""
+def read_listed(protocol: str, dialect: Dialect, raw: Any) -> tuple[ListedValue, ...]:
+    """The entries of `values`, checked against what the model can tell."""
     known = sources_by_key(protocol, dialect)
     seen: set[str] = set()
-    for index, value in enumerate(listed):
+
+    def check(_: int, value: ListedValue) -> Iterator[Fault]:
         if value.key not in known:
-            yield (index, "key"), f"no such value: {value.key}; {choose(value.key, list(known))}"
-            continue
+            yield ("key",), f"no such value: {value.key}; {choose(value.key, list(known))}"
+            return
         if value.key in seen:
-            yield (index, "key"), f"{value.key} is listed twice"
+            yield ("key",), f"{value.key} is listed twice"
         seen.add(value.key)
         source = known[value.key][0][0]
-        yield from option_faults(index, registry.quantity(protocol, dialect, source), value)
+        yield from option_faults(registry.quantity(protocol, dialect, source), value)
+
+    return each(ListedValue, normalise(raw), check)
 
 
-def custom_faults(
-    protocol: str, dialect: Dialect, custom: Sequence[CustomValue]
-) -> Iterator[Fault]:
-    """What is wrong with the entries of `custom`; places start at the list."""
+def read_custom(protocol: str, dialect: Dialect, raw: Any) -> tuple[CustomValue, ...]:
+    """The entries of `custom`, checked against what the protocol can ask."""
+    spec = registry.all_protocols()[protocol]
     seen: set[SourceId] = set()
-    for index, value in enumerate(custom):
+
+    def check(_: int, value: CustomValue) -> Iterator[Fault]:
         try:
-            source = registry.all_protocols()[protocol].source(value.source)
+            source = spec.source(value.source)
         except ValueError as error:
-            yield (index, "source"), str(error)
-            continue
+            yield ("source",), str(error)
+            return
         if source in seen:
-            yield (index, "source"), f"{value.source} is listed twice"
+            yield ("source",), f"{value.source} is listed twice"
         seen.add(source)
-        quantity = registry.quantity(protocol, dialect, source)
-        yield from option_faults(index, quantity, value)
+        yield from option_faults(registry.quantity(protocol, dialect, source), value)
+
+    return each(CustomValue, raw, check)
 
 
-def option_faults(index: int, quantity: Quantity, options: ValueOptions) -> Iterator[Fault]:
+def option_faults(quantity: Quantity, options: ValueOptions) -> Iterator[Fault]:
     """What Home Assistant or arithmetic refuses of the options of one value."""
     given = options.changes()
     if quantity.text:
         for field in ("unit", "state_class", "precision"):
             if given.get(field) is not None:
-                yield (index, field), f"{quantity.key} is text: it has no {field}"
+                yield (field,), f"{quantity.key} is text: it has no {field}"
         return
     changed = changed_quantity(quantity, options)
     if changed.device_class == "enum":
-        yield (index, "device_class"), "enum is only for texts with a fixed list of words"
+        yield ("device_class",), "enum is only for texts with a fixed list of words"
         return
     fault = ha_units.class_fault(changed.device_class, changed.state_class)
     if fault and given.keys() & {"device_class", "state_class"}:
         known = changed.device_class is None or changed.device_class in ha_units.UNITS
-        yield (index, "state_class" if known and "state_class" in given else "device_class"), fault
+        yield ("state_class" if known and "state_class" in given else "device_class",), fault
     if given.keys() & {"unit", "device_class"} and not changed.as_sent:
         fault = ha_units.unit_fault(changed.device_class, changed.unit)
         if fault:
-            yield (index, "unit" if "unit" in given else "device_class"), fault
+            yield ("unit" if "unit" in given else "device_class",), fault
     if "unit" in given and not quantity.as_sent and quantity.unit is not None:
-        yield from _conversion_faults(index, quantity, options.unit)
+        yield from _conversion_faults(quantity, options.unit)
 
 
-def _conversion_faults(index: int, quantity: Quantity, unit: str) -> Iterator[Fault]:
+def _conversion_faults(quantity: Quantity, unit: str) -> Iterator[Fault]:
     if units.factor(quantity.unit, unit) is not None:
         return
     candidates = ha_units.UNITS.get(quantity.device_class or "", (quantity.unit,))
     allowed = [str(u) for u in candidates if u and units.factor(quantity.unit, u) is not None]
     yield (
-        (index, "unit"),
+        ("unit",),
         f"{quantity.key} is read in {quantity.unit}, which cannot be converted to {unit};"
         f" allowed: {', '.join(allowed)}",
     )

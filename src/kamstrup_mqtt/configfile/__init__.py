@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,12 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def _rendered(path: Path, faults: Iterable[Mark], tree: Tree) -> list[str]:
-    # the same place may be found at fault twice: by YAML (012) and by what was wanted there
-    lines = {(m.line, m.column, m.path, m.text): None for m in sorted(faults)}
+    # what YAML or the environment spoilt (012) is at fault again for what was wanted there
+    spoilt = {(mark.line, mark.column) for mark in tree.faults}
+    marks = {m for m in faults if m in tree.faults or (m.line, m.column) not in spoilt}
     return [
         tree.masked(f"{path}:{line}:{column}: {f'{where}: ' if where else ''}{text}")
-        for line, column, where, text in lines
+        for line, column, where, text in map(astuple, sorted(marks))
     ]
 
 
