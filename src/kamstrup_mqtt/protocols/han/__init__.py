@@ -1,0 +1,22 @@
+"""HAN push: HDLC frames with DLMS lists that a meter sends by itself, 2400 8N1."""
+
+from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.protocols.base import ProtocolSpec
+from kamstrup_mqtt.protocols.han import obis
+from kamstrup_mqtt.protocols.han.codec import HanCodec, encode
+from kamstrup_mqtt.protocols.han.framing import HdlcFramer
+
+SPEC = ProtocolSpec(
+    name="han",
+    title="HAN push (HDLC and DLMS)",
+    serial=SerialParams(2400, 8, "N", 1),
+    line="2400 8N1",
+    pushed=True,
+    codec=HanCodec,
+    key=obis.key,
+    source=obis.source,
+    unknown_key=obis.unknown_key,
+    checksum="crc16",
+)
+
+__all__ = ["SPEC", "HanCodec", "HdlcFramer", "encode"]

@@ -1,0 +1,58 @@
+"""The date-time of DLMS: twelve bytes.
+
+    year(2) month day weekday hour minute second hundredths deviation(2) status
+    weekday     1 = Monday .. 7 = Sunday; meters are not always right about it
+    hundredths  FF = unspecified: Kamstrup always
+    deviation   minutes, signed; 8000 = unspecified: Kamstrup always, so the zone is unknown
+    status      bit 0 invalid, 1 doubtful, 2 other clock base, 3 invalid status, 7 daylight saving;
+                FF = no status
+
+Source: DLMS UA Blue Book, 4.1.6.1; Kamstrup HAN-NVE interface description rev 3.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+SIZE: Final = 12
+_INVALID = 0x01
+_NO_STATUS = 0xFF
+_NEVER_SET = 2000
+"""A clock that was never set counts from 2000-01-01; no HAN port existed before 2015."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeterClock:
+    """A meter's date-time. `local` is ISO 8601 without zone, None when the clock is not set or
+    the bytes are no time; `weekday` and `status` are as sent."""
+
+    local: str | None
+    weekday: int
+    status: int
+
+
+def read(octets: bytes) -> MeterClock:
+    """The twelve bytes of a date-time."""
+    status = octets[11]
+    local: str | None = None
+    year = int.from_bytes(octets[:2], "big")
+    valid = status == _NO_STATUS or not status & _INVALID
+    if valid and year != _NEVER_SET:
+        try:
+            moment = datetime(  # noqa: DTZ001 - the frame does not say which zone
+                year, octets[2], octets[3], octets[5], octets[6], octets[7]
+            )
+        except ValueError:
+            local = None  # unspecified fields are FF
+        else:
+            local = moment.isoformat()
+    return MeterClock(local, octets[4], status)
+
+
+def write(moment: datetime) -> bytes:
+    """The date-time as a Kamstrup meter sends it: neither hundredths nor deviation."""
+    date = (moment.month, moment.day, moment.isoweekday())
+    time = (moment.hour, moment.minute, moment.second, 0xFF)
+    return moment.year.to_bytes(2, "big") + bytes((*date, *time, 0x80, 0x00, 0x00))

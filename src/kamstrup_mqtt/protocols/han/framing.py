@@ -1,0 +1,187 @@
+"""HDLC frames (type 3, no byte stuffing): cut by their length, confirmed by their checksums.
+
+    7E | format(2) | destination | source | control(1) | HCS(2) | information | FCS(2) | 7E
+       |<------------------------ length: all of this, FCS included ------------------>|
+
+    format   1010 S LLL LLLLLLLL, big-endian: type A, S = segmented, 11 bits of length
+    address  destination and source, 1 to 4 bytes each; the last byte has bit 0 set
+    HCS      CRC-16/X-25 of format..control, low byte first; absent when there is no information
+    FCS      CRC-16/X-25 of everything between the flags but itself, low byte first
+
+7E stands inside one frame in seventy, also as the last byte of the FCS, so a flag ends nothing:
+the length does. One flag may close a frame and open the next. Source: ISO/IEC 13239; Kamstrup
+HAN-NVE interface description rev 3.1.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import crc_hqx
+from collections import deque
+from typing import Final
+
+from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+
+FLAG: Final = 0x7E
+MAX_LENGTH: Final = 0x7FF
+"""The largest value of the length field; a whole frame is two flags longer."""
+MAX_RUBBISH: Final = 1024
+"""Bytes that belong to no frame are handed out at the latest when there are so many of them."""
+
+_START = re.compile(rb"\x7e(?:[\xa0-\xaf]|\Z)")
+_MIN_LENGTH = 7  # format, two addresses, control, FCS
+_SEGMENTED = 0x08
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def x25(data: bytes | bytearray) -> bytes:
+    """CRC-16/X-25 of `data` as it goes onto the wire: two bytes, low byte first.
+
+    X-25 is the CCITT polynomial with every byte, and the result, read from the other end; so the
+    C routine for CCITT does the work, and a table turns the bytes round.
+    """
+    crc = crc_hqx(data.translate(_REVERSED), 0xFFFF) ^ 0xFFFF
+    return crc.to_bytes(2, "big").translate(_REVERSED)
+
+
+def header_end(data: bytes | bytearray, start: int) -> int | None:
+    """Where the HCS begins in a frame whose format field is at `start`.
+
+    None: the bytes at hand end before. Raises ValueError when an address is longer than 4 bytes.
+    """
+    position = start + 2
+    for _address in range(2):
+        address = data[position : position + 4]
+        for size, byte in enumerate(address, 1):
+            if byte & 1:
+                position += size
+                break
+        else:
+            if len(address) == 4:
+                raise ValueError("an address does not end within 4 bytes")
+            return None
+    return position + 1
+
+
+def wrap(information: bytes, destination: bytes, source: bytes, control: int) -> bytes:
+    """The whole frame around an information field. Raises ValueError when it is too long."""
+    length = 2 + len(destination) + len(source) + 1 + 2 + len(information) + 2
+    if length > MAX_LENGTH:
+        raise ValueError(f"{length} bytes are more than one HDLC frame holds ({MAX_LENGTH})")
+    header = (0xA000 | length).to_bytes(2, "big") + destination + source + bytes([control])
+    body = header + x25(header) + information
+    return b"\x7e" + body + x25(body) + b"\x7e"
+
+
+class HdlcFramer:
+    """Cuts HDLC frames out of a byte stream; see `protocols.base.Framer`.
+
+    A frame's `payload` is what stands between the flags without the FCS; `kind` is "segment"
+    when the S bit is set. After a failure the search goes on at the next flag behind the failed
+    start, so that neither a wrong length nor a lost byte takes a good frame along.
+    """
+
+    parity_errors = 0
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._position = 0  # all before it is settled
+        self._rubbish = bytearray()
+        self._reason = DropReason.GARBAGE
+        self._known_header = b"\x00"  # format..HCS of the last good frame: verified already
+        self._events: deque[Event] = deque()
+
+    def receive_data(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        if self._position:
+            del self._buffer[: self._position]
+            self._position = 0
+        self._buffer += data
+
+    def next_event(self) -> Event | None:
+        """The next frame or drop, None when more bytes are needed."""
+        return self._events.popleft() if self._events else self._scan(quiet=False)
+
+    def silence(self) -> None:
+        """The line was quiet: a frame that began will not end; what follows it may be whole."""
+        while (event := self._scan(quiet=True)) is not None:
+            self._events.append(event)
+
+    def _scan(self, *, quiet: bool) -> Event | None:
+        while True:
+            found = _START.search(self._buffer, self._position)
+            start = found.start() if found else len(self._buffer)
+            self._skip(start)
+            if found is None or len(self._buffer) == start + 1:
+                if quiet:
+                    self._position = len(self._buffer)  # a flag alone is no loss
+                return self._drop() if quiet or len(self._rubbish) >= MAX_RUBBISH else None
+            end = self._header(start)
+            if self._rubbish and (isinstance(end, int) or len(self._rubbish) >= MAX_RUBBISH):
+                return self._drop()
+            verdict = self._body(start, end) if isinstance(end, int) else end
+            if isinstance(verdict, Frame):
+                self._position = start + len(verdict.raw) - 1  # its flag may open the next
+                return verdict
+            if verdict is None and not quiet:
+                return None
+            self._fail(verdict or DropReason.TRUNCATED)
+
+    def _header(self, start: int) -> int | DropReason | None:
+        """Where the closing flag of the frame at `start` must be; why there is no frame; None:
+        too early to say. The HCS is verified, so a wrong length holds nothing up."""
+        buffer = self._buffer
+        if len(buffer) < start + 3:
+            return None
+        length = (buffer[start + 1] & 0x07) << 8 | buffer[start + 2]
+        end = start + 1 + length
+        if buffer.startswith(self._known_header, start + 1):
+            return end
+        try:
+            hcs = header_end(buffer, start + 1)
+        except ValueError:
+            return DropReason.GARBAGE
+        if length < _MIN_LENGTH or (hcs is not None and hcs + 2 > end):
+            return DropReason.LENGTH
+        if hcs is None or len(buffer) < hcs + 2:
+            return None
+        if x25(buffer[start + 1 : hcs]) != buffer[hcs : hcs + 2]:
+            return DropReason.CHECKSUM
+        self._known_header = bytes(buffer[start + 1 : hcs + 2])
+        return end
+
+    def _body(self, start: int, end: int) -> Frame | DropReason | None:
+        """The frame between the flags at `start` and `end`; why it is none; None: incomplete."""
+        buffer = self._buffer
+        if len(buffer) <= end:
+            return None
+        raw = bytes(buffer[start : end + 1])
+        payload = raw[1:-3]
+        if x25(payload) != raw[-3:-1]:
+            return DropReason.CHECKSUM
+        if raw[-1] != FLAG:
+            return DropReason.LENGTH
+        return Frame(raw, payload, "push", "segment" if payload[0] & _SEGMENTED else "")
+
+    def _skip(self, start: int) -> None:
+        """Set aside what lies before the next possible start; flags between frames are no loss."""
+        if start == self._position:
+            return
+        skipped = self._buffer[self._position : start]
+        self._rubbish += skipped if self._rubbish else skipped.lstrip(b"\x7e")
+        self._position = start
+
+    def _fail(self, reason: DropReason) -> None:
+        """No frame begins here: step over its flag and look on, behind it, not behind its end."""
+        if self._reason is DropReason.GARBAGE:
+            self._reason = reason
+        self._rubbish.append(FLAG)
+        self._position += 1
+
+    def _drop(self) -> Dropped | None:
+        if not self._rubbish:
+            return None
+        dropped = Dropped(self._reason, bytes(self._rubbish))
+        self._rubbish.clear()
+        self._reason = DropReason.GARBAGE
+        return dropped
