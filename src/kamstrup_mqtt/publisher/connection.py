@@ -34,6 +34,9 @@ CONNECT_TIMEOUT = 30.0
 ACK_TIMEOUT = 10.0
 """Seconds for one acknowledgement."""
 
+_FAILURE = 0x80
+"""The first of the codes in a SUBACK that mean no (MQTT 3.1.1, 3.9.3)."""
+
 IN_FLIGHT = 10
 """QoS 1 messages that may wait for their acknowledgement at once."""
 
@@ -100,8 +103,9 @@ class Connection:
             granted = await self._client.subscribe(wanted)
         except aiomqtt.MqttError as error:
             raise _lost(error, self._where) from error
-        for (topic, _), code in zip(wanted, granted, strict=False):
-            if _is_failure(code):
+        codes = [code.value if isinstance(code, ReasonCode) else code for code in granted]
+        for (topic, _), code in zip(wanted, codes, strict=False):
+            if code >= _FAILURE:
                 _LOG.warning(
                     "the broker does not let us subscribe to %s: allow it in the broker's access"
                     " list for this user",
@@ -215,10 +219,6 @@ def _tls_context(tls: TlsConfig) -> ssl.SSLContext:
 
 def _path(file: object) -> str | None:
     return None if file is None else str(file)
-
-
-def _is_failure(code: int | ReasonCode) -> bool:
-    return (code.value if isinstance(code, ReasonCode) else code) >= 0x80
 
 
 def _code(error: BaseException) -> int | None:

@@ -104,7 +104,7 @@ class Publisher:
         )
         self._connected_at: float | None = None
         self._announced = False
-        self._complaint: tuple[Trouble, bool] | None = None
+        self._complaint: Trouble | None = None
         self._quick_losses = 0
         self._crowded = False
         self.reconnects = 0
@@ -197,9 +197,9 @@ class Publisher:
 
     def _ready(self) -> None:
         self._announced = True
-        back = " again" if self._complaint or self.reconnects else ""
-        if self._quick_losses == 0 or self._complaint is None:
-            _LOG.info("connected to the broker %s%s", self._where, back)
+        if self._quick_losses < 2:  # two that take turns would fill the log
+            again = " again" if self.reconnects else ""
+            _LOG.info("connected to the broker %s%s", self._where, again)
         self._complaint = None
 
     def _lost(self, error: BrokerError) -> float:
@@ -224,15 +224,12 @@ class Publisher:
 
     def _complain(self, error: BrokerError, connected: bool) -> None:
         """Once for each kind of trouble, until it is over."""
-        complaint = (error.trouble, connected)
-        repeated = self._complaint is not None and (
-            self._complaint == complaint or (not connected and self._complaint[0] is error.trouble)
-        )
-        if repeated or (self._quick_losses > 1 and connected):
+        repeated = self._complaint is error.trouble and not connected
+        if repeated or (connected and self._quick_losses > 1):
             _LOG.debug("broker: %s", error)
         else:
             _LOG.warning("broker: %s; readings go on, trying again for ever", error)
-        self._complaint = complaint
+        self._complaint = error.trouble
 
     def _other_daemon(self, sign: str) -> None:
         if not self._crowded:

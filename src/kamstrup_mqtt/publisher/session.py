@@ -11,7 +11,7 @@ import itertools
 import json
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kamstrup_mqtt import jsontext
@@ -225,7 +225,7 @@ class Session:
             await self._publish(statuses)
         if self._config.homeassistant.enabled:
             if first:
-                await self._announce(bridge_discovery(self._announcer, self._host.name), BRIDGE)
+                await self._announce(bridge_discovery(self._announcer), BRIDGE)
             for id_ in due.discovery:
                 message = meter_discovery(self._announcer, board.pictures[id_])
                 if message is not None:
@@ -360,7 +360,7 @@ def _batches(
         yield batch
 
 
-def _leaves(group: BaseExceptionGroup[BrokerError]) -> Iterable[BrokerError]:
+def _leaves(group: BaseExceptionGroup[BrokerError]) -> Iterator[BrokerError]:
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
             yield from _leaves(error)

@@ -1,0 +1,329 @@
+"""The daemon: makes every object, starts the tasks, stops them in order.
+
+Readers and publisher meet only at the outbox. A programming error in any task ends the process
+with its traceback; a reader's own faults never get here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from kamstrup_mqtt import registry
+from kamstrup_mqtt.address import PortAddress
+from kamstrup_mqtt.clock import Clock, rfc3339
+from kamstrup_mqtt.config import Config, Meter
+from kamstrup_mqtt.control import ControlServer, control_address
+from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.links.port import Port
+from kamstrup_mqtt.liveness import Deadline, Watchdog, arm_exit
+from kamstrup_mqtt.memory import Memory, state_directory
+from kamstrup_mqtt.notify import Notifier
+from kamstrup_mqtt.outbox import Outbox
+from kamstrup_mqtt.picture import MeterFacts, Picture
+from kamstrup_mqtt.publisher import Daemon, Publisher
+from kamstrup_mqtt.publisher import Limits as PublisherLimits
+from kamstrup_mqtt.publisher.session import Host
+from kamstrup_mqtt.reader import Limits as ReaderLimits
+from kamstrup_mqtt.reader import MeterSetup, Reader
+from kamstrup_mqtt.supervisor import Supervisor
+
+_LOG = logging.getLogger(__name__)
+
+DISTRIBUTION = "kamstrup-mqtt"
+
+
+class Ending(Enum):
+    """Why the daemon ended."""
+
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    RELOAD = "reload"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Seconds. `stop`: for the whole end; `status`: from one look at the status line to the next."""
+
+    stop: float = 5.0
+    status: float = 1.0
+    publisher: PublisherLimits = field(default_factory=PublisherLimits)
+    reader: ReaderLimits = field(default_factory=ReaderLimits)
+
+
+class App:
+    """One run of the daemon.
+
+    `reload` reads the configuration anew (raises ConfigError); `arm` ends the process by itself
+    after so many seconds unless it is called again.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        reload: Callable[[], Config],
+        environ: Mapping[str, str] = os.environ,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        arm: Callable[[float], None] | None = None,
+    ) -> None:
+        self._config = config
+        self._reload = reload
+        self._environ = environ
+        self._clock = clock or Clock()
+        self._limits = limits or Limits()
+        self._arm = arm or arm_exit
+        self._notifier = Notifier(environ)
+        self._ending: Ending | None = None
+        self._end = asyncio.Event()
+        self._status = ""
+        directory = config.state_directory or state_directory(environ)
+        self._memory = Memory(Path(directory) / "memory.json", self._clock)
+
+    async def run(self) -> Ending:
+        """Until a signal ends it. Raises ConfigError when another daemon has our memory."""
+        self._memory.open()
+        try:
+            self._build()
+            await self._run()
+        finally:
+            self._memory.close()
+        return self._ending or Ending.STOPPED
+
+    def end(self, ending: Ending) -> None:
+        """Ask for the end; the first to ask decides."""
+        if self._ending is None:
+            self._ending = ending
+            self._arm(self._limits.stop)
+            self._end.set()
+
+    # Making everything
+
+    def _build(self) -> None:
+        config, clock = self._config, self._clock
+        self._outbox = Outbox()
+        self._ports: dict[PortAddress, Port] = {}
+        started = clock.monotonic()
+        self._pictures = {
+            meter.id: Picture(_facts(meter, config), self._memory.meter(meter.id), started)
+            for meter in config.meters
+        }
+        self._readers: dict[str, Reader] = {}
+        self._supervisors: list[Supervisor] = []
+        for meter in config.meters:
+            self._add_reader(meter)
+        self._publisher = Publisher(
+            config,
+            self._pictures,
+            self._memory,
+            self._outbox,
+            clock,
+            Daemon(
+                version=version(DISTRIBUTION),
+                host=Host(name=socket.gethostname(), boot=_boot_id()),
+                started=rfc3339(clock.now()),
+                config_hash=_config_hash(config),
+            ),
+            request_read=lambda meter: self._readers[meter].request_read(),
+            limits=self._limits.publisher,
+        )
+        self._watchdog = Watchdog(
+            (*self._publisher.deadlines, *(s.deadline for s in self._supervisors)),
+            lambda: self._notifier.send(WATCHDOG="1"),
+            clock.monotonic,
+            arm=self._arm_watchdog,
+        )
+        address = control_address(self._environ, config.mqtt.instance, os.getuid())
+        self._control = ControlServer(address, {"health": self._health, "read": self._read})
+
+    def _add_reader(self, meter: Meter) -> None:
+        deadline = Deadline(f"reader of {meter.id}", self._clock.monotonic)
+        port = self._ports.setdefault(meter.port, Port(meter.port))
+        reader = Reader(
+            _setup(meter),
+            port,
+            self._outbox,
+            self._memory,
+            self._clock,
+            deadline,
+            limits=self._limits.reader,
+        )
+        self._readers[meter.id] = reader
+
+        def restarted() -> None:
+            reader.counters.internal_errors += 1
+
+        self._supervisors.append(
+            Supervisor(
+                f"reader of {meter.id}",
+                reader.run,
+                deadline,
+                self._clock.monotonic,
+                restarted=restarted,
+            )
+        )
+
+    # Running
+
+    async def _run(self) -> None:
+        await self._control.start()
+        try:
+            with self._signals():
+                async with asyncio.TaskGroup() as group:
+                    readers = [group.create_task(s.run()) for s in self._supervisors]
+                    publisher = group.create_task(self._publisher.run())
+                    helpers = [
+                        group.create_task(self._memory.keep()),
+                        group.create_task(self._watchdog.run()),
+                        group.create_task(self._tell_status()),
+                    ]
+                    self._notifier.send(READY="1", STATUS=self.status_text())
+                    _LOG.info("%s: %d meters", self._config.mqtt.topics.root, len(readers))
+                    await self._end.wait()
+                    self._say_stopping()
+                    await _cancel(readers)
+                    self._publisher.stop(offline=self._ending is not Ending.RELOAD)
+                    await asyncio.wait([publisher])
+                    await _cancel(helpers)
+        finally:
+            self._control.close()
+            for port in self._ports.values():
+                await port.close()
+
+    def _say_stopping(self) -> None:
+        if self._ending is Ending.RELOAD:
+            now = int(self._clock.monotonic() * 1_000_000)
+            self._notifier.send(RELOADING="1", MONOTONIC_USEC=str(now))
+        else:
+            self._notifier.send(STOPPING="1")
+            _LOG.info("stopping")
+
+    def _arm_watchdog(self) -> None:
+        if self._ending is None:  # then the end has the shorter limit
+            self._arm(90.0)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.end, Ending.STOPPED)
+        loop.add_signal_handler(signal.SIGINT, self.end, Ending.INTERRUPTED)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+
+    def reload(self) -> None:
+        """Take a new configuration if it is good: by starting anew."""
+        try:
+            self._reload()
+        except ConfigError as error:
+            for fault in error.faults:
+                _LOG.error("%s", fault)
+            _LOG.error("the configuration is not taken; going on with the one that was good")
+        else:
+            _LOG.info("the configuration is good: starting anew with it")
+            self.end(Ending.RELOAD)
+
+    # How are we?
+
+    def status_text(self) -> str:
+        """One line: 3 of 4 meters online, broker connected."""
+        online = self._publisher.online.values()
+        broker = "connected" if self._publisher.connected else "away"
+        return f"{sum(online)} of {len(online)} meters online, broker {broker}"
+
+    async def _tell_status(self) -> None:
+        while True:
+            status = self.status_text()
+            if status != self._status:
+                self._status = status
+                self._notifier.send(STATUS=status)
+            await asyncio.sleep(self._limits.status)
+
+    def _health(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        online = self._publisher.online
+        return {
+            "healthy": self._watchdog.healthy,
+            "fed": round(self._watchdog.age, 1),
+            "status": self.status_text(),
+            "broker": "connected" if self._publisher.connected else "away",
+            "meters": {
+                id_: {
+                    "online": online[id_],
+                    "link_state": picture.link_state and picture.link_state.value,
+                    "last_reading": rfc3339(picture.last_reading),
+                    "last_error": picture.last_error,
+                }
+                for id_, picture in self._pictures.items()
+            },
+        }
+
+    def _read(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        meter = str(request.get("meter"))
+        if meter not in self._readers:
+            known = ", ".join(self._readers)
+            raise KamstrupMqttError(f"no meter {meter}; there are {known}")
+        reason = self._readers[meter].request_read()
+        if reason is not None:
+            raise KamstrupMqttError(f"{meter}: {reason}")
+        return {}
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+def _facts(meter: Meter, config: Config) -> MeterFacts:
+    return MeterFacts(
+        id=meter.id,
+        name=meter.name,
+        model_id=meter.model,
+        model=meter.meter_model,
+        plan=meter.plan(),
+        interval=meter.interval_seconds,
+        serial=meter.serial,
+        commands=config.mqtt.commands,
+    )
+
+
+def _setup(meter: Meter) -> MeterSetup:
+    spec = registry.all_protocols()[meter.protocol_name]
+    return MeterSetup(
+        id=meter.id,
+        name=meter.name,
+        spec=spec,
+        codec=spec.codec(**meter.codec_options()),
+        plan=meter.plan(),
+        serial=meter.serial_params(),
+        interval=meter.interval_seconds,
+        battery=meter.meter_model.battery,
+    )
+
+
+def _boot_id() -> str | None:
+    """The kernel's id of this boot; hidden in the unit's sandbox, and not on macOS."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+
+
+def _config_hash(config: Config) -> str:
+    """Tells one configuration from another; secrets are masked before they are hashed."""
+    return hashlib.sha256(repr(config).encode()).hexdigest()[:12]
