@@ -249,6 +249,17 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     return (Path(home) if home else Path.home()) / ".local/state/kamstrup-mqtt"
 
 
+def peek(path: Path) -> Mapping[str, MeterMemory]:
+    """What is remembered now, without lock and without touching the file; for `discovery`.
+
+    Nothing where there is no file or none that can be read: the daemon says why.
+    """
+    try:
+        return _parse(path.read_bytes())
+    except (OSError, _NewerVersionError, *_CORRUPT):
+        return {}
+
+
 def write_whole(path: Path, text: str) -> None:
     """Replace the file at once or not at all, also when the power goes. Raises OSError."""
     temporary = path.with_suffix(".tmp")
