@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import tty
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeAlias
 
-from kamstrup_mqtt.emulators.base import Emulator
+from kamstrup_mqtt.emulators.base import Emulator, PolledEmulator, PushingEmulator, Reply
+from kamstrup_mqtt.errors import ConfigError
+from kamstrup_mqtt.model import SerialParams
+
+Make: TypeAlias = Callable[[], Emulator]
+Write: TypeAlias = Callable[[bytes], None]
+
+CHUNK = 0.05
+"""Seconds of line time that are written at once when the line is paced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """How the line behaves. `echo`: what was received comes back first. `delay`: seconds before
-    an answer. `baud`: pace (None: at once). `interval`: seconds between lists (None: the
-    emulator's own)."""
+    """How the line behaves.
+
+    echo      what was received comes back first, as from a badly shaded optical head
+    delay     seconds before an answer
+    baud      the pace of what the meter sends; None: at once
+    interval  seconds from list to list; None: the emulator's own
+    """
 
     echo: bool = False
     delay: float = 0.0
@@ -20,22 +40,218 @@ class Behaviour:
     interval: float | None = None
 
 
-class Server:
-    """A running emulated meter: `address` says where ("127.0.0.1:4001" or the pty's path)."""
+class _Wire:
+    """Sends what the meter says, in order, at the line's pace."""
 
-    address: str
-    port: int
+    def __init__(self, write: Write, serial: SerialParams, behaviour: Behaviour) -> None:
+        self._write = write
+        self._bits = 1 + serial.bytesize + (serial.parity != "N") + serial.stopbits
+        self._behaviour = behaviour
+        self._baud = behaviour.baud
+        self._queue: asyncio.Queue[tuple[float, Reply]] = asyncio.Queue()
+        self._task = asyncio.create_task(self._run())
+
+    def put(self, reply: Reply, delay: float = 0.0) -> None:
+        self._queue.put_nowait((delay, reply))
+
+    async def _run(self) -> None:
+        while True:
+            delay, reply = await self._queue.get()
+            if delay:
+                await asyncio.sleep(delay)
+            await self._paced(reply.data)
+            if reply.baudrate is not None and self._baud is not None:
+                self._baud = reply.baudrate
+
+    async def _paced(self, data: bytes) -> None:
+        if self._baud is None:
+            self._write(data)
+            return
+        size = max(1, int(CHUNK * self._baud / self._bits))
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        for offset in range(0, len(data), size):
+            # bytes are there once their last bit has come
+            done = min(offset + size, len(data)) * self._bits / self._baud
+            await asyncio.sleep(max(0.0, start + done - loop.time()))
+            self._write(data[offset : offset + size])
 
     async def close(self) -> None:
-        raise NotImplementedError
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+
+class _Session:
+    """One reader's line to a meter that answers."""
+
+    def __init__(self, emulator: PolledEmulator, wire: _Wire, behaviour: Behaviour) -> None:
+        self._emulator = emulator
+        self._wire = wire
+        self._behaviour = behaviour
+
+    def receive(self, data: bytes) -> None:
+        if self._behaviour.echo:
+            self._wire.put(Reply(data))
+        for reply in self._emulator.receive_data(data):
+            self._wire.put(reply, self._behaviour.delay)
+
+
+class Server(ABC):
+    """A running emulated meter; `address` says where: "127.0.0.1:4001", or the pty's path."""
+
+    address: str
+    port: int = 0
+
+    def __init__(self) -> None:
+        self._pushing: asyncio.Task[None] | None = None
 
     async def wait(self) -> None:
-        """Until the server fails; raises OSError."""
-        raise NotImplementedError
+        """Until the meter fails, which is a fault of the emulator and raised; a meter that only
+        answers never does."""
+        await (self._pushing or asyncio.get_running_loop().create_future())
+
+    async def close(self) -> None:
+        """End it."""
+        if self._pushing is not None:
+            self._pushing.cancel()
+            await asyncio.wait({self._pushing})
+        await self._close()
+
+    def _push(self, meter: PushingEmulator, interval: float | None) -> None:
+        self._pushing = asyncio.create_task(self._push_for_ever(meter, interval or meter.interval))
+
+    async def _push_for_ever(self, meter: PushingEmulator, interval: float) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            # the meter's clock is the local time
+            self._say(meter.push(datetime.now()))  # noqa: DTZ005
+            due = max(due + interval, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    @abstractmethod
+    def _say(self, data: bytes) -> None:
+        """To everybody who is connected."""
+
+    @abstractmethod
+    async def _close(self) -> None: ...
+
+
+def _polled(emulator: Emulator) -> PolledEmulator | None:
+    return None if hasattr(emulator, "push") else emulator  # type: ignore[return-value]
+
+
+class _TcpServer(Server):
+    def __init__(self, make: Make, meter: Emulator, behaviour: Behaviour) -> None:
+        super().__init__()
+        self._make = make
+        self._meter = meter
+        self._behaviour = behaviour
+        self._wires: dict[asyncio.StreamWriter, _Wire] = {}
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> None:
+        try:
+            self._server = await asyncio.start_server(self._connected, host, port)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port"
+            ) from error
+        name = self._server.sockets[0].getsockname()
+        self.port = name[1]
+        self.address = f"{host}:{self.port}"
+        if _polled(self._meter) is None:
+            self._push(self._meter, self._behaviour.interval)  # type: ignore[arg-type]
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        wire = _Wire(writer.write, self._meter.serial, self._behaviour)
+        self._wires[writer] = wire
+        try:
+            emulator = _polled(self._make()) if _polled(self._meter) else None
+            session = _Session(emulator, wire, self._behaviour) if emulator else None
+            while data := await reader.read(4096):
+                if session is not None:
+                    session.receive(data)
+        except OSError:
+            pass  # the other side is gone: so is its meter
+        finally:
+            del self._wires[writer]
+            await wire.close()
+            writer.close()
+
+    def _say(self, data: bytes) -> None:
+        for wire in self._wires.values():
+            wire.put(Reply(data))
+
+    async def _close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in list(self._wires):
+            writer.transport.abort()
+        while self._wires:  # each connection's task ends by itself, having seen the abort
+            await asyncio.sleep(0)
+
+
+class _PtyServer(Server):
+    """The pty's near end is ours; the far end stays open too, so that readers may come and go
+    without the near end seeing a hang-up."""
+
+    def __init__(self, meter: Emulator, path: Path, behaviour: Behaviour) -> None:
+        super().__init__()
+        self._meter = meter
+        self._path = path
+        self._near, self._far = os.openpty()
+        tty.setraw(self._far)
+        os.set_blocking(self._near, False)
+        self._wire = _Wire(self._write, meter.serial, behaviour)
+        polled = _polled(meter)
+        self._session = _Session(polled, self._wire, behaviour) if polled else None
+        self._behaviour = behaviour
+
+    def start(self) -> None:
+        device = os.ttyname(self._far)
+        try:
+            if self._path.is_symlink():
+                self._path.unlink()  # left by a meter that was killed
+            self._path.symlink_to(device)
+        except OSError as error:
+            os.close(self._near)
+            os.close(self._far)
+            raise ConfigError(
+                f"{self._path} cannot be made: {error.strerror}; choose another path for --pty"
+            ) from error
+        self.address = str(self._path)
+        asyncio.get_running_loop().add_reader(self._near, self._readable)
+        if self._session is None:
+            self._push(self._meter, self._behaviour.interval)  # type: ignore[arg-type]
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._near, 4096)
+        except BlockingIOError:
+            return
+        if self._session is not None:
+            self._session.receive(data)
+
+    def _write(self, data: bytes) -> None:
+        # full: nobody reads, and what a meter says to nobody is lost
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._near, data)
+
+    def _say(self, data: bytes) -> None:
+        self._wire.put(Reply(data))
+
+    async def _close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._near)
+        await self._wire.close()
+        os.close(self._near)
+        os.close(self._far)
+        self._path.unlink(missing_ok=True)
 
 
 async def serve_tcp(
-    make: Callable[[], Emulator],
+    make: Make,
     host: str,
     port: int,
     *,
@@ -44,19 +260,31 @@ async def serve_tcp(
     baud: int | None = None,
     interval: float | None = None,
 ) -> Server:
-    """Listen on host:port; every connection talks to a meter of its own made by `make`, save
-    pushing meters, whose lists go to all connections."""
-    raise NotImplementedError
+    """Listen on host:port (0: any free port). Every connection talks to a meter of its own made
+    by `make`; the lists of a pushing meter go to all connections.
+
+    Raises ConfigError when it cannot listen there.
+    """
+    behaviour = Behaviour(echo=echo, delay=delay, baud=baud, interval=interval)
+    server = _TcpServer(make, make(), behaviour)
+    await server.start(host, port)
+    return server
 
 
 async def serve_pty(
-    make: Callable[[], Emulator],
-    path: str,
+    make: Make,
+    path: str | Path,
     *,
     echo: bool = False,
     delay: float = 0.0,
     baud: int | None = None,
     interval: float | None = None,
 ) -> Server:
-    """A pty whose other end is found at `path`, a symbolic link that goes away at the end."""
-    raise NotImplementedError
+    """A pty whose other end is found at `path`, a symbolic link that goes away at the end.
+
+    Raises ConfigError when `path` cannot be made.
+    """
+    behaviour = Behaviour(echo=echo, delay=delay, baud=baud, interval=interval)
+    server = _PtyServer(make(), Path(path), behaviour)
+    server.start()
+    return server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from kamstrup_mqtt.errors import LinkError
 from kamstrup_mqtt.model import SerialParams
 
 
@@ -11,10 +12,13 @@ class Link(ABC):
     """An open line to a meter. Every method raises LinkError when the line is lost.
 
     `silence`: seconds without a byte after which a partial frame is given up (1 s on a tty, 2.5 s
-    on TCP, where a bridge and a network lie between).
+    on TCP, where a bridge and a network lie between). `lost`: why the line is lost, None while it
+    is not.
     """
 
     silence: float
+    params: SerialParams
+    lost: LinkError | None = None
 
     @abstractmethod
     async def read(self) -> bytes:
@@ -32,6 +36,10 @@ class Link(ABC):
     async def set_baudrate(self, baudrate: int) -> None:
         """Change the speed. Raises MeterError where it belongs to a bridge."""
 
+    async def configure(self, params: SerialParams) -> None:
+        """Set the line as another meter on the same port wants it."""
+        self.params = params
+
     @abstractmethod
     def discard_input(self) -> bytes:
         """Throw away what came and was not read yet; returns it."""
@@ -43,5 +51,3 @@ class Link(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Close; never raises, never takes longer than a few seconds."""
-
-    params: SerialParams

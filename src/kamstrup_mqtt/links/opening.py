@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from kamstrup_mqtt.address import PortAddress
+from kamstrup_mqtt.address import PortAddress, SerialDevice
 from kamstrup_mqtt.links.base import Link
+from kamstrup_mqtt.links.serial_line import open_serial
+from kamstrup_mqtt.links.tcp import open_tcp
 from kamstrup_mqtt.model import SerialParams
+
+OPEN_TIMEOUT = 10.0
 
 
 async def open_link(
     address: PortAddress,
     params: SerialParams,
     *,
-    open_timeout: float = 10.0,
+    open_timeout: float = OPEN_TIMEOUT,
     silence: float | None = None,
 ) -> Link:
     """The open line. Raises LinkError with what to do about it.
 
     `silence` None: 1 s on a tty, 2.5 s on TCP.
     """
-    raise NotImplementedError
+    if isinstance(address, SerialDevice):
+        return await open_serial(address, params, open_timeout, silence)
+    return await open_tcp(address, params, open_timeout, silence)

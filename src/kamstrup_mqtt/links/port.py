@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from kamstrup_mqtt.address import PortAddress
+from kamstrup_mqtt.errors import LinkError, MeterError
+from kamstrup_mqtt.links import advice
 from kamstrup_mqtt.links.base import Link
+from kamstrup_mqtt.links.opening import OPEN_TIMEOUT, open_link
 from kamstrup_mqtt.model import SerialParams
+
+log = logging.getLogger("kamstrup_mqtt.links")
+
+WillAct = Callable[[float], None]
+"""Told, before each wait, within how many seconds the waiting side will act again."""
+
+PATIENCE = 30.0
+"""Seconds after which a meter that waits for its turn says that it still does."""
+
+
+def _tell_nobody(_seconds: float) -> None:
+    pass
 
 
 class Port:
-    """A port that several meters may share.
+    """A port that several meters may share, one at a time in the order they came.
 
-    `gone_since`: monotonic time since when it cannot be opened, None while it can.
+    `gone_since`: monotonic time since when it cannot be opened, None while it can. After a loss
+    or a failed open it is left alone for `first_backoff` seconds, doubled each time up to
+    `backoff_cap`, and shortened by chance by up to a half, so that the meters of a house do not
+    all knock at once; a good reading, not a good open, sets that back.
     """
 
     def __init__(
         self,
         address: PortAddress,
         *,
-        open_timeout: float = 10.0,
+        open_timeout: float = OPEN_TIMEOUT,
         first_backoff: float = 1.0,
         backoff_cap: float = 60.0,
         silence: float | None = None,
@@ -29,16 +49,120 @@ class Port:
     ) -> None:
         self.address = address
         self.gone_since: float | None = None
-        raise NotImplementedError
+        self._open_timeout = open_timeout
+        self._first_backoff = first_backoff
+        self._backoff_cap = backoff_cap
+        self._silence = silence
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._lock = asyncio.Lock()
+        self._link: Link | None = None
+        self._failures = 0
+        self._failure: LinkError | None = None
+        self._next_try = 0.0
+        self._warned = False
+
+    @property
+    def healthy(self) -> bool:
+        """Open, and not known to be lost."""
+        return self._link is not None and self._link.lost is None
+
+    def retry_in(self) -> float:
+        """Seconds until it makes sense to ask for a turn again."""
+        return max(0.0, self._next_try - asyncio.get_running_loop().time())
 
     @asynccontextmanager
-    async def turn(self, params: SerialParams) -> AsyncIterator[Link]:
-        """The open link, for one meter alone. Raises LinkError when it cannot be opened."""
-        raise NotImplementedError
-        yield
+    async def turn(
+        self, params: SerialParams, will_act: WillAct = _tell_nobody
+    ) -> AsyncIterator[Link]:
+        """The open line, for one meter alone.
+
+        Raises LinkError when it cannot be opened, at once while it is left alone after a failure.
+        """
+        await self._acquire(will_act)
+        try:
+            will_act(self._open_timeout + PATIENCE)
+            link = await self._ready(params)
+            try:
+                yield link
+            except LinkError as error:
+                await self._give_up(error)
+                raise
+            except MeterError:
+                self.alive()
+                raise
+            self.alive()
+        finally:
+            self._lock.release()
+
+    async def _acquire(self, will_act: WillAct) -> None:
+        waiting = asyncio.ensure_future(self._lock.acquire())
+        try:
+            while not waiting.done():
+                will_act(PATIENCE)
+                await asyncio.wait({waiting}, timeout=PATIENCE / 2)
+        except asyncio.CancelledError:
+            if not waiting.cancel():
+                self._lock.release()
+            raise
+
+    async def _ready(self, params: SerialParams) -> Link:
+        if self._link is not None and self._link.lost is not None:
+            await self._drop_link()
+        if self._link is None:
+            return await self._open(params)
+        if self._link.params != params:
+            try:
+                await self._link.configure(params)
+            except LinkError as error:
+                await self._give_up(error)
+                raise
+        return self._link
+
+    async def _open(self, params: SerialParams) -> Link:
+        if self.retry_in() > 0 and self._failure is not None:
+            raise LinkError(self._failure.state, str(self._failure))
+        self._warn_once()
+        try:
+            self._link = await open_link(
+                self.address, params, open_timeout=self._open_timeout, silence=self._silence
+            )
+        except LinkError as error:
+            await self._give_up(error)
+            raise
+        log.debug("%s is open (%s)", self.address, params)
+        return self._link
+
+    def _warn_once(self) -> None:
+        warning = None if self._warned else advice.stable_name(self.address)
+        self._warned = True
+        if warning:
+            log.warning("%s", warning)
+
+    async def _give_up(self, error: LinkError) -> None:
+        now = asyncio.get_running_loop().time()
+        if self.gone_since is None:
+            self.gone_since = now
+        self._failure = error
+        backoff = min(self._backoff_cap, self._first_backoff * 2 ** min(self._failures, 30))
+        self._failures += 1
+        self._next_try = now + backoff * self._rng.uniform(0.5, 1.0)
+        await self._drop_link()
+
+    async def _drop_link(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+            await asyncio.sleep(0)  # serial_asyncio finishes in the next turn of the loop
+
+    def alive(self) -> None:
+        """The line is open and stays open, whether or not a meter speaks on it."""
+        self.gone_since = None
 
     def good(self) -> None:
         """A good reading came: the back-off starts anew."""
+        self.alive()
+        self._failures = 0
 
     async def close(self) -> None:
-        """Close the link; for the end of the program."""
+        """Close the line; for the end of the program."""
+        await self._drop_link()

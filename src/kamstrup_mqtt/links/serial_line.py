@@ -1,0 +1,187 @@
+"""A tty: the only place that knows pyserial and termios."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import termios
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar, cast
+
+import serial
+import serial_asyncio
+
+from kamstrup_mqtt.address import SerialDevice
+from kamstrup_mqtt.errors import LinkError
+from kamstrup_mqtt.links import advice
+from kamstrup_mqtt.links.blocking import run_blocking
+from kamstrup_mqtt.links.stream import StreamLink
+from kamstrup_mqtt.model import LinkState, SerialParams
+
+T = TypeVar("T")
+
+SILENCE = 1.0
+CLOSE_TIMEOUT = 2.0
+
+# termios.error is neither OSError nor SerialException; pyserial's errors are OSErrors;
+# ValueError is what it raises for a speed that the device cannot have
+_ERRORS = (OSError, termios.error, ValueError)
+
+
+async def open_serial(
+    device: SerialDevice, params: SerialParams, open_timeout: float, silence: float | None
+) -> SerialLink:
+    """The open tty, exclusively ours. Raises LinkError."""
+    try:
+        async with asyncio.timeout(open_timeout):
+            port = await run_blocking(
+                partial(_open, device.path, params),
+                f"open {device}",
+                abandoned=lambda late: late.close(),
+            )
+    except TimeoutError:
+        raise LinkError(
+            LinkState.PORT_MISSING,
+            f"{device}: opening it takes more than {open_timeout:g} s; the device or its driver"
+            " hangs: unplug it and plug it in again",
+        ) from None
+    except _ERRORS as error:
+        raise _named(device.path, error) from error
+    link = SerialLink(device, port, params, SILENCE if silence is None else silence)
+    await link.attach()
+    return link
+
+
+def _open(path: str, params: SerialParams) -> serial.Serial:
+    port = serial.Serial()
+    port.port = path
+    port.exclusive = True
+    _set(port, params)
+    port.open()
+    return port
+
+
+def _set(port: serial.Serial, params: SerialParams) -> None:
+    """Before opening: remembered; on an open port: done at once. pyserial sets DTR and RTS right
+    after the open, for heads that are powered by them."""
+    port.baudrate = params.baudrate
+    port.bytesize = params.bytesize
+    port.parity = params.parity
+    port.stopbits = params.stopbits
+    if params.dtr is not None:
+        port.dtr = params.dtr
+    if params.rts is not None:
+        port.rts = params.rts
+
+
+def _named(path: str, error: Exception) -> LinkError:
+    # pyserial wraps a termios.error in a SerialException without errno
+    cause = error.__context__ if isinstance(error.__context__, termios.error) else error
+    code = getattr(cause, "errno", None)
+    if code is None and cause.args and isinstance(cause.args[0], int):
+        code = cause.args[0]
+    return advice.serial_error(path, code, str(error))
+
+
+class SerialLink(StreamLink):
+    """An open tty."""
+
+    def __init__(
+        self, device: SerialDevice, port: serial.Serial, params: SerialParams, silence: float
+    ) -> None:
+        super().__init__(params, silence)
+        self._device = device
+        self._port = port
+        self._transport: serial_asyncio.SerialTransport | None = None
+        self._made = asyncio.Event()
+
+    async def attach(self) -> None:
+        """Let asyncio read the port; returns when it does."""
+        self._transport, _ = await serial_asyncio.connection_for_serial(
+            self._loop, lambda: self, self._port
+        )
+        await self._made.wait()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._made.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called after a read failed: the transport has closed the port."""
+        self._transport = None
+        self.lose(self._gone())
+
+    def _gone(self) -> LinkError:
+        if not os.path.exists(self._device.path):
+            return advice.port_missing(self._device.path)
+        return LinkError(
+            LinkState.PORT_MISSING, f"{self._device}: the device is gone (unplugged or reset)"
+        )
+
+    async def write(self, data: bytes) -> None:
+        self.check()
+        try:
+            # not through the transport: it may split, and reports a loss to the loop's handler;
+            # not by Serial.write: it spins on a full buffer
+            count = os.write(self._port.fileno(), data)
+        except BlockingIOError:
+            count = 0
+        except (OSError, TypeError) as error:  # pyserial: a closed port has no number
+            self.lose(self._gone())
+            raise self._gone() from error
+        self._written(count)
+        if count < len(data):
+            self.lose(
+                LinkError(
+                    LinkState.NO_BYTES,
+                    f"{self._device}: the port does not send what is written to it; the device or"
+                    " its driver hangs: unplug it and plug it in again",
+                )
+            )
+            self.check()
+
+    async def drain(self) -> None:
+        self.check()
+        await self._blocking(partial(termios.tcdrain, self._port.fileno()), "drain")
+        # some USB adapters say "drained" when the bytes have reached the adapter
+        await self._off_the_wire()
+
+    async def set_baudrate(self, baudrate: int) -> None:
+        await self.drain()
+
+        def change() -> None:
+            self._port.baudrate = baudrate
+
+        await self._blocking(change, "set speed of")
+        self._remember_speed(baudrate)
+
+    async def configure(self, params: SerialParams) -> None:
+        self.check()
+        await self._blocking(partial(_set, self._port, params), "set")
+        self.params = params
+
+    async def _blocking(self, call: Callable[[], T], what: str) -> T:
+        try:
+            async with asyncio.timeout(10 + self.wire_time(256)):
+                return await run_blocking(call, f"{what} {self._device}")
+        except (*_ERRORS, TypeError) as error:  # TypeError: closed meanwhile, no file number
+            self.lose(_named(self._device.path, cast(Exception, error)))
+            self.check()
+            raise
+
+    async def close(self) -> None:
+        self.lose(LinkError(LinkState.PORT_MISSING, f"{self._device} was closed"))
+        transport, self._transport = self._transport, None
+        if transport is None or not self._port.is_open:
+            return
+        # not by transport.close(): it drains and closes on the loop's thread
+        transport.pause_reading()
+        with contextlib.suppress(TimeoutError, *_ERRORS):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await run_blocking(self._close_port, f"close {self._device}")
+
+    def _close_port(self) -> None:
+        with contextlib.suppress(*_ERRORS):
+            self._port.reset_output_buffer()  # else the close waits until all was sent
+        self._port.close()

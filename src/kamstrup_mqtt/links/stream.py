@@ -1,0 +1,76 @@
+"""What a tty and a TCP connection have in common: bytes that come by themselves, and a loss."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from kamstrup_mqtt.errors import LinkError
+from kamstrup_mqtt.links.base import Link
+from kamstrup_mqtt.model import SerialParams
+
+MAX_UNREAD = 65536
+"""Bytes kept for a reader that does not read (noise on a line between two polls); the oldest
+are dropped."""
+
+
+class StreamLink(Link, asyncio.Protocol):
+    """A link that is also the asyncio protocol which receives its bytes."""
+
+    def __init__(self, params: SerialParams, silence: float) -> None:
+        self.params = params
+        self.silence = silence
+        self._loop = asyncio.get_running_loop()
+        self._unread = bytearray()
+        self._news = asyncio.Event()
+        self._sent_until = 0.0  # loop time at which what was written has left a line of its speed
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        self._unread += data
+        if len(self._unread) > MAX_UNREAD:
+            del self._unread[:-MAX_UNREAD]
+        self._news.set()
+
+    def lose(self, error: LinkError) -> None:
+        """The line is lost; the first reason given stays."""
+        if self.lost is None:
+            self.lost = error
+        self._news.set()
+
+    async def read(self) -> bytes:
+        while not self._unread:
+            self.check()
+            self._news.clear()
+            await self._news.wait()
+        return self._take()
+
+    def discard_input(self) -> bytes:
+        self.check()
+        return self._take()
+
+    def check(self) -> None:
+        """Raises LinkError if the line is lost."""
+        if self.lost is not None:
+            # a new one each time: a raised exception keeps its traceback, and so its frames
+            raise LinkError(self.lost.state, str(self.lost))
+
+    def _take(self) -> bytes:
+        data = bytes(self._unread)
+        self._unread.clear()
+        return data
+
+    def wire_time(self, count: int) -> float:
+        p = self.params
+        bits = 1 + p.bytesize + (p.parity != "N") + p.stopbits
+        return count * bits / p.baudrate
+
+    def _written(self, count: int) -> None:
+        start = max(self._loop.time(), self._sent_until)
+        self._sent_until = start + self.wire_time(count)
+
+    async def _off_the_wire(self) -> None:
+        await asyncio.sleep(max(0.0, self._sent_until - self._loop.time()))
+
+    def _remember_speed(self, baudrate: int) -> None:
+        self.params = replace(self.params, baudrate=baudrate)

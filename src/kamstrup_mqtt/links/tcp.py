@@ -1,0 +1,153 @@
+"""A TCP connection to a bridge such as ser2net that passes bytes on as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from functools import partial
+
+from kamstrup_mqtt.address import TcpBridge
+from kamstrup_mqtt.errors import LinkError, MeterError
+from kamstrup_mqtt.links import advice
+from kamstrup_mqtt.links.blocking import run_blocking
+from kamstrup_mqtt.links.stream import StreamLink
+from kamstrup_mqtt.model import LinkState, SerialParams
+
+SILENCE = 2.5
+CLOSE_TIMEOUT = 1.0
+HEAD = 256
+"""Bytes at the start of a connection in which the bridge may speak itself."""
+
+KEEPALIVE_IDLE = 30
+KEEPALIVE_INTERVAL = 10
+KEEPALIVE_COUNT = 3
+USER_TIMEOUT_MS = 30_000
+"""A bridge that vanished without a word is noticed after about a minute."""
+
+
+async def open_tcp(
+    bridge: TcpBridge, params: SerialParams, open_timeout: float, silence: float | None
+) -> TcpLink:
+    """The connection. Raises LinkError."""
+    try:
+        async with asyncio.timeout(open_timeout):
+            sock = await _connect(bridge)
+            loop = asyncio.get_running_loop()
+            _, link = await loop.create_connection(
+                lambda: TcpLink(bridge, params, SILENCE if silence is None else silence), sock=sock
+            )
+            return link
+    except OSError as error:  # TimeoutError is one
+        raise advice.tcp_error(bridge, error) from error
+
+
+async def _connect(bridge: TcpBridge) -> socket.socket:
+    # asyncio would resolve in the default executor, where a hanging name server holds the exit
+    found = await run_blocking(
+        partial(socket.getaddrinfo, bridge.host, bridge.port, type=socket.SOCK_STREAM),
+        f"resolve {bridge.host}",
+    )
+    failure: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
+    for family, kind, protocol, _, address in found:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, address)
+            _tune(sock)
+        except OSError as error:
+            sock.close()
+            failure = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failure
+
+
+def _tune(sock: socket.socket) -> None:
+    """Send at once, and notice a bridge that is gone."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
+        ("TCP_KEEPCNT", KEEPALIVE_COUNT),
+        ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS),
+    ):
+        option = getattr(socket, name, None)  # not every system has all of them
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+class TcpLink(StreamLink):
+    """An open connection. The line's speed belongs to the bridge; `params` only tell how long
+    bytes take on it."""
+
+    def __init__(self, bridge: TcpBridge, params: SerialParams, silence: float) -> None:
+        super().__init__(params, silence)
+        self._bridge = bridge
+        self._transport: asyncio.Transport | None = None
+        self._head = bytearray()
+        self._ended = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if len(self._head) >= HEAD:
+            return
+        self._head += data[: HEAD - len(self._head)]
+        own_words = advice.bridge_speaks(self._bridge, bytes(self._head))
+        if own_words is not None:
+            self._unread.clear()
+            self.lose(own_words)
+            if self._transport is not None:
+                self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called once: the other side closed, the connection broke, or we closed."""
+        if isinstance(exc, OSError):
+            reason = LinkError(
+                LinkState.PORT_MISSING,
+                f"{self._bridge}: the connection broke ({exc.strerror or exc})",
+            )
+        else:
+            reason = LinkError(
+                LinkState.REFUSED,
+                f"{self._bridge}: the bridge closed the connection (its serial device unplugged,"
+                " or another program connected?)",
+            )
+        self.lose(reason)
+        self._ended.set()
+
+    async def write(self, data: bytes) -> None:
+        self.check()
+        assert self._transport is not None
+        self._transport.write(data)
+        self._written(len(data))
+
+    async def drain(self) -> None:
+        self.check()
+        await self._off_the_wire()
+
+    async def set_baudrate(self, baudrate: int) -> None:
+        self.check()
+        raise MeterError(
+            LinkState.REFUSED,
+            f"{self._bridge}: the speed of the line belongs to the bridge and cannot be changed"
+            f" to {baudrate} from here",
+        )
+
+    async def close(self) -> None:
+        self.lose(LinkError(LinkState.REFUSED, f"{self._bridge} was closed"))
+        if self._transport is None:
+            return
+        self._transport.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._ended.wait()
+        self._transport.abort()
