@@ -1,0 +1,89 @@
+"""`kamstrup-mqtt check`: is the configuration right, and with `--connect`, do its ports open and
+does its broker take and give back what we publish."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+from kamstrup_mqtt.cli import DONE, FAILED, tables
+from kamstrup_mqtt.config import Config, Meter
+from kamstrup_mqtt.configfile import load
+from kamstrup_mqtt.errors import KamstrupMqttError
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "check",
+        help="validate a configuration; with --connect also its ports and its broker",
+        description="Validate a configuration: every fault with file, line and column.",
+    )
+    parser.add_argument("-c", "--config", required=True, metavar="FILE", help="config.yaml")
+    parser.add_argument(
+        "--connect", action="store_true", help="open the ports and the broker, publish, read back"
+    )
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Say what was understood; exit code 1 when something could not be reached."""
+    config = load(args.config)
+    mqtt = config.mqtt
+    tls = ", TLS" if mqtt.tls else ""
+    print(f"{args.config}: valid")
+    print(f"broker: {mqtt.host}:{mqtt.port}{tls}, topics {mqtt.topics.root}/...")
+    columns = ("id", "name", "protocol", "model", "port", "interval", "values")
+    tables.show("meters:", columns, [_row(meter) for meter in config.meters])
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return asyncio.run(_connect(config)) if args.connect else DONE
+
+
+def _row(meter: Meter) -> tuple[object, ...]:
+    plan = meter.plan()
+    interval = "sends itself" if meter.interval_seconds is None else f"{meter.interval_seconds:g} s"
+    count = f"{len(plan.values)} and what else comes" if plan.open else len(plan.values)
+    return (
+        meter.id,
+        meter.name,
+        f"{meter.protocol_name} ({meter.serial_params()})",
+        meter.model,
+        meter.port,
+        interval,
+        count,
+    )
+
+
+async def _connect(config: Config) -> int:
+    code = DONE
+    async for line, good in _visits(config):
+        print(line if good else f"failed: {line}", file=sys.stdout if good else sys.stderr)
+        code = code if good else FAILED
+    return code
+
+
+async def _visits(config: Config) -> AsyncIterator[tuple[str, bool]]:
+    """One line for each port and for the broker, and whether it was reached."""
+    from kamstrup_mqtt.links.opening import open_link
+    from kamstrup_mqtt.publisher import probe
+
+    ports = {meter.port: meter for meter in config.meters}
+    for port, meter in ports.items():
+        try:
+            link = await open_link(port, meter.serial_params())
+        except KamstrupMqttError as error:
+            yield str(error), False
+            continue
+        await link.close()
+        yield f"{port}: opened", True
+    try:
+        lines = await probe(config.mqtt)
+    except KamstrupMqttError as error:
+        yield str(error), False
+        return
+    for line in lines:
+        yield f"broker: {line}", True

@@ -1,0 +1,57 @@
+"""`kamstrup-mqtt models`: what is supported, from the models' own tables."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from kamstrup_mqtt import jsontext, registry
+from kamstrup_mqtt.cli import DONE, tables
+from kamstrup_mqtt.config.values import sources_by_key
+from kamstrup_mqtt.model import MeterModel
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "models",
+        help="what is supported",
+        description="List the meter models, the protocols they speak, and what they tell.",
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON, every value included")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the models."""
+    models = registry.all_models()
+    if args.json:
+        print(jsontext.dumps([_as_json(id_, model) for id_, model in models.items()], indent=2))
+        return DONE
+    rows = [
+        (id_, model.name, model.medium, protocol, "battery" if model.battery else "mains", values)
+        for id_, model in models.items()
+        for protocol, dialect in model.dialects.items()
+        for values in [", ".join(sources_by_key(protocol, dialect)) or "those you list in custom"]
+    ]
+    tables.show("models", ("model", "meter", "medium", "protocol", "power", "values"), rows)
+    return DONE
+
+
+def _as_json(id_: str, model: MeterModel) -> dict[str, Any]:
+    return {
+        "model": id_,
+        "name": model.name,
+        "manufacturer": model.manufacturer,
+        "medium": model.medium,
+        "battery": model.battery,
+        "note": model.note,
+        "protocols": {
+            protocol: [
+                {"key": key, "id": source, "group": group, "default": source not in dialect.more}
+                for key, sources in sources_by_key(protocol, dialect).items()
+                for source, group in sources
+            ]
+            for protocol, dialect in model.dialects.items()
+        },
+    }
