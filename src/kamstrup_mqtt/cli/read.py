@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import logging
 import os
+import re
 import sys
 from dataclasses import dataclass
 from typing import Any, cast
@@ -51,6 +52,8 @@ PUSH_TIMEOUT = 60.0
 
 _TYPE: tuple[SourceId, ...] = ("type",)
 _SERIAL: tuple[SourceId, ...] = ("serial_no",)
+
+_IEC_ADDRESS = re.compile(r"[0-9A-Za-z ]{0,32}")
 
 _log = logging.getLogger("kamstrup_mqtt.read")
 
@@ -170,12 +173,13 @@ def _wanted(args: argparse.Namespace) -> Wanted:
         raise ConfigError(f"--port: {error}") from error
     dialect = _dialect(spec, args.model)
     sources, chosen = _sources(spec, dialect, args)
+    params, options = _line(spec, dialect, args)
     timeout = args.timeout if args.timeout or not spec.pushed else PUSH_TIMEOUT
     return Wanted(
         spec=spec,
         address=address,
-        params=_params(spec, dialect, args),
-        codec=spec.codec(**_codec_options(spec, args)),
+        params=params,
+        codec=spec.codec(**options),
         dialect=dialect,
         sources=sources,
         chosen=chosen,
@@ -218,27 +222,30 @@ def _sources(
     return sources, False
 
 
-def _params(spec: ProtocolSpec, dialect: Dialect | None, args: argparse.Namespace) -> SerialParams:
+def _line(
+    spec: ProtocolSpec, dialect: Dialect | None, args: argparse.Namespace
+) -> tuple[SerialParams, dict[str, Any]]:
+    """How the port is opened, and what the codec is told."""
     params = (dialect.serial if dialect else None) or spec.serial
     if args.baudrate is not None:
         params = dataclasses.replace(params, baudrate=args.baudrate)
-    if args.parity is not None:
-        params = dataclasses.replace(params, parity=args.parity)
-    return params
-
-
-def _codec_options(spec: ProtocolSpec, args: argparse.Namespace) -> dict[str, Any]:
     options: dict[str, Any] = dict(energy_options(spec, args.energy_scale))
     if args.address is not None:
         options["address"] = _address(spec, args.address)
-    if spec.name == "iec62056-21" and args.baudrate is not None:
-        options["baudrate"] = args.baudrate
-    return options
+    if spec.name != "iec62056-21":
+        return dataclasses.replace(params, parity=args.parity or params.parity), options
+    options["baudrate"] = params.baudrate
+    if args.parity in (None, "E"):
+        return params, options  # 7E1 is done by the codec, over eight bits
+    options["parity"] = "hardware"
+    return dataclasses.replace(params, bytesize=7, parity=args.parity), options
 
 
 def _address(spec: ProtocolSpec, text: str) -> int | str:
     if spec.name == "iec62056-21":
-        return text
+        if _IEC_ADDRESS.fullmatch(text):
+            return text
+        raise ConfigError(f"--address {text}: up to 32 letters, digits and spaces")
     if spec.name != "kmp":
         raise ConfigError(f"--address: {spec.name} has no addresses")
     try:
