@@ -1,0 +1,192 @@
+"""One KMP meter: what is asked, what it answered.
+
+Timing and repetition: Kamstrup 5512-447 rev M1, 2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from kamstrup_mqtt.errors import MeterError
+from kamstrup_mqtt.model import LinkState, Object, SourceId
+from kamstrup_mqtt.protocols.base import (
+    Answer,
+    Ask,
+    Conversation,
+    Frame,
+    Message,
+    Pause,
+    Send,
+    Step,
+)
+from kamstrup_mqtt.protocols.kmp.framing import KmpFramer, encode_frame
+from kamstrup_mqtt.protocols.kmp.messages import (
+    MAX_REGISTERS,
+    decode_message,
+    get_register,
+    get_serial_no,
+    get_type,
+)
+from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, SOFTWARE
+
+_SILENT = (LinkState.NO_BYTES, LinkState.ECHO_ONLY)
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class KmpCodec:
+    """One meter's side of KMP.
+
+    address     the destination: 3F the meter, 7F and BF its logger modules
+    tries       how often a request is sent before it is given up
+    first_byte  seconds until the answer must begin (the standard: 1.6) ...
+    between     ... from byte to byte ...
+    total       ... and for the whole answer
+    pause       seconds of rest before a request is repeated: a meter that did not understand
+                ignores everything for 1.6 s
+    """
+
+    def __init__(
+        self,
+        *,
+        address: int = 0x3F,
+        tries: int = 3,
+        first_byte: float = 2.0,
+        between: float = 0.5,
+        total: float = 6.0,
+        pause: float = 1.6,
+        learned: Mapping[str, str] = _NOTHING,
+    ) -> None:
+        self.address = address
+        self.tries = tries
+        self.first_byte = first_byte
+        self.between = between
+        self.total = total
+        self.pause = pause
+
+    def framer(self) -> KmpFramer:
+        """A framer for a newly opened line."""
+        return KmpFramer()
+
+    def decode(self, frame: Frame) -> Message:
+        """A frame of either direction read. Raises MeterError for impossible contents."""
+        return decode_message(frame)
+
+    def poll(self, ask: Ask) -> Conversation:
+        """Serial number, registers in order, type; what is not asked for is left out.
+
+        Raises MeterError when the meter does not answer. A register that it leaves out, or for
+        which alone it keeps silent, is unsupported and spoils nothing else.
+        """
+        return (yield from _Poll(self, ask).run())
+
+
+class _Poll:
+    """One conversation, and what it has brought so far."""
+
+    def __init__(self, codec: KmpCodec, ask: Ask) -> None:
+        self._codec = codec
+        self._ask = ask
+        self._objects: dict[SourceId, Object] = {}
+        self._awake = False  # the meter has answered in this poll
+
+    def run(self) -> Conversation:
+        wanted = set(self._ask.sources) | set(self._ask.identity)
+        registers = [source for source in self._ask.sources if isinstance(source, int)]
+        if GET_SERIAL_NO in wanted:
+            payload = get_serial_no(self._codec.address)
+            yield from self._extra(payload, needed=not registers)
+        if GET_SERIAL_NO not in self._objects:
+            registers += [
+                source
+                for source in self._ask.identity
+                if isinstance(source, int) and source not in registers
+            ]
+        for start in range(0, len(registers), MAX_REGISTERS):
+            yield from self._registers(registers[start : start + MAX_REGISTERS], self._codec.tries)
+        if self._ask.identity or wanted & {GET_TYPE, SOFTWARE}:
+            yield from self._extra(get_type(self._codec.address), needed=not self._awake)
+        return Answer(
+            objects=tuple(self._objects.values()),
+            unsupported=frozenset(self._ask.sources) - self._objects.keys(),
+        )
+
+    def _extra(self, payload: bytes, *, needed: bool) -> Generator[Step, Frame | None, None]:
+        """Ask what a meter may well not answer: silence is taken for an answer unless `needed`."""
+        try:
+            yield from self._exchange(payload, self._codec.tries, accept_silence=not needed)
+        except MeterError:
+            if needed:
+                raise
+            yield Pause(self._codec.pause)
+
+    def _registers(
+        self, registers: Sequence[int], tries: int
+    ) -> Generator[Step, Frame | None, None]:
+        """Ask for up to eight registers.
+
+        Some meters do not leave a register out that they do not have, but keep silent. Only where
+        the meter is known to be awake is it worth while to look for that register, by halves.
+        """
+        payload = get_register(self._codec.address, registers)
+        try:
+            yield from self._exchange(payload, tries)
+        except MeterError as error:
+            if error.state not in _SILENT or not (yield from self._is_awake()):
+                raise
+            if len(registers) > 1:
+                middle = len(registers) // 2
+                for half in (registers[:middle], registers[middle:]):
+                    yield from self._registers(half, min(tries, 2))
+
+    def _is_awake(self) -> Generator[Step, Frame | None, bool]:
+        yield Pause(self._codec.pause)
+        if not self._awake:
+            try:
+                yield from self._exchange(get_serial_no(self._codec.address), 1, keep=False)
+            except MeterError:
+                return False
+        return True
+
+    def _exchange(
+        self, payload: bytes, tries: int, *, accept_silence: bool = False, keep: bool = True
+    ) -> Generator[Step, Frame | None, None]:
+        """Send a request until its answer comes. Raises the MeterError of the last try."""
+        codec = self._codec
+        send = Send(
+            data=encode_frame("request", payload),
+            first_byte=codec.first_byte,
+            between=codec.between,
+            total=codec.total,
+        )
+        for left in reversed(range(tries)):
+            try:
+                message = _answer_to(payload, (yield send))
+            except MeterError as error:
+                if not left or (accept_silence and error.state in _SILENT):
+                    raise
+                yield Pause(codec.pause)
+            else:
+                self._awake = True
+                self._keep(message.objects if keep else ())
+                return
+
+    def _keep(self, objects: Iterable[Object]) -> None:
+        for obj in objects:
+            self._objects.setdefault(obj.id, obj)
+
+
+def _answer_to(payload: bytes, frame: Frame | None) -> Message:
+    """The answer to the request `payload`. Raises MeterError when `frame` answers another one,
+    such as one that came too late."""
+    ours = frame is not None and frame.direction == "answer" and frame.payload[:2] == payload[:2]
+    if frame is not None and ours:
+        message = decode_message(frame)
+        if {obj.id for obj in message.objects if isinstance(obj.id, int)} <= _asked(payload):
+            return message
+    sent = frame.raw.hex(" ") if frame else "nothing"
+    raise MeterError(LinkState.BYTES_NO_FRAMES, f"answer to another request: {sent}")
+
+
+def _asked(payload: bytes) -> set[int]:
+    return {int.from_bytes(payload[at : at + 2], "big") for at in range(3, len(payload), 2)}

@@ -1,0 +1,148 @@
+"""KMP frames: byte stuffing and checksum.
+
+Source: Kamstrup 5512-447 rev M1, 2.1 and 3.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections import deque
+from typing import Literal
+
+from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+
+# | start | dst | CID | data 0..n | CRC hi | CRC lo | stop |     5512-447, 3
+# |  80   |                                       |  0D  |     to the meter
+# |  40   |                                       |  0D  |     from the meter
+# |  06   |                                                    acknowledgement, all by itself
+#
+# Between start and stop 80 40 0D 06 1B are sent as 1B and the byte's inverse, in the CRC too. So
+# a raw 80 or 40 is a start wherever it stands, and an echo (80) is never taken for an answer (40).
+REQUEST_START = 0x80
+ANSWER_START = 0x40
+STOP = 0x0D
+ACK = 0x06
+ESCAPE = 0x1B
+
+_STUFFED = frozenset((REQUEST_START, ANSWER_START, STOP, ACK, ESCAPE))
+_UNSTUFFED = {value ^ 0xFF: value for value in _STUFFED}
+_SHORTEST = 4  # dst, CID, CRC
+
+MAX_FRAME = 1024
+"""Bytes of a frame on the wire. Eight registers of 16 bytes need 346 when every byte is stuffed;
+the rest is room for what loggers answer."""
+
+MAX_GARBAGE = 256
+"""Bytes between frames that are reported in one piece."""
+
+
+def crc(payload: bytes) -> bytes:
+    """CRC of dst, CID and data: polynomial 1021, initial value 0, most significant byte first."""
+    return binascii.crc_hqx(payload, 0).to_bytes(2, "big")
+
+
+def stuff(inner: bytes) -> bytes:
+    """`inner` as it is sent between start and stop."""
+    out = bytearray()
+    for byte in inner:
+        if byte in _STUFFED:
+            out += bytes((ESCAPE, byte ^ 0xFF))
+        else:
+            out.append(byte)
+    return bytes(out)
+
+
+def unstuff(sent: bytes) -> bytes | None:
+    """What `sent` means; None when it holds an escape that means nothing, or an unescaped 06.
+
+    One pass from left to right: 1B E4 7F is 1B 7F, and not the start of another escape.
+    """
+    out = bytearray()
+    stream = iter(sent)
+    for byte in stream:
+        if byte == ESCAPE:
+            meant = _UNSTUFFED.get(next(stream, -1))
+            if meant is None:
+                return None
+            out.append(meant)
+        elif byte in _STUFFED:
+            return None
+        else:
+            out.append(byte)
+    return bytes(out)
+
+
+def encode_frame(direction: Literal["request", "answer"], payload: bytes) -> bytes:
+    """The wire form of dst, CID and data."""
+    start = REQUEST_START if direction == "request" else ANSWER_START
+    return bytes((start,)) + stuff(payload + crc(payload)) + bytes((STOP,))
+
+
+class KmpFramer:
+    """Cuts a stream into KMP frames, requests and answers alike."""
+
+    parity_errors = 0
+
+    def __init__(self) -> None:
+        self._frame = bytearray()  # from the start byte on; empty while hunting
+        self._garbage = bytearray()
+        self._events: deque[Event] = deque()
+
+    def receive_data(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        for byte in data:
+            if byte in (REQUEST_START, ANSWER_START):
+                self.silence()
+                self._frame.append(byte)
+            elif self._frame:
+                self._inside(byte)
+            else:
+                self._between(byte)
+
+    def next_event(self) -> Event | None:
+        """The next frame or drop, None when more bytes are needed."""
+        return self._events.popleft() if self._events else None
+
+    def silence(self) -> None:
+        """What is incomplete now stays so."""
+        if self._frame:
+            self._drop(DropReason.TRUNCATED, self._frame)
+        if self._garbage:
+            self._drop(DropReason.GARBAGE, self._garbage)
+
+    def _inside(self, byte: int) -> None:
+        self._frame.append(byte)
+        if byte == STOP:
+            self._finish()
+        elif len(self._frame) >= MAX_FRAME:
+            self._drop(DropReason.LENGTH, self._frame)
+
+    def _between(self, byte: int) -> None:
+        if byte == 0x00:  # meters send single ones unasked (5512-447, 2)
+            return
+        if byte == ACK and not self._garbage:
+            self._events.append(Frame(bytes((ACK,)), b"", "answer", "ack"))
+            return
+        self._garbage.append(byte)
+        if len(self._garbage) >= MAX_GARBAGE:
+            self._drop(DropReason.GARBAGE, self._garbage)
+
+    def _finish(self) -> None:
+        inner = unstuff(bytes(self._frame[1:-1]))
+        if inner is None:
+            self._drop(DropReason.ESCAPE, self._frame)
+        elif len(inner) < _SHORTEST:
+            self._drop(DropReason.LENGTH, self._frame)
+        elif crc(inner[:-2]) != inner[-2:]:
+            self._drop(DropReason.CHECKSUM, self._frame)
+        else:
+            raw = bytes(self._frame)
+            self._frame.clear()
+            direction: Literal["request", "answer"] = (
+                "request" if raw[0] == REQUEST_START else "answer"
+            )
+            self._events.append(Frame(raw, inner[:-2], direction))
+
+    def _drop(self, reason: DropReason, raw: bytearray) -> None:
+        self._events.append(Dropped(reason, bytes(raw)))
+        raw.clear()

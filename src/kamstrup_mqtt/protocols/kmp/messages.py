@@ -1,0 +1,187 @@
+"""KMP messages: what stands between start and stop of a frame, read and written.
+
+Source: Kamstrup 5512-447 rev M1, 6.2. Only questions are ever written here: PutRegister, SetClock
+and Login change a billing meter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from kamstrup_mqtt.errors import MeterError
+from kamstrup_mqtt.model import Json, LinkState, Object
+from kamstrup_mqtt.protocols.base import Frame, Message
+from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, SOFTWARE
+from kamstrup_mqtt.protocols.kmp.values import DATE, TIME, Coded, decode_value
+
+CID_GET_TYPE = 0x01
+CID_GET_SERIAL_NO = 0x02
+CID_SET_CLOCK = 0x09
+CID_GET_REGISTER = 0x10
+
+MAX_REGISTERS = 8
+"""Registers in one GetRegister request (6.2.4)."""
+
+NAMES: Mapping[int, str] = MappingProxyType(
+    {
+        CID_GET_TYPE: "GetType",
+        CID_GET_SERIAL_NO: "GetSerialNo",
+        CID_SET_CLOCK: "SetClock",
+        CID_GET_REGISTER: "GetRegister",
+        0x11: "PutRegister",
+        0x92: "Login",
+        0x9B: "GetEventStatus",
+        0x9C: "ClearEventStatus",
+        0xA0: "GetLogTimePresent",
+        0xA1: "GetLogLastPresent",
+        0xA2: "GetLogIDPresent",
+        0xA3: "GetLogTimePast",
+        0xB8: "Logger",
+    }
+)
+
+_Fields = tuple[dict[str, Json], tuple[Object, ...]]
+
+
+def decode_message(frame: Frame) -> Message:
+    """A frame read. Raises MeterError when its contents cannot be what its command says."""
+    if frame.kind == "ack":
+        return Message({"direction": frame.direction, "name": "Ack"})
+    destination, cid, data = frame.payload[0], frame.payload[1], frame.payload[2:]
+    header: dict[str, Json] = {
+        "direction": frame.direction,
+        "destination": f"0x{destination:02X}",
+        "cid": f"0x{cid:02X}",
+        "name": NAMES.get(cid, "unknown"),
+    }
+    decoder = _DECODERS.get((frame.direction, cid), _generic)
+    try:
+        fields, objects = decoder(data)
+    except ValueError as error:
+        raise MeterError(
+            LinkState.BYTES_NO_FRAMES,
+            f"{header['name']} {frame.direction} {frame.raw.hex(' ')}: {error}",
+        ) from error
+    return Message(header | fields, objects)
+
+
+def _generic(data: bytes) -> _Fields:
+    return {"data": data.hex()}, ()
+
+
+def _nothing(data: bytes) -> _Fields:
+    _expect(data, 0)
+    return {}, ()
+
+
+def _expect(data: bytes, length: int) -> None:
+    if len(data) != length:
+        raise ValueError(f"{len(data)} bytes of data instead of {length}")
+
+
+# | SN, 4 bytes |                                                            6.2.2
+def _serial_no(data: bytes) -> _Fields:
+    _expect(data, 4)
+    serial = int.from_bytes(data, "big")
+    return {}, (Object(GET_SERIAL_NO, serial, str(serial)),)
+
+
+# | MT, 2 bytes | SW letter, 1 = A | SW number |                             6.2.1
+def _type(data: bytes) -> _Fields:
+    _expect(data, 4)
+    kind, (letter, revision) = data[:2].hex().upper(), data[2:]
+    known = 1 <= letter <= 26
+    software = f"{chr(ord('A') - 1 + letter)}{revision}" if known else data[2:].hex().upper()
+    objects = (Object(GET_TYPE, kind, kind), Object(SOFTWARE, software, software))
+    return {"type": kind, "software": software}, objects
+
+
+# | yymmdd, 4 bytes | hhmmss, 4 bytes |   both as decimal digits             6.2.3
+def _set_clock(data: bytes) -> _Fields:
+    _expect(data, 8)
+    day, clock = decode_value(Coded(DATE, 0, data[:4])), decode_value(Coded(TIME, 0, data[4:]))
+    if day.value is None or clock.value is None:
+        return _generic(data)
+    return {"date": day.value, "time": clock.value}, ()
+
+
+# | n | RID, 2 bytes | ... |                                                 6.2.4, request
+def _asked_registers(data: bytes) -> _Fields:
+    count = data[0] if data else 0
+    if not 1 <= count <= MAX_REGISTERS:
+        raise ValueError(f"asks for {count} registers")
+    _expect(data, 1 + 2 * count)
+    registers: list[Json] = [
+        int.from_bytes(data[at : at + 2], "big") for at in range(1, len(data), 2)
+    ]
+    return {"registers": registers}, ()
+
+
+# | RID, 2 bytes | unit | NoB | SiEx | value, NoB bytes | RID ... |          6.2.4, answer
+#
+# A register that the meter does not have is left out: only the RID tells which one a value is.
+def _answered_registers(data: bytes) -> _Fields:
+    objects: list[Object] = []
+    while data:
+        if len(data) < 5:
+            raise ValueError(f"ends with {data.hex(' ')}, which is no register")
+        register, nob = int.from_bytes(data[:2], "big"), data[3]
+        coded, rest = Coded(data[2], data[4], data[5 : 5 + nob]), data[5 + nob :]
+        if len(coded.data) < nob:
+            raise ValueError(f"register {register} ends after {len(coded.data)} of {nob} bytes")
+        value = decode_value(coded)
+        objects.append(Object(register, value.raw, value.value, value.unit))
+        data = rest
+    return {}, tuple(objects)
+
+
+_DECODERS: Mapping[tuple[str, int], Callable[[bytes], _Fields]] = MappingProxyType(
+    {
+        ("request", CID_GET_TYPE): _nothing,
+        ("request", CID_GET_SERIAL_NO): _nothing,
+        ("request", CID_GET_REGISTER): _asked_registers,
+        ("request", CID_SET_CLOCK): _set_clock,
+        ("answer", CID_GET_TYPE): _type,
+        ("answer", CID_GET_SERIAL_NO): _serial_no,
+        ("answer", CID_GET_REGISTER): _answered_registers,
+    }
+)
+
+
+def get_type(destination: int) -> bytes:
+    """The payload that asks for type and software."""
+    return bytes((destination, CID_GET_TYPE))
+
+
+def get_serial_no(destination: int) -> bytes:
+    """The payload that asks for the serial number."""
+    return bytes((destination, CID_GET_SERIAL_NO))
+
+
+def get_register(destination: int, registers: Sequence[int]) -> bytes:
+    """The payload that asks for one to eight registers. Raises ValueError for any other count."""
+    if not 1 <= len(registers) <= MAX_REGISTERS:
+        raise ValueError(f"{len(registers)} registers in one request; 1 to {MAX_REGISTERS} can be")
+    ids = b"".join(register.to_bytes(2, "big") for register in registers)
+    return bytes((destination, CID_GET_REGISTER, len(registers))) + ids
+
+
+def type_answer(destination: int, kind: int, letter: str, revision: int) -> bytes:
+    """The payload of a GetType answer: 0x0004, "F", 1."""
+    software = bytes((ord(letter) - ord("A") + 1, revision))
+    return bytes((destination, CID_GET_TYPE)) + kind.to_bytes(2, "big") + software
+
+
+def serial_no_answer(destination: int, serial: int) -> bytes:
+    """The payload of a GetSerialNo answer."""
+    return bytes((destination, CID_GET_SERIAL_NO)) + serial.to_bytes(4, "big")
+
+
+def register_answer(destination: int, registers: Iterable[tuple[int, Coded]]) -> bytes:
+    """The payload of a GetRegister answer."""
+    body = b"".join(
+        register.to_bytes(2, "big") + bytes((v.unit, len(v.data), v.siex)) + v.data
+        for register, v in registers
+    )
+    return bytes((destination, CID_GET_REGISTER)) + body
