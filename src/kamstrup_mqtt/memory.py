@@ -217,7 +217,7 @@ class Memory:
     def _read(self, path: Path) -> dict[str, MeterMemory]:
         try:
             text = path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             _LOG.info("%s: nothing is remembered yet", path)
             return {}
         except OSError as error:
