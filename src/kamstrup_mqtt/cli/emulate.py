@@ -14,8 +14,7 @@ from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds, seconds
 from kamstrup_mqtt.emulators.base import Emulator
 from kamstrup_mqtt.emulators.catalogue import make_emulator
 from kamstrup_mqtt.emulators.server import Server, serve_pty, serve_tcp
-from kamstrup_mqtt.errors import ConfigError, LinkError
-from kamstrup_mqtt.model import LinkState
+from kamstrup_mqtt.errors import ConfigError
 
 
 def add_parser(subparsers: Any) -> None:
@@ -89,8 +88,6 @@ async def _serve(make: functools.partial[Emulator], args: argparse.Namespace) ->
         title = f"{args.model} ({args.protocol})" if args.protocol else args.model
         print(f"{title} listens on {server.address}", flush=True)
         await _until_stopped(stopped, server)
-    except OSError as error:
-        raise LinkError(LinkState.PORT_MISSING, f"{server.address}: {error}") from error
     finally:
         await server.close()
     return INTERRUPTED if stopped.result() == signal.SIGINT else 0
@@ -104,8 +101,7 @@ async def _until_stopped(stopped: asyncio.Future[signal.Signals], server: Server
         failed.cancel()
         await asyncio.wait({failed})
     else:
-        failed.result()  # raises the reason
-        raise OSError("the line was closed")
+        failed.result()  # raises: the emulator is at fault
 
 
 async def _start(make: functools.partial[Emulator], args: argparse.Namespace) -> Server:
@@ -115,16 +111,10 @@ async def _start(make: functools.partial[Emulator], args: argparse.Namespace) ->
         "baud": args.baud,
         "interval": args.interval,
     }
-    where = args.listen or args.pty
-    try:
-        if args.pty:
-            return await serve_pty(make, args.pty, **manner)
-        host, port = host_and_port(args.listen)
-        return await serve_tcp(make, host, port, **manner)
-    except OSError as error:
-        raise LinkError(
-            LinkState.BUSY, f"cannot listen on {where}: {error.strerror or error}"
-        ) from error
+    if args.pty:
+        return await serve_pty(make, args.pty, **manner)
+    host, port = host_and_port(args.listen)
+    return await serve_tcp(make, host, port, **manner)
 
 
 def stop_signals(*more: signal.Signals) -> asyncio.Future[signal.Signals]:
