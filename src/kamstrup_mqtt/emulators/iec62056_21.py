@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from kamstrup_mqtt.emulators.base import PolledEmulator, Reply
 from kamstrup_mqtt.model import SerialParams
@@ -43,9 +42,8 @@ class Line:
         return f"{self.address}({value}{'*' + self.unit if self.unit else ''})"
 
     def _digits(self, value: str) -> str:
-        whole, mark, decimals = re.split(
-            r"([.,])", self.pattern + ("" if "," in self.pattern or "." in self.pattern else ".")
-        )
+        mark = "," if "," in self.pattern else "."
+        whole, _, decimals = self.pattern.partition(mark)
         match = re.fullmatch(r"(\d+)(?:[.,](\d+))?", value)
         if not match or len(match[1]) > len(whole) or len(match[2] or "") > len(decimals):
             raise ValueError(

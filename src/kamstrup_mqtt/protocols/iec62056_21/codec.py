@@ -20,7 +20,7 @@ from kamstrup_mqtt.protocols.base import (
 )
 from kamstrup_mqtt.protocols.iec62056_21 import parity
 from kamstrup_mqtt.protocols.iec62056_21.checks import BccOption, BccVote, matching
-from kamstrup_mqtt.protocols.iec62056_21.framing import STX, IecFramer
+from kamstrup_mqtt.protocols.iec62056_21.framing import P1_CRC, STX, IecFramer
 from kamstrup_mqtt.protocols.iec62056_21.readout import (
     BAUD_B,
     BAUD_C,
@@ -248,7 +248,8 @@ def _decode_data(header: dict[str, Json], frame: Frame, text: str) -> Message:
     header |= _ident_header(ident)
     start = text.find(chr(STX))
     if start < 0:
-        header |= {"mode": "D", "bcc": "none"}
+        crc = P1_CRC.search(frame.payload) is not None  # the framer verified it
+        header |= {"mode": "D", "bcc": "crc16" if crc else "none"}
         block = text[len(text.splitlines()[0]) :]
     else:
         header |= _verdict(frame.payload[start + 1 :])

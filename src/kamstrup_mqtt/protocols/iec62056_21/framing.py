@@ -39,7 +39,8 @@ _IGNORED = frozenset((0x00, LF, CR, 0x7F))  # wake-up characters, line ends, an 
 _LINE_AT_END = re.compile(rb"/(?:[A-Za-z]{3}[ -~]|\?)[^()/\r\n]*\r?\n\Z")
 _REQUEST = re.compile(rb"/\?[^!]*!|/#.")
 _ACK = re.compile(rb"\x06[0-9A-Z]{3}[\r\n]*")
-_CRC = re.compile(rb"![0-9A-Fa-f]{4}[\r\n]*")
+P1_CRC = re.compile(rb"![0-9A-Fa-f]{4}[\r\n]*\Z")
+"""The end of a P1 telegram."""
 
 _State: TypeAlias = Literal["idle", "line", "ack", "block", "bcc", "lines", "tail"]
 
@@ -235,7 +236,7 @@ class IecFramer:
         end = whole.rindex(b"!")
         tail = whole[end:]
         blank_line = parity.strip(self._ident).count(b"\n") > 1
-        if _CRC.fullmatch(tail):
+        if P1_CRC.fullmatch(tail):
             good = crc16_arc(whole[: end + 1]) == int(tail[1:5], 16)
         else:
             # nothing to check: only mode D, which no one asked for, may come so

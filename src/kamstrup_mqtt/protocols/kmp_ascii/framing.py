@@ -62,12 +62,12 @@ class KmpAsciiFramer:
 
     def silence(self) -> None:
         """The line was quiet: the frame begun is whole (but for its CR) or it is dropped."""
-        self._end(by_cr=False)
+        self._end(last=True)
         self._drop_garbage()
 
     def _take(self, byte: int) -> None:
         if byte in (REQUEST, ANSWER):
-            self._end(by_cr=False)
+            self._end(last=False)
             self._drop_garbage()
             self._frame.append(byte)
         elif not self._frame:
@@ -75,7 +75,7 @@ class KmpAsciiFramer:
                 self._waste(byte)
         elif byte == CR:
             self._frame.append(byte)
-            self._end(by_cr=True)
+            self._end(last=True)
         elif byte not in _HEX:
             # damaged: only the next start character is sure to be one
             self._garbage += self._frame
@@ -91,16 +91,17 @@ class KmpAsciiFramer:
         if len(self._garbage) >= _MAX_GARBAGE:
             self._drop_garbage()
 
-    def _end(self, *, by_cr: bool) -> None:
+    def _end(self, *, last: bool) -> None:
+        """The frame ends here: at its CR or in silence (`last`), or at the next start."""
         if not self._frame:
             return
         raw = bytes(self._frame)
         pairs = raw[1:].rstrip(b"\r").decode("ascii")
         data = bytes.fromhex(pairs) if len(pairs) % 2 == 0 else b""
         if len(data) < 3:  # FE, command, LRC
-            self._drop(DropReason.LENGTH if by_cr else DropReason.TRUNCATED)
+            self._drop(DropReason.LENGTH if raw[-1] == CR else DropReason.TRUNCATED)
         elif sum(data) & 0xFF:
-            self._drop(DropReason.CHECKSUM if by_cr else DropReason.TRUNCATED)
+            self._drop(DropReason.CHECKSUM if last else DropReason.TRUNCATED)
         else:
             direction: Literal["request", "answer"] = "request" if raw[0] == REQUEST else "answer"
             self._events.append(Frame(raw, data[:-1], direction))

@@ -1,0 +1,275 @@
+"""Reading KMP-ASCII messages, and the conversation with a 685-382."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from kamstrup_mqtt.errors import MeterError
+from kamstrup_mqtt.model import LinkState, Object, SerialParams
+from kamstrup_mqtt.protocols.base import Ask, Dropped, Frame, Pause, Send
+from kamstrup_mqtt.protocols.kmp_ascii import SPEC
+from kamstrup_mqtt.protocols.kmp_ascii.codec import KmpAsciiCodec
+from kamstrup_mqtt.protocols.kmp_ascii.fields import FIELDS
+from tests.protocols.kmp_ascii import recorded
+from tests.protocols.kmp_ascii.conversation import hold
+
+VECTORS = Path(__file__).resolve().parents[3] / "../shared/vectors/kmp.json"
+
+IDENTITY = (
+    Object("FE01.meter_type", "685382OK10", "685382OK10"),
+    Object("FE01.meter_id", 123456, "123456"),
+    Object("FE01.customer_number", 10865272, "10865272"),
+)
+ENERGY = (
+    Object("FE90.energy", 9032, Decimal(9032), "kWh"),
+    Object("FE90.field1", 0, Decimal(0)),
+    Object("FE90.operating_hours", 57037, Decimal(57037), "h"),
+    Object("FE90.energy_high_res", 903233, Decimal("9032.33"), "kWh"),
+    Object("FE90.peak_power", 1559, Decimal(1559), "W"),
+    Object("FE90.customer_number", 10865272, "10865272"),
+    Object("FE90.production_number", 268439699, "268439699"),
+)
+TARIFFS = (
+    Object("FE95.energy", 9032, Decimal(9032), "kWh"),
+    Object("FE95.tariff_1", 9031, Decimal(9031), "kWh"),
+    Object("FE95.tariff_2", 1, Decimal(1), "kWh"),
+)
+"""kmp.md 3.2, the tables of FE 01, FE 90 and FE 95."""
+
+
+def frame(wire: bytes) -> Frame:
+    framer = KmpAsciiCodec().framer()
+    framer.receive_data(wire)
+    event = framer.next_event()
+    assert isinstance(event, Frame)
+    return event
+
+
+def with_lrc(start: str, payload: str) -> bytes:
+    check = (0x100 - sum(bytes.fromhex(payload)) % 0x100) % 0x100
+    return f"{start}{payload}{check:02X}\r".encode()
+
+
+def fault(state: LinkState) -> MeterError:
+    return MeterError(state, "as the exchange says")
+
+
+@pytest.mark.parametrize(
+    ("wire", "command", "data", "objects"),
+    [
+        (recorded.HELLO_ANSWER, "FE 00", "02010701", ()),
+        (recorded.IDENTITY_ANSWER, "FE 01", None, IDENTITY),
+        (recorded.ENERGY_ANSWER, "FE 90", None, ENERGY),
+        (recorded.TARIFFS_ANSWER, "FE 95", "01000023480000234700000001", TARIFFS),
+        (recorded.MEMORY_ANSWER, "FE 01", 24 * "FF", ()),
+    ],
+)
+def test_answers(wire: bytes, command: str, data: str | None, objects: tuple[Object, ...]) -> None:
+    message = KmpAsciiCodec().decode(frame(wire))
+    assert message.objects == objects
+    assert message.header["direction"] == "answer"
+    assert message.header["command"] == command
+    assert data is None or message.header["data"] == data
+
+
+def test_requests() -> None:
+    decode = KmpAsciiCodec().decode
+    assert decode(frame(recorded.MEMORY_REQUEST)).header == {
+        "direction": "request",
+        "command": "FE 01",
+        "data": "0384039B",
+        "first": 900,
+        "last": 923,
+    }
+    assert decode(frame(recorded.ENERGY_REQUEST)).header == {
+        "direction": "request",
+        "command": "FE 90",
+        "data": "",
+    }
+    assert decode(frame(with_lrc("@", "FE01"))).header["data"] == ""
+
+
+def test_an_answer_that_lost_bytes_is_refused() -> None:
+    with pytest.raises(MeterError, match="FE 95 has 4 bytes of data instead of 13") as caught:
+        KmpAsciiCodec().decode(frame(with_lrc("H", "FE9501000023")))
+    assert caught.value.state is LinkState.BYTES_NO_FRAMES
+
+
+@pytest.mark.parametrize(
+    ("fields", "value"),
+    [
+        ("00002348 00000000 00000000 000DC841", Decimal("9032.33")),
+        ("00002348 00000000 00000000 000DC820", Decimal("9032.00")),
+        ("00002348 00000000 00000000 000DC884", None),  # 9033.00
+        ("00002348 00000000 00000000 00000000", None),
+    ],
+)
+def test_high_resolution_total_only_while_it_is_the_same_total(
+    fields: str, value: Decimal | None
+) -> None:
+    payload = "FE90" + fields.replace(" ", "") + 20 * "00"
+    objects = KmpAsciiCodec().decode(frame(with_lrc("H", payload))).objects
+    (found,) = (obj.value for obj in objects if obj.id == "FE90.energy_high_res")
+    assert found == value
+    assert str(found) == str(value)
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"),
+    [
+        ("41422000000000000000", "AB"),
+        (10 * "FF", 10 * "FF"),
+        ("410A" + 8 * "42", "410A" + 8 * "42"),
+    ],
+)
+def test_a_type_that_is_no_text_is_shown_as_hex(octets: str, text: str) -> None:
+    objects = KmpAsciiCodec().decode(frame(with_lrc("H", "FE01" + octets + 34 * "00"))).objects
+    assert objects[0] == Object("FE01.meter_type", text, text)
+
+
+def test_defaults_of_the_time_limits() -> None:
+    parameters = inspect.signature(KmpAsciiCodec).parameters
+    assert {name: p.default for name, p in parameters.items()} == {
+        "tries": 3,
+        "first_byte": 1.0,
+        "between": 0.6,
+        "total": 4.0,
+        "pause": 1.6,
+        "learned": None,
+    }
+
+
+def test_a_poll_sends_each_command_once_and_returns_all_thirteen() -> None:
+    ask = Ask(sources=tuple(field.id for field in FIELDS), identity=("FE01.meter_id",))
+    steps, answer = hold(
+        KmpAsciiCodec(first_byte=0.1, between=0.2, total=0.3).poll(ask),
+        map(frame, (recorded.IDENTITY_ANSWER, recorded.ENERGY_ANSWER, recorded.TARIFFS_ANSWER)),
+    )
+    limits = {"first_byte": 0.1, "between": 0.2, "total": 0.3}
+    assert steps == [
+        Send(data=recorded.IDENTITY_REQUEST, **limits),
+        Send(data=recorded.ENERGY_REQUEST, **limits),
+        Send(data=recorded.TARIFFS_REQUEST, **limits),
+    ]
+    assert answer.objects == (*IDENTITY, *ENERGY, *TARIFFS)
+    assert answer.unsupported == frozenset()
+    assert answer.learned == {}
+
+
+def test_only_the_commands_that_are_needed_are_sent() -> None:
+    steps, answer = hold(
+        KmpAsciiCodec().poll(Ask(sources=("FE95.tariff_1", "FE77.what"))),
+        [frame(recorded.TARIFFS_ANSWER)],
+    )
+    assert [step.data for step in steps if isinstance(step, Send)] == [recorded.TARIFFS_REQUEST]
+    assert answer.unsupported == {"FE77.what"}
+
+
+def test_a_failed_try_is_repeated_after_a_pause() -> None:
+    steps, answer = hold(
+        KmpAsciiCodec(pause=0.5).poll(Ask(sources=("FE95.energy",))),
+        [
+            fault(LinkState.CHECKSUM),
+            None,
+            frame(recorded.HELLO_ANSWER),  # late, to someone else's question
+            None,
+            frame(recorded.TARIFFS_ANSWER),
+        ],
+    )
+    assert steps[1] == steps[3] == Pause(0.5)
+    assert steps[0] == steps[2] == steps[4]
+    assert answer.objects == TARIFFS
+
+
+@pytest.mark.parametrize("state", [LinkState.NO_BYTES, LinkState.ECHO_ONLY])
+def test_a_command_that_this_meter_does_not_have_spoils_nothing(state: LinkState) -> None:
+    steps, answer = hold(
+        KmpAsciiCodec(tries=1).poll(Ask(sources=("FE90.energy", "FE95.energy"))),
+        [frame(recorded.ENERGY_ANSWER), fault(state), frame(recorded.HELLO_ANSWER)],
+    )
+    assert isinstance(steps[-1], Send)
+    assert steps[-1].data == recorded.HELLO_REQUEST
+    assert answer.objects == ENERGY
+    assert answer.unsupported == {"FE95.energy"}
+
+
+def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:
+    with pytest.raises(MeterError) as caught:
+        hold(
+            KmpAsciiCodec(tries=2).poll(Ask(sources=("FE90.energy",))),
+            2 * [fault(LinkState.NO_BYTES), None, fault(LinkState.NO_BYTES)],
+        )
+    assert caught.value.state is LinkState.NO_BYTES
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        (fault(LinkState.CHECKSUM), "as the exchange says"),
+        (None, "nothing came"),
+        (frame(recorded.ENERGY_REQUEST), "asked for FE 90, but FE 90 came"),
+        (frame(with_lrc("H", "FE900000")), "2 bytes of data instead of 36"),
+    ],
+)
+def test_what_cannot_be_read_ends_the_poll(outcome: Frame | MeterError, message: str) -> None:
+    with pytest.raises(MeterError, match=message):
+        hold(KmpAsciiCodec(tries=1).poll(Ask(sources=("FE90.energy",))), [outcome])
+
+
+def test_the_protocol_as_the_program_knows_it() -> None:
+    assert SPEC.name == "kmp-ascii"
+    assert SPEC.serial == SerialParams(1200, 8, "E", 2, dtr=None, rts=None)
+    assert str(SPEC.serial) == SPEC.line == "1200 8E2"
+    assert (SPEC.pushed, SPEC.checksum) == (False, "weak")
+
+
+def test_keys_of_the_thirteen_values() -> None:
+    """decisions.md, Units and numbers; in the order of seed 000."""
+    assert [SPEC.key(field.id) for field in FIELDS] == [
+        "meter_type",
+        "meter_id",
+        "customer_number",
+        "energy_import",
+        "register_fe90_1",
+        "operating_hours",
+        "energy_import_high_res",
+        "peak_power",
+        "customer_number_2",
+        "production_number",
+        "energy_import_2",
+        "energy_import_tariff_1",
+        "energy_import_tariff_2",
+    ]
+    assert SPEC.key("FE90.nothing") is None
+    assert SPEC.unknown_key("FE90.nothing") == "register_fe90_nothing"
+
+
+def test_sources_as_a_user_writes_them() -> None:
+    assert SPEC.source(" fe90.ENERGY ") == "FE90.energy"
+    assert SPEC.source("energy_import") == "FE90.energy"
+    with pytest.raises(ValueError, match=r"0x3C: the 685-382 has no such value.*FE95\.tariff_2"):
+        SPEC.source("0x3C")
+
+
+@pytest.mark.skipif(not VECTORS.exists(), reason="the shared vectors are not here")
+def test_shared_vectors() -> None:
+    """Whole frames verify or are refused as the vectors say."""
+    vectors = [v for v in json.loads(VECTORS.read_text()) if v["protocol"] == "KMP382-ASCII"]
+    assert vectors
+    for vector in vectors:
+        framer = KmpAsciiCodec().framer()
+        framer.receive_data(bytes.fromhex(vector["hex"]))
+        framer.silence()
+        event = framer.next_event()
+        if not vector["verified"]:
+            assert isinstance(event, Dropped), vector["name"]
+            continue
+        assert isinstance(event, Frame), vector["name"]
+        assert event.payload == bytes.fromhex(vector["payload"]), vector["name"]
+        assert event.direction == {"response": "answer"}.get(vector["direction"], "request")
+        KmpAsciiCodec().decode(event)
