@@ -59,7 +59,7 @@ def test_set_to_the_values_of_the_readme_it_tells_them() -> None:
     assert ask(recorded.ENERGY_REQUEST, **settings)[:-3] == (
         b"HFE90000023480000" + b"00000000E021000DC8410000061700BC614E0000000000000000" + b"0A08A816"
     )
-    assert ask(recorded.IDENTITY_REQUEST, **settings)[62:78] == b"40E201004E61BC00"
+    assert ask(recorded.IDENTITY_REQUEST, **settings)[63:79] == b"40E201004E61BC00"
     assert ask(recorded.TARIFFS_REQUEST, **settings) == recorded.TARIFFS_ANSWER
 
 

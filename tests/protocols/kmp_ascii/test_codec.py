@@ -150,11 +150,9 @@ def test_a_poll_sends_each_command_once_and_returns_all_thirteen() -> None:
         KmpAsciiCodec(first_byte=0.1, between=0.2, total=0.3).poll(ask),
         map(frame, (recorded.IDENTITY_ANSWER, recorded.ENERGY_ANSWER, recorded.TARIFFS_ANSWER)),
     )
-    limits = {"first_byte": 0.1, "between": 0.2, "total": 0.3}
     assert steps == [
-        Send(data=recorded.IDENTITY_REQUEST, **limits),
-        Send(data=recorded.ENERGY_REQUEST, **limits),
-        Send(data=recorded.TARIFFS_REQUEST, **limits),
+        Send(data=data, first_byte=0.1, between=0.2, total=0.3)
+        for data in (recorded.IDENTITY_REQUEST, recorded.ENERGY_REQUEST, recorded.TARIFFS_REQUEST)
     ]
     assert answer.objects == (*IDENTITY, *ENERGY, *TARIFFS)
     assert answer.unsupported == frozenset()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.kmp_ascii.framing import KmpAsciiFramer, encode, lrc
+from tests.framing import check_framer
 from tests.protocols.kmp_ascii import recorded
 
 
@@ -46,16 +45,7 @@ def lrc_by_bits(payload: bytes) -> int:
 def test_a_recorded_frame_comes_out_however_it_is_split(wire: bytes) -> None:
     payload = bytes.fromhex(wire[1:-3].decode())
     expected = Frame(wire, payload, "request" if wire[:1] == b"@" else "answer")
-    rng = random.Random(wire)
-    cuts = sorted(rng.sample(range(len(wire)), 3))
-    splits = [wire[a:b] for a, b in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
-    assert cut(wire, silence=False) == [expected]
-    assert cut(*(wire[i : i + 1] for i in range(len(wire))), silence=False) == [expected]
-    assert cut(*splits, silence=False) == [expected]
-    assert frames(cut(wire + recorded.HELLO_ANSWER)) == [wire, recorded.HELLO_ANSWER]
-    assert frames(cut(b"\x00noise\xff" + wire)) == [wire]
-    for end in range(len(wire) - 1):
-        assert wire in frames(cut(wire[:end] + wire))
+    check_framer(KmpAsciiFramer, wire, [expected])
 
 
 @pytest.mark.parametrize("wire", recorded.ALL)

@@ -99,9 +99,7 @@ class IecFramer:
         elif self._state == "lines":
             self._in_lines(byte, char)
         else:
-            self._raw.append(byte)
-            if char == LF or len(self._raw) - self._text().rfind(b"!") >= _MAX_TAIL:
-                self._finish_lines()
+            self._in_tail(byte, char)
 
     def _idle(self, byte: int, char: int) -> None:
         if char in _STARTS:
@@ -172,6 +170,15 @@ class IecFramer:
         elif len(self._raw) >= MAX_BLOCK:
             self._drop(DropReason.LENGTH, with_ident=True)
 
+    def _in_tail(self, byte: int, char: int) -> None:
+        if char in _STARTS:
+            self._finish_lines()
+            self._take(byte)
+            return
+        self._raw.append(byte)
+        if char == LF or len(self._raw) - self._text().rindex(b"!") >= _MAX_TAIL:
+            self._finish_lines()
+
     # one element whole
 
     def _text(self) -> bytes:
@@ -234,13 +241,12 @@ class IecFramer:
         """Data lines without STX: mode D, or a readout whose STX was damaged."""
         whole = parity.strip(self._ident + self._raw)
         end = whole.rindex(b"!")
-        tail = whole[end:]
-        blank_line = parity.strip(self._ident).count(b"\n") > 1
-        if P1_CRC.fullmatch(tail):
-            good = crc16_arc(whole[: end + 1]) == int(tail[1:5], 16)
+        if P1_CRC.search(whole):
+            good = crc16_arc(whole[: end + 1]) == int(whole[end + 1 : end + 5], 16)
         else:
-            # nothing to check: only mode D, which no one asked for, may come so
-            good = blank_line and not self.early_ident
+            # nothing to check: only mode D, with its blank line, may come so, and unasked
+            blank_line = parity.strip(self._ident).count(b"\n") > 1
+            good = blank_line and not self.early_ident and not whole[end + 1 :].strip(b"\r\n")
         parity_ok = self._parity_ok(self._raw)
         if self._vote.unchecked or (good and parity_ok):
             self._emit_data("push")
