@@ -140,12 +140,12 @@ class _Poll:
                     yield from self._registers(half, min(tries, 2))
 
     def _is_awake(self) -> Generator[Step, Frame | None, bool]:
+        """Whether the meter answers at all just now: it may have fallen asleep in mid-poll."""
         yield Pause(self._codec.pause)
-        if not self._awake:
-            try:
-                yield from self._exchange(get_serial_no(self._codec.address), 1, keep=False)
-            except MeterError:
-                return False
+        try:
+            yield from self._exchange(get_serial_no(self._codec.address), 1, keep=False)
+        except MeterError:
+            return False
         return True
 
     def _exchange(

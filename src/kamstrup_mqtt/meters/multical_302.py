@@ -1,0 +1,49 @@
+"""MULTICAL 302, heat and cooling: the registers that a user listed.
+
+Register 266 is register 60 in Wh, cut to its last seven digits: no total by itself.
+"""
+
+from kamstrup_mqtt.model import Dialect, MeterModel
+
+MODEL = MeterModel(
+    name="Kamstrup MULTICAL 302",
+    medium="heat",
+    battery=True,
+    dialects={
+        "kmp": Dialect(
+            groups={"values": (60, 68, 74, 80, 86, 87, 89, 1004, 266, 239)},
+            # fmt: off
+            more=(
+                63,
+                97,
+                110,
+                267,
+                175,
+                99,
+                113,
+                138,
+                139,
+                140,
+                141,
+                142,
+                143,
+                144,
+                145,
+                149,
+                150,
+                229,
+                230,
+                98,
+                1003,
+                1002,
+                1001,
+            ),
+            # fmt: on
+            identity=("serial_no", 1001),
+            overrides={
+                266: {"name": "Heat energy high resolution (unconfirmed)"},
+                239: {"name": "Volume high resolution (unconfirmed)"},
+            },
+        ),
+    },
+)
