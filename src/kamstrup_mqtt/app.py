@@ -27,7 +27,7 @@ from kamstrup_mqtt.config import Config, Meter
 from kamstrup_mqtt.control import ControlServer, control_address
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.links.port import Port
-from kamstrup_mqtt.liveness import Deadline, Watchdog, arm_exit
+from kamstrup_mqtt.liveness import EXIT_AFTER, Deadline, Watchdog, arm_exit
 from kamstrup_mqtt.memory import Memory, state_directory
 from kamstrup_mqtt.notify import Notifier
 from kamstrup_mqtt.outbox import Outbox
@@ -54,7 +54,7 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Seconds. `stop`: for the whole end; `status`: from one look at the status line to the next."""
+    """Seconds. `stop`: for the whole end; `status`: between two looks at the status line."""
 
     stop: float = 5.0
     status: float = 1.0
@@ -212,7 +212,7 @@ class App:
 
     def _arm_watchdog(self) -> None:
         if self._ending is None:  # then the end has the shorter limit
-            self._arm(90.0)
+            self._arm(EXIT_AFTER)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -34,6 +34,9 @@ CONNECT_TIMEOUT = 30.0
 ACK_TIMEOUT = 10.0
 """Seconds for one acknowledgement."""
 
+LEAVE_TIMEOUT = 1.0
+"""Seconds for the DISCONNECT to leave us."""
+
 _FAILURE = 0x80
 """The first of the codes in a SUBACK that mean no (MQTT 3.1.1, 3.9.3)."""
 
@@ -164,8 +167,9 @@ async def connect(
 
 async def _leave(client: aiomqtt.Client) -> None:
     """Disconnect; a connection that is lost already is no fault any more."""
-    with contextlib.suppress(aiomqtt.MqttError):
-        await client.__aexit__(None, None, None)
+    with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+        async with asyncio.timeout(LEAVE_TIMEOUT):
+            await client.__aexit__(None, None, None)
     # the loss may have been noticed elsewhere; asyncio would report an exception nobody looked at
     gone: asyncio.Future[None] = client._disconnected
     if gone.done() and not gone.cancelled():

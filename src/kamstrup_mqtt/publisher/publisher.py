@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Mapping
@@ -56,6 +57,7 @@ class Limits:
     tick: float = 1.0
     diagnostics: float = DIAGNOSTICS_INTERVAL
     farewell: float = 3.0
+    leave: float = 1.0
     session: SessionLimits = field(default_factory=SessionLimits)
 
 
@@ -190,10 +192,22 @@ class Publisher:
                 limits=limits.session,
                 rng=self._rng,
             )
-            await session.run(self._stop, self._ready)
+            try:
+                await session.run(self._stop, self._ready)
+            except BrokerError:
+                raise
+            except BaseException:
+                # leaving in good order discards the Will, so we have to say it ourselves
+                await self._farewell(session)
+                raise
             if self._say_offline:
-                await session.say_offline()
+                await self._farewell(session)
             self._announced = False
+
+    async def _farewell(self, session: Session) -> None:
+        with contextlib.suppress(BrokerError, TimeoutError):
+            async with asyncio.timeout(self._limits.leave):
+                await session.say_offline()
 
     def _ready(self) -> None:
         self._announced = True
