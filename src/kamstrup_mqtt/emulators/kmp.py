@@ -28,13 +28,11 @@ from kamstrup_mqtt.protocols.kmp.messages import (
 )
 from kamstrup_mqtt.protocols.kmp.registers import KEYS
 from kamstrup_mqtt.protocols.kmp.values import (
-    ASCII,
     BITFIELD,
     DATE,
     DST_DATE_TIME,
     MONTH_DAY,
     NUMBER,
-    RTC,
     TIME,
     UNITS,
     Coded,
@@ -190,8 +188,7 @@ _REGISTERS: Mapping[int, Register] = {
     292: Register("11.2", _CELSIUS, 2),
 }
 
-_UNIT_CODES = {name: code for code, name in reversed(UNITS.items())}
-_CLOCKS = frozenset((TIME, DATE, MONTH_DAY, DST_DATE_TIME, RTC, ASCII))
+_UNIT_CODES = {name: code for code, name in reversed(tuple(UNITS.items()))}
 _FIXED = ("serial", "type", "software", "address")
 _TYPE = re.compile(r"[0-9A-Fa-f]{4}")
 _SOFTWARE = re.compile(r"([A-Z])([0-9]{1,3})")
@@ -269,7 +266,7 @@ def make(model_id: str, settings: Mapping[str, str]) -> KmpEmulator:
         if name in _FIXED:
             identity = _identify(identity, name, text)
             continue
-        number = _register(model_id, name.removesuffix(".unit"))
+        number = _register(registers, name.removesuffix(".unit"))
         register = registers.get(number, Register("0", _NONE))
         if name.endswith(".unit"):
             registers[number] = replace(register, unit=_unit(text))
@@ -298,20 +295,20 @@ def _serial_of(model_id: str) -> int:
     """Different on every model, so that two emulated meters are two meters."""
     if model_id == "multical_403":
         return 123456
-    return 6_000_000 + int("".join(filter(str.isdigit, model_id)) or 0)
+    return 6_000_000 + int("0" + "".join(filter(str.isdigit, model_id)))
 
 
-def _register(model_id: str, name: str) -> int:
-    for source, key in KEYS.items():
-        if key == name and source in _registers_of(model_id) and isinstance(source, int):
-            return source
+def _register(registers: Mapping[int, Register], name: str) -> int:
+    for number in registers:
+        if KEYS.get(number) == name:
+            return number
     try:
         source = SPEC.source(name)
     except ValueError:
         source = name
     if isinstance(source, int):
         return source
-    keys = [KEYS.get(n, f"register_{n}") for n in _registers_of(model_id)]
+    keys = [KEYS.get(number, f"register_{number}") for number in registers]
     raise ValueError(
         f"{name!r} is no setting of this meter; it has {', '.join((*_FIXED, *keys))}, and any"
         " register by its number (60 or 0x3C); `60.unit` sets a unit"
@@ -326,7 +323,7 @@ def _unit(text: str) -> int:
 
 def _coded(number: int, register: Register) -> Coded:
     try:
-        return encode_value(register.unit, register.text, max(register.nob, 1))
+        return encode_value(register.unit, register.text, register.nob)
     except ValueError as error:
         raise ValueError(f"register {number}: {error}") from error
 

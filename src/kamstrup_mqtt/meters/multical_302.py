@@ -5,6 +5,13 @@ Register 266 is register 60 in Wh, cut to its last seven digits: no total by its
 
 from kamstrup_mqtt.model import Dialect, MeterModel
 
+# fmt: off
+_MORE = (
+    63, 97, 110, 267, 175, 99, 113, 138, 139, 140, 141, 142, 143, 144, 145, 149, 150, 229, 230,
+    98, 1003, 1002, 1001,
+)
+# fmt: on
+
 MODEL = MeterModel(
     name="Kamstrup MULTICAL 302",
     medium="heat",
@@ -12,33 +19,7 @@ MODEL = MeterModel(
     dialects={
         "kmp": Dialect(
             groups={"values": (60, 68, 74, 80, 86, 87, 89, 1004, 266, 239)},
-            # fmt: off
-            more=(
-                63,
-                97,
-                110,
-                267,
-                175,
-                99,
-                113,
-                138,
-                139,
-                140,
-                141,
-                142,
-                143,
-                144,
-                145,
-                149,
-                150,
-                229,
-                230,
-                98,
-                1003,
-                1002,
-                1001,
-            ),
-            # fmt: on
+            more=_MORE,
             identity=("serial_no", 1001),
             overrides={
                 266: {"name": "Heat energy high resolution (unconfirmed)"},

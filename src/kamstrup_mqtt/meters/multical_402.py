@@ -5,6 +5,13 @@ Its optical eye sleeps about 30 minutes after the last button or reading.
 
 from kamstrup_mqtt.model import Dialect, MeterModel
 
+# fmt: off
+_MORE = (
+    63, 97, 110, 123, 124, 125, 126, 127, 128, 129, 130, 138, 139, 140, 141, 142, 143, 144, 145,
+    146, 147, 149, 150, 1001,
+)
+# fmt: on
+
 MODEL = MeterModel(
     name="Kamstrup MULTICAL 402",
     medium="heat",
@@ -12,34 +19,7 @@ MODEL = MeterModel(
     dialects={
         "kmp": Dialect(
             groups={"values": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113)},
-            # fmt: off
-            more=(
-                63,
-                97,
-                110,
-                123,
-                124,
-                125,
-                126,
-                127,
-                128,
-                129,
-                130,
-                138,
-                139,
-                140,
-                141,
-                142,
-                143,
-                144,
-                145,
-                146,
-                147,
-                149,
-                150,
-                1001,
-            ),
-            # fmt: on
+            more=_MORE,
             identity=("serial_no", 1001),
         ),
     },

@@ -5,6 +5,14 @@ It has no register 266. Register 155 counts Wh by itself, from an unknown start:
 
 from kamstrup_mqtt.model import Dialect, MeterModel
 
+# fmt: off
+_MORE = (
+    94, 63, 61, 62, 95, 96, 97, 110, 64, 65, 66, 67, 69, 72, 73, 84, 85, 75, 88, 122, 91, 92, 175,
+    123, 124, 125, 126, 127, 128, 129, 130, 138, 139, 140, 141, 142, 143, 144, 145, 146, 147, 149,
+    150, 98, 1003, 1002, 152, 153, 168, 154, 1001, 112, 1010, 114, 104, 1005, 157, 158, 155,
+)
+# fmt: on
+
 MODEL = MeterModel(
     name="Kamstrup MULTICAL 602",
     medium="heat",
@@ -12,69 +20,7 @@ MODEL = MeterModel(
     dialects={
         "kmp": Dialect(
             groups={"values": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113)},
-            # fmt: off
-            more=(
-                94,
-                63,
-                61,
-                62,
-                95,
-                96,
-                97,
-                110,
-                64,
-                65,
-                66,
-                67,
-                69,
-                72,
-                73,
-                84,
-                85,
-                75,
-                88,
-                122,
-                91,
-                92,
-                175,
-                123,
-                124,
-                125,
-                126,
-                127,
-                128,
-                129,
-                130,
-                138,
-                139,
-                140,
-                141,
-                142,
-                143,
-                144,
-                145,
-                146,
-                147,
-                149,
-                150,
-                98,
-                1003,
-                1002,
-                152,
-                153,
-                168,
-                154,
-                1001,
-                112,
-                1010,
-                114,
-                104,
-                1005,
-                157,
-                158,
-                155,
-            ),
-            # fmt: on
+            more=_MORE,
             identity=("serial_no", 1001),
             overrides={
                 155: {"name": "Heat energy high resolution (unconfirmed)"},
