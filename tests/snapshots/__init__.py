@@ -1,0 +1,82 @@
+"""A stored discovery message per meter model and protocol.
+
+They are what Home Assistant is told of a meter that has answered everything it is asked by default.
+A change in one is a change of the public contract: look at it, then write them anew by hand with
+`python -m tests.snapshots`.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+from kamstrup_mqtt import registry
+from kamstrup_mqtt.homeassistant import Announcer, bridge_discovery, meter_discovery
+from kamstrup_mqtt.memory import MeterMemory
+from kamstrup_mqtt.model import Identity, Measured, Quantity, Reading
+from kamstrup_mqtt.picture import MeterFacts, Picture
+from kamstrup_mqtt.plan import Plan, PlannedValue, default_values
+from kamstrup_mqtt.topics import Topics
+
+HERE = Path(__file__).parent
+# what the meters send where the contract leaves the unit to them
+SENT = {"energy": "MWh", "power": "kW", "volume_flow_rate": "L/h"}
+
+
+def announcer(*, modern: bool = True) -> Announcer:
+    return Announcer(topics=Topics(), modern=modern, version="1.2.3")
+
+
+def model_picture(model_id: str, protocol: str, *, everything: bool = False) -> Picture:
+    """A meter of that model that has told all it is asked by default (or all it can tell)."""
+    model = registry.all_models()[model_id]
+    dialect = model.dialects[protocol]
+    values = default_values(protocol, dialect)
+    if everything:
+        group = next(iter(dialect.groups))
+        values += tuple(
+            PlannedValue(source, registry.quantity(protocol, dialect, source), group)
+            for source in dialect.more
+        )
+    pushed = registry.all_protocols()[protocol].pushed
+    facts = MeterFacts(
+        id="meter",
+        name="My meter",
+        model_id=model_id,
+        model=model,
+        plan=Plan(protocol=protocol, dialect=dialect, values=values, periods=dialect.periods),
+        interval=None if pushed else 60.0,
+    )
+    picture = Picture(facts, MeterMemory(), 0.0)
+    if dialect.identity:
+        told = Identity(meter="meter", serial="12345678", source=dialect.identity[0])
+        picture.apply(told, 0.0)
+    for group in dialect.groups:
+        measured = {v.quantity.key: example(v.quantity) for v in values if v.group == group}
+        picture.apply(Reading(meter="meter", group=group, time=None, values=measured), 0.0)
+    return picture
+
+
+def example(quantity: Quantity) -> Measured:
+    """A value that such a quantity may have."""
+    if quantity.device_class == "date":
+        return Measured("2026-11-21")
+    if quantity.text:
+        return Measured("0012")
+    unit = SENT.get(quantity.device_class or "") if quantity.as_sent else quantity.unit
+    return Measured(Decimal("1.5"), unit)
+
+
+def snapshots() -> dict[str, str]:
+    """File name -> contents, for every model in every protocol it speaks, and the bridge."""
+    messages = {"bridge": bridge_discovery(announcer()).payload}
+    for model_id, model in registry.all_models().items():
+        for protocol in model.dialects:
+            found = meter_discovery(announcer(), model_picture(model_id, protocol))
+            assert found is not None
+            messages[f"{model_id}.{protocol}"] = found.payload
+    return {
+        f"{name}.json": json.dumps(json.loads(payload), indent=1, ensure_ascii=False) + "\n"
+        for name, payload in messages.items()
+    }
