@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import subprocess
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .commandline import emulated, kamstrup_mqtt
+from .commandline import LIMIT, command, emulated, environment, kamstrup_mqtt
 
 LOOPBACK = ("--listen", "127.0.0.1:0")
 
@@ -118,6 +120,27 @@ def test_a_meter_that_does_not_answer() -> None:
         assert ended.code == 1
         assert "within 0.5 s" in ended.err
         assert "Traceback" not in ended.err
+
+
+def test_ctrl_c_while_it_waits() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        subprocess.Popen(
+            command(
+                *("read", "--protocol", "han"),
+                *("--port", f"tcp://127.0.0.1:{silent.getsockname()[1]}"),
+            ),
+            stderr=subprocess.PIPE,
+            env=environment(),
+        ) as process,
+    ):
+        silent.settimeout(LIMIT)
+        line, _ = silent.accept()
+        with line:
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=LIMIT)
+    assert process.returncode == 130
+    assert errors == b""
 
 
 def test_a_port_that_is_not_there(tmp_path: Path) -> None:
