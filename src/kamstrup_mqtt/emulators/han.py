@@ -57,7 +57,7 @@ _DEFAULTS: Final = {  # seed 003: the hourly list of 01:00, its meter id as in t
     "voltage_l3": "223",
     "energy_import": "44228.00",
     "energy_export": "0.00",
-    "reactive_energy_import": "6691.18",
+    "reactive_energy_import": "6691.66",
     "reactive_energy_export": "769.40",
     "energy_scale": "10",
     "date_header": "untagged",

@@ -114,7 +114,7 @@ class HdlcFramer:
             self._skip(start)
             if found is None or len(self._buffer) == start + 1:
                 if quiet:
-                    self._position = len(self._buffer)  # a flag alone is no loss
+                    self._skip(len(self._buffer))  # a flag alone begins nothing more
                 return self._drop() if quiet or len(self._rubbish) >= MAX_RUBBISH else None
             end = self._header(start)
             if self._rubbish and (isinstance(end, int) or len(self._rubbish) >= MAX_RUBBISH):
@@ -164,7 +164,8 @@ class HdlcFramer:
         return Frame(raw, payload, "push", "segment" if payload[0] & _SEGMENTED else "")
 
     def _skip(self, start: int) -> None:
-        """Set aside what lies before the next possible start; flags between frames are no loss."""
+        """Set aside what lies before the next possible start. A flag that follows rubbish closes
+        it; flags between frames are no loss."""
         if start == self._position:
             return
         skipped = self._buffer[self._position : start]

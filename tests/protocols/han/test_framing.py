@@ -1,0 +1,232 @@
+"""HDLC frames: by length, confirmed by checksum, found again after any damage."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.han import framing
+from kamstrup_mqtt.protocols.han.framing import HdlcFramer, header_end, wrap, x25
+from tests.framing import check_framer, drain, events_of, frames_of, single_bytes
+from tests.protocols.han.recorded import HOURLY_1, LIVE_1, LIVE_2, LIVE_3, SEED, fcs, hdlc
+
+
+def frame(wire: bytes) -> Frame:
+    return Frame(wire, wire[1:-3], "push")
+
+
+def dropped(events: list[Event]) -> list[tuple[DropReason, bytes]]:
+    return [(event.reason, event.raw) for event in events if isinstance(event, Dropped)]
+
+
+def test_x25() -> None:
+    assert x25(b"123456789") == bytes.fromhex("6E90")  # 906E, as the seed's crccalc.com has it
+    assert x25(b"") == b"\x00\x00"
+
+
+@given(st.binary(max_size=300))
+def test_x25_is_the_bitwise_one(data: bytes) -> None:
+    assert x25(data) == fcs(data)
+    assert x25(bytearray(data)) == fcs(data)
+
+
+@pytest.mark.parametrize("wire", SEED)
+def test_the_seeds_checksums(wire: bytes) -> None:
+    assert fcs(wire[1:6]) == wire[6:8]
+    assert fcs(wire[1:-3]) == wire[-3:-1]
+
+
+@pytest.mark.parametrize("wire", SEED)
+def test_a_frame_of_the_seed_however_it_comes(wire: bytes) -> None:
+    check_framer(HdlcFramer, wire, [frame(wire)], splits=5)
+
+
+def test_all_frames_of_the_seed_in_one_burst() -> None:
+    assert frames_of(HdlcFramer(), [b"".join(SEED)]) == [frame(wire) for wire in SEED]
+
+
+def test_one_flag_between_two_frames() -> None:
+    check_framer(HdlcFramer, LIVE_2 + HOURLY_1[1:], [frame(LIVE_2), frame(HOURLY_1)], splits=5)
+
+
+def test_any_number_of_flags_between_two_frames() -> None:
+    events = events_of(HdlcFramer(), [b"\x7e" * 50 + LIVE_1 + b"\x7e" * 9 + LIVE_2 + b"\x7e"])
+    assert events == [frame(LIVE_1), frame(LIVE_2)]
+
+
+def test_garbage_between_frames_is_dropped_between_them() -> None:
+    events = events_of(HdlcFramer(), [LIVE_1 + b"\x00\xff~zz" + LIVE_3 + b"\x13\x37"])
+    assert events == [
+        frame(LIVE_1),
+        Dropped(DropReason.GARBAGE, b"\x00\xff~zz"),
+        frame(LIVE_3),
+        Dropped(DropReason.GARBAGE, b"\x13\x37"),
+    ]
+
+
+@pytest.mark.parametrize("at", range(1, len(LIVE_2) - 1))
+def test_one_damaged_byte_costs_one_frame(at: int) -> None:
+    damaged = LIVE_2[:at] + bytes([LIVE_2[at] ^ 0x10]) + LIVE_2[at + 1 :]
+    events = events_of(HdlcFramer(), [LIVE_1 + damaged + LIVE_3])
+    assert [event for event in events if isinstance(event, Frame)] == [frame(LIVE_1), frame(LIVE_3)]
+    assert len(dropped(events)) >= 1
+
+
+@pytest.mark.parametrize("at", [2, 8, 120, 226])
+def test_one_missing_or_extra_byte_costs_one_frame(at: int) -> None:
+    for damaged in (LIVE_1[:at] + LIVE_1[at + 1 :], LIVE_1[:at] + b"\x55" + LIVE_1[at:]):
+        for chunks in ([damaged + LIVE_3], single_bytes(damaged + LIVE_3)):
+            assert frames_of(HdlcFramer(), chunks) == [frame(LIVE_3)]
+
+
+def test_a_wrong_length_is_noticed_at_the_header_and_holds_nothing_up() -> None:
+    framer = HdlcFramer()
+    framer.receive_data(b"\x7e\xa7\xff" + LIVE_1[3:] + LIVE_2)
+    assert list(drain(framer)) == [
+        Dropped(DropReason.CHECKSUM, b"\x7e\xa7\xff" + LIVE_1[3:]),
+        frame(LIVE_2),
+    ]
+
+
+def test_a_damaged_frame_is_dropped_whole() -> None:
+    damaged = LIVE_1[:100] + b"\xff" + LIVE_1[101:]
+    expected = Dropped(DropReason.CHECKSUM, damaged)
+    assert events_of(HdlcFramer(), [damaged]) == [expected]
+    assert events_of(HdlcFramer(), single_bytes(damaged)) == [expected]
+    assert events_of(HdlcFramer(), [damaged + LIVE_2]) == [expected, frame(LIVE_2)]
+
+
+def test_the_header_is_verified_before_the_frame_is_complete() -> None:
+    framer = HdlcFramer()
+    damaged = LIVE_1[:6] + b"\x24" + LIVE_1[7:10]
+    framer.receive_data(damaged)
+    assert list(drain(framer)) == []
+    framer.receive_data(LIVE_2[:20])  # the start of a good one: what came before is settled
+    assert list(drain(framer)) == [Dropped(DropReason.CHECKSUM, damaged)]
+
+
+def test_silence_gives_up_a_partial_frame() -> None:
+    framer = HdlcFramer()
+    framer.receive_data(LIVE_1[:100])
+    assert list(drain(framer)) == []
+    framer.silence()
+    assert list(drain(framer)) == [Dropped(DropReason.TRUNCATED, LIVE_1[:100])]
+    framer.receive_data(LIVE_2)
+    assert list(drain(framer)) == [frame(LIVE_2)]
+
+
+def test_silence_finds_the_good_frames_behind_a_partial_one() -> None:
+    framer = HdlcFramer()
+    framer.receive_data(HOURLY_1[:60] + LIVE_1)  # 288 bytes: the hourly list would be 302
+    assert list(drain(framer)) == []
+    framer.silence()
+    assert list(drain(framer)) == [Dropped(DropReason.TRUNCATED, HOURLY_1[:60]), frame(LIVE_1)]
+
+
+def test_silence_in_front_of_new_bytes_keeps_the_order() -> None:
+    framer = HdlcFramer()
+    framer.receive_data(LIVE_1[:100])
+    framer.silence()
+    framer.receive_data(LIVE_2)
+    assert list(drain(framer)) == [
+        Dropped(DropReason.TRUNCATED, LIVE_1[:100]),
+        frame(LIVE_2),
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 7])
+def test_silence_after_a_few_bytes(size: int) -> None:
+    expected = [] if size == 1 else [Dropped(DropReason.TRUNCATED, LIVE_1[:size])]
+    assert events_of(HdlcFramer(), [LIVE_1[:size]]) == expected
+    assert events_of(HdlcFramer(), []) == []
+
+
+def test_a_frame_without_its_closing_flag_is_none() -> None:
+    assert dropped(events_of(HdlcFramer(), [LIVE_1[:-1]])) == [(DropReason.TRUNCATED, LIVE_1[:-1])]
+    events = events_of(HdlcFramer(), [LIVE_1[:-1] + b"\x55" + LIVE_2])
+    assert events == [Dropped(DropReason.LENGTH, LIVE_1[:-1] + b"\x55"), frame(LIVE_2)]
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        ("7E A0 06 2B 21 13 00 00 00", DropReason.LENGTH),  # shorter than any frame
+        ("7E A0 08 00 00 01 00 01 13 00 00", DropReason.LENGTH),  # the addresses fill it
+        ("7E A0 20 00 00 00 00 01 13 00 00", DropReason.GARBAGE),  # no end of the address
+        ("7E 90 20 2B 21 13 00 00", DropReason.GARBAGE),  # not of type A
+    ],
+)
+def test_starts_that_are_none(start: str, reason: DropReason) -> None:
+    wire = bytes.fromhex(start)
+    if reason is DropReason.GARBAGE and wire[1] == 0x90:
+        wire = wire[1:]
+    events = events_of(HdlcFramer(), [bytes.fromhex(start) + LIVE_1])
+    assert events == [Dropped(reason, wire), frame(LIVE_1)]
+
+
+def test_addresses_of_several_bytes() -> None:
+    wire = hdlc(b"\xe6\xe7\x00\x0f", "41 08 83 13")  # Aidon: source 0883
+    assert frames_of(HdlcFramer(), [wire]) == [frame(wire)]
+    wire = hdlc(b"\xe6\xe7\x00\x0f", "02 04 06 09 02 04 06 09 10")
+    check_framer(HdlcFramer, wire, [frame(wire)], splits=5)
+
+
+def test_a_frame_without_information() -> None:
+    body = bytes.fromhex("A0 07 2B 21 13")  # its FCS stands where the HCS would
+    wire = b"\x7e" + body + fcs(body) + b"\x7e"
+    assert frames_of(HdlcFramer(), [wire]) == [frame(wire)]
+
+
+def test_a_segment_says_so() -> None:
+    wire = hdlc(b"\xe6\xe7\x00\x0f", segmented=True)
+    assert frames_of(HdlcFramer(), [wire]) == [Frame(wire, wire[1:-3], "push", "segment")]
+
+
+def test_the_largest_frame() -> None:
+    wire = hdlc(bytes(2047 - 9))
+    assert len(wire) == 2049
+    assert frames_of(HdlcFramer(), [wire[:1000], wire[1000:]]) == [frame(wire)]
+    assert wrap(bytes(2047 - 9), b"\x2b", b"\x21", 0x13) == wire
+    with pytest.raises(ValueError, match="2048 bytes are more than one HDLC frame holds"):
+        wrap(bytes(2047 - 8), b"\x2b", b"\x21", 0x13)
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [b"\x7e\xa7\xff", b"\x7e", b"\xa0", b"\x00\xff", LIVE_1[:100], bytes.fromhex("7EA7FF0101")],
+)
+def test_a_hundred_kilobytes_of_rubbish_stay_bounded(rubbish: bytes) -> None:
+    framer = HdlcFramer()
+    stream = rubbish * (100_000 // len(rubbish))
+    for start in range(0, len(stream), 1000):
+        framer.receive_data(stream[start : start + 1000])
+        for event in drain(framer):
+            assert isinstance(event, Dropped)
+            assert len(event.raw) <= 4096
+        assert len(framer._buffer) - framer._position <= framing.MAX_LENGTH + 2
+        assert len(framer._rubbish) <= 2 * framing.MAX_RUBBISH
+    assert framing.MAX_RUBBISH == 1024
+    framer.silence()
+    list(drain(framer))
+    framer.receive_data(LIVE_1)
+    assert list(drain(framer)) == [frame(LIVE_1)]
+
+
+@given(st.lists(st.binary(max_size=40) | st.sampled_from([b"\x7e", *SEED[:2]]), max_size=8))
+def test_any_bytes_in_any_split(chunks: list[bytes]) -> None:
+    whole = frames_of(HdlcFramer(), [b"".join(chunks)])
+    assert frames_of(HdlcFramer(), chunks) == whole
+    events = events_of(HdlcFramer(), [*chunks, LIVE_3])
+    assert events[-1] == frame(LIVE_3)
+    assert sum(len(event.raw) for event in events) <= sum(map(len, chunks)) + len(LIVE_3) + len(
+        [event for event in events if isinstance(event, Frame)]
+    )
+
+
+@given(st.binary(max_size=2000))
+def test_what_is_wrapped_is_found(information: bytes) -> None:
+    wire = wrap(information, b"\x41", b"\x08\x83", 0x13)
+    assert [f.payload[8:] for f in frames_of(HdlcFramer(), [wire])] == [information]
+    assert header_end(wire, 1) == 7

@@ -1,0 +1,92 @@
+"""Every recorded frame of the shared collection, where that is at hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kamstrup_mqtt.errors import MeterError
+from kamstrup_mqtt.protocols.base import Message
+from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
+from tests.framing import frames_of
+from tests.protocols.han.recorded import hdlc
+
+VECTORS = Path(__file__).resolve().parents[3] / "../shared/vectors/han.json"
+
+pytestmark = pytest.mark.skipif(not VECTORS.exists(), reason="the shared vectors are not here")
+
+
+def vectors(*kinds: str) -> list[Any]:
+    if not VECTORS.exists():
+        return []
+    found = [v for v in json.loads(VECTORS.read_text()) if v["kind"] in kinds and v["hex"]]
+    return [pytest.param(v, id=v["name"]) for v in found]
+
+
+def information(vector: dict[str, Any]) -> bytes:
+    """The information field of a vector that is less than a frame."""
+    data = bytes.fromhex(vector["hex"])
+    before = {"llc": "", "apdu": "E6E700", "body": "E6E7000F0000000000"}[vector["kind"]]
+    return bytes.fromhex(before) + data
+
+
+def raw_of(expected: object) -> object:
+    """A value of the collection as our raw value."""
+    if isinstance(expected, dict):
+        return expected["raw"]
+    if isinstance(expected, str) and not expected.isprintable():
+        return expected.encode("latin-1").hex()
+    return expected
+
+
+def check(vector: dict[str, Any], message: Message) -> None:
+    decoded = vector["decoded"]
+    expected = {key: raw_of(v) for key, v in decoded["values"].items() if not key.startswith("_")}
+    assert {str(obj.id): obj.raw for obj in message.objects} == expected
+    assert message.header["elements"] == decoded["elements"]
+    if clock := decoded.get("header_time"):
+        assert message.header["weekday"] == clock["weekday"]
+        unset = clock["local"].startswith("2000") or int(clock["status"], 16) & 1
+        assert message.header["meter_time"] == (None if unset else clock["local"])
+
+
+@pytest.mark.parametrize("vector", vectors("hdlc", "raw", "mbus"))
+def test_frames(vector: dict[str, Any]) -> None:
+    data = bytes.fromhex(vector["hex"].replace("XX", "00"))
+    frames = frames_of(HdlcFramer(), [data])
+    assert len(frames) == (1 if vector["fcs_ok"] else 0)
+    decoded = vector["decoded"] or {}
+    for frame in frames:
+        if vector["encrypted"]:
+            with pytest.raises(MeterError, match="the list is encrypted"):
+                HanCodec().decode(frame)
+        elif decoded["kind"] == "kamstrup" or decoded["kind"] == "obis+scaler":
+            check(vector, HanCodec().decode(frame))
+        else:
+            with pytest.raises(MeterError, match="not supported yet"):
+                HanCodec().decode(frame)
+
+
+@pytest.mark.parametrize("vector", vectors("llc", "apdu", "body"))
+def test_what_is_less_than_a_frame(vector: dict[str, Any]) -> None:
+    decoded = vector["decoded"] or {}
+    (frame,) = frames_of(HdlcFramer(), [hdlc(information(vector))])
+    if decoded.get("kind") in ("kamstrup", "obis+scaler"):
+        check(vector, HanCodec().decode(frame))
+    else:
+        with pytest.raises(MeterError):
+            HanCodec().decode(frame)
+
+
+def test_a_stream_with_shared_flags_and_one_with_garbage() -> None:
+    found = [vector.values[0] for vector in vectors("stream")]
+    for vector in found:
+        expected = {"synthetic_stream_shared_flag": 2, "jalla2000_messy_stream": 2}[vector["name"]]
+        assert len(frames_of(HdlcFramer(), [bytes.fromhex(vector["hex"])])) == expected
+
+
+def test_how_many_ran() -> None:
+    assert len(vectors("hdlc", "raw", "mbus", "llc", "apdu", "body")) > 200
