@@ -164,12 +164,18 @@ class HomeAssistantConfig(Section):
         return (int(year), int(month)) >= (2025, 12)
 
 
+def _at_least_one(meters: tuple[Meter, ...]) -> tuple[Meter, ...]:
+    if not meters:
+        raise ValueError("list at least one meter")
+    return meters
+
+
 class Config(Section):
     """Everything. `configfile.load` makes it."""
 
     mqtt: MqttConfig = MqttConfig()
     homeassistant: HomeAssistantConfig = HomeAssistantConfig()
-    meters: Annotated[tuple[MeterConfig, ...], Field(min_length=1)]
+    meters: Annotated[tuple[MeterConfig, ...], AfterValidator(_at_least_one)]
     log_level: LogLevel = "info"
     state_directory: Directory | None = None
     _warnings: tuple[str, ...] = PrivateAttr(())

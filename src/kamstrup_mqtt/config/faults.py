@@ -33,7 +33,6 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "model_type": lambda _: "must be a mapping: lines of key: value",
     "dict_type": lambda _: "must be a mapping: lines of key: value",
     "model_attributes_type": lambda _: "must be a mapping: lines of key: value",
-    "too_short": lambda _: "list at least one meter",
     "value_error": lambda ctx: str(ctx["error"]),
 }
 
@@ -59,7 +58,8 @@ def explain(error: Mapping[str, Any]) -> tuple[Place, str, bool]:
 
 def _without_tag(loc: Place) -> Place:
     """pydantic names the member of the union behind a meter's number; the file does not."""
-    return (*loc[:2], *loc[3:]) if len(loc) > 2 and loc[0] == "meters" else loc
+    tagged = loc[0] == "meters" and len(loc) > 2 and loc[2] in _PROTOCOLS
+    return (*loc[:2], *loc[3:]) if tagged else loc
 
 
 def _missing(loc: Place) -> str:

@@ -10,6 +10,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PlainSerializer,
     PlainValidator,
     ValidationInfo,
     field_validator,
@@ -107,7 +108,7 @@ class Meter(Section):
     name: Annotated[Line, Field(max_length=100)]
     id: Annotated[Text, AfterValidator(_meter_id)] = Field(default="", validate_default=True)
     model: Text
-    port: Annotated[PortAddress, PlainValidator(_port)]
+    port: Annotated[PortAddress, PlainValidator(_port), PlainSerializer(str, return_type=str)]
     serial: Annotated[Line, Field(max_length=64)] | None = None
     values: tuple[ListedValue, ...] | None = None
     custom: tuple[CustomValue, ...] = ()
@@ -143,14 +144,14 @@ class Meter(Section):
             )
         raise ValueError(f"no such model: {value}; {choose(value, list(known))}")
 
-    @field_validator("values", mode="plain")
+    @field_validator("values", mode="before")
     @classmethod
     def _known_values(cls, raw: Any, info: ValidationInfo) -> tuple[ListedValue, ...] | None:
         if raw is None or "model" not in info.data:
             return None
         return read_listed(cls.protocol_name, cls._dialect(info.data["model"]), raw)
 
-    @field_validator("custom", mode="plain")
+    @field_validator("custom", mode="before")
     @classmethod
     def _good_custom(cls, raw: Any, info: ValidationInfo) -> tuple[CustomValue, ...]:
         if raw is None or "model" not in info.data:

@@ -104,6 +104,8 @@ class Tree:
             return text.lower() in ("yes", "true", "on")
         if kind in ("int", "float"):
             return self._number(node, path, kind)
+        if kind not in ("str", "timestamp", "value"):
+            self._fault(node, path, f"unknown tag !!{kind}; write plain text")
         return self._expand(node, path, text)
 
     def _number(self, node: yaml.ScalarNode, path: str, kind: str) -> Any:
