@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.errors import MeterError
@@ -129,7 +129,8 @@ class _Echo:
 class Exchange:
     """One link, one framer: what a conversation yields is done on the line.
 
-    `received` holds what came since the last request, for a report. `will_act` is told before
+    `received` holds what came since the last request, for a report; `sent`: something was asked;
+    `heard`: something came back that is not an echo. `will_act` is told before
     each wait how long it takes at most.
     """
 
@@ -149,6 +150,7 @@ class Exchange:
         self._will_act = will_act
         self.received = bytearray()
         self.sent = False
+        self.heard = False
 
     async def run(self, conversation: Conversation) -> Answer:
         """Hold the conversation. Raises LinkError when the line is lost, MeterError when the
@@ -272,10 +274,12 @@ class _Waiting:
     def _next_answer(self) -> Frame | None:
         while (event := self._wire.event()) is not None:
             if isinstance(event, Dropped):
+                self._exchange.heard = True
                 self._drops.append(event)
             elif event.direction == "request" or event.raw == self._step.data:
                 self._count_echo()
             else:
+                self._exchange.heard = True
                 return event
         return None
 
@@ -336,7 +340,7 @@ class Listener:
         self._clock = asyncio.get_running_loop().time
         self.last_byte = self.last_frame = self._clock()
 
-    async def events(self) -> AsyncIterator[Event | None]:
+    async def events(self) -> AsyncGenerator[Event | None, None]:
         """Frames and drops as they come; None whenever `tick` seconds passed without bytes.
 
         Raises LinkError when the line is lost.

@@ -2,52 +2,81 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import logging
 import random
+import traceback
+from contextlib import aclosing
 from dataclasses import dataclass
+from typing import cast
 
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
+from kamstrup_mqtt.errors import LinkError, MeterError
+from kamstrup_mqtt.exchange import Exchange, Listener
+from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.liveness import Deadline
 from kamstrup_mqtt.memory import Memory
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.model import LinkState, SourceId
 from kamstrup_mqtt.outbox import Outbox
-from kamstrup_mqtt.plan import Plan
-from kamstrup_mqtt.protocols.base import Codec, ProtocolSpec
+from kamstrup_mqtt.protocols.base import (
+    Answer,
+    Ask,
+    Dropped,
+    DropReason,
+    Frame,
+    Framer,
+    PolledCodec,
+)
+from kamstrup_mqtt.reports import MeterSetup, Reports
 
+__all__ = ["Limits", "MeterSetup", "Reader"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeterSetup:
-    """One configured meter. `interval` None: it sends by itself."""
-
-    id: str
-    name: str
-    spec: ProtocolSpec
-    codec: Codec
-    plan: Plan
-    serial: SerialParams
-    interval: float | None
-    battery: bool = False
+MARGIN = 5.0
+"""Seconds beyond a sleep within which the reader promises to act again."""
+SPREAD = 60.0
+"""The polls of several meters are spread over this many seconds, or over their interval."""
+MISSES = 3
+"""A value that came before counts as unsupported when it was missing this often in a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The reader's time limits in seconds."""
+    """The reader's time limits in seconds.
+
+    no_bytes, no_frames  a pushing meter's silence after which it is said that nothing comes
+    reopen_mute          a pushed line that stays silent is closed and opened again
+    unsupported_retry    until a register that the meter left out is asked for again
+    retry_first, _cap    from a failed poll to the next try, on mains meters
+    retry_asleep         the same on battery meters that said nothing (which cost them nothing);
+                         one that did answer is left alone until its interval has passed
+    restart_first, _cap  from an unexpected exception to going on
+    read_mains, _battery between two `read` commands
+    diagnosis            between two reports of changed counters
+    port_check           between two looks at the port while no poll is due
+    tick                 between two looks at a pushed line
+    """
 
     no_bytes: float = 30.0
     no_frames: float = 30.0
+    reopen_mute: float = 300.0
     unsupported_retry: float = 24 * 3600.0
     retry_first: float = 5.0
     retry_cap: float = 60.0
+    retry_asleep: float = 15 * 60.0
     restart_first: float = 1.0
     restart_cap: float = 60.0
     read_mains: float = 10.0
     read_battery: float = 15 * 60.0
     diagnosis: float = 60.0
+    port_check: float = 15.0
+    tick: float = 1.0
 
 
 class Reader:
-    """Reads one meter for ever; `run` ends only by cancellation."""
+    """Reads one meter for ever; `run` ends only by cancellation, and may be started anew."""
 
     def __init__(
         self,
@@ -63,11 +92,401 @@ class Reader:
     ) -> None:
         self.setup = setup
         self.counters = Counters()
-        raise NotImplementedError
+        self._port = port
+        self._memory = memory
+        self._mine = memory.meter(setup.id)
+        self._clock = clock
+        self._deadline = deadline
+        self._limits = limits = limits or Limits()
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._log = logging.getLogger(f"kamstrup_mqtt.meter.{setup.id}")
+        self._reports = Reports(
+            setup,
+            outbox,
+            self._mine,
+            clock,
+            self.counters,
+            self._log,
+            diagnosis_interval=limits.diagnosis,
+        )
+        self._link: Link | None = None
+        self._framer: Framer | None = None
+        self._last_bytes = b""
+        self._bug_places: set[tuple[str, int | None]] = set()
+        self._bugs = 0  # since the last good reading
+        # polled
+        self._wanted = asyncio.Event()
+        self._last_command: float | None = None
+        self._failures = 0
+        self._identity_due = True
+        self._spread_due = True
+        self._meter_state: tuple[LinkState, str] | None = None
+        self._next_poll = self._first_poll()
+        self._ask_again = self._remembered_unsupported()
+        self._misses: dict[SourceId, int] = {}
+        # pushed
+        self._last_good = 0.0
+        self._last_fault: tuple[LinkState, str] | None = None
 
     async def run(self) -> None:
-        raise NotImplementedError
+        """Read until cancelled.
+
+        The one place where an unexpected exception, a bug of ours, is caught: what was being
+        handled is given up, and the reader goes on, slower and slower if that recurs.
+        """
+        while True:
+            try:
+                if self.setup.spec.pushed:
+                    await self._listen_for_ever()
+                else:
+                    await self._poll_for_ever()
+            except Exception as bug:  # noqa: BLE001 - one meter's fault is one meter's fault
+                self._report_bug(bug)
+            await self._sleep(
+                min(self._limits.restart_cap, self._limits.restart_first * 2 ** min(self._bugs, 30))
+            )
+            self._bugs += 1
+
+    def _report_bug(self, bug: Exception) -> None:
+        self.counters.internal_errors += 1
+        last = traceback.extract_tb(bug.__traceback__)[-1]
+        place = (last.filename, last.lineno)
+        level = logging.DEBUG if place in self._bug_places else logging.ERROR
+        self._bug_places.add(place)
+        self._log.log(
+            level,
+            "internal error, please report it with these lines; the bytes being handled: %s",
+            self._last_bytes.hex(" ") or "none",
+            exc_info=bug,
+        )
+        self._reports.problem(f"internal error ({type(bug).__name__}); see the daemon's log")
 
     def request_read(self) -> str | None:
         """Read now, if that is allowed: None, else the reason why not."""
-        raise NotImplementedError
+        reason = self._why_not_now()
+        if reason is not None:
+            self.counters.refused_reads += 1
+            self._log.debug("read command not carried out: %s", reason)
+            return reason
+        self._last_command = self._clock.monotonic()
+        self._wanted.set()
+        return None
+
+    def _why_not_now(self) -> str | None:
+        if self.setup.spec.pushed:
+            return "this meter sends by itself and cannot be asked"
+        limits = self._limits
+        pause = limits.read_battery if self.setup.battery else limits.read_mains
+        if self._last_command is None:
+            return None
+        left = self._last_command + pause - self._clock.monotonic()
+        if left <= 0:
+            return None
+        return f"read on command at most once in {pause:g} s; again in {left:.0f} s"
+
+    async def _sleep(self, seconds: float) -> None:
+        self._deadline.within(seconds + MARGIN)
+        await asyncio.sleep(seconds)
+
+    # The port
+
+    def _framer_of(self, link: Link) -> Framer:
+        """The link's framer; a new link gets a new one, and may lead to another meter."""
+        if self._framer is None or link is not self._link:
+            if self._link is not None:
+                self.counters.reconnects += 1
+            self._link = link
+            self._framer = self.setup.codec.framer()
+            self._identity_due = True
+        return self._framer
+
+    def _port_failed(self, error: LinkError) -> None:
+        self._reports.port_gone = self._port.gone_since
+        self._reports.bad(error.state, str(error))
+
+    # A meter that is asked
+
+    @property
+    def _interval(self) -> float:
+        assert self.setup.interval is not None  # polled
+        return self.setup.interval
+
+    def _phase(self) -> float:
+        """Seconds by which this meter's polls are shifted: always the same for one id."""
+        digest = hashlib.sha256(self.setup.id.encode()).digest()
+        return int.from_bytes(digest[:4], "big") / 2**32 * min(self._interval, SPREAD)
+
+    def _first_poll(self) -> float:
+        """When the first poll is due: at once only for a meter that was never polled."""
+        now = self._clock.monotonic()
+        if self.setup.interval is None or self._mine.last_poll is None:
+            return now
+        wall = self._clock.now()
+        passed = (wall - self._mine.last_poll).total_seconds() if wall else self._interval
+        self._spread_due = False
+        return now + max(self._interval - passed, 0.0) + self._phase()
+
+    async def _poll_for_ever(self) -> None:
+        while True:
+            await self._wait_for_poll()
+            await self._poll()
+
+    async def _wait_for_poll(self) -> None:
+        """Until a poll is due or commanded; meanwhile notice a port that goes and comes."""
+        while not self._wanted.is_set():
+            rest = self._next_poll - self._clock.monotonic()
+            if rest <= 0:
+                return
+            look = self._limits.port_check if self._port.healthy else self._port.retry_in()
+            wait = min(rest, look)
+            self._deadline.within(wait + MARGIN)
+            try:
+                async with asyncio.timeout(wait):
+                    await self._wanted.wait()
+            except TimeoutError:
+                if wait < rest and not self._port.healthy:
+                    await self._look_at_port()
+            self._reports.tell()
+
+    async def _look_at_port(self) -> None:
+        try:
+            async with self._port.turn(self.setup.serial, self._deadline.within):
+                pass
+        except LinkError as error:
+            self._port_failed(error)
+            return
+        self._reports.port_gone = None
+        if self._meter_state is None:
+            if self._reports.state is not None:
+                self._reports.bad(LinkState.NO_BYTES, "the port is open; no poll was due yet")
+        elif self._meter_state[0] is LinkState.OK:
+            self._reports.good("the port is open")
+        else:
+            self._reports.bad(*self._meter_state)
+
+    async def _poll(self) -> None:
+        self._wanted.clear()
+        ask = self._ask()
+        exchange: Exchange | None = None
+        self._last_bytes = b""
+        try:
+            async with self._port.turn(self.setup.serial, self._deadline.within) as link:
+                framer = self._framer_of(link)
+                exchange = Exchange(
+                    link, framer, self.counters, self._log, will_act=self._deadline.within
+                )
+                if self._identity_due:
+                    ask = self._ask()
+                self._begin_poll()
+                codec = cast(PolledCodec, self.setup.codec)  # what is not pushed can be polled
+                answer = await exchange.run(codec.poll(ask))
+        except LinkError as error:
+            self._port_failed(error)
+            self._retry(asked=exchange is not None and exchange.sent, heard=True)
+        except MeterError as error:
+            self._reports.port_gone = None
+            self._meter_state = (error.state, str(error))
+            self._reports.bad(*self._meter_state)
+            self._retry(asked=True, heard=bool(exchange and exchange.heard))
+        else:
+            self._reports.port_gone = None
+            self._accept(ask, answer, bytes(exchange.received))
+        finally:
+            if exchange is not None:
+                self._last_bytes = bytes(exchange.received)
+
+    def _ask(self) -> Ask:
+        wanted = self._identity_due or self._mine.serial is None
+        return Ask(
+            sources=self._due_sources(),
+            identity=self.setup.plan.dialect.identity if wanted else (),
+        )
+
+    def _begin_poll(self) -> None:
+        """Said before the first byte leaves: a poll that ends in a fault of ours, or in our end,
+        was one for the meter's battery all the same."""
+        spread = self._phase() if self._spread_due else 0.0
+        self._spread_due = False
+        self._next_poll = self._clock.monotonic() + self._interval + spread
+        now = self._clock.now()
+        if now is not None:
+            self._mine.last_poll = now
+            self._memory.changed()
+
+    def _retry(self, *, asked: bool, heard: bool) -> None:
+        """When to try again after a failure. A battery meter that heard us is left alone until
+        its interval has passed."""
+        now = self._clock.monotonic()
+        if not asked:
+            self._next_poll = now + self._port.retry_in()
+            return
+        if self.setup.battery:
+            if not heard:
+                pause = min(self._limits.retry_asleep, self._interval)
+                self._next_poll = min(self._next_poll, now + pause)
+            return
+        limits = self._limits
+        backoff = min(limits.retry_cap, limits.retry_first * 2 ** min(self._failures, 30))
+        self._failures += 1
+        backoff *= self._rng.uniform(0.5, 1.0)
+        self._next_poll = min(self._next_poll, now + max(backoff, self._port.retry_in()))
+
+    def _accept(self, ask: Ask, answer: Answer, raw: bytes) -> None:
+        self._failures = 0
+        self._last_bytes = raw
+        if self._reports.identity(answer.objects) or self._mine.serial is not None:
+            self._identity_due = False
+        # also what was not asked because the meter does not have it: no value came
+        any_value = self._reports.readings(answer.objects, self.setup.plan.sources, raw)
+        self._learn(answer)
+        if any_value or (answer.objects and not ask.sources):
+            self._port.good()
+            self._bugs = 0
+            self._note_unsupported(answer)
+            self._meter_state = (LinkState.OK, "")
+            self._reports.good()
+            return
+        self._meter_state = (
+            LinkState.BYTES_NO_FRAMES,
+            "the meter answers, but has none of the values that it is asked for: check `model`,"
+            " or the list of values",
+        )
+        self._reports.bad(*self._meter_state)
+
+    def _learn(self, answer: Answer) -> None:
+        if any(self._mine.learned.get(k) != v for k, v in answer.learned.items()):
+            self._mine.learned.update(answer.learned)
+            self._log.info("learned: %s", dict(answer.learned))
+            self._memory.changed(urgent=True)
+
+    # What the meter does not have
+
+    def _remembered_unsupported(self) -> dict[SourceId, float]:
+        """Source -> monotonic time from which it is asked again."""
+        now, wall = self._clock.monotonic(), self._clock.now()
+        retry = self._limits.unsupported_retry
+        return {
+            source: now + retry - ((wall - since).total_seconds() if wall else 0.0)
+            for source, since in self._mine.unsupported.items()
+        }
+
+    def _due_sources(self) -> tuple[SourceId, ...]:
+        now = self._clock.monotonic()
+        sources = self.setup.plan.sources
+        return tuple(s for s in sources if self._ask_again.get(s, now) <= now) or sources
+
+    def _note_unsupported(self, answer: Answer) -> None:
+        for obj in answer.objects:
+            self._misses.pop(obj.id, None)
+            self._ask_again.pop(obj.id, None)
+            if self._mine.unsupported.pop(obj.id, None) is not None:
+                self._memory.changed()
+        wall = self._clock.now()
+        for source in answer.unsupported:
+            planned = self.setup.plan.by_source.get(source)
+            known = planned is not None and planned.quantity.key in self._mine.units
+            self._misses[source] = self._misses.get(source, 0) + 1
+            if known and self._misses[source] < MISSES:
+                continue  # it had this value before: one damaged answer takes nothing away
+            if source not in self._mine.unsupported:
+                self._log.info("the meter does not have %s; it is asked again in a day", source)
+            self._ask_again[source] = self._clock.monotonic() + self._limits.unsupported_retry
+            if wall is not None:
+                self._mine.unsupported[source] = wall
+                self._memory.changed()
+
+    # A meter that sends by itself
+
+    async def _listen_for_ever(self) -> None:
+        while True:
+            try:
+                async with self._port.turn(self.setup.serial, self._deadline.within) as link:
+                    await self._listen(link)
+            except LinkError as error:
+                self._port_failed(error)
+            await self._sleep(self._port.retry_in())
+
+    async def _listen(self, link: Link) -> None:
+        listener = Listener(
+            link, self._framer_of(link), self.counters, self._log, tick=self._limits.tick
+        )
+        self._last_good = listener.last_frame
+        self._last_fault = None
+        async with aclosing(listener.events()) as events:
+            self._deadline.within(self._limits.tick + MARGIN)
+            async for event in events:
+                self._deadline.within(self._limits.tick + MARGIN)
+                if isinstance(event, Frame):
+                    self._hear(event)
+                elif isinstance(event, Dropped):
+                    self._last_fault = _fault(event)
+                else:
+                    self._port_is_back()
+                self._notice_silence(listener)
+                self._reports.tell()
+
+    def _port_is_back(self) -> None:
+        self._port.alive()
+        if self._reports.port_gone is not None:
+            self._reports.port_gone = None
+            self._reports.bad(LinkState.NO_BYTES, "the port is open again; nothing came yet")
+
+    def _hear(self, frame: Frame) -> None:
+        if frame.direction == "request":
+            return
+        self._last_bytes = frame.raw
+        try:
+            message = self.setup.codec.decode(frame)
+        except MeterError as error:
+            self._last_fault = (error.state, str(error))
+            self.counters.dropped += 1
+            self._reports.warn_once(
+                str(error), f"{error}; please report it with these bytes: {frame.raw.hex(' ')}"
+            )
+            return
+        self._reports.identity(message.objects)
+        if self._reports.readings(message.objects, (), frame.raw):
+            self._last_good = asyncio.get_running_loop().time()
+            self._bugs = 0
+            self._port.good()
+            self._reports.port_gone = None
+            self._reports.good()
+
+    def _notice_silence(self, listener: Listener) -> None:
+        now = asyncio.get_running_loop().time()
+        limits = self._limits
+        # a meter whose lists are rarer than that is given three of its periods
+        periods = self.setup.plan.dialect.periods.values()
+        patience = 3 * min(periods) if periods else 0.0
+        mute = now - listener.last_byte
+        if mute > max(limits.no_bytes, patience):
+            self._reports.bad(
+                LinkState.NO_BYTES,
+                f"nothing came for {mute:.0f} s: is the meter's port switched on (the grid company"
+                " does it), the adapter plugged in, and are its wires the right way round?",
+            )
+        elif now - self._last_good > max(limits.no_frames, patience):
+            self._reports.bad(
+                *(
+                    self._last_fault
+                    or (LinkState.BYTES_NO_FRAMES, "bytes come, but no whole list among them")
+                )
+            )
+        if mute > max(limits.reopen_mute, 2 * patience):
+            raise LinkError(
+                LinkState.NO_BYTES,
+                "nothing came for long: the line is opened again, in case it is stuck",
+            )
+
+
+def _fault(drop: Dropped) -> tuple[LinkState, str]:
+    if drop.reason is DropReason.CHECKSUM:
+        return (
+            LinkState.CHECKSUM,
+            "bytes come, but their checksums are wrong: check the wiring and the line's settings",
+        )
+    return (
+        LinkState.BYTES_NO_FRAMES,
+        f"bytes come, but no whole list ({drop.reason}): check speed and parity, and `protocol`;"
+        f" last: {drop.raw[:32].hex(' ')}",
+    )

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from kamstrup_mqtt.emulators.base import Emulator, PolledEmulator, PushingEmulator, Reply
-from kamstrup_mqtt.errors import ConfigError
 from kamstrup_mqtt.model import SerialParams
 
 Make: TypeAlias = Callable[[], Emulator]
@@ -76,8 +75,11 @@ class _Wire:
             await asyncio.sleep(max(0.0, start + done - loop.time()))
             self._write(data[offset : offset + size])
 
-    async def close(self) -> None:
+    def stop(self) -> None:
         self._task.cancel()
+
+    async def close(self) -> None:
+        self.stop()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
 
@@ -139,7 +141,7 @@ class Server(ABC):
 
 
 def _polled(emulator: Emulator) -> PolledEmulator | None:
-    return None if hasattr(emulator, "push") else emulator  # type: ignore[return-value]
+    return None if hasattr(emulator, "push") else emulator
 
 
 class _TcpServer(Server):
@@ -150,14 +152,11 @@ class _TcpServer(Server):
         self._behaviour = behaviour
         self._wires: dict[asyncio.StreamWriter, _Wire] = {}
         self._server: asyncio.Server | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def start(self, host: str, port: int) -> None:
-        try:
-            self._server = await asyncio.start_server(self._connected, host, port)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port"
-            ) from error
+        self._server = await asyncio.start_server(self._connected, host, port)
         name = self._server.sockets[0].getsockname()
         self.port = name[1]
         self.address = f"{host}:{self.port}"
@@ -167,6 +166,7 @@ class _TcpServer(Server):
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wire = _Wire(writer.write, self._meter.serial, self._behaviour)
         self._wires[writer] = wire
+        self._idle.clear()
         try:
             emulator = _polled(self._make()) if _polled(self._meter) else None
             session = _Session(emulator, wire, self._behaviour) if emulator else None
@@ -179,6 +179,8 @@ class _TcpServer(Server):
             del self._wires[writer]
             await wire.close()
             writer.close()
+            if not self._wires:
+                self._idle.set()
 
     def _say(self, data: bytes) -> None:
         for wire in self._wires.values():
@@ -187,10 +189,9 @@ class _TcpServer(Server):
     async def _close(self) -> None:
         assert self._server is not None
         self._server.close()
-        for writer in list(self._wires):
-            writer.transport.abort()
-        while self._wires:  # each connection's task ends by itself, having seen the abort
-            await asyncio.sleep(0)
+        for writer in self._wires:
+            writer.transport.abort()  # its task sees that and ends
+        await self._idle.wait()
 
 
 class _PtyServer(Server):
@@ -215,12 +216,11 @@ class _PtyServer(Server):
             if self._path.is_symlink():
                 self._path.unlink()  # left by a meter that was killed
             self._path.symlink_to(device)
-        except OSError as error:
+        except OSError:
+            self._wire.stop()
             os.close(self._near)
             os.close(self._far)
-            raise ConfigError(
-                f"{self._path} cannot be made: {error.strerror}; choose another path for --pty"
-            ) from error
+            raise
         self.address = str(self._path)
         asyncio.get_running_loop().add_reader(self._near, self._readable)
         if self._session is None:
@@ -263,7 +263,7 @@ async def serve_tcp(
     """Listen on host:port (0: any free port). Every connection talks to a meter of its own made
     by `make`; the lists of a pushing meter go to all connections.
 
-    Raises ConfigError when it cannot listen there.
+    Raises OSError when it cannot listen there.
     """
     behaviour = Behaviour(echo=echo, delay=delay, baud=baud, interval=interval)
     server = _TcpServer(make, make(), behaviour)
@@ -282,7 +282,7 @@ async def serve_pty(
 ) -> Server:
     """A pty whose other end is found at `path`, a symbolic link that goes away at the end.
 
-    Raises ConfigError when `path` cannot be made.
+    Raises OSError when `path` cannot be made.
     """
     behaviour = Behaviour(echo=echo, delay=delay, baud=baud, interval=interval)
     server = _PtyServer(make(), Path(path), behaviour)

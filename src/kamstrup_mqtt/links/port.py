@@ -60,6 +60,7 @@ class Port:
         self._failure: LinkError | None = None
         self._next_try = 0.0
         self._warned = False
+        self._proven = False  # a good reading came since it was opened
 
     @property
     def healthy(self) -> bool:
@@ -107,7 +108,7 @@ class Port:
 
     async def _ready(self, params: SerialParams) -> Link:
         if self._link is not None and self._link.lost is not None:
-            await self._drop_link()
+            await self._lost_while_idle(self._link.lost)
         if self._link is None:
             return await self._open(params)
         if self._link.params != params:
@@ -117,6 +118,15 @@ class Port:
                 await self._give_up(error)
                 raise
         return self._link
+
+    async def _lost_while_idle(self, lost: LinkError) -> None:
+        if self._proven:
+            await self._drop_link()  # opened again at once
+            return
+        # a bridge that takes the connection, says "in use" and closes must not be knocked at
+        # without a pause
+        await self._give_up(lost)
+        raise LinkError(lost.state, str(lost))
 
     async def _open(self, params: SerialParams) -> Link:
         if self.retry_in() > 0 and self._failure is not None:
@@ -129,6 +139,7 @@ class Port:
         except LinkError as error:
             await self._give_up(error)
             raise
+        self._proven = False
         log.debug("%s is open (%s)", self.address, params)
         return self._link
 
@@ -162,6 +173,7 @@ class Port:
         """A good reading came: the back-off starts anew."""
         self.alive()
         self._failures = 0
+        self._proven = True
 
     async def close(self) -> None:
         """Close the line; for the end of the program."""

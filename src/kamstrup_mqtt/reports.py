@@ -1,0 +1,203 @@
+"""What a reader tells of its meter: readings, who it is, and why nothing comes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from kamstrup_mqtt import jsontext
+from kamstrup_mqtt.clock import Clock
+from kamstrup_mqtt.counters import Counters
+from kamstrup_mqtt.memory import MeterMemory
+from kamstrup_mqtt.model import (
+    Diagnosis,
+    Identity,
+    LinkState,
+    Object,
+    Reading,
+    SerialParams,
+    SourceId,
+)
+from kamstrup_mqtt.outbox import Outbox
+from kamstrup_mqtt.plan import Plan, Sorted, sort_objects
+from kamstrup_mqtt.protocols.base import Codec, ProtocolSpec
+
+DIAGNOSIS_INTERVAL = 60.0
+SHOWN = 300
+"""Bytes of a frame that a warning shows."""
+
+_DETAILS = {
+    "software_version": "sw_version",
+    "hardware_version": "hw_version",
+    "meter_type": "model_id",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterSetup:
+    """One configured meter. `interval` in seconds, None: it sends by itself."""
+
+    id: str
+    name: str
+    spec: ProtocolSpec
+    codec: Codec
+    plan: Plan
+    serial: SerialParams
+    interval: float | None
+    battery: bool = False
+
+
+class Reports:
+    """Puts what is found out about one meter into the outbox, and transitions into the log."""
+
+    def __init__(
+        self,
+        setup: MeterSetup,
+        outbox: Outbox,
+        memory: MeterMemory,
+        clock: Clock,
+        counters: Counters,
+        log: logging.Logger,
+        *,
+        diagnosis_interval: float = DIAGNOSIS_INTERVAL,
+    ) -> None:
+        self._setup = setup
+        self._outbox = outbox
+        self._memory = memory
+        self._clock = clock
+        self._counters = counters
+        self._log = log
+        self._interval = diagnosis_interval
+        self._warned: set[object] = set()
+        self._identity: Identity | None = None
+        self._last_error: str | None = None
+        self._told: Diagnosis | None = None
+        self._told_at = 0.0
+        self.state: LinkState | None = None
+        self.port_gone: float | None = None
+
+    # What it measured
+
+    def readings(self, objects: tuple[Object, ...], asked: Iterable[SourceId], raw: bytes) -> bool:
+        """Hand over one Reading for each group; whether there was any value at all. `raw`: the
+        bytes that the objects came in, for warnings."""
+        for obj in objects:
+            self._log.debug("%s = %s %s", obj.id, obj.value, obj.unit or "")
+        found = sort_objects(self._setup.plan, objects, asked)
+        self._warn(found, raw)
+        values = [measured.value for group in found.groups.values() for measured in group.values()]
+        if all(value is None for value in values):
+            return False
+        now = self._clock.now()
+        for group, measured in found.groups.items():
+            self._outbox.put(Reading(meter=self._setup.id, group=group, time=now, values=measured))
+        return True
+
+    def _warn(self, found: Sorted, raw: bytes) -> None:
+        shown = raw[:SHOWN].hex(" ")
+        for obj in found.unknown:
+            self.warn_once(
+                obj.id,
+                f"the meter tells {obj.id} = {obj.raw!a} {obj.unit or ''}, which this program"
+                f" has no name for; please report it with these bytes: {shown}",
+            )
+        self._counters.held += len(found.foreign)
+        for key, why in found.foreign.items():
+            self.warn_once((key, why), f"{key} is held back: {why}; please report it with: {shown}")
+
+    def warn_once(self, what: object, message: str) -> None:
+        """A warning that is said once per meter (and a bound for what a noisy line invents)."""
+        if what not in self._warned and len(self._warned) < 100:
+            self._warned.add(what)
+            self._log.warning("%s", message)
+
+    # Who it is
+
+    def identity(self, objects: tuple[Object, ...]) -> bool:
+        """Tell who the meter is when these objects say so; whether they do."""
+        by_id = {obj.id: obj for obj in objects}
+        for source in self._setup.plan.dialect.identity:
+            text = _text(by_id.get(source))
+            if text:
+                identity = Identity(
+                    meter=self._setup.id,
+                    serial=text,
+                    source=source,
+                    details=self._details(objects),
+                )
+                if identity != self._identity:
+                    self._identity = identity
+                    self._outbox.put(identity)
+                return True
+        return False
+
+    def _details(self, objects: tuple[Object, ...]) -> Mapping[str, str]:
+        # a list that tells less than another does not take anything back
+        details = dict(self._identity.details) if self._identity else {}
+        for obj in objects:
+            name = _DETAILS.get(self._setup.spec.key(obj.id) or "")
+            text = _text(obj)
+            if name and text:
+                details[name] = text
+        return details
+
+    # How it is
+
+    def good(self, message: str = "readings come") -> None:
+        """A good reading came, or what stood between us and the next one is gone."""
+        if self.state is not LinkState.OK:
+            self._log.info("%s", message if self.state is None else f"{message} again")
+        self._change(LinkState.OK)
+
+    def bad(self, state: LinkState, message: str) -> None:
+        """No reading comes, for this reason."""
+        if self.state in (None, LinkState.OK):
+            self._log.warning("%s", message)
+        elif state is not self.state:
+            self._log.info("%s", message)
+        else:
+            self._log.debug("%s", message)
+        self._last_error = message
+        self._change(state)
+
+    def problem(self, message: str) -> None:
+        """A bug of ours; shown as the meter's problem."""
+        self._last_error = message
+        self.state = self.state or LinkState.BYTES_NO_FRAMES
+        self.tell(at_once=True)
+
+    def _change(self, state: LinkState) -> None:
+        changed = state is not self.state
+        self.state = state
+        self.tell(at_once=changed)
+
+    def tell(self, *, at_once: bool = False) -> None:
+        """Hand over a Diagnosis if it differs from the last: at once when the link state or the
+        port did, else at most once in `diagnosis_interval` seconds."""
+        if self.state is None:
+            return
+        diagnosis = Diagnosis(
+            meter=self._setup.id,
+            link_state=self.state,
+            last_error=self._last_error,
+            counters=self._counters.as_dict(),
+            learned=dict(self._memory.learned),
+            port_gone=self.port_gone,
+        )
+        told, now = self._told, self._clock.monotonic()
+        if diagnosis == told:
+            return
+        moved = told is None or told.port_gone != diagnosis.port_gone
+        if at_once or moved or now - self._told_at >= self._interval:
+            self._told = diagnosis
+            self._told_at = now
+            self._outbox.put(diagnosis)
+
+
+def _text(obj: Object | None) -> str:
+    if obj is None or obj.value is None:
+        return ""
+    value = obj.value
+    return jsontext.plain(value) if isinstance(value, Decimal) else value.strip()
