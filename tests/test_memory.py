@@ -367,3 +367,15 @@ def test_defaults() -> None:
     assert module.URGENT_WITHIN == 2.0
     assert module.OTHERWISE_EVERY == 900.0
     assert module.LAST_WRITE_LIMIT == 2.0
+
+
+def test_a_look_takes_no_lock_and_touches_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    assert module.peek(path) == {}
+    path.write_text("{")
+    assert module.peek(path) == {}
+    path.write_text('{"version": 2}')
+    assert module.peek(path) == {}
+    path.write_text('{"version": 1, "meters": {"a": {"serial": "1"}}}')
+    assert module.peek(path) == {"a": MeterMemory(serial="1")}
+    assert [p.name for p in tmp_path.iterdir()] == ["memory.json"]

@@ -16,7 +16,9 @@ def plain(value: Decimal) -> str:
     """The number in plain notation with every digit it has; a negative zero loses its sign."""
     if not value.is_finite():
         raise ValueError(f"not a number that a meter can send: {value}")
-    return format(abs(value) if value.is_zero() else value, "f")
+    if value.is_zero():
+        value = value.copy_abs()
+    return format(value, "f")
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
@@ -34,9 +36,9 @@ def _write(value: Any, indent: int | None, depth: int) -> str:
             for key, item in value.items()
         ]
         return _wrap("{", items, "}", indent, depth)
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return _wrap("[", [_write(item, indent, depth + 1) for item in value], "]", indent, depth)
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _wrap(start: str, items: list[str], end: str, indent: int | None, depth: int) -> str:

@@ -49,5 +49,8 @@ def convert(value: Scalar, sent: str | None, wanted: str | None) -> Scalar:
 
 
 def shift(value: Decimal, exponent: int) -> Decimal:
-    """value × 10^exponent. `Decimal.scaleb` alone rounds to 28 digits."""
-    return value.scaleb(exponent, EXACT) if exponent else value
+    """value × 10^exponent, every digit kept. `Decimal.scaleb` rounds to its context's digits."""
+    sign, digits, own = value.as_tuple()
+    if not isinstance(own, int):
+        raise ValueError(f"not a number that a meter can send: {value}")
+    return Decimal((sign, digits, own + exponent))
