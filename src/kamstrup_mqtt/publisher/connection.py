@@ -149,9 +149,11 @@ async def connect(
     use_daemon_threads()
     where = address(mqtt)
     client = _client(mqtt, will, client_id or mqtt.client_id or mqtt.topics.client_id, ack_timeout)
+    entered = False
     try:
         async with asyncio.timeout(connect_timeout):
             await client.__aenter__()
+        entered = True
     except TimeoutError as error:
         raise BrokerError(
             f"{where} did not answer within {connect_timeout:g} s: is the address right, does a"
@@ -159,6 +161,12 @@ async def connect(
         ) from error
     except (aiomqtt.MqttError, ValueError) as error:  # ValueError: a host name paho cannot use
         raise _refused(error, mqtt) from error
+    finally:
+        if not entered:
+            # aiomqtt leaves the socket of a failed attempt open, and watched by the loop; its own
+            # callback would stumble over the attempt's cancelled future
+            client._client.on_disconnect = None
+            client._client.disconnect()
     try:
         yield Connection(client, where)
     finally:

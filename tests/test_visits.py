@@ -1,0 +1,203 @@
+"""Certificates, and the short visits of `check --connect` and `remove`, at a real Mosquitto."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.errors import KamstrupMqttError
+from kamstrup_mqtt.publisher import BrokerError, clear, probe
+from kamstrup_mqtt.publisher.connection import Trouble
+from tests.broker import Mosquitto, eventually, free_port, running, watching
+from tests.test_publisher import DISCOVERY, ROOT, Bench, make_config, password_file
+
+
+leaves_a_socket = pytest.mark.filterwarnings("ignore:.*unclosed <ssl", "ignore::pytest.PytestUnraisableExceptionWarning")
+"""paho leaves the socket of a failed TLS handshake to the garbage collector, which has to come
+while the warning is expected."""
+
+
+def _openssl(*arguments: object) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+def _certificate(directory: Path, name: str, subject: str, *, ca: str | None) -> None:
+    key, cert = directory / f"{name}.key", directory / f"{name}.crt"
+    extension = ["-addext", f"subjectAltName={subject}"] if ca else []
+    issuer = ["-CA", directory / f"{ca}.crt", "-CAkey", directory / f"{ca}.key"] if ca else []
+    request = directory / f"{name}.csr"
+    if not ca:
+        _openssl(
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 2, "-subj", f"/CN={name}",
+            "-keyout", key, "-out", cert,
+        )  # fmt: skip
+        return
+    _openssl(
+        "req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", *extension,
+        "-keyout", key, "-out", request,
+    )  # fmt: skip
+    _openssl(
+        "x509", "-req", "-in", request, *issuer, "-CAcreateserial", "-days", 2,
+        "-copy_extensions", "copy", "-out", cert,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("certificates")
+    _certificate(directory, "ca", "", ca=None)
+    _certificate(directory, "other", "", ca=None)
+    _certificate(directory, "broker", "IP:127.0.0.1", ca="ca")
+    _certificate(directory, "client", "DNS:client", ca="ca")
+    return directory
+
+
+@pytest.fixture
+def tls_broker(tmp_path: Path, certificates: Path) -> Iterator[Mosquitto]:
+    settings = [
+        "allow_anonymous true",
+        f"cafile {certificates}/ca.crt",
+        f"certfile {certificates}/broker.crt",
+        f"keyfile {certificates}/broker.key",
+        "require_certificate true",
+    ]
+    with running(tmp_path, settings) as broker:
+        yield broker
+
+
+def _tls(certificates: Path, ca: str = "ca") -> dict[str, Any]:
+    return {
+        "ca_file": str(certificates / f"{ca}.crt"),
+        "cert_file": str(certificates / "client.crt"),
+        "key_file": str(certificates / "client.key"),
+    }
+
+
+async def test_tls_with_a_client_certificate(tls_broker: Mosquitto, certificates: Path) -> None:
+    config = make_config(tls_broker.port, tls=_tls(certificates))
+    assert await probe(config.mqtt) == [
+        f"connected to 127.0.0.1:{tls_broker.port} (TLS)",
+        f"published to {ROOT}/bridge/check and read it back",
+    ]
+
+
+@leaves_a_socket
+async def test_a_certificate_that_is_not_trusted(tls_broker: Mosquitto, certificates: Path) -> None:
+    config = make_config(tls_broker.port, tls=_tls(certificates, "other"))
+    with pytest.raises(BrokerError, match=r"not trusted .*mqtt\.tls\.ca_file") as caught:
+        await probe(config.mqtt)
+    assert caught.value.trouble is Trouble.TLS
+    del caught
+    gc.collect()
+
+
+@leaves_a_socket
+async def test_tls_to_a_port_without_it(tmp_path: Path, certificates: Path) -> None:
+    with running(tmp_path) as broker:
+        config = make_config(broker.port, tls=_tls(certificates))
+        with pytest.raises(BrokerError, match=r"cannot be reached|no TLS connection"):
+            await probe(config.mqtt, connect_timeout=2)
+    gc.collect()
+
+
+async def test_files_that_are_no_certificates(tmp_path: Path) -> None:
+    rubbish = tmp_path / "ca.pem"
+    rubbish.write_text("no certificate")
+    config = make_config(1, tls={"ca_file": str(rubbish)})
+    with pytest.raises(BrokerError, match="the certificates cannot be used") as caught:
+        await probe(config.mqtt)
+    assert caught.value.trouble is Trouble.TLS
+
+
+async def test_an_access_list_that_swallows_is_noticed(
+    tmp_path: Path, expected_logs: list[str]
+) -> None:
+    expected_logs.append("does not let us subscribe")
+    acl = tmp_path / "acl"
+    acl.write_text("user km\ntopic read homeassistant/#\n")
+    settings = [
+        "allow_anonymous false",
+        f"password_file {password_file(tmp_path)}",
+        f"acl_file {acl}",
+    ]
+    with running(tmp_path, settings) as broker:
+        config = make_config(broker.port, username="km", password="right")
+        with pytest.raises(BrokerError, match=rf"did not come back.*{ROOT}/#"):
+            await probe(config.mqtt, ack_timeout=0.3)
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("nowhere.invalid", "the name is not known"),
+        ("a" * 70 + ".example", "cannot be reached|the name is not known"),
+    ],
+)
+async def test_a_name_that_is_not_known(host: str, message: str) -> None:
+    mqtt = make_config(1883).mqtt.model_copy(update={"host": host})
+    with pytest.raises(BrokerError, match=message):
+        await probe(mqtt)
+
+
+async def test_a_broker_that_accepts_and_says_nothing() -> None:
+    left = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        left.set()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(BrokerError, match=r"did not answer within 0\.3 s"):
+            await probe(make_config(port).mqtt, connect_timeout=0.3)
+        await asyncio.wait_for(left.wait(), 5)  # the socket of the failed attempt is closed
+
+
+async def test_nobody_there() -> None:
+    with pytest.raises(BrokerError, match="connection refused; is the broker running"):
+        await probe(make_config(free_port()).mqtt)
+
+
+async def test_remove_clears_what_is_ours_and_nothing_else(
+    tmp_path: Path, logged: Callable[[int], list[str]]
+) -> None:
+    with running(tmp_path) as broker:
+        config: Config = make_config(broker.port)
+        bench = Bench(config)
+        bench.identify("heat")
+        bench.read("heat", "1")
+        async with watching(broker.port) as watcher:
+            await watcher.publish("kamstrup/attic/heat/status", "online", retain=True)
+            stranger = "homeassistant/device/kamstrup_main_x/config"
+            await watcher.publish(stranger, '{"origin": {"name": "zigbee"}}', retain=True)
+            async with bench.run():
+                await watcher.until(f"{ROOT}/bridge/status", "online")
+                with pytest.raises(KamstrupMqttError, match="stop it first"):
+                    await clear(config, "1.2.3", settle=0.2)
+            await watcher.until(f"{ROOT}/bridge/status", "offline")
+            cleared = await clear(config, "1.2.3", settle=0.2)
+            assert {
+                DISCOVERY.format("heat"),
+                DISCOVERY.format("bridge"),
+                f"{ROOT}/heat/state/values",
+                f"{ROOT}/heat/status",
+                f"{ROOT}/power/status",
+                f"{ROOT}/heat/diagnostics",
+                f"{ROOT}/power/diagnostics",
+                f"{ROOT}/bridge/status",
+                f"{ROOT}/bridge/info",
+            } == set(cleared)
+            assert cleared[0].startswith("homeassistant/")
+            assert await clear(config, "1.2.3", settle=0.2) == []
+            await eventually(
+                lambda: set(watcher.last) == {"kamstrup/attic/heat/status", stranger}, "cleared"
+            )
