@@ -1,0 +1,263 @@
+"""A tty, tried on real ptys."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import termios
+import threading
+from pathlib import Path
+
+import pytest
+
+from kamstrup_mqtt.address import SerialDevice
+from kamstrup_mqtt.errors import LinkError
+from kamstrup_mqtt.links import advice, serial_line
+from kamstrup_mqtt.links.opening import OPEN_TIMEOUT, open_link
+from kamstrup_mqtt.model import LinkState, SerialParams
+from tests.links.ptys import FakeDevice, until
+
+KMP = SerialParams(1200, stopbits=2)
+
+
+async def opened(device: FakeDevice, params: SerialParams = KMP):
+    return await open_link(SerialDevice(str(device.path)), params)
+
+
+async def test_defaults(device: FakeDevice) -> None:
+    link = await opened(device)
+    assert (OPEN_TIMEOUT, link.silence, link.params) == (10.0, 1.0, KMP)
+    await link.close()
+
+
+async def test_bytes_go_both_ways(device: FakeDevice) -> None:
+    link = await opened(device)
+    await link.write(bytes(range(256)))
+    assert await device.receive(256) == bytes(range(256))
+    device.send(b"\x40\x3f")
+    assert await link.read() == b"\x40\x3f"
+    await link.close()
+
+
+async def test_the_line_is_set(device: FakeDevice) -> None:
+    link = await opened(device)
+    speed = termios.tcgetattr(device.far)
+    assert speed[4] == speed[5] == termios.B1200
+    assert speed[2] & termios.CSTOPB
+    await link.configure(SerialParams(2400))
+    assert termios.tcgetattr(device.far)[5] == termios.B2400
+    assert not termios.tcgetattr(device.far)[2] & termios.CSTOPB
+    await link.close()
+
+
+async def test_speed_is_changed_when_the_bytes_have_left(device: FakeDevice) -> None:
+    link = await opened(device, SerialParams(1200))
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    await link.write(b"x" * 12)
+    await link.set_baudrate(9600)
+    assert loop.time() - start >= 0.1  # 12 characters of 10 bits at 1200 baud
+    assert termios.tcgetattr(device.far)[5] == termios.B9600
+    assert link.params == SerialParams(9600)
+    await link.close()
+
+
+@pytest.mark.parametrize(
+    ("params", "seconds"),
+    [
+        (SerialParams(1200, stopbits=2), 12 * 11 / 1200),
+        (SerialParams(1200, parity="E", stopbits=2), 12 * 12 / 1200),
+        (SerialParams(300, 7, "E"), 12 * 10 / 300),
+    ],
+)
+async def test_time_on_the_wire(device: FakeDevice, params: SerialParams, seconds: float) -> None:
+    link = await opened(device)
+    link.params = params
+    assert link.wire_time(12) == pytest.approx(seconds)
+    await link.close()
+
+
+async def test_old_input_is_discarded(device: FakeDevice) -> None:
+    link = await opened(device)
+    device.send(b"old")
+    await until(lambda: link._unread)  # type: ignore[attr-defined]
+    assert link.discard_input() == b"old"
+    assert link.discard_input() == b""
+    await link.close()
+
+
+async def test_cancelled_read_loses_nothing(device: FakeDevice) -> None:
+    link = await opened(device)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(link.read(), 0.01)
+    device.send(b"kept")
+    assert await link.read() == b"kept"
+    await link.close()
+
+
+async def test_unread_bytes_have_a_bound(device: FakeDevice) -> None:
+    link = await opened(device)
+    for _ in range(100):
+        link.data_received(b"x" * 1000)  # type: ignore[attr-defined]
+    link.data_received(b"end")  # type: ignore[attr-defined]
+    kept = link.discard_input()
+    assert len(kept) == 65536
+    assert kept.endswith(b"xend")
+    await link.close()
+
+
+async def test_unplugged_while_reading(device: FakeDevice) -> None:
+    link = await opened(device)
+    reading = asyncio.create_task(link.read())
+    await asyncio.sleep(0)
+    device.unplug()
+    with pytest.raises(LinkError, match="does not exist") as error:
+        await asyncio.wait_for(reading, 5)
+    assert error.value.state is LinkState.PORT_MISSING
+    for call in (lambda: link.write(b"x"), link.drain, lambda: link.set_baudrate(300)):
+        with pytest.raises(LinkError):
+            await call()
+    with pytest.raises(LinkError):
+        link.discard_input()
+    with pytest.raises(LinkError):
+        await link.configure(SerialParams(300))
+    await link.close()
+
+
+async def test_the_name_stays_but_the_device_is_gone(device: FakeDevice, tmp_path: Path) -> None:
+    link = await opened(device)
+    target = tmp_path / "file"
+    target.touch()
+    device.unplug()
+    device.path.symlink_to(target)
+    with pytest.raises(LinkError, match="the device is gone"):
+        await asyncio.wait_for(link.read(), 5)
+    await link.close()
+
+
+async def test_a_port_that_takes_nothing_is_not_waited_for(device: FakeDevice) -> None:
+    link = await opened(device)
+
+    async def write_on() -> None:
+        for _ in range(100):
+            await link.write(bytes(4096))
+
+    with pytest.raises(LinkError, match="does not send what is written to it") as error:
+        await write_on()
+    assert error.value.state is LinkState.NO_BYTES
+    await asyncio.wait_for(link.close(), 5)
+
+
+async def test_missing() -> None:
+    with pytest.raises(LinkError, match="/dev/ttyNone does not exist: is the head plugged in"):
+        await open_link(SerialDevice("/dev/ttyNone"), KMP)
+
+
+async def test_what_is_there_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "usb-head-if00").touch()
+    assert f"present: {tmp_path}/usb-head-if00" in str(advice.port_missing("/dev/x", tmp_path))
+    assert "is empty" in str(advice.port_missing("/dev/x", tmp_path / "none"))
+
+
+async def test_not_a_tty(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    with pytest.raises(LinkError, match="is not a serial port") as error:
+        await open_link(SerialDevice(str(path)), KMP)
+    assert error.value.state is LinkState.REFUSED
+
+
+async def test_busy_names_the_other_program(device: FakeDevice) -> None:
+    first = await opened(device)
+    with pytest.raises(LinkError, match="another program has the port") as error:
+        await opened(device)
+    assert error.value.state is LinkState.BUSY
+    await first.close()
+    again = await opened(device)
+    await again.close()
+
+
+def test_holder_is_found(device: FakeDevice, tmp_path: Path) -> None:
+    process = tmp_path / "proc" / "4711"
+    (process / "fd").mkdir(parents=True)
+    (process / "fd" / "0").symlink_to("/dev/null")
+    (process / "fd" / "3").symlink_to(os.path.realpath(device.path))
+    (process / "comm").write_text("minicom\n")
+    (tmp_path / "proc" / "4712").mkdir()
+    assert advice.holders(str(device.path), tmp_path / "proc") == ["minicom (pid 4711)"]
+
+
+def test_permission_denied(device: FakeDevice) -> None:
+    error = advice.serial_error(str(device.path), 13, "denied")
+    assert error.state is LinkState.REFUSED
+    for part in ("permission denied", "usermod -aG", "SupplementaryGroups=", "group_add"):
+        assert part in str(error)
+    assert "group unknown" in str(advice.serial_error("/dev/none", 13, ""))
+
+
+def test_other_errors() -> None:
+    assert "I/O error" in str(advice.serial_error("/dev/x", 5, ""))
+    assert "cannot be opened: odd" in str(advice.serial_error("/dev/x", None, "odd"))
+
+
+async def test_opening_that_hangs_is_given_up(
+    device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, closed = threading.Event(), threading.Event()
+
+    class Late:
+        def close(self) -> None:
+            closed.set()
+
+    def hang(path: str, params: SerialParams) -> Late:
+        gate.wait(10)
+        return Late()
+
+    monkeypatch.setattr(serial_line, "_open", hang)
+    with pytest.raises(LinkError, match=r"takes more than 0\.05 s"):
+        await open_link(SerialDevice(str(device.path)), KMP, open_timeout=0.05)
+    gate.set()
+    await until(closed.is_set)  # what was opened too late is closed
+
+
+async def test_dtr_and_rts_are_asked_for(
+    device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[bool, bool, bool]] = []
+    monkeypatch.setattr(
+        serial_line.serial.Serial,
+        "_update_dtr_state",
+        lambda port: asked.append((port.is_open, port.dtr, port.rts)),
+    )
+    link = await opened(device, SerialParams(300, dtr=False, rts=True))
+    assert asked == [(False, False, True)]  # in the course of the open, before it is "open"
+    await link.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("/dev/ttyUSB0", "write its name in /dev/serial/by-id"),
+        ("/dev/ttyACM12", "may be another device after the next start"),
+    ],
+)
+def test_names_that_change(path: str, part: str) -> None:
+    assert part in (advice.stable_name(SerialDevice(path)) or "")
+
+
+def test_the_stable_name_is_told(tmp_path: Path) -> None:
+    link = tmp_path / "usb-FTDI-if00"
+    link.symlink_to("/dev/ttyUSB0")
+    assert f"write {link} instead" in (
+        advice.stable_name(SerialDevice("/dev/ttyUSB0"), tmp_path) or ""
+    )
+
+
+@pytest.mark.parametrize("path", ["/dev/serial/by-id/usb-x", "/dev/ttyAMA0", "/dev/ttyS0"])
+def test_names_that_stay(path: str) -> None:
+    assert advice.stable_name(SerialDevice(path)) is None
+
+
+def test_ptys_are_what_we_think(device: FakeDevice) -> None:
+    assert stat.S_ISCHR(os.stat(device.path).st_mode)
