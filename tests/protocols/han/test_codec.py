@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import LinkState, Object, Scalar
 from kamstrup_mqtt.protocols.base import Frame, Message
-from kamstrup_mqtt.protocols.han import SPEC, HanCodec, HdlcFramer, axdr, encode
+from kamstrup_mqtt.protocols.han import SPEC, HanCodec, axdr, encode
 from kamstrup_mqtt.protocols.han.axdr import Element
 from tests.framing import frames_of
 from tests.protocols.han.recorded import (
@@ -40,8 +40,9 @@ IDS = ("Kamstrup_V0001", METER_ID, "6841121BN243101040")
 
 
 def decode(wire: bytes, energy_scale: int = 10) -> Message:
-    (frame,) = frames_of(HdlcFramer(), [wire])
-    return HanCodec(energy_scale=energy_scale).decode(frame)
+    codec = HanCodec(energy_scale=energy_scale)
+    (frame,) = frames_of(codec.framer(), [wire])
+    return codec.decode(frame)
 
 
 def values(message: Message) -> dict[object, Scalar]:
@@ -297,6 +298,22 @@ def test_what_stands_in_an_array_without_a_code_stays_visible() -> None:
         ("element_2", 7, Decimal(7)),
         ("element_3", "0201120008", "0201120008"),
     ]
+
+
+def test_pairs_in_structures_of_their_own() -> None:
+    # an Austrian list: a flat pair, then structures
+    message = decode(
+        pushed(
+            "02 04 0906 0100010700FF 06 00000018"
+            " 02 02 0906 0000600100FF 09 02 4142"
+            " 02 03 0906 01001F0700FF 12 002D 02 02 0F FE 16 21"
+        )
+    )
+    assert message.objects == (
+        Object("1-0:1.7.0.255", 24, None),
+        Object("0-0:96.1.0.255", "AB", "AB"),
+        Object("1-0:31.7.0.255", 45, Decimal("0.45"), "A"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +34,33 @@ def information(vector: dict[str, Any]) -> bytes:
     return bytes.fromhex(before) + data
 
 
+NUMBER_MASKED = 11111111
+"""The collection's frames have this meter number, some of its decoded values the real one."""
+
+
 def raw_of(expected: object) -> object:
     """A value of the collection as our raw value."""
     if isinstance(expected, dict):
         return expected["raw"]
-    if isinstance(expected, str) and not expected.isprintable():
-        return expected.encode("latin-1").hex()
+    if isinstance(expected, str):
+        text = expected.replace("\0", "")
+        return text if text.isprintable() else expected.encode("latin-1").hex()
     return expected
 
 
 def check(vector: dict[str, Any], message: Message) -> None:
     decoded = vector["decoded"]
     expected = {key: raw_of(v) for key, v in decoded["values"].items() if not key.startswith("_")}
-    assert {str(obj.id): obj.raw for obj in message.objects} == expected
+    found = {str(obj.id): obj.raw for obj in message.objects}
+    if found.get("1-1:0.0.1.255") == NUMBER_MASKED:
+        expected["1-1:0.0.1.255"] = NUMBER_MASKED
+    assert found == expected
     assert message.header["elements"] == decoded["elements"]
+    for obj in message.objects:
+        sent = decoded["values"][str(obj.id)]
+        if isinstance(sent, dict) and "scaler" in sent:
+            assert obj.unit == sent["unit"]
+            assert obj.value == Decimal(sent["raw"]).scaleb(sent["scaler"])
     if clock := decoded.get("header_time"):
         assert message.header["weekday"] == clock["weekday"]
         unset = clock["local"].startswith("2000") or int(clock["status"], 16) & 1
@@ -70,12 +84,20 @@ def test_frames(vector: dict[str, Any]) -> None:
                 HanCodec().decode(frame)
 
 
+def is_plain(vector: dict[str, Any]) -> bool:
+    """A list in clear. (Some readers decrypted in place: a header of cipher, a clear list.)"""
+    return not vector["encrypted"] and vector["decoded"] is not None
+
+
 @pytest.mark.parametrize("vector", vectors("llc", "apdu", "body"))
 def test_what_is_less_than_a_frame(vector: dict[str, Any]) -> None:
-    decoded = vector["decoded"] or {}
     (frame,) = frames_of(HdlcFramer(), [hdlc(information(vector))])
-    if decoded.get("kind") in ("kamstrup", "obis+scaler"):
+    if is_plain(vector) and vector["decoded"]["kind"] in ("kamstrup", "obis+scaler"):
         check(vector, HanCodec().decode(frame))
+    elif vector["name"] == "amsreader_gh539-4":  # an Austrian list that the collection left out
+        found = {obj.id: str(obj.value) for obj in HanCodec().decode(frame).objects}
+        assert found["1-0:32.7.0.255"] == "233.0"
+        assert found["1-0:31.7.0.255"] == "0.45"
     else:
         with pytest.raises(MeterError):
             HanCodec().decode(frame)

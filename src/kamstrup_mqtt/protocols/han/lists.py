@@ -62,8 +62,7 @@ def read(body: Element, energy_scale: int) -> PushedList:
     a Kamstrup meter. Raises MeterError for a list that cannot be told apart safely."""
     if not isinstance(body.value, tuple):
         raise _unreadable("it is a single value, not a list")
-    elements = body.value
-    pairs = tuple(_flat(elements) if body.tag == axdr.STRUCTURE else _structures(elements))
+    pairs = tuple(_pairs(body.value))
     list_id = _identifier(pairs)
     if (list_id or "").startswith(_KAIFA) or not any(obis.KEYS.get(p.id) for p in pairs):
         # positions are all that tells values apart here, and their scales differ by model
@@ -71,7 +70,7 @@ def read(body: Element, energy_scale: int) -> PushedList:
         raise _unreadable(f"{name} is not supported yet (Kaifa?); please report it")
     kamstrup = (list_id or "").startswith(_KAMSTRUP)
     objects = tuple(_object(pair, energy_scale, kamstrup) for pair in pairs)
-    return PushedList(list_id, len(elements), objects)
+    return PushedList(list_id, len(body.value), objects)
 
 
 def _unreadable(why: str) -> MeterError:
@@ -88,11 +87,13 @@ def _code(element: Element) -> str:
     return obis.write(element.value)
 
 
-def _flat(elements: tuple[Element, ...]) -> Iterator[Pair]:
-    """Codes and values in turn; what stands without a code keeps its place as its name."""
+def _pairs(elements: tuple[Element, ...]) -> Iterator[Pair]:
+    """Codes and values in turn, or each pair in a structure of its own; what stands without a
+    code keeps its place as its name."""
     numbered = iter(enumerate(elements, 1))
     for number, element in numbered:
-        if element.tag == axdr.NULL:
+        inner = element.value
+        if inner is None:
             continue
         if number == 1 and element.tag == axdr.TEXT:
             yield Pair(obis.LIST_ID, element)
@@ -101,19 +102,10 @@ def _flat(elements: tuple[Element, ...]) -> Iterator[Pair]:
             if value is None:
                 raise _unreadable(f"no value follows its last code {_code(element)}")
             yield Pair(_code(element), value)
+        elif isinstance(inner, tuple) and len(inner) in (2, 3) and _is_code(inner[0]):
+            yield Pair(_code(inner[0]), inner[1], _measure(inner[2]) if inner[2:] else None)
         else:
             yield Pair(f"element_{number}", element)
-
-
-def _structures(elements: tuple[Element, ...]) -> Iterator[Pair]:
-    """An array of structures, each with its code, its value, and perhaps scaler and unit."""
-    for number, element in enumerate(elements, 1):
-        inner = element.value if isinstance(element.value, tuple) else ()
-        if len(inner) not in (2, 3) or not _is_code(inner[0]):
-            yield Pair(f"element_{number}", element)
-        else:
-            measure = _measure(inner[2]) if len(inner) == 3 else None
-            yield Pair(_code(inner[0]), inner[1], measure)
 
 
 def _measure(element: Element) -> Measure:
