@@ -34,7 +34,7 @@ def our_processes(folder: Path) -> list[str]:
 
 @pytest.mark.timeout(120)
 def test_all_four_meters_are_published_and_nothing_is_left_behind(tmp_path: Path) -> None:
-    result = kamstrup_mqtt("demo", "--duration", "20", env={"TMPDIR": str(tmp_path)}, limit=60.0)
+    result = kamstrup_mqtt("demo", "--duration", "12", env={"TMPDIR": str(tmp_path)}, limit=60.0)
     assert result.code == 0, result.err
     for name in NAMES:
         assert name in result.out
@@ -68,11 +68,11 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_on_a_terminal_it_is_one_table(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
     with subprocess.Popen(
-        command("demo", "--duration", "15"),
+        command("demo", "--duration", "10"),
         stdin=theirs,
         stdout=theirs,
         stderr=subprocess.PIPE,
-        env=environment(TMPDIR=str(tmp_path), TERM="xterm", COLUMNS="120", LINES="50"),
+        env=environment(TMPDIR=str(tmp_path), TERM="xterm", COLUMNS="80", LINES="24"),
     ) as process:
         os.close(theirs)
         shown = b""
@@ -84,8 +84,9 @@ def test_on_a_terminal_it_is_one_table(tmp_path: Path) -> None:
         os.close(ours)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors.decode()
-    assert "published readings" in shown.decode()
-    assert "heat_energy 0.303 GJ" in shown.decode()
+    last = shown.decode().rpartition("published readings")[2]  # the table as it stayed
+    assert "heat_energy 0.303 GJ" in last
+    assert "energy_import 44228" in last  # the lowest line: nothing was cut off
 
 
 def test_a_broker_port_that_is_taken() -> None:

@@ -79,7 +79,7 @@ METERS = (
         pty=True,
         settings={"hourly": "always"},
         options={"energy_scale": 10},
-        push_interval=5.0,
+        push_interval=3.0,
     ),
 )
 
@@ -252,7 +252,10 @@ def _shown() -> Iterator[Board]:
 
 def _table(board: Board) -> Any:
     rows = [[tables.printable(cell) for cell in row] for row in board.rows()]
-    return tables.make_rich("published readings (Ctrl-C ends)", ("UTC", "meter", "readings"), rows)
+    newest = max((time for time, _, _ in rows), default="") or "not yet"
+    # the time is said once: 80 columns and 24 lines are enough for all four meters
+    title = f"published readings ({newest} UTC; Ctrl-C ends)"
+    return tables.make_rich(title, ("meter", "readings"), [row[1:] for row in rows])
 
 
 def _print_line(line: Line) -> None:
