@@ -271,7 +271,7 @@ def make(model_id: str, settings: Mapping[str, str]) -> KmpEmulator:
         if name.endswith(".unit"):
             registers[number] = replace(register, unit=_unit(text))
         elif text:
-            registers[number] = replace(register, text=text)
+            registers[number] = replace(register, text=text, nob=max(register.nob, 4))
         else:
             left_out.add(number)
     if "serial" in settings:

@@ -159,11 +159,12 @@ class _Poll:
             between=codec.between,
             total=codec.total,
         )
-        for left in reversed(range(tries)):
+        while True:
+            tries -= 1
             try:
                 message = _answer_to(payload, (yield send))
             except MeterError as error:
-                if not left or (accept_silence and error.state in _SILENT):
+                if tries < 1 or (accept_silence and error.state in _SILENT):
                     raise
                 yield Pause(codec.pause)
             else:

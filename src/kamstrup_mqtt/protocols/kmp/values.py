@@ -111,7 +111,7 @@ def _pairs(packed: int) -> tuple[int, int, int]:
 def _valid(make: Callable[[], date | time]) -> str | None:
     try:
         return make().isoformat()
-    except ValueError:
+    except (ValueError, OverflowError):  # a mantissa may have any length
         return None
 
 
