@@ -145,7 +145,8 @@ class IecFramer:
             self._finish_ack()
 
     def _in_block(self, byte: int, char: int) -> None:
-        if char == STX and (self._raw[0] & 0x7F == STX or STX in self._text()):
+        # behind SOH, one STX stands between a command and its operands
+        if char == SOH or (char == STX and STX in self._text()):
             self._drop(DropReason.TRUNCATED, with_ident=True)
             self._start(byte, char)
             return
