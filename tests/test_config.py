@@ -438,6 +438,19 @@ def test_values_are_a_list() -> None:
     assert kmp(values=None, custom=None) == kmp()
 
 
+@pytest.mark.parametrize(
+    ("custom", "words"),
+    [
+        ([3], "valid dictionary"),
+        ([{"register": 60, "name": "a"}, {"command": "0x3C", "name": "b"}], "0x3C is listed twice"),
+        ([{"register": 60, "name": "a", "unit": "W"}], "W does not go with device class energy"),
+        ([{"register": 60, "name": ""}], "is empty"),
+    ],
+)
+def test_refused_custom(custom: object, words: str) -> None:
+    assert words in wrong(kmp, custom=custom)
+
+
 def test_text_has_no_unit() -> None:
     model = registry.all_models()["e685_382"].dialects["iec62056-21"]
     assert model

@@ -506,6 +506,17 @@ def test_warning_of_a_short_interval_on_a_battery(written: Load, tmp_path: Path)
     assert written(METER).warnings == ()
 
 
+def test_sections_may_be_empty(written: Load) -> None:
+    config = written(METER + "mqtt:\nhomeassistant:\n")
+    assert (config.mqtt.host, config.homeassistant.prefix) == ("localhost", "homeassistant")
+
+
+def test_broker_must_be_a_mapping(faults: Faults) -> None:
+    assert one(faults(METER + "mqtt: x\n")) == (
+        "c.yaml:3:7: mqtt: must be a mapping: lines of key: value"
+    )
+
+
 def test_relative_paths_start_at_the_file(written: Load, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").touch()
     config = written(METER + "mqtt: {tls: {ca_file: ca.pem}}\nstate_directory: state\n")

@@ -34,6 +34,9 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
     tree = Tree(_compose(path, _read(path)), environ)
     if not isinstance(tree.data, dict):
         raise ConfigError(f"{path}:1:1: must be a mapping of mqtt, meters, ...; see the example")
+    for section in ("mqtt", "homeassistant"):
+        if tree.data.get(section) is None:
+            tree.data[section] = {}  # every line of it is commented out
     faults = list(tree.faults)
     faults += [tree.at(place, text) for place, text in _find_password(tree, path.parent, environ)]
     context = {"directory": path.parent}
@@ -123,16 +126,18 @@ def _line_of(error: yaml.MarkedYAMLError) -> str:
 
 def _find_password(tree: Tree, directory: Path, environ: Mapping[str, str]) -> list[Fault]:
     """Put the broker's password into the data; returns what is wrong with its file."""
-    mqtt = tree.data.setdefault("mqtt", {})
-    if mqtt is None:
-        mqtt = tree.data["mqtt"] = {}
+    mqtt = tree.data["mqtt"]
     if not isinstance(mqtt, dict):
         return []
     credentials = environ.get("CREDENTIALS_DIRECTORY")
     name = mqtt.get("password_file")
     place: Place = ("mqtt", "password_file")
     if name is None:
-        if credentials and "password" not in mqtt and (Path(credentials) / CREDENTIAL).is_file():
+        if (
+            credentials
+            and mqtt.get("password") is None
+            and (Path(credentials) / CREDENTIAL).is_file()
+        ):
             return _take_password(mqtt, Path(credentials) / CREDENTIAL, place)
         return []
     if not isinstance(name, str):
