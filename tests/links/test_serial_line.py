@@ -51,6 +51,28 @@ async def test_the_line_is_set(device: FakeDevice) -> None:
     await link.close()
 
 
+async def test_a_pty_takes_any_parity(device: FakeDevice) -> None:
+    ascii_line = SerialParams(1200, parity="E", stopbits=2)
+    for params in (ascii_line, SerialParams(300, 7, "E")):
+        link = await opened(device, params)
+        assert link.params == params
+        await link.write(b"@")
+        assert await device.receive(1) == b"@"
+        await link.configure(ascii_line)
+        await link.close()
+
+
+async def test_a_line_that_cannot_be_set(
+    device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # what glibc answers when a driver did not take the parity
+    monkeypatch.setattr(serial_line, "_is_pty", lambda path: False)
+    for _ in range(2):
+        with pytest.raises(LinkError, match="refuses the line's settings"):
+            await opened(device, SerialParams(1200, parity="E", stopbits=2))
+    await (await opened(device)).close()
+
+
 async def test_speed_is_changed_when_the_bytes_have_left(device: FakeDevice) -> None:
     link = await opened(device, SerialParams(1200))
     loop = asyncio.get_running_loop()

@@ -41,7 +41,13 @@ def serial_error(path: str, code: int | None, text: str) -> LinkError:
             f"{path}: another program has the port{_named(holders(path))}; stop it, or read"
             " through a bridge such as ser2net",
         )
-    if code in (errno.ENOTTY, errno.EISDIR, errno.EINVAL):
+    if code == errno.EINVAL:
+        return LinkError(
+            LinkState.REFUSED,
+            f"{path} refuses the line's settings: check `baudrate`, `bytesize`, `parity` and"
+            " `stopbits`",
+        )
+    if code in (errno.ENOTTY, errno.EISDIR):
         return LinkError(LinkState.REFUSED, f"{path} is not a serial port; check `port`")
     if code == errno.EIO:
         return LinkError(

@@ -25,6 +25,8 @@ T = TypeVar("T")
 SILENCE = 1.0
 CLOSE_TIMEOUT = 2.0
 
+_PTY_MAJORS = range(136, 144)  # Linux: Documentation/admin-guide/devices.txt
+
 # termios.error is neither OSError nor SerialException; pyserial's errors are OSErrors;
 # ValueError is what it raises for a speed that the device cannot have
 _ERRORS = (OSError, termios.error, ValueError)
@@ -50,7 +52,11 @@ async def open_serial(
     except _ERRORS as error:
         raise _named(device.path, error) from error
     link = SerialLink(device, port, params, SILENCE if silence is None else silence)
-    await link.attach()
+    try:
+        await link.attach()
+    except _ERRORS as error:
+        await run_blocking(port.close, f"close {device}")
+        raise _named(device.path, error) from error
     return link
 
 
@@ -67,13 +73,21 @@ def _set(port: serial.Serial, params: SerialParams) -> None:
     """Before opening: remembered; on an open port: done at once. pyserial sets DTR and RTS right
     after the open, for heads that are powered by them."""
     port.baudrate = params.baudrate
-    port.bytesize = params.bytesize
-    port.parity = params.parity
+    if not _is_pty(port.port):  # the kernel has eight bits without parity there, nothing else
+        port.bytesize = params.bytesize
+        port.parity = params.parity
     port.stopbits = params.stopbits
     if params.dtr is not None:
         port.dtr = params.dtr
     if params.rts is not None:
         port.rts = params.rts
+
+
+def _is_pty(path: str) -> bool:
+    try:
+        return os.major(os.stat(path).st_rdev) in _PTY_MAJORS
+    except OSError:
+        return False
 
 
 def _named(path: str, error: Exception) -> LinkError:
