@@ -302,8 +302,10 @@ def test_behind_a_bridge_mode_c_stays_at_its_speed() -> None:
 def test_a_bridge_that_says_no_too_late() -> None:
     steps, _ = hold(
         IecCodec(pause=0.5).poll(ASK),
-        [ident(ISKRA_IDENT), None, None, None, fault(LinkState.BUSY)]
-        + [None, ident(ISKRA_IDENT), None, ISKRA],
+        [
+            *(ident(ISKRA_IDENT), None, None, None, fault(LinkState.BUSY)),
+            *(None, ident(ISKRA_IDENT), None, ISKRA),
+        ],
     )
     assert steps[4:] == [
         Configure(9600),
@@ -317,8 +319,10 @@ def test_a_bridge_that_says_no_too_late() -> None:
 def test_after_a_failure_at_9600_the_next_try_starts_at_300() -> None:
     steps, _ = hold(
         IecCodec(pause=0.5).poll(ASK),
-        [ident(ISKRA_IDENT), None, None, None, None, fault(LinkState.CHECKSUM)]
-        + [None, None, DATA],
+        [
+            *(ident(ISKRA_IDENT), None, None, None, None, fault(LinkState.CHECKSUM)),
+            *(None, None, DATA),
+        ],
     )
     assert steps[4:] == [Configure(9600), send(b""), Configure(300), Pause(0.5), send(CRLF)]
 
