@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,23 +47,44 @@ def test_all_four_meters_are_published_and_nothing_is_left_behind(tmp_path: Path
     assert our_processes(tmp_path) == []
 
 
-@pytest.mark.timeout(120)
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+@contextmanager
+def running_demo(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A demo that has shown its first reading, its temporary files below `folder`."""
     with subprocess.Popen(
         command("demo"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment(TMPDIR=str(tmp_path)),
+        env=environment(TMPDIR=str(folder)),
     ) as process:
         assert process.stdout
         while b"MULTICAL 403" not in (line := process.stdout.readline()):
             assert line, "the demo ended by itself"
-        process.send_signal(signal.SIGINT)
+        yield process
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    with running_demo(tmp_path) as process:
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors.decode()
+    assert process.returncode == code, errors.decode()
     assert errors == b""
     assert list(tmp_path.iterdir()) == []
     assert our_processes(tmp_path) == []
+
+
+@pytest.mark.timeout(120)
+def test_a_daemon_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with running_demo(tmp_path) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) == 1
+        os.kill(int(children[0]), signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"the daemon ended with exit code -9" in errors
+    assert b"4 meters" in errors
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.timeout(120)

@@ -53,6 +53,7 @@ METERS = (
         protocol="kmp",
         model="multical_403",
         pty=True,
+        settings={"serial": "6892850"},  # another meter than the 685-382
         options={"interval": "5s"},
     ),
     DemoMeter(
@@ -141,8 +142,8 @@ async def _demo(args: argparse.Namespace, make_broker: Any) -> int:
                 )
             missing = board.missing
             log = _end_of_log(folder) if missing else ""
-    if stopped.done() and stopped.result() == signal.SIGINT:
-        return INTERRUPTED
+    if stopped.done():
+        return INTERRUPTED if stopped.result() == signal.SIGINT else 0
     if missing:
         print(f"no reading came from: {', '.join(missing)}\n{log}", file=sys.stderr)
     return 1 if missing else 0
