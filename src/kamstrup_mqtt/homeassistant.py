@@ -210,7 +210,7 @@ def _device(announcer: Announcer, picture: Picture, serial: str) -> Config:
         **{key: details.get(key) for key in ("sw_version", "hw_version", "model_id")},
         "via_device": f"kamstrup_{_bridge_serial(announcer.topics)}",
     }
-    return {key: value for key, value in device.items() if value is not None}
+    return {key: value for key, value in device.items() if value}
 
 
 def _sensor(announcer: Announcer, picture: Picture, serial: str, key: str) -> Config:
