@@ -1,0 +1,91 @@
+"""The KMP models: what is read from each, typed from the lists that the models were made of."""
+
+from __future__ import annotations
+
+import pytest
+
+from kamstrup_mqtt import registry
+from kamstrup_mqtt.model import Dialect, SourceId
+
+# kmp.md 2.1, the defaults per model
+DEFAULTS = {
+    "multical_21": (68, 74, 99, 1004),
+    "multical_302": (60, 68, 74, 80, 86, 87, 89, 1004, 266, 239),
+    "multical_303": (60, 266, 68, 74, 80, 86, 87, 89, 369, 99, 1004, 175),
+    "multical_402": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113),
+    "multical_403": (60, 266, 68, 74, 80, 86, 87, 89, 369, 99, 1004, 175),
+    "multical_601": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113),
+    "multical_602": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113),
+    "multical_603": (60, 266, 68, 74, 80, 86, 87, 89, 369, 99, 1004, 175),
+    "multical_801": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113),
+    "kmp_meter": (),
+}
+
+
+def dialect_of(model_id: str) -> Dialect:
+    return registry.all_models()[model_id].dialects["kmp"]
+
+
+def listed(model_id: str) -> set[SourceId]:
+    dialect = dialect_of(model_id)
+    return {*dialect.groups["values"], *dialect.more}
+
+
+def test_these_models_speak_kmp() -> None:
+    assert set(registry.models_of("kmp")) == set(DEFAULTS)
+
+
+@pytest.mark.parametrize("model_id", DEFAULTS)
+def test_model(model_id: str) -> None:
+    model, dialect = registry.all_models()[model_id], dialect_of(model_id)
+    assert dict(dialect.groups) == {"values": DEFAULTS[model_id]}
+    assert dialect.identity == ("serial_no", 1001)
+    assert dialect.serial is None
+    assert model.manufacturer == "Kamstrup"
+    assert model.battery
+    mediums = {"multical_21": "water", "kmp_meter": "any"}
+    assert model.medium == mediums.get(model_id, "heat")
+
+
+@pytest.mark.parametrize("model_id", DEFAULTS)
+def test_no_key_stands_for_two_registers_of_a_model(model_id: str) -> None:
+    dialect = dialect_of(model_id)
+    keys = [registry.quantity("kmp", dialect, source).key for source in listed(model_id)]
+    assert len(keys) == len(set(keys))
+
+
+def test_each_energy_of_high_resolution_is_where_it_was_found() -> None:
+    with_266 = {model_id for model_id in DEFAULTS if 266 in listed(model_id)}
+    with_155 = {model_id for model_id in DEFAULTS if 155 in listed(model_id)}
+    assert with_266 == {"multical_302", "multical_303", "multical_403", "multical_603"}
+    assert with_155 == {"multical_601", "multical_602"}
+
+
+@pytest.mark.parametrize(
+    ("model_id", "register"),
+    [("multical_403", 266), ("multical_403", 369), ("multical_602", 155), ("multical_302", 239)],
+)
+def test_what_is_unconfirmed_is_no_total_and_switched_off(model_id: str, register: int) -> None:
+    quantity = registry.quantity("kmp", dialect_of(model_id), register)
+    assert quantity.key == f"register_{register}"
+    assert quantity.name.endswith("(unconfirmed)")
+    assert (quantity.device_class, quantity.state_class, quantity.enabled) == (None, None, False)
+    assert quantity.category == "diagnostic"
+
+
+def test_a_water_meter_counts_water() -> None:
+    volume = registry.quantity("kmp", dialect_of("multical_21"), 68)
+    assert (volume.key, volume.device_class, volume.unit) == ("volume", "water", "m³")
+    reverse = registry.quantity("kmp", dialect_of("multical_21"), 243)
+    assert (reverse.key, reverse.device_class) == ("register_243", "water")
+    heat = registry.quantity("kmp", dialect_of("multical_403"), 68)
+    assert heat.device_class == "volume"
+
+
+def test_what_else_can_be_read() -> None:
+    # S of the table: the 601's year and month; 8: the 801's modules; J: the 303/403/603's dates
+    assert {63, 123, 130, 138, 145, 1002, 1003, 153, 157} <= listed("multical_601")
+    assert {171, 184, 221} <= listed("multical_801")
+    assert {473, 348, 404, 390, 675} <= listed("multical_403")
+    assert {243, 292, 299} <= listed("multical_21")
+    assert {146, 150, 97} <= listed("multical_402")
