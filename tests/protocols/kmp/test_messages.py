@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import LinkState, Object
+from kamstrup_mqtt.model import Json, LinkState, Object
 from kamstrup_mqtt.protocols.base import Message
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
 from kamstrup_mqtt.protocols.kmp.messages import (
@@ -30,8 +30,14 @@ def read(wire: bytes | str) -> Message:
     return decode_message(frame)
 
 
-def header(direction: str, cid: str, name: str, **more: object) -> dict[str, object]:
-    return {"direction": direction, "destination": "0x3F", "cid": cid, "name": name} | more
+def header(direction: str, cid: str, name: str, **more: Json) -> dict[str, Json]:
+    start: dict[str, Json] = {
+        "direction": direction,
+        "destination": "0x3F",
+        "cid": cid,
+        "name": name,
+    }
+    return start | more
 
 
 def test_register_1002_of_seed_002() -> None:

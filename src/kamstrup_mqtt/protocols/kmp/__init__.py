@@ -6,6 +6,8 @@ from kamstrup_mqtt.protocols.base import ProtocolSpec
 from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
 from kamstrup_mqtt.protocols.kmp.registers import key_of, parse_source, unknown_key
 
+__all__ = ["SPEC", "KmpCodec"]
+
 SPEC = ProtocolSpec(
     name="kmp",
     title="KMP (MULTICAL)",
