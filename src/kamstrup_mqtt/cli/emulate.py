@@ -14,7 +14,8 @@ from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds, seconds
 from kamstrup_mqtt.emulators.base import Emulator
 from kamstrup_mqtt.emulators.catalogue import make_emulator
 from kamstrup_mqtt.emulators.server import Server, serve_pty, serve_tcp
-from kamstrup_mqtt.errors import ConfigError
+from kamstrup_mqtt.errors import ConfigError, LinkError
+from kamstrup_mqtt.model import LinkState
 
 
 def add_parser(subparsers: Any) -> None:
@@ -111,10 +112,15 @@ async def _start(make: functools.partial[Emulator], args: argparse.Namespace) ->
         "baud": args.baud,
         "interval": args.interval,
     }
-    if args.pty:
-        return await serve_pty(make, args.pty, **manner)
-    host, port = host_and_port(args.listen)
-    return await serve_tcp(make, host, port, **manner)
+    try:
+        if args.pty:
+            return await serve_pty(make, args.pty, **manner)
+        host, port = host_and_port(args.listen)
+        return await serve_tcp(make, host, port, **manner)
+    except OSError as error:
+        option = f"--pty {args.pty}" if args.pty else f"--listen {args.listen}"
+        reason = error.strerror or str(error)
+        raise LinkError(LinkState.BUSY, f"{option}: {reason}; choose another place") from error
 
 
 def stop_signals(*more: signal.Signals) -> asyncio.Future[signal.Signals]:
