@@ -355,7 +355,7 @@ def test_lf_alone_is_tried_when_nothing_came_and_remembered() -> None:
     assert steps == [send(LF)]
     steps, answer = hold(codec.poll(ASK), [fault(), None, fault(), None, DATA])
     assert steps[-1] == send(CRLF)
-    assert answer.learned == {}
+    assert answer.learned == {"sign_on": "crlf"}
 
 
 def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:

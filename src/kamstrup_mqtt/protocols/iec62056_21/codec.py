@@ -44,7 +44,7 @@ class IecCodec:
     max_baudrate  a meter that offers more is read at the speed of the sign-on
     parity        "software": 7E1 over an 8N1 line; "hardware": the port does it
     reaction      seconds between identification and acknowledgement (200 ms to 1.5 s)
-    learned       "bcc": "sum" | "xor", "sign_on": "lf" (a meter that answers no CR LF)
+    learned       "bcc": "sum" | "xor", "sign_on": "lf" (a meter that answers no CR LF) | "crlf"
 
     `tries`, the limits of `Send` and the `pause` after a failure are as everywhere.
     """
@@ -76,6 +76,7 @@ class IecCodec:
         learned = learned or {}
         self._vote = BccVote(bcc, learned.get("bcc"))
         self._lf_only = learned.get("sign_on") == "lf"
+        self._line_end_known = "sign_on" in learned
         self._fixed_speed = False  # the port's speed belongs to a bridge
         self._baudrate = baudrate
         self._framer: IecFramer | None = None
@@ -125,8 +126,8 @@ class IecCodec:
         learned: dict[str, str] = {}
         if self._vote.learned is not None:
             learned["bcc"] = self._vote.learned
-        if self._lf_only:
-            learned["sign_on"] = "lf"
+        if self._line_end_known:
+            learned["sign_on"] = "lf" if self._lf_only else "crlf"
         came = {obj.id for obj in objects}
         return Answer(
             objects=objects,
@@ -153,6 +154,7 @@ class IecCodec:
         except MeterError:
             raise silent from None
         self._lf_only = not self._lf_only
+        self._line_end_known = True
         return frame
 
     def _session(self, lf_only: bool) -> _Talk:
