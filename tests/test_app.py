@@ -1,0 +1,227 @@
+"""The daemon as a process: signals, reload, READY and the watchdog, errors, the end within 5 s."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kamstrup_mqtt.app import Limits
+from tests.broker import Mosquitto, eventually, free_port, running, watching
+from tests.daemon import Daemon, Meter, daemon, emulated
+
+ROOT = "kamstrup/main"
+HEAT = Meter(id="heat", protocol="kmp", model="multical_403", options={"interval": "60s"})
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    (tmp_path / "broker").mkdir()
+    with running(tmp_path / "broker") as mosquitto:
+        yield mosquitto
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """A service manager that takes notifications."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.setblocking(False)
+        yield sock
+
+
+@pytest.fixture
+async def heat(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
+    async with emulated(HEAT, tmp_path) as entry:
+        yield entry
+
+
+@pytest.fixture
+async def process(tmp_path: Path, manager: socket.socket) -> AsyncIterator[Daemon]:
+    async with daemon(tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify")) as found:
+        yield found
+
+
+class Notes:
+    """What the service manager was told, in order."""
+
+    def __init__(self, manager: socket.socket) -> None:
+        self.lines: list[str] = []
+        self._manager = manager
+
+    def has(self, line: str) -> bool:
+        try:
+            while True:
+                self.lines += self._manager.recv(4096).decode().split("\n")
+        except BlockingIOError:
+            return line in self.lines
+
+    async def until(self, line: str) -> None:
+        await eventually(lambda: self.has(line), f"{line} told to the service manager")
+
+
+def mqtt(port: int) -> dict[str, Any]:
+    return {"host": "127.0.0.1", "port": port}
+
+
+def nowhere() -> dict[str, Any]:
+    return {
+        "name": "Nowhere",
+        "protocol": "kmp-ascii",
+        "port": f"tcp://127.0.0.1:{free_port()}",
+    }
+
+
+def test_the_defaults() -> None:
+    assert (Limits().stop, Limits().status) == (5.0, 1.0)
+
+
+async def test_what_systemd_is_told(
+    process: Daemon, heat: dict[str, Any], broker: Mosquitto, manager: socket.socket
+) -> None:
+    notes = Notes(manager)
+    process.configure(mqtt(broker.port), heat, nowhere())
+    await process.start()
+    await notes.until("READY=1")
+    await notes.until("WATCHDOG=1")
+    await notes.until("STATUS=1 of 2 meters online, broker connected")
+    assert await process.end() == 0
+    await notes.until("STOPPING=1")
+
+
+async def test_ready_waits_for_no_port_and_no_broker(
+    process: Daemon, manager: socket.socket
+) -> None:
+    notes = Notes(manager)
+    process.configure(mqtt(free_port()), nowhere())
+    await process.start()
+    await notes.until("READY=1")
+    code, said = await process.command("health")
+    assert code == 0, "a broker that is away is not unhealthy"
+    assert "healthy; 0 of 1 meters online, broker away" in said
+    assert await process.end(signal.SIGINT) == 130
+
+
+async def test_it_leaves_in_time_when_the_broker_is_frozen(
+    process: Daemon, heat: dict[str, Any], broker: Mosquitto
+) -> None:
+    process.configure(mqtt(broker.port), heat)
+    await process.start()
+    async with watching(broker.port) as watcher:
+        await watcher.until(f"{ROOT}/bridge/status", "online")
+    broker.pause()
+    begun = time.monotonic()
+    assert await process.end() == 0
+    assert time.monotonic() - begun < 5.0
+    broker.resume()
+
+
+async def test_a_broken_configuration_is_not_taken(
+    process: Daemon, heat: dict[str, Any], broker: Mosquitto
+) -> None:
+    process.configure(mqtt(broker.port), heat)
+    await process.start()
+    async with watching(broker.port) as watcher:
+        await watcher.until(f"{ROOT}/heat/state/values")
+        process.configure({"host": "", "port": 99999, "colour": "red"}, heat)
+        assert process.process is not None
+        process.process.send_signal(signal.SIGHUP)
+        await eventually(lambda: "is not taken" in process.log, "refused")
+        assert "config.yaml:1:" in process.log
+        assert "colour" in process.log
+        assert "99999" in process.log or "port" in process.log
+        assert await process.end() == 0
+
+
+async def test_a_good_configuration_is_taken_without_going_offline(
+    process: Daemon, heat: dict[str, Any], broker: Mosquitto, manager: socket.socket
+) -> None:
+    notes = Notes(manager)
+    process.configure(mqtt(broker.port), heat)
+    await process.start()
+    async with watching(broker.port) as watcher:
+        await watcher.until(f"{ROOT}/bridge/status", "online")
+        await watcher.until(f"{ROOT}/heat/state/values")
+        pid = process.pid
+        watcher.seen.clear()
+        process.configure(mqtt(broker.port), heat, nowhere())
+        assert process.process is not None
+        process.process.send_signal(signal.SIGHUP)
+        await watcher.until(f"{ROOT}/nowhere/status", "offline")
+        await watcher.until(f"{ROOT}/bridge/status", "online")
+        await notes.until("RELOADING=1")
+        assert notes.lines.count("READY=1") == 2 or await _again(notes)
+        assert process.pid == pid
+        assert (f"{ROOT}/bridge/status", "offline") not in watcher.seen
+        assert await process.end() == 0
+
+
+async def _again(notes: Notes) -> bool:
+    await eventually(
+        lambda: notes.has("READY=1") and notes.lines.count("READY=1") == 2, "ready again"
+    )
+    return True
+
+
+async def test_a_second_daemon_with_the_same_memory(process: Daemon, broker: Mosquitto) -> None:
+    process.configure(mqtt(broker.port), nowhere())
+    await process.start()
+    await eventually(lambda: "1 meters" in process.log, "started")
+    code, said = await process.command("run", "-c", str(process.config))
+    assert code == 2
+    assert str(process.pid) in said
+    assert "Traceback" not in said
+    code, said = await process.command("health")
+    assert code == 0, "its control socket is left alone"
+
+
+async def test_a_read_by_the_control_socket(
+    process: Daemon, heat: dict[str, Any], broker: Mosquitto
+) -> None:
+    from kamstrup_mqtt.control import ControlError, ask
+
+    process.configure(mqtt(broker.port), heat)
+    await process.start()
+    async with watching(broker.port) as watcher:
+        first = await watcher.until(f"{ROOT}/heat/state/values")
+        address = str(process.directory / "control.sock")
+        with pytest.raises(ControlError, match="no meter attic; there are heat"):
+            await asyncio.to_thread(ask, address, "read", meter="attic")
+        with pytest.raises(ControlError, match="heat: "):
+            for _ in range(2):
+                await asyncio.to_thread(ask, address, "read", meter="heat")
+        assert '"heat_energy"' in first
+
+
+async def test_health_without_a_daemon(process: Daemon) -> None:
+    code, said = await process.command("health")
+    assert code == 1
+    assert "is it running" in said
+
+
+async def test_a_configuration_that_is_wrong_exits_2(process: Daemon) -> None:
+    process.config.write_text("meters: []\n")
+    code, said = await process.command("run", "-c", str(process.config))
+    assert code == 2
+    assert "config.yaml:1:" in said
+
+
+async def test_a_programming_error_ends_it_with_a_traceback(
+    process: Daemon, heat: dict[str, Any], broker: Mosquitto
+) -> None:
+    process.configure(mqtt(broker.port), heat)
+    (process.directory / "sitecustomize.py").write_text(
+        "from kamstrup_mqtt.publisher import board\n"
+        "def fail(self): raise ZeroDivisionError('a bug')\n"
+        "board.Board.tick = fail\n"
+    )
+    process.environment = {**process.environment, "PYTHONPATH": str(process.directory)}
+    code, said = await process.command("run", "-c", str(process.config))
+    assert code == 1
+    assert "ZeroDivisionError: a bug" in said

@@ -1,0 +1,38 @@
+"""The queue between readers and publisher."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kamstrup_mqtt import outbox
+from kamstrup_mqtt.model import Identity
+from kamstrup_mqtt.outbox import Outbox
+
+
+def _report(number: int) -> Identity:
+    return Identity(meter="heat", serial=str(number), source=1001)
+
+
+async def test_first_in_first_out_and_waiting() -> None:
+    queue = Outbox()
+    queue.put(_report(1))
+    queue.put(_report(2))
+    assert len(queue) == 2
+    assert [await queue.get(), await queue.get()] == [_report(1), _report(2)]
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    queue.put(_report(3))
+    assert await waiting == _report(3)
+    queue.put(_report(4))
+    assert queue.take_all() == [_report(4)]
+    assert queue.take_all() == []
+
+
+def test_the_oldest_is_dropped_and_counted_when_it_is_full() -> None:
+    queue = Outbox(2)
+    for number in range(5):
+        queue.put(_report(number))
+    assert queue.dropped == 3
+    assert queue.take_all() == [_report(3), _report(4)]
+    assert outbox.CAPACITY == 10_000

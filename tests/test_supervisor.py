@@ -1,0 +1,97 @@
+"""The supervisor, with a clock of our own and small intervals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from kamstrup_mqtt import supervisor
+from kamstrup_mqtt.liveness import Deadline
+from kamstrup_mqtt.supervisor import Supervisor
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_default() -> None:
+    assert supervisor.CHECK_INTERVAL == 5.0
+
+
+async def test_stuck_work_is_cancelled_and_started_anew(
+    expected_logs: list[str], logged: Callable[[int], list[str]]
+) -> None:
+    expected_logs.append("reader of heat was stuck")
+    time = Time()
+    watched = Deadline("reader of heat", time)
+    started: list[str] = []
+    second = asyncio.Event()
+    restarts: list[int] = []
+
+    async def work() -> None:
+        started.append("started")
+        if len(started) == 2:
+            second.set()
+        else:
+            watched.within(10)
+            time.now += 41
+        await asyncio.Event().wait()
+
+    watcher = Supervisor(
+        "reader of heat", work, watched, time, restarted=lambda: restarts.append(1), check=0.001
+    )
+    task = asyncio.create_task(watcher.run())
+    await asyncio.wait_for(second.wait(), 5)
+    assert restarts == [1]
+    assert len(logged(40)) == 1
+    assert not watcher.deadline.late()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_work_that_cannot_be_cancelled_makes_the_supervisor_late() -> None:
+    time = Time()
+    watched = Deadline("reader", time)
+    cancelled, over = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        time.now += 100
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            await over.wait()
+            raise
+
+    watcher = Supervisor("reader", work, watched, time, check=0.001)
+    task = asyncio.create_task(watcher.run())
+    await asyncio.wait_for(cancelled.wait(), 5)
+    time.now += 36
+    assert watcher.deadline.late()
+    task.cancel()
+    over.set()
+    await asyncio.wait([task])
+
+
+async def test_a_programming_error_is_passed_on() -> None:
+    async def work() -> None:
+        raise ZeroDivisionError
+
+    time = Time()
+    with pytest.raises(ZeroDivisionError):
+        await Supervisor("reader", work, Deadline("reader", time), time).run()
+
+
+async def test_work_must_not_end() -> None:
+    async def work() -> None: ...
+
+    time = Time()
+    with pytest.raises(RuntimeError, match="reader ended, which it must not"):
+        await Supervisor("reader", work, Deadline("reader", time), time).run()
