@@ -31,7 +31,7 @@ from kamstrup_mqtt.protocols.base import (
 SHOWN = 64
 """Bytes shown in a message; the log at DEBUG has all."""
 
-_TEXT = frozenset((*range(0x20, 0x7F), 0x0D, 0x0A, 0x01, 0x02, 0x03, 0x06))
+_TEXT = frozenset((*range(0x20, 0x7F), 0x0D, 0x0A, 0x02, 0x03, 0x06))
 
 
 def shown(data: bytes) -> str:

@@ -1,0 +1,226 @@
+"""One port shared by several meters, opened again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+import termios
+from pathlib import Path
+
+import pytest
+
+from kamstrup_mqtt.address import SerialDevice, TcpBridge
+from kamstrup_mqtt.errors import LinkError, MeterError
+from kamstrup_mqtt.links import serial_line
+from kamstrup_mqtt.links.port import Port
+from kamstrup_mqtt.model import LinkState, SerialParams
+from tests.links.ptys import FakeDevice, until
+
+KMP = SerialParams(1200, stopbits=2)
+
+
+class Longest(random.Random):
+    """No luck: the jitter takes nothing off."""
+
+    def uniform(self, a: float, b: float) -> float:
+        assert (a, b) == (0.5, 1.0)
+        return b
+
+
+def port_at(path: Path, **limits: float) -> Port:
+    return Port(SerialDevice(str(path)), rng=Longest(), **limits)  # type: ignore[arg-type]
+
+
+async def fails(port: Port) -> LinkError:
+    with pytest.raises(LinkError) as error:
+        async with port.turn(KMP):
+            pass
+    return error.value
+
+
+async def test_the_line_stays_open_between_turns(device: FakeDevice) -> None:
+    port = port_at(device.path)
+    assert not port.healthy
+    async with port.turn(KMP) as first:
+        pass
+    async with port.turn(KMP) as second:
+        assert second is first
+    assert port.healthy
+    await port.close()
+    assert not port.healthy
+
+
+async def test_each_meter_has_its_own_line(device: FakeDevice) -> None:
+    port = port_at(device.path)
+    async with port.turn(KMP) as link:
+        assert link.params == KMP
+    async with port.turn(SerialParams(300)) as link:
+        assert link.params == SerialParams(300)
+        await link.set_baudrate(9600)
+    async with port.turn(SerialParams(300)) as link:
+        assert link.params == SerialParams(300)
+    await port.close()
+
+
+async def test_turns_are_taken_in_order(device: FakeDevice) -> None:
+    port = port_at(device.path)
+    order: list[int] = []
+    promises: list[float] = []
+
+    async def take(number: int) -> None:
+        async with port.turn(KMP, promises.append):
+            order.append(number)
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(5):
+            group.create_task(take(number))
+    assert order == [0, 1, 2, 3, 4]
+    assert set(promises) == {30.0, 40.0}
+    await port.close()
+
+
+async def test_who_stops_waiting_does_not_hold_the_turn(device: FakeDevice) -> None:
+    port = port_at(device.path)
+
+    async def take() -> None:
+        async with port.turn(KMP):
+            pass
+
+    async with port.turn(KMP):
+        waiting = asyncio.create_task(take())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    async with asyncio.timeout(5), port.turn(KMP):
+        pass
+    await port.close()
+
+
+async def test_back_off_doubles_up_to_its_cap_and_is_set_back_by_a_good_reading(
+    tmp_path: Path,
+) -> None:
+    port = port_at(tmp_path / "none", first_backoff=0.01, backoff_cap=0.04)
+    pauses = []
+    for _ in range(4):
+        error = await fails(port)
+        assert error.state is LinkState.PORT_MISSING
+        pauses.append(port.retry_in())
+        again = await fails(port)  # not tried again so soon
+        assert str(again) == str(error)
+        await asyncio.sleep(port.retry_in())
+    assert pauses == pytest.approx([0.01, 0.02, 0.04, 0.04], abs=0.005)
+    port.good()
+    await fails(port)
+    assert port.retry_in() == pytest.approx(0.01, abs=0.005)
+
+
+def test_default_back_off() -> None:
+    port = Port(SerialDevice("/dev/none"))
+    assert (port._first_backoff, port._backoff_cap, port._open_timeout) == (1.0, 60.0, 10.0)
+
+
+async def test_unplugged_and_plugged_in_again(device: FakeDevice) -> None:
+    port = port_at(device.path, first_backoff=0.01, backoff_cap=0.01)
+    async with port.turn(KMP):
+        assert port.gone_since is None
+    port.good()
+    device.unplug()
+    await until(lambda: not port.healthy)
+    assert (await fails(port)).state is LinkState.PORT_MISSING
+    assert port.gone_since is not None
+    device.plug()
+    await asyncio.sleep(port.retry_in())
+    async with port.turn(KMP):
+        pass
+    assert port.gone_since is None
+    await port.close()
+
+
+async def test_lost_in_the_middle_of_a_turn(device: FakeDevice) -> None:
+    port = port_at(device.path)
+
+    async def read() -> None:
+        async with port.turn(KMP) as link:
+            device.unplug()
+            await link.read()
+
+    with pytest.raises(LinkError):
+        await read()
+    assert port.gone_since is not None
+    assert port.retry_in() > 0
+
+
+async def test_a_line_that_is_lost_while_it_is_set(
+    device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise termios.error(errno.EIO, "Input/output error")
+
+    port = port_at(device.path)
+    async with port.turn(KMP):
+        monkeypatch.setattr(serial_line, "_set", broken)
+    with pytest.raises(LinkError):
+        async with port.turn(SerialParams(300)):
+            pass
+    assert port.gone_since is not None
+
+
+async def test_a_meter_that_is_silent_is_no_fault_of_the_port(device: FakeDevice) -> None:
+    port = port_at(device.path)
+    with pytest.raises(MeterError):
+        async with port.turn(KMP):
+            raise MeterError(LinkState.NO_BYTES, "nothing")
+    assert port.healthy
+    assert port.gone_since is None
+    await port.close()
+
+
+async def test_a_bridge_that_is_busy_is_not_hammered() -> None:
+    connections = 0
+
+    async def busy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.write(b"Port already in use\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(busy, "127.0.0.1", 0)
+    address = TcpBridge("127.0.0.1", server.sockets[0].getsockname()[1])
+    port = Port(address, first_backoff=60)
+    async with port.turn(KMP):
+        pass
+    await until(lambda: not port.healthy)
+    for _ in range(5):
+        assert (await fails(port)).state is LinkState.BUSY
+    assert connections == 1
+    server.close()
+
+
+async def test_a_connection_that_served_is_replaced_at_once() -> None:
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda r, w: writers.append(w), "127.0.0.1", 0)
+    port = Port(TcpBridge("127.0.0.1", server.sockets[0].getsockname()[1]), first_backoff=60)
+    async with port.turn(KMP):
+        await until(lambda: writers)
+    port.good()
+    writers[0].close()
+    await until(lambda: not port.healthy)
+    async with port.turn(KMP):
+        await until(lambda: len(writers) == 2)
+    await port.close()
+    writers[1].close()
+    server.close()
+    await asyncio.sleep(0)
+
+
+async def test_a_name_that_changes_is_warned_of_once(
+    expected_logs: list[str], logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected_logs.append("may be another device after the next start")
+    port = Port(SerialDevice("/dev/ttyUSB987"), first_backoff=0.0)
+    for _ in range(3):
+        await fails(port)
+    assert len(logged(30)) == 1
