@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -46,11 +47,25 @@ class Broken(Clockwork):
         raise RuntimeError("bug")
 
 
-async def connect(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", server.port)
+Connect = Callable[[Server], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
-async def test_a_meter_on_tcp() -> None:
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    writers: list[asyncio.StreamWriter] = []
+
+    async def connect(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writers.append(writer)
+        return reader, writer
+
+    yield connect
+    for writer in writers:
+        writer.transport.abort()
+    await asyncio.sleep(0)
+
+
+async def test_a_meter_on_tcp(connect: Connect) -> None:
     server = await serve_tcp(Parrot, "127.0.0.1", 0)
     assert server.address == f"127.0.0.1:{server.port}"
     reader, writer = await connect(server)
@@ -63,7 +78,7 @@ async def test_a_meter_on_tcp() -> None:
     writer.close()
 
 
-async def test_every_connection_has_its_own_meter() -> None:
+async def test_every_connection_has_its_own_meter(connect: Connect) -> None:
     server = await serve_tcp(Parrot, "127.0.0.1", 0)
     (reader, writer), (other_reader, other_writer) = await connect(server), await connect(server)
     writer.write(b"half")
@@ -76,7 +91,7 @@ async def test_every_connection_has_its_own_meter() -> None:
     await server.close()
 
 
-async def test_echo_comes_before_the_answer() -> None:
+async def test_echo_comes_before_the_answer(connect: Connect) -> None:
     server = await serve_tcp(Parrot, "127.0.0.1", 0, echo=True)
     reader, writer = await connect(server)
     writer.write(b"abc\n")
@@ -85,7 +100,7 @@ async def test_echo_comes_before_the_answer() -> None:
     await server.close()
 
 
-async def test_delay() -> None:
+async def test_delay(connect: Connect) -> None:
     server = await serve_tcp(Parrot, "127.0.0.1", 0, delay=0.1)
     reader, writer = await connect(server)
     loop = asyncio.get_running_loop()
@@ -97,7 +112,7 @@ async def test_delay() -> None:
     await server.close()
 
 
-async def test_pace_and_change_of_speed() -> None:
+async def test_pace_and_change_of_speed(connect: Connect) -> None:
     server = await serve_tcp(Parrot, "127.0.0.1", 0, baud=1200)
     reader, writer = await connect(server)
     loop = asyncio.get_running_loop()
@@ -115,7 +130,7 @@ async def test_pace_and_change_of_speed() -> None:
     await server.close()
 
 
-async def test_lists_go_to_everybody() -> None:
+async def test_lists_go_to_everybody(connect: Connect) -> None:
     server = await serve_tcp(Clockwork, "127.0.0.1", 0)
     pairs = [await connect(server), await connect(server)]
     for reader, writer in pairs:
@@ -127,7 +142,7 @@ async def test_lists_go_to_everybody() -> None:
     await server.close()
 
 
-async def test_interval() -> None:
+async def test_interval(connect: Connect) -> None:
     server = await serve_tcp(Clockwork, "127.0.0.1", 0, interval=0.15)
     reader, writer = await connect(server)
     await reader.readline()
