@@ -7,6 +7,7 @@ import contextlib
 import json
 import random
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,13 +18,16 @@ from typing import Any
 import pytest
 
 from kamstrup_mqtt.clock import Clock
-from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.config import Config, HomeAssistantConfig
 from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.model import Diagnosis, Identity, LinkState, Measured, Reading
 from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.picture import MeterFacts, Picture
 from kamstrup_mqtt.publisher import Daemon, Limits, Publisher
+from kamstrup_mqtt.publisher.backoff import Backoff
+from kamstrup_mqtt.publisher.connection import Trouble
 from kamstrup_mqtt.publisher.session import Host, SessionLimits
+from kamstrup_mqtt.publisher.threads import use_daemon_threads
 from tests.broker import Mosquitto, Watcher, eventually, free_port, running, watching
 
 ROOT = "kamstrup/main"
@@ -513,16 +517,82 @@ async def test_a_retained_info_of_another_host_counts_only_while_it_is_online(
     assert len(logged(40)) == (status == "online")
 
 
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
 async def test_two_with_one_client_id_notice_it(
-    broker: Mosquitto, expected_logs: list[str], logged: Callable[[int], list[str]]
+    broker: Mosquitto,
+    expected_logs: list[str],
+    logged: Callable[[int], list[str]],
+    version: str,
 ) -> None:
     expected_logs += ["another daemon uses instance main", "broker: "]
-    one, two = Bench(make_config(broker.port)), Bench(make_config(broker.port))
+    config = make_config(broker.port, version=version)
+    one, two = Bench(config), Bench(config)
     one.limits = two.limits = replace(QUICK, slow_backoff=30.0)
     async with one.run(), two.run():
         await eventually(
             lambda: any("3 times within 10 s" in line for line in logged(40)), "noticed"
         )
+
+
+async def test_two_meters_with_one_serial_number_keep_apart(
+    bench: Bench, watcher: Watcher, expected_logs: list[str]
+) -> None:
+    expected_logs.append("tell the same serial number 6654321")
+    async with bench.run():
+        await bench.connected()
+        bench.identify("heat")
+        first = await watcher.until(DISCOVERY.format("heat"))
+        bench.identify("power", "6654321")
+        second = await watcher.until(DISCOVERY.format("power"))
+    assert json.loads(first)["device"]["identifiers"] == ["kamstrup_6654321"]
+    assert json.loads(second)["device"]["identifiers"] == ["kamstrup_6654321_power"]
+
+
+async def test_without_home_assistant_there_is_no_discovery(
+    broker: Mosquitto, watcher: Watcher
+) -> None:
+    bench = Bench(make_config(broker.port))
+    bench.config = bench.config.model_copy(
+        update={"homeassistant": HomeAssistantConfig(enabled=False)}
+    )
+    bench.identify("heat")
+    bench.read("heat", "1")
+    async with bench.run():
+        await watcher.until(f"{ROOT}/bridge/status", "online")
+        assert f"{ROOT}/heat/state/values" in watcher.last
+        assert not [topic for topic in watcher.last if topic.startswith("homeassistant/")]
+
+
+def test_back_off_grows_to_its_cap_with_jitter() -> None:
+    backoff = Backoff(random.Random(1))
+    waits = [backoff.after(Trouble.LOST) for _ in range(9)]
+    for wait, full in zip(waits, (1, 2, 4, 8, 16, 32, 60, 60, 60), strict=True):
+        assert full / 2 <= wait <= full
+    backoff.reset()
+    assert backoff.after(Trouble.LOST) <= 1
+
+
+@pytest.mark.parametrize("trouble", [Trouble.REFUSED_US, Trouble.TLS])
+def test_after_a_refusal_at_least_a_minute(trouble: Trouble) -> None:
+    backoff = Backoff(random.Random(1))
+    assert all(backoff.after(trouble) >= 60 for _ in range(5))
+    assert backoff.after(Trouble.LOST, crowded=True) >= 60
+
+
+async def test_a_blocking_call_that_is_stuck_holds_nobody() -> None:
+    use_daemon_threads()
+    loop = asyncio.get_running_loop()
+    assert await loop.run_in_executor(None, lambda: threading.current_thread().daemon)
+    with pytest.raises(ZeroDivisionError):
+        await loop.run_in_executor(None, lambda: 1 // 0)
+    stuck = threading.Event()
+    waiting = loop.run_in_executor(None, stuck.wait)
+    try:
+        async with asyncio.timeout(5):
+            await loop.shutdown_default_executor()
+    finally:
+        stuck.set()
+        assert await waiting
 
 
 async def test_user_name_and_password(
