@@ -210,6 +210,14 @@ def test_wrong_usage(args: tuple[str, ...], message: str) -> None:
     assert "Traceback" not in result.err
 
 
+def test_a_good_frame_in_noise_is_a_success() -> None:
+    result = kamstrup_mqtt("decode", "--protocol", "kmp", "--json", f"FFFF{ANSWER}")
+    first, second = (json.loads(line) for line in result.out.splitlines())
+    assert first == {"input": 0, "dropped": "garbage", "raw": "ffff"}
+    assert second["input"] == 0
+    assert result.code == 0
+
+
 def test_nothing_to_decode() -> None:
     result = kamstrup_mqtt("decode", "--protocol", "kmp", stdin=b"")
     assert result.code == 1

@@ -43,8 +43,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "decode",
         help="decode recorded bytes",
-        description="Decode recorded bytes, requests and answers alike. Exit code: 0 everything"
-        " was decoded, 1 something was dropped or nothing could be decoded, 2 not hex.",
+        description="Decode recorded bytes, requests and answers alike. Exit code: 0 every"
+        " recording held a good frame (what else was in it is shown as dropped), 1 one did not,"
+        " 2 not hex.",
     )
     add_protocol_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per frame")
@@ -74,9 +75,10 @@ def run(args: argparse.Namespace) -> int:
             decoder.recording(index, data)
     if unreadable:
         return 2
-    if not decoder.frames and not decoder.dropped:
+    if not decoder.recordings:
         print("nothing to decode: give hex as arguments or on standard input", file=sys.stderr)
-    return 0 if decoder.frames and not decoder.dropped else 1
+        return 1
+    return 1 if decoder.fruitless else 0
 
 
 def _recordings(arguments: list[str]) -> Iterator[tuple[int, str]]:
@@ -133,13 +135,16 @@ def _drain(framer: Framer) -> Iterator[Event]:
 
 @dataclass
 class Decoder:
-    """Decodes recordings of one protocol and prints them; counts frames and drops."""
+    """Decodes recordings of one protocol and prints them.
+
+    `fruitless` counts the recordings without a good frame.
+    """
 
     spec: ProtocolSpec
     energy_scale: int | None
     as_json: bool
-    frames: int = 0
-    dropped: int = 0
+    recordings: int = 0
+    fruitless: int = 0
 
     def __post_init__(self) -> None:
         self._options = energy_options(self.spec, self.energy_scale)
@@ -147,23 +152,24 @@ class Decoder:
     def recording(self, index: int, data: bytes) -> None:
         """Decode one recording and print what is in it."""
         codec = self.spec.codec(**self._options)
-        empty = True
+        good, empty = 0, True
         for event in events(codec, data):
             empty = False
             if isinstance(event, Dropped):
                 self._drop(index, event)
             else:
-                self._frame(index, codec, event)
+                good += self._frame(index, codec, event)
+        self.recordings += 1
+        self.fruitless += not good
         if empty:  # bytes that the framer skips without a word, such as a meter's stray 00
             self._drop(index, Dropped(DropReason.GARBAGE, data))
 
-    def _frame(self, index: int, codec: Codec, frame: Frame) -> None:
+    def _frame(self, index: int, codec: Codec, frame: Frame) -> bool:
         try:
             message = codec.decode(frame)
         except MeterError as error:
             self._drop(index, Dropped(DropReason.MALFORMED, frame.raw), str(error))
-            return
-        self.frames += 1
+            return False
         header = {**message.header, **self._assumption()}
         result = listed(self.spec, message.objects)
         if self.as_json:
@@ -172,6 +178,7 @@ class Decoder:
             title = f"recording {index + 1}: {tables.fields(header)}"
             tables.show(title, result.columns, result.rows())
         result.warn()
+        return True
 
     def _assumption(self) -> dict[str, Json]:
         if self.spec.name != "han":
@@ -180,7 +187,6 @@ class Decoder:
         return {"energy_scale": scale, "energy_scale_assumed": self.energy_scale is None}
 
     def _drop(self, index: int, dropped: Dropped, error: str = "") -> None:
-        self.dropped += 1
         raw = dropped.raw.hex()
         if self.as_json:
             line: dict[str, Json] = {"input": index, "dropped": str(dropped.reason), "raw": raw}
