@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,31 @@ async def test_a_broker_that_accepts_and_says_nothing() -> None:
         with pytest.raises(BrokerError, match=r"did not answer within 0\.3 s"):
             await probe(make_config(port).mqtt, connect_timeout=0.3)
         await asyncio.wait_for(left.wait(), 5)  # the socket of the failed attempt is closed
+
+
+async def test_an_attempt_that_was_given_up_does_not_connect_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolved, left = threading.Event(), asyncio.Event()
+    resolve = socket.getaddrinfo
+
+    def stuck(*arguments: Any) -> Any:
+        resolved.wait()
+        return resolve(*arguments)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        left.set()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setattr(socket, "getaddrinfo", stuck)
+        with pytest.raises(BrokerError, match=r"did not answer within 0\.1 s"):
+            await probe(make_config(port).mqtt, connect_timeout=0.1)
+        resolved.set()
+        await asyncio.wait_for(left.wait(), 5)
 
 
 async def test_nobody_there() -> None:

@@ -51,6 +51,26 @@ class _Demoted(logging.LoggerAdapter[logging.Logger]):
         super().log(logging.DEBUG, msg, *args, **kwargs)
 
 
+class _Client(aiomqtt.Client):
+    """A client whose attempt to connect can be given up, wherever it is stuck."""
+
+    given_up = False
+
+    def give_up(self) -> None:
+        """aiomqtt leaves the socket of a failed attempt open, and watched by the loop."""
+        self.given_up = True
+        # aiomqtt's own callback would stumble over the attempt's cancelled future
+        self._client.on_disconnect = None
+        self._client.disconnect()
+
+    def _client_connect(self) -> None:
+        # in a thread: name resolution may come back long after we were given up, and a connection
+        # then would take our own client id away from us
+        super()._client_connect()
+        if self.given_up:
+            self.give_up()
+
+
 class Trouble(Enum):
     """What kind of trouble, for the back-off: waiting does not help against a wrong password."""
 
@@ -163,10 +183,7 @@ async def connect(
         raise _refused(error, mqtt) from error
     finally:
         if not entered:
-            # aiomqtt leaves the socket of a failed attempt open, and watched by the loop; its own
-            # callback would stumble over the attempt's cancelled future
-            client._client.on_disconnect = None
-            client._client.disconnect()
+            client.give_up()
     try:
         yield Connection(client, where)
     finally:
@@ -189,11 +206,9 @@ def address(mqtt: MqttConfig) -> str:
     return f"{mqtt.host}:{mqtt.port}{' (TLS)' if mqtt.tls else ''}"
 
 
-def _client(
-    mqtt: MqttConfig, will: Will | None, client_id: str, ack_timeout: float
-) -> aiomqtt.Client:
+def _client(mqtt: MqttConfig, will: Will | None, client_id: str, ack_timeout: float) -> _Client:
     version = aiomqtt.ProtocolVersion.V5 if mqtt.version == "5" else aiomqtt.ProtocolVersion.V311
-    client = aiomqtt.Client(
+    client = _Client(
         mqtt.host,
         mqtt.port,
         username=mqtt.username,
