@@ -212,7 +212,7 @@ def test_wrong_usage(args: tuple[str, ...], message: str) -> None:
 
 def test_a_good_frame_in_noise_is_a_success() -> None:
     result = kamstrup_mqtt("decode", "--protocol", "kmp", "--json", f"FFFF{ANSWER}")
-    first, second = (json.loads(line) for line in result.out.splitlines())
+    first, second = result.lines
     assert first == {"input": 0, "dropped": "garbage", "raw": "ffff"}
     assert second["input"] == 0
     assert result.code == 0
