@@ -97,7 +97,9 @@ Start = Callable[..., Awaitable[Bench]]
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Start]:
+async def start(expected_logs: list[str]) -> AsyncIterator[Start]:
+    # the emulated meter goes before the reader does
+    expected_logs.append("the bridge closed the connection")
     running: list[tuple[asyncio.Task[None], Bench]] = []
 
     async def start(

@@ -250,8 +250,8 @@ class Reader:
 
     async def _look_at_port(self) -> None:
         try:
-            async with self._port.turn(self.setup.serial, self._deadline.within):
-                pass
+            async with self._port.turn(self.setup.serial, self._deadline.within) as link:
+                self._framer_of(link)
         except LinkError as error:
             self._port_failed(error)
             return
