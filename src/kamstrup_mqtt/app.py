@@ -124,7 +124,19 @@ class App:
         self._supervisors: list[Supervisor] = []
         for meter in config.meters:
             self._add_reader(meter)
-        self._publisher = Publisher(
+        self._publisher = self._make_publisher()
+        self._watchdog = Watchdog(
+            (*self._publisher.deadlines, *(s.deadline for s in self._supervisors)),
+            lambda: self._notifier.send(WATCHDOG="1"),
+            clock.monotonic,
+            arm=self._arm_watchdog,
+        )
+        address = control_address(self._environ, config.mqtt.instance, os.getuid())
+        self._control = ControlServer(address, {"health": self._health, "read": self._read})
+
+    def _make_publisher(self) -> Publisher:
+        config, clock = self._config, self._clock
+        return Publisher(
             config,
             self._pictures,
             self._memory,
@@ -139,14 +151,6 @@ class App:
             request_read=lambda meter: self._readers[meter].request_read(),
             limits=self._limits.publisher,
         )
-        self._watchdog = Watchdog(
-            (*self._publisher.deadlines, *(s.deadline for s in self._supervisors)),
-            lambda: self._notifier.send(WATCHDOG="1"),
-            clock.monotonic,
-            arm=self._arm_watchdog,
-        )
-        address = control_address(self._environ, config.mqtt.instance, os.getuid())
-        self._control = ControlServer(address, {"health": self._health, "read": self._read})
 
     def _add_reader(self, meter: Meter) -> None:
         deadline = Deadline(f"reader of {meter.id}", self._clock.monotonic)
