@@ -156,7 +156,7 @@ class App:
         deadline = Deadline(f"reader of {meter.id}", self._clock.monotonic)
         port = self._ports.setdefault(meter.port, Port(meter.port))
         reader = Reader(
-            _setup(meter),
+            _setup(meter, self._memory.meter(meter.id).learned),
             port,
             self._outbox,
             self._memory,
@@ -306,13 +306,13 @@ def _facts(meter: Meter, config: Config) -> MeterFacts:
     )
 
 
-def _setup(meter: Meter) -> MeterSetup:
+def _setup(meter: Meter, learned: Mapping[str, str]) -> MeterSetup:
     spec = registry.all_protocols()[meter.protocol_name]
     return MeterSetup(
         id=meter.id,
         name=meter.name,
         spec=spec,
-        codec=spec.codec(**meter.codec_options()),
+        codec=spec.codec(**meter.codec_options(), learned=learned),
         plan=meter.plan(),
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
