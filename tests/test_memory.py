@@ -403,3 +403,9 @@ def test_a_look_takes_no_lock_and_touches_nothing(tmp_path: Path) -> None:
     path.write_text('{"version": 1, "meters": {"a": {"serial": "1"}}}')
     assert module.peek(path) == {"a": MeterMemory(serial="1")}
     assert [p.name for p in tmp_path.iterdir()] == ["memory.json"]
+
+
+def test_it_is_its_owner_s_alone(tmp_path: Path) -> None:
+    (tmp_path / "memory.tmp").touch(mode=0o666)
+    write_whole(tmp_path / "memory.json", "{}")
+    assert (tmp_path / "memory.json").stat().st_mode & 0o777 == 0o600

@@ -263,9 +263,14 @@ def peek(path: Path) -> Mapping[str, MeterMemory]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace the file at once or not at all, also when the power goes. Raises OSError."""
+    """Replace the file at once or not at all, also when the power goes. Raises OSError.
+
+    For its owner only: it holds customers' numbers and when somebody was at home.
+    """
     temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(number, "w", encoding="utf-8") as file:
+        os.fchmod(number, 0o600)  # one that a crash left behind, or another umask
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
