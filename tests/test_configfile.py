@@ -584,6 +584,18 @@ def test_no_text_ends_in_a_traceback(written: Load, text: str) -> None:
         written(text, {"X": "secret"})
 
 
+def test_one_port_under_two_names(faults: Faults, tmp_path: Path) -> None:
+    (tmp_path / "by-id").symlink_to(tmp_path / "ttyUSB0")
+    meter = "  - {{name: {}, protocol: kmp, model: multical_403, port: {}}}\n"
+    for first, second in (
+        (f"{tmp_path}/ttyUSB0", f"{tmp_path}/by-id"),
+        ("tcp://Bridge:2002", "tcp://bridge:2002"),
+    ):
+        fault = one(faults("meters:\n" + meter.format("A", first) + meter.format("B", second)))
+        assert "meters[1].port: is the same port as" in fault
+        assert fault.endswith("of meter 'A'; write both the same way")
+
+
 def test_faults_between_meters_beside_others(faults: Faults) -> None:
     text = """\
 meters:
