@@ -317,6 +317,7 @@ def _setup(meter: Meter, learned: Mapping[str, str]) -> MeterSetup:
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
         battery=meter.meter_model.battery,
+        hunt_parity=meter.hunts_parity,
     )
 
 

@@ -9,18 +9,13 @@ from datetime import datetime
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import Json, Scalar
 from kamstrup_mqtt.protocols.base import Frame, Heard, Message, Moment
-from kamstrup_mqtt.protocols.han import apdu, axdr, cipher, datetimes, lists, obis
-from kamstrup_mqtt.protocols.han.apdu import DateHeader, Notification
+from kamstrup_mqtt.protocols.han import apdu, axdr, cipher, lists, obis
+from kamstrup_mqtt.protocols.han.apdu import Notification
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys
 from kamstrup_mqtt.protocols.han.follow import WARNING, Follower
-from kamstrup_mqtt.protocols.han.framing import HdlcFramer, header_end, wrap
+from kamstrup_mqtt.protocols.han.framing import HdlcFramer, header_end
 from kamstrup_mqtt.protocols.han.scales import CurrentScale
-
-CLIENT = b"\x2b"
-SERVER = b"\x21"
-"""The addresses of a Kamstrup meter's plain lists: client 21, server 16."""
-UNNUMBERED_INFORMATION = 0x13
 
 
 class HanCodec:
@@ -143,15 +138,3 @@ def kamstrup_body(list_id: bytes, values: Iterable[tuple[str, Element] | None]) 
         else:
             elements += [Element(axdr.OCTETS, obis.read(value[0])), value[1]]
     return Element(axdr.STRUCTURE, tuple(elements))
-
-
-def encode(
-    list_id: bytes,
-    values: Iterable[tuple[str, Element] | None],
-    moment: datetime,
-    date_header: DateHeader = "untagged",
-) -> bytes:
-    """The frame in which a Kamstrup meter pushes a list in clear; see `kamstrup_body`."""
-    body = kamstrup_body(list_id, values)
-    message = apdu.write(datetimes.write(moment), body, date_header)
-    return wrap(apdu.LLC + message, CLIENT, SERVER, UNNUMBERED_INFORMATION)

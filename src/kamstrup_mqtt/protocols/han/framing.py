@@ -69,12 +69,21 @@ def header_end(data: bytes | bytearray, start: int) -> int | None:
     return position + 1
 
 
-def wrap(information: bytes, destination: bytes, source: bytes, control: int) -> bytes:
-    """The whole frame around an information field. Raises ValueError when it is too long."""
+def wrap(
+    information: bytes,
+    destination: bytes,
+    source: bytes,
+    control: int,
+    *,
+    segmented: bool = False,
+) -> bytes:
+    """The whole frame around an information field; `segmented`: more of the message follows.
+    Raises ValueError when it is too long."""
     length = 2 + len(destination) + len(source) + 1 + 2 + len(information) + 2
     if length > MAX_LENGTH:
         raise ValueError(f"{length} bytes are more than one HDLC frame holds ({MAX_LENGTH})")
-    header = (0xA000 | length).to_bytes(2, "big") + destination + source + bytes([control])
+    start = 0xA000 | _SEGMENTED << 8 if segmented else 0xA000
+    header = (start | length).to_bytes(2, "big") + destination + source + bytes([control])
     body = header + x25(header) + information
     return b"\x7e" + body + x25(body) + b"\x7e"
 

@@ -44,7 +44,7 @@ _MAKERS: Final[tuple[tuple[str, Maker], ...]] = (
     ("EMBRIQ", "aidon"),
     (kaifa.LIST_PREFIX, "kaifa"),
 )
-"""How a list identifier begins, and whose list it is; Landis+Gyr's EMBRIQ is laid out as Aidon's."""
+"""How a list identifier begins, and whose list it is; EMBRIQ (Landis+Gyr) is as Aidon's."""
 _LIST_IDS = tuple(code for code, key in obis.KEYS.items() if key == obis.LIST_ID)
 ENERGY_UNITS: Final = ("kWh", "kvarh")
 
