@@ -246,6 +246,13 @@ class Picture:
         least = 0.0 if self.facts.polled else PUSHED_AT_LEAST
         return max(least, MISSED_PERIODS * period)
 
+    def restamp(self, now: datetime, monotonic: float) -> None:
+        """The host's clock was wrong and is `now` at `monotonic`: what was received by this
+        process gets the right time. For readings that nobody was told of yet."""
+        for group, received in self._received.items():
+            reading = self.memory.readings[group]
+            reading.time = now - timedelta(seconds=monotonic - received)
+
     # What reports change
 
     def apply(self, report: Report, monotonic: float) -> Change:

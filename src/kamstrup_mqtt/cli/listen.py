@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt listen`: watch a HAN port live, with everything that comes and why it is dropped."""
+"""`kamstrup-mqtt listen`: watch a HAN port live: what comes, and why it is dropped."""
 
 from __future__ import annotations
 

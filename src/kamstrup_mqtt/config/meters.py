@@ -403,12 +403,6 @@ class HanMeter(Meter):
             raise refusal([(("meter",), "says the same as model; leave one out")])
         return {"model" if k == "meter" else k: v for k, v in raw.items()}
 
-    @model_validator(mode="after")
-    def _both_keys(self) -> HanMeter:
-        if self.authentication_key is not None and self.encryption_key is None:
-            raise refusal([(("authentication_key",), "needs encryption_key beside it")])
-        return self
-
     @property
     def hunts_parity(self) -> bool:
         if self.parity is None:

@@ -6,7 +6,7 @@ MODEL = MeterModel(
     name="Aidon, three phases",
     manufacturer="Aidon",
     medium="electricity",
-    note="On three-wire (IT) networks the voltages are line to line; the current of L2 is not told.",
+    note="On three-wire (IT) networks the voltages are line to line, and I of L2 is missing.",
     dialects={
         "han": Dialect(
             groups={
