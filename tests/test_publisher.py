@@ -633,6 +633,19 @@ async def test_a_blocking_call_that_is_stuck_holds_nobody() -> None:
         assert await waiting
 
 
+async def test_attempts_that_hang_do_not_pile_up() -> None:
+    use_daemon_threads()
+    loop = asyncio.get_running_loop()
+    hang = threading.Event()
+    try:
+        waiting = [loop.run_in_executor(None, hang.wait) for _ in range(8)]
+        with pytest.raises(TimeoutError, match="earlier attempts still hang"):
+            await loop.run_in_executor(None, hang.wait)
+    finally:
+        hang.set()
+    await asyncio.gather(*waiting)
+
+
 async def test_user_name_and_password(
     tmp_path: Path, expected_logs: list[str], logged: Callable[[int], list[str]]
 ) -> None:
