@@ -409,3 +409,15 @@ def test_it_is_its_owner_s_alone(tmp_path: Path) -> None:
     (tmp_path / "memory.tmp").touch(mode=0o666)
     write_whole(tmp_path / "memory.json", "{}")
     assert (tmp_path / "memory.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_is_left_without_half_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_whole(tmp_path / "memory.json", "{}")
+    assert list(tmp_path.iterdir()) == []

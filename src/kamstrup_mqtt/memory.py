@@ -269,12 +269,16 @@ def write_whole(path: Path, text: str) -> None:
     """
     temporary = path.with_suffix(".tmp")
     number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(number, "w", encoding="utf-8") as file:
-        os.fchmod(number, 0o600)  # one that a crash left behind, or another umask
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with open(number, "w", encoding="utf-8") as file:
+            os.fchmod(number, 0o600)  # one that a crash left behind, or another umask
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:  # a full disk: the half of a file must not take up what is left of it
+        temporary.unlink(missing_ok=True)
+        raise
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
