@@ -18,7 +18,7 @@ import pytest
 
 from kamstrup_mqtt import memory as module
 from kamstrup_mqtt.clock import Clock
-from kamstrup_mqtt.errors import ConfigError
+from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.memory import (
     Memory,
     MeterMemory,
@@ -421,3 +421,14 @@ def test_a_full_disk_is_left_without_half_a_file(
     with pytest.raises(OSError, match="No space left on device"):
         write_whole(tmp_path / "memory.json", "{}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_peek_at_a_memory_that_is_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_path: Path) -> bytes:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(KamstrupMqttError, match=r"memory\.json: permission denied"):
+        module.peek(tmp_path / "memory.json")
