@@ -336,6 +336,20 @@ async def test_leaving_a_frozen_broker_takes_no_longer_than_the_farewell(
     broker.resume()
 
 
+async def test_an_exec_anew_beside_a_frozen_broker_says_nothing(
+    bench: Bench, broker: Mosquitto, watcher: Watcher
+) -> None:
+    bench.limits = replace(QUICK, farewell=0.3, leave=0.2)
+    async with bench.run(offline=False):
+        await watcher.until(f"{ROOT}/bridge/status", "online")
+        broker.pause()
+        bench.read("heat", "1")  # so that it hangs in a publication
+    broker.resume()
+    await watcher.publish("done", "1")
+    await watcher.until("done")
+    assert (f"{ROOT}/bridge/status", "offline") not in watcher.seen
+
+
 async def test_killed_the_will_says_offline(bench: Bench, watcher: Watcher) -> None:
     async with bench.run(offline=False):
         await watcher.until(f"{ROOT}/bridge/status", "online")
