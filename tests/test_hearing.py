@@ -22,6 +22,7 @@ from kamstrup_mqtt.hearing import ParityHunt
 from kamstrup_mqtt.memory import Memory, StoredTotal
 from kamstrup_mqtt.model import Diagnosis, LinkState, Reading, SerialParams
 from kamstrup_mqtt.protocols.han import HanCodec
+from tests.links.ptys import until
 from tests.test_reader import QUICK, Start, at, meter, setup_of, start
 
 __all__ = ["start"]  # a fixture
@@ -76,13 +77,12 @@ async def test_replayed_lists_are_dropped_and_counted(start: Start) -> None:
     async with meter(emulated(fault="replay", **KEYS), interval=0.03) as server:
         bench = await start(keyed(), at(server))
         await bench.next(Reading, group="live")
-        while bench.reader.counters.replayed < 3:
-            await asyncio.sleep(0.01)
+        await until(lambda: bench.reader.counters.replayed >= 3)
         assert bench.reader.counters.dropped == bench.reader.counters.replayed
 
 
 async def test_what_is_learned_is_remembered_and_noted(start: Start) -> None:
-    async with meter(emulated(hourly="always"), interval=0.05) as server:
+    async with meter(emulated(hourly="always", energy_import="44228.00"), interval=0.05) as server:
         bench = await start(han(), at(server))  # the emulated type is proven
         reading = await bench.next(Reading, group="hourly")
         assert reading.values["energy_import"].value == Decimal("44228.00")
@@ -102,7 +102,7 @@ async def test_a_live_counter_goes_on_from_memory(start: Start) -> None:
     memory = Memory(None, Clock())
     totals = memory.meter("meter").totals
     totals["energy_import_live"] = StoredTotal(Decimal("44229.500"), Clock().now())
-    async with meter(emulated(), interval=0.05) as server:
+    async with meter(emulated(power_import="0"), interval=0.05) as server:
         bench = await start(han(energy_scale=10), at(server), memory=memory)
         reading = await bench.next(Reading, group="live")
         assert reading.values["energy_import_live"].value == Decimal("44229.500")
@@ -131,9 +131,7 @@ async def test_the_parity_is_hunted_on_a_tty(
     try:
         setup = dataclasses.replace(han("auto"), hunt_parity=True)
         await start(setup, SerialDevice(path), limits=limits, silence=0.01)
-        async with asyncio.timeout(5):
-            while not [m for m in logged(logging.INFO) if "2400 8E1: trying 2400 8N1" in m]:
-                await asyncio.sleep(0.02)
+        await until(lambda: any("2400 8E1: trying 2400 8N1" in m for m in logged(logging.INFO)))
     finally:
         await server.close()
     assert [m for m in logged(logging.INFO) if "no list with 2400 8N1: trying 2400 8E1" in m]

@@ -60,7 +60,7 @@ def test_lists_of_ten_seconds(
     [("kaifa_3phase", 18), ("kaifa_1phase", 14), ("aidon_3phase", 18), ("aidon_1phase", 14)],
 )
 def test_hourly_lists(model: str, elements: int) -> None:
-    wire = make(model, {"hourly": "always"}).push(NOW)
+    wire = make(model, {"hourly": "always", "energy_import": "44228.00"}).push(NOW)
     _, hourly = [HanCodec().decode(frame) for frame in frames_of(HdlcFramer(), [wire])]
     assert hourly.header["elements"] == elements
     values = by_key(hourly)
@@ -76,7 +76,7 @@ def test_aidon() -> None:
     values = by_key(message)
     assert (values["current_l1"], values["voltage_l3"]) == (Decimal("15.0"), Decimal("223.0"))
     assert meter("aidon_3phase").serial.parity == "E"
-    swedish = one(meter("aidon_se", hourly="always").push(NOW))
+    swedish = one(meter("aidon_se", energy_import="1").push(NOW))
     assert "meter_id" not in by_key(swedish)
     assert by_key(swedish)["reactive_energy_export"] == 769400
 

@@ -102,6 +102,8 @@ INTERVAL: Final = 10.0
 """Seconds from one list to the next."""
 _NOISE = bytes.fromhex("00 7E A1 55 FF 7E 00")
 _SECOND = timedelta(seconds=1)
+INSTALLED = datetime(2026, 1, 1)  # noqa: DTZ001 - the meter's own time has no zone
+
 _MICROSECOND = timedelta(microseconds=1)
 _UNIT_HOUR: Final = 3_600_000_000
 """Watt-microseconds in one Wh."""
@@ -122,7 +124,10 @@ def make(model_id: str, settings: Mapping[str, str]) -> HanEmulator:
         if text not in (allowed := _CHOICES.get(key, (text,))):
             raise ValueError(f"{key}={text}: write {' or '.join(allowed)}")
     serial = registry.all_models()[model_id].dialects[SPEC.name].serial or SPEC.serial
-    return HanEmulator(model_id, _state(model_id, {**defaults, **settings}), serial)
+    # left to itself the meter has counted since it was installed, so that one that is started anew
+    # does not fall behind what it told before; a register that is set begins there
+    since = None if set(settings) & set(REGISTERS) else INSTALLED
+    return HanEmulator(model_id, _state(model_id, {**defaults, **settings}, since), serial)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +144,11 @@ class State:
     keys: Keys
     system_title: bytes
     frame_counter: int
+    since: datetime | None
+    """From when the registers count; None: from the first list."""
 
 
-def _state(model_id: str, settings: Mapping[str, str]) -> State:
+def _state(model_id: str, settings: Mapping[str, str], since: datetime | None) -> State:
     amperes, volts, energy = _scales(model_id, settings)
     factors = dict.fromkeys(CURRENTS, amperes) | dict.fromkeys(VOLTAGES, volts)
     limits = dict.fromkeys(VOLTAGES, 2**16)
@@ -162,6 +169,7 @@ def _state(model_id: str, settings: Mapping[str, str]) -> State:
         keys=Keys(_secret("encryption_key", settings), _secret("authentication_key", settings)),
         system_title=_octets("system_title", "0x" + settings.get("system_title", "00" * 8), size=8),
         frame_counter=_count("frame_counter", settings.get("frame_counter", "0"), 1, 2**31),
+        since=since,
     )
 
 
@@ -217,7 +225,7 @@ class HanEmulator:
         self._state = state
         self._registers = dict(state.registers)
         self._counter = state.frame_counter
-        self._last: datetime | None = None
+        self._last = state.since
         self._hour: datetime | None = None
 
     def push(self, now: datetime) -> bytes:
