@@ -184,3 +184,16 @@ def test_the_models_that_are_recognised() -> None:
         *("kamstrup_han_1phase", "kamstrup_han_3phase"),
     }
     assert models["aidon_se"].dialects["han"].identity == ()
+
+
+async def test_what_was_learned_of_another_meter_is_forgotten(start: Start) -> None:
+    memory = Memory(None, Clock())
+    memory.meter("meter").learned.update(
+        {"energy_scale": "1", "energy_scale_meter": "1-1:0.0.5.255 another", "parity": "E"}
+    )
+    async with meter(emulated(meter_type="6841131BN245101092"), interval=0.05) as server:
+        learned = dict(memory.meter("meter").learned)
+        bench = await start(han(learned=learned), at(server), memory=memory)
+        await bench.next(Reading, group="live")
+    assert "energy_scale" not in bench.mine.learned
+    assert "parity" not in bench.mine.learned

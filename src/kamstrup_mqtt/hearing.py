@@ -54,6 +54,8 @@ class Hearing:
         heard = self._codec.hear(message, Moment(self._clock.now(), self._clock.monotonic()))
         for level, text in heard.log:
             self._log.log(level, "%s", text)
+        if heard.anew:
+            self._mine.learned.clear()
         if any(self._mine.learned.get(k) != v for k, v in heard.learned.items()):
             self._mine.learned.update(heard.learned)
             self._memory.changed(urgent=True)

@@ -81,7 +81,8 @@ async def test_the_parity_verdict() -> None:
 
 
 async def test_no_bytes() -> None:
-    server = await asyncio.start_server(lambda _, writer: None, "127.0.0.1", 0)
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, w: writers.append(w), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     process = await asyncio.create_subprocess_exec(
         *command("listen", "--duration", "4"),
@@ -90,6 +91,9 @@ async def test_no_bytes() -> None:
     )
     out, _ = await process.communicate()
     server.close()
+    for writer in writers:
+        writer.close()
+        await writer.wait_closed()
     assert b"no bytes for" in out
     assert process.returncode == 1
 

@@ -167,7 +167,8 @@ class Heard:
 
     objects   what is to be published
     belongs   UTC of the moment that the registers among them belong to, None: when they came
-    learned   everything to remember for this meter
+    learned   everything to remember for this meter; `anew`: nothing of what was remembered
+              before holds, this is another meter
     notes     how the learning goes, in words, for the diagnostics
     problem   what is wrong though readings come, in words
     log       (level, text), for the log
@@ -176,6 +177,7 @@ class Heard:
     objects: tuple[Object, ...]
     belongs: datetime | None = None
     learned: Mapping[str, str] = field(default_factory=dict)
+    anew: bool = False
     notes: tuple[str, ...] = ()
     problem: str | None = None
     log: tuple[tuple[int, str], ...] = ()

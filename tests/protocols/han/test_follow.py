@@ -8,15 +8,19 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import Object, Scalar
-from kamstrup_mqtt.protocols.base import Heard, Message, Moment
-from kamstrup_mqtt.protocols.han import consistency
+from kamstrup_mqtt.protocols.base import Frame, Heard, Message, Moment
+from kamstrup_mqtt.protocols.han import HanCodec, consistency
 from kamstrup_mqtt.protocols.han.clock_offset import ClockOffset
 from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
 from kamstrup_mqtt.protocols.han.follow import Follower
 from kamstrup_mqtt.protocols.han.integral import Integral
 from kamstrup_mqtt.protocols.han.live import LiveCounter
+from tests.protocols.han.recorded import HOURLY_1, LIVE_1, hdlc
 
 ID, TYPE = "7359992891231234", "6841131BN245101092"  # a type whose scale is not proven
 NORWEGIAN = "6841121BN243101040"
@@ -147,8 +151,11 @@ def test_a_proven_type_decides_at_once() -> None:
     # the next start knows it, and another meter on the same port does not
     again = meter(learned=there.heard.learned)
     assert again.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
+    assert not again.heard.anew
     again.id = "9999999999999999"
     assert "1-1:1.8.0.255" not in again.tell(registers=True)
+    assert again.heard.anew
+    assert again.heard.learned == {"energy_scale_meter": "1-1:0.0.5.255 9999999999999999"}
 
 
 def test_what_the_user_says_counts() -> None:
@@ -471,3 +478,51 @@ def test_what_does_not_add_up_is_counted_and_published_all_the_same() -> None:
             30 if second == 2.0 else 10
         ]
     assert "consistency: 2 of 3 lists do not add up" in heard.notes
+
+
+# Whatever comes
+
+
+def test_clocks_that_are_none() -> None:
+    clocks = ("noon", "2026-07-01T10:59:00+01:00", None, Decimal(5))
+    for value in clocks:
+        follower = Follower(10, {})
+        clock = Object("0-0:1.0.0.255", "00", value)
+        assert other(follower, clock).objects == (clock,)
+
+
+def test_a_clock_that_is_days_off_says_nothing_of_its_registers() -> None:
+    follower = Follower(10, {"clock_offset": "+01:00"})
+    power = Object("1-0:1.7.0.255", 1, Decimal(1), "W")
+    register = Object("1-0:1.8.0.255", 5, Decimal(5), "kWh")
+    header = {"maker": "aidon", "meter_time": "0001-01-01T00:00:05"}
+    message = Message(header, (power, register))
+    assert follower.hear(message, Moment(HOUR, 1.0)).belongs is None
+    assert Follower(10, {"clock_offset": "+01:00"}).hear(message, Moment(None, 1.0)).belongs is None
+
+
+def test_a_number_that_did_not_come_is_no_other_meter() -> None:
+    follower = Follower(10, {})
+    id_ = Object("0-0:96.1.0.255", "1", "1")
+    other(follower, id_)
+    assert not other(follower, Object("0-0:96.1.0.255", None, None)).anew
+    assert not other(follower, id_).anew
+
+
+@given(
+    st.sampled_from([HOURLY_1, LIVE_1]),
+    st.lists(st.tuples(st.integers(3, 290), st.integers(0, 255)), max_size=6),
+)
+@settings(max_examples=300)
+def test_any_list_is_followed_or_refused(wire: bytes, changes: list[tuple[int, int]]) -> None:
+    information = bytearray(wire[8:-3])
+    for at, byte in changes:
+        information[at % len(information)] = byte
+    codec = HanCodec(learned={"clock_offset": "+01:00"})
+    for second in range(3):
+        for damaged in (information, wire[8:-3]):
+            try:
+                message = codec.decode(Frame(b"", hdlc(bytes(damaged))[1:-3], "push"))
+            except MeterError:
+                continue
+            codec.hear(message, Moment(HOUR, second * 10.0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -40,6 +40,7 @@ _LATE: Final = 120
 _ACTIVE: Final = ("1.8.0", "2.8.0")
 _ANONYMOUS: Final = 6
 """Lists without a serial number after which it is said that there is none."""
+_DAY = timedelta(days=1)
 _OFTEN: Final = 300_000
 """Milliseconds: registers that come again within this time are those of their own moment."""
 
@@ -76,7 +77,7 @@ class Follower:
     def hear(self, message: Message, moment: Moment) -> Heard:
         """Take one list, received at `moment`."""
         log: list[tuple[int, str]] = []
-        self._meet(message, log)
+        anew = self._meet(message, log)
         now = round(moment.monotonic * _MILLI)
         short = {_short(obj.id): obj for obj in message.objects}
         local = _local(message)
@@ -84,11 +85,14 @@ class Follower:
         self._integrate(short, now)
         self._go_on(moment)
         belongs = self._read_registers(short, local, now, log)
+        if belongs is not None and (moment.utc is None or abs(moment.utc - belongs) > _DAY):
+            belongs = None  # the meter's clock is wrong
         self._check(short, log)
         return Heard(
             objects=(*self._published(message, local, moment), *self._counted(short)),
             belongs=belongs,
             learned=self._learned(),
+            anew=anew,
             notes=tuple(self._notes(now)),
             problem=self._scale.problem,
             log=tuple(log),
@@ -96,10 +100,11 @@ class Follower:
 
     # Who it is
 
-    def _meet(self, message: Message, log: list[tuple[int, str]]) -> None:
-        """Another meter begins anew; a proven type decides the scale."""
+    def _meet(self, message: Message, log: list[tuple[int, str]]) -> bool:
+        """A proven type decides the scale. Another meter begins anew: whether it is one."""
         by_id = {obj.id: obj for obj in message.objects}
-        ids = [f"{id_} {by_id[id_].value}" for id_ in _IDS if id_ in by_id]
+        told = [(id_, by_id[id_].value) for id_ in _IDS if id_ in by_id]
+        ids = [f"{id_} {value}" for id_, value in told if value is not None]
         known = (self._meter or "").partition(" ")[0]
         other = [id_ for id_ in ids if id_.partition(" ")[0] == known and id_ != self._meter]
         if other:
@@ -116,6 +121,7 @@ class Follower:
                 log.append(
                     (INFO, f"the energies count {self._scale.scale} Wh: proven for {types[0]}")
                 )
+        return bool(other)
 
     def _learned(self) -> dict[str, str]:
         found = dict(self._scale.learned)
@@ -245,15 +251,16 @@ class Follower:
                 if scale is not None and isinstance(obj.raw, int):
                     exponent = lists.energy_measure(measure, scale).exponent
                     yield replace(obj, value=lists.scaled(obj.raw, exponent), unit=measure.unit)
-            elif obj.id in obis.CLOCKS and isinstance(obj.value, str):
-                yield from self._clock_objects(obj, datetime.fromisoformat(obj.value), moment)
+            elif obj.id in obis.CLOCKS:
+                yield from self._clock_objects(obj, moment)
             else:
                 yield obj
 
-    def _clock_objects(self, obj: Object, local: datetime, moment: Moment) -> Iterator[Object]:
-        zoned = self._clock.utc(local)
+    def _clock_objects(self, obj: Object, moment: Moment) -> Iterator[Object]:
+        local = _naive(obj.value)
+        zoned = None if local is None else self._clock.utc(local)
         yield obj if zoned is None else replace(obj, value=zoned.isoformat())
-        if zoned is not None and moment.utc is not None:
+        if local is not None and zoned is not None and moment.utc is not None:
             yield Object(obis.DRIFT, None, self._clock.drift(local, moment.utc), "s")
 
     def _counted(self, short: Mapping[str, Object]) -> Iterator[Object]:
@@ -323,4 +330,13 @@ def _local(message: Message) -> datetime | None:
         message.header.get("meter_time"),
         *(obj.value for obj in message.objects if obj.id in obis.CLOCKS),
     )
-    return next((datetime.fromisoformat(text) for text in told if isinstance(text, str)), None)
+    return next((local for local in map(_naive, told) if local is not None), None)
+
+
+def _naive(value: object) -> datetime | None:
+    """A time without zone, as meters tell it; None for everything else."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment if moment is None or moment.tzinfo is None else None
