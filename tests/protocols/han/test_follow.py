@@ -513,7 +513,7 @@ def test_a_number_that_did_not_come_is_no_other_meter() -> None:
     st.sampled_from([HOURLY_1, LIVE_1]),
     st.lists(st.tuples(st.integers(3, 290), st.integers(0, 255)), max_size=6),
 )
-@settings(max_examples=300)
+@settings(max_examples=200, deadline=None)
 def test_any_list_is_followed_or_refused(wire: bytes, changes: list[tuple[int, int]]) -> None:
     information = bytearray(wire[8:-3])
     for at, byte in changes:

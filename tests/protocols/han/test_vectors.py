@@ -58,18 +58,22 @@ KAIFA = {
 WRONG = {
     "amsreader_gh111-2": "the reader's firmware had decrypted the list in place: its envelope says"
     " encrypted, its tag fits nothing; no meter sends that",
-    "amsreader_gh539-3": "as gh111-2 (Kaifa, Austria)",
     "amsreader_gh247-2": "as gh111-2; the FCS is wrong too",
     "amsreader_gh194-1": "as gh247-2",
     "amsreader_gh194-3": "as gh247-2",
     "hassAMS_KAMSTRUP_INCORRECT_HEADER_CRC": "made with a wrong HCS, to be refused",
     "hassAMS_KAMSTRUP_INCORRECT_PKG_CRC": "made with a wrong FCS, to be refused",
     "amsreader_gh175-1": "one byte was damaged on the line: the FCS is wrong",
-    "synthetic_enc_badtag": "made with a wrong tag, to be refused",
-    "amsreader_bornholm_plain_*": "decoded beside frames whose key is not known: the lists are"
-    " tried as they are",
 }
 """Sources with a decoded value beside bytes that must not be decoded, and why."""
+
+
+@pytest.mark.parametrize("vector", vectors("hdlc", "llc", "apdu", "body"))
+def test_sources_that_are_not_decoded_are_named(vector: dict[str, Any]) -> None:
+    damaged = vector["kind"] == "hdlc" and not vector["fcs_ok"]
+    sealed = vector["encrypted"] and not has_key(vector)
+    if vector["decoded"] is not None:
+        assert (damaged or bool(sealed)) is (vector["name"] in WRONG)
 
 
 def raw_of(expected: object) -> object:
