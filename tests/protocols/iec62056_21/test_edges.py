@@ -218,3 +218,63 @@ def test_something_else_than_a_readout_is_a_fault_of_the_line() -> None:
             [request(recorded.ACK_050, "ack")],
         )
     assert caught.value.state is LinkState.BYTES_NO_FRAMES
+
+
+# the last byte
+
+
+def test_garbage_is_reported_as_soon_as_there_are_256_bytes_of_it() -> None:
+    framer = make()
+    assert events_of(framer, [b"U" * 255], quiet=False) == []
+    assert events_of(framer, [b"U"], quiet=False) == [Dropped(DropReason.GARBAGE, b"U" * 256)]
+
+
+def test_blank_lines_are_kept_up_to_64_bytes() -> None:
+    kept = recorded.IDENT + b"\r\n" * 22
+    assert len(kept) == 64
+    assert cut(kept + b"\r\n") == [Frame(kept, kept, "answer", "ident")]
+
+
+def test_a_data_line_may_begin_with_a_blank() -> None:
+    wire = b"/XYZ3D-METER\r\n\r\n 1.8.0(1)\r\n!\r\n"
+    assert cut(wire) == [Frame(wire, wire, "push", "data")]
+
+
+def test_a_block_is_too_long_at_16384_bytes() -> None:
+    framer = make()
+    block = b"\x02" + b"1" * 16382
+    assert events_of(framer, [recorded.IDENT + block], quiet=False) == []
+    assert events_of(framer, [b"1"], quiet=False) == [
+        Dropped(DropReason.LENGTH, recorded.IDENT + block + b"1")
+    ]
+
+
+def test_a_block_broken_off_by_a_command_or_a_line() -> None:
+    begun = recorded.IDENT + b"\x021.8.0(1)"
+    assert cut(begun + recorded.BREAK) == [
+        Dropped(DropReason.TRUNCATED, begun),
+        request(recorded.BREAK, "command"),
+    ]
+    assert cut(begun + b"\r\n" + recorded.SIGN_ON) == [
+        Dropped(DropReason.TRUNCATED, begun + b"\r\n"),
+        request(recorded.SIGN_ON),
+    ]
+
+
+@pytest.mark.parametrize("line", [b"/# \r\n", b"/#X\r\n"])
+def test_any_character_may_stand_in_a_short_request(line: bytes) -> None:
+    assert cut(line) == [request(line)]
+
+
+def test_a_whole_line_that_means_nothing_is_garbage() -> None:
+    assert cut(b"/1 x\r\n") == [Dropped(DropReason.GARBAGE, b"/1 x\r\n")]
+    assert cut(b"/1 x") == [Dropped(DropReason.TRUNCATED, b"/1 x")]
+
+
+@pytest.mark.parametrize("ident", [b"/KAM \r\n", b"/KAMX\r\n"])
+def test_one_frame_of_a_kamstrup_in_mode_a_decides(ident: bytes) -> None:
+    """382 interface specification 040611, p. 3: the sum; the shortest identification there is."""
+    vote = BccVote("auto")
+    wire = ident + b"\x02A(B)\x03\x57"
+    assert events_of(IecFramer(vote), [wire]) == [data(wire)]
+    assert vote.learned == "sum"
