@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 PYTEST_ARGS ?=
 MUTATION_SCORE ?= 90
+MUTMUT := mutmut>=3.8,<4
 
 .PHONY: help demo test test-all mutate lint lock clean
 
@@ -57,7 +58,7 @@ test-all:
 	done; echo "passed on:$$found"
 
 $(VENV)/.mutation: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.lock -e '.[mutation]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.lock '$(MUTMUT)'
 	@touch $@
 
 mutate: $(VENV)/.mutation
