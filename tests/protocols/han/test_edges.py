@@ -162,3 +162,15 @@ def test_twelve_bytes_are_a_date_only_where_a_clock_stands() -> None:
 )
 def test_what_is_text(value: str, shown: str) -> None:
     assert last(5, KAMSTRUP + POWER + NAMELESS + value) == Object("1-1:99.9.9.255", shown, shown)
+
+
+def test_a_wrong_hcs_is_noticed_whatever_came_before() -> None:
+    # no header is known yet, or that of the frame before: neither excuses a wrong HCS
+    damaged = bytes.fromhex("7E A0 E2 2B 21 13 24 9A")
+    assert events_of(HdlcFramer(), [b"\x00" + damaged]) == [
+        Dropped(DropReason.CHECKSUM, b"\x00" + damaged)
+    ]
+    assert events_of(HdlcFramer(), [LIVE_1, damaged])[-1] == Dropped(DropReason.CHECKSUM, damaged)
+    # a length whose low byte is 00
+    damaged = bytes.fromhex("7E A1 00 2B 21 13 00 00")
+    assert events_of(HdlcFramer(), [damaged]) == [Dropped(DropReason.CHECKSUM, damaged)]
