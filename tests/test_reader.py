@@ -64,7 +64,7 @@ class Bench:
 
     async def next(self, kind: type, **fields: object) -> Any:
         """The next report of that kind with these fields."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while True:
                 report = await self.outbox.get()
                 self.told.append(report)
