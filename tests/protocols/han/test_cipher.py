@@ -105,7 +105,7 @@ def test_envelopes_that_cannot_be_read(apdu: str, why: str) -> None:
 def test_keys_have_sixteen_bytes() -> None:
     with pytest.raises(ConfigError, match="the authentication key has 3 bytes; it must have 16"):
         HanCodec(encryption_key=EK, authentication_key=b"abc")
-    assert "00" not in repr(Keys(EK, AK))
+    assert repr(EK) not in repr(Keys(EK, AK))
 
 
 def test_without_the_package_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
