@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -229,6 +230,16 @@ async def test_on_connect_everything_comes_in_its_order(bench: Bench, watcher: W
         ]
         assert watcher.order(*wanted) == wanted
         info = json.loads(watcher.last[f"{ROOT}/bridge/info"])
+        history = info.pop("history")
+        assert re.fullmatch("[0-9a-f]{16}", history.pop("boot"))
+        assert history == {
+            "spool": "memory",
+            "disk": "unused",
+            "waiting": 1,
+            "on_disk": 0,
+            "delivered": 0,
+            "dropped": 0,
+        }
         assert info == {
             "version": "1.2.3",
             "instance": "main",

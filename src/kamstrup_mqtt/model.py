@@ -112,11 +112,20 @@ class Dialect:
     overrides: Mapping[SourceId, Mapping[str, object]] = field(default_factory=dict)
 
 
+MAX_POWER = 1_000_000
+"""W: a heat meter, or an electricity meter behind current transformers."""
+MAX_POWER_DIRECT = 3 * 80 * 230
+"""W: a directly connected electricity meter, 3×80 A."""
+MAX_FLOW = 200
+"""m³/h: a large heat or water meter."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterModel:
     """One meter family: data only. Its id is the name of its file in `meters/`.
 
     `battery` decides the default interval (1 h instead of 60 s) and the warning below 60 s.
+    `max_power` (W; None: by medium) and `max_flow` (m³/h) are what it can measure at most.
     """
 
     name: str
@@ -124,7 +133,16 @@ class MeterModel:
     medium: Literal["heat", "water", "electricity", "any"]
     dialects: Mapping[str, Dialect]
     battery: bool = False
+    max_power: int | None = None
+    max_flow: int = MAX_FLOW
     note: str = ""
+
+    @property
+    def power_bound(self) -> int:
+        """W that the meter can measure at most."""
+        if self.max_power is not None:
+            return self.max_power
+        return MAX_POWER_DIRECT if self.medium == "electricity" else MAX_POWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +185,7 @@ class Diagnosis:
     """What a reader says about itself; published on the diagnostics topic.
 
     `port_gone` is the monotonic time since when the port cannot be opened, None while it can.
+    `held_back`: total -> why it is not believed.
     """
 
     meter: str
@@ -175,6 +194,7 @@ class Diagnosis:
     counters: Mapping[str, int]
     learned: Mapping[str, str] = field(default_factory=dict)
     port_gone: float | None = None
+    held_back: Mapping[str, str] = field(default_factory=dict)
 
 
 Report: TypeAlias = Reading | Identity | Diagnosis

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from kamstrup_mqtt import jsontext, units
 from kamstrup_mqtt.clock import rfc3339
-from kamstrup_mqtt.memory import MeterMemory, StoredReading, StoredTotal
+from kamstrup_mqtt.memory import MeterMemory, StoredReading
 from kamstrup_mqtt.model import (
     Diagnosis,
     Identity,
@@ -102,6 +102,7 @@ class Picture:
         self.link_state: LinkState | None = None
         self.last_error: str | None = None
         self.counters: Mapping[str, int] = {}
+        self.held_back: Mapping[str, str] = {}
         self._port_gone: float | None = None
         self._started = started
         self._received: dict[str, float] = {}
@@ -193,6 +194,7 @@ class Picture:
                 "protocol": self.facts.plan.protocol,
                 "details": memory.details,
                 "learned": memory.learned,
+                "held_back": self.held_back,
                 "unsupported": [str(source) for source in memory.unsupported],
             }
         )
@@ -326,6 +328,7 @@ class Picture:
         self.link_state = report.link_state
         self.last_error = None if report.last_error is None else clean(report.last_error)
         self.counters = dict(report.counters)
+        self.held_back = dict(report.held_back)
         self._port_gone = report.port_gone
         return Change(
             diagnostics=self.diagnostics_json() != before,
@@ -339,7 +342,7 @@ class Picture:
         known = len(self.memory.units)
         values: dict[str, Scalar] = {}
         for key, measured in report.values.items():
-            values[key] = self._accept(key, measured, report.time, log)
+            values[key] = self._accept(key, measured, log)
         self.memory.readings[report.group] = StoredReading(report.time, values)
         self._received[report.group] = monotonic
         self._nulled.discard(report.group)
@@ -353,9 +356,7 @@ class Picture:
             log=tuple(log),
         )
 
-    def _accept(
-        self, key: str, measured: Measured, time: datetime | None, log: list[tuple[int, str]]
-    ) -> Scalar:
+    def _accept(self, key: str, measured: Measured, log: list[tuple[int, str]]) -> Scalar:
         """The value in the key's frozen unit; None, with a WARNING, when it cannot be that."""
         if measured.value is None:
             return None
@@ -371,8 +372,6 @@ class Picture:
                 log.append((logging.WARNING, f"{self.facts.id}: {key} is held back: {error}"))
             return None
         self.memory.units.setdefault(key, measured.unit)
-        if (quantity.state_class or "").startswith("total"):
-            self.memory.totals[key] = StoredTotal(value, time)
         return value
 
 
