@@ -212,11 +212,12 @@ class SpoolFile:
         self._inventory = Inventory(before.rows - rows, before.size - int(size), before.last)
         free = database.execute("PRAGMA freelist_count").fetchone()[0]
         if free > FREE_PAGES:
-            # a backlog that was delivered leaves no large file behind
-            database.execute(f"PRAGMA incremental_vacuum({FREE_PAGES})").fetchall()
-            if not self._inventory.rows:
-                database.execute("PRAGMA incremental_vacuum").fetchall()
-                database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            # a backlog that was delivered leaves no large file behind; a script, because
+            # `execute` makes one step only, which is one page
+            pages = FREE_PAGES if self._inventory.rows else free
+            database.executescript(
+                f"PRAGMA incremental_vacuum({pages}); PRAGMA wal_checkpoint(TRUNCATE)"
+            )
         return self._inventory
 
 
