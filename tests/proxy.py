@@ -81,7 +81,7 @@ class Proxy:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 packet, body = await _packet(source)
-                while self.black:
+                while self.black:  # noqa: ASYNC110 - a test sets it at any time
                     await asyncio.sleep(0.01)
                 kind = packet[0] >> 4
                 if kind == PUBLISH and packet[0] & 0x06 == 0x02 and self._of_client(sink):
