@@ -168,7 +168,7 @@ async def test_a_good_configuration_is_taken_without_going_offline(
 async def test_a_second_daemon_with_the_same_memory(process: Daemon, broker: Mosquitto) -> None:
     process.configure(mqtt(broker.port), nowhere())
     await process.start()
-    await eventually(lambda: "1 meters" in process.log, "started")
+    await eventually(lambda: ": 1 meter\n" in process.log, "started")
     code, said = await process.command("run", "-c", str(process.config))
     assert code == 2
     assert str(process.pid) in said

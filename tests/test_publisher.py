@@ -390,6 +390,44 @@ async def test_a_retained_command_is_ignored_and_told_once(
         assert len(logged(30)) == 1
 
 
+async def test_a_retained_command_is_told_once_and_not_at_each_connection(
+    bench: Bench,
+    broker: Mosquitto,
+    watcher: Watcher,
+    expected_logs: list[str],
+    logged: Callable[[int], list[str]],
+) -> None:
+    expected_logs += ["holds a retained message", "the connection broke"]
+    await watcher.publish(f"{ROOT}/heat/read", "PRESS", retain=True)
+    async with bench.run() as publisher:
+        await bench.connected()
+        broker.restart()
+        await eventually(lambda: publisher.reconnects == 1, "the loss noticed")
+        await bench.connected()
+        assert bench.asked == []
+    assert sum("holds a retained message" in line for line in logged(30)) == 1
+
+
+async def test_a_broker_that_never_acknowledges_is_complained_of_once(
+    expected_logs: list[str], logged: Callable[[int], list[str]]
+) -> None:
+    async def connack_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        writer.write(bytes.fromhex("20 02 00 00"))  # MQTT 3.1.1, 3.2
+        await reader.read()
+        writer.close()
+
+    expected_logs.append("went silent, it acknowledges nothing")
+    server = await asyncio.start_server(connack_only, "127.0.0.1", 0)
+    bench = Bench(make_config(server.sockets[0].getsockname()[1]))
+    bench.limits = replace(QUICK, ack=0.05, quick_loss=0.0, leave=0.05)
+    async with server, bench.run() as publisher:
+        await eventually(lambda: publisher.reconnects >= 4, "tried again and again")
+        assert not publisher.connected
+    assert len(logged(30)) == 1
+    assert not [line for line in logged(20) if "connected to the broker" in line]
+
+
 async def test_commands_can_be_switched_off(broker: Mosquitto, watcher: Watcher) -> None:
     bench = Bench(make_config(broker.port, commands=False))
     bench.identify("heat")

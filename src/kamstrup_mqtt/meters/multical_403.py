@@ -2,6 +2,7 @@
 
 Register 266 is register 60 in Wh, cut to its last seven digits; 369 holds the bits of the info
 code, which no capture has confirmed.
+What its info code (99) means is not confirmed, so it is switched off.
 """
 
 from kamstrup_mqtt.model import Dialect, MeterModel
@@ -18,7 +19,7 @@ _MORE = (
 # fmt: on
 
 MODEL = MeterModel(
-    name="Kamstrup MULTICAL 403",
+    name="MULTICAL 403",
     medium="heat",
     battery=True,
     dialects={
@@ -28,6 +29,9 @@ MODEL = MeterModel(
             identity=("serial_no", 1001),
             overrides={
                 266: {"name": "Heat energy high resolution (unconfirmed)"},
+                239: {"name": "Volume high resolution (unconfirmed)"},
+                267: {"name": "Cooling energy high resolution (unconfirmed)"},
+                99: {"name": "Info code (unconfirmed)", "enabled": False},
                 369: {"name": "Info bits (unconfirmed)"},
             },
         ),

@@ -23,7 +23,7 @@ from kamstrup_mqtt.config import MqttConfig, TlsConfig
 from kamstrup_mqtt.errors import KamstrupMqttError
 from kamstrup_mqtt.publisher.threads import use_daemon_threads
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger(__package__)
 
 MAX_INCOMING = 10_000
 """Messages from the broker that may wait for us; more are discarded."""
@@ -264,6 +264,7 @@ _REFUSALS = {
     0x84: "it does not speak this version of MQTT; set mqtt.version to 3.1.1 or 5",
 }
 _TAKEN_OVER = 0x8E
+_UNSPECIFIED = 0x80
 
 
 def _refused(error: Exception, mqtt: MqttConfig) -> BrokerError:
@@ -300,6 +301,11 @@ def _refused(error: Exception, mqtt: MqttConfig) -> BrokerError:
 
 def _lost(error: aiomqtt.MqttError, where: str) -> BrokerError:
     cause = error.__cause__ or error
-    if _code(cause) == _TAKEN_OVER:
+    code = _code(cause)
+    if code == _TAKEN_OVER:
         return BrokerError(f"{where}: another client took our client id", Trouble.TAKEN_OVER)
+    if code is None:  # aiomqtt's own words for a step without acknowledgement
+        return BrokerError(f"{where} went silent, it acknowledges nothing ({cause})")
+    if code == _UNSPECIFIED:  # all that paho says of a connection that ends without a word
+        return BrokerError(f"{where} went away: the connection broke")
     return BrokerError(f"{where} went away: {cause}")
