@@ -576,7 +576,11 @@ def test_the_pace() -> None:
         waits.append(pace.wait())
         now[0] += waits[-1]
     assert now[0] == pytest.approx(99 / 50)
-    for _ in range(400):
+    for _ in range(40):
+        pace.arrived()
+    assert pace.rate == pytest.approx(4 * 40 / now[0])  # since the start
+    now[0] += 9
+    for _ in range(360):
         pace.arrived()
     assert pace.rate == 160.0  # 4 × 40/s over the last 10 s
     now[0] += 11

@@ -430,7 +430,7 @@ class Pace:
         self._least = least
         self._span = span
         self._arrivals: deque[float] = deque(maxlen=10_000)
-        self._next = monotonic()
+        self._next = self._started = monotonic()
 
     def arrived(self) -> None:
         """A record was made."""
@@ -442,7 +442,8 @@ class Pace:
         now = self._monotonic()
         while self._arrivals and self._arrivals[0] < now - self._span:
             self._arrivals.popleft()
-        return max(self._least, 4 * len(self._arrivals) / self._span)
+        seen = min(self._span, max(1.0, now - self._started))
+        return max(self._least, 4 * len(self._arrivals) / seen)
 
     def wait(self) -> float:
         """Seconds until the next may be sent, which counts as sent then."""

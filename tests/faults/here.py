@@ -26,7 +26,7 @@ METERS = tuple(
         model="kamstrup_han_3phase",
         settings={"hourly": "always", "meter_id": f"{n}" * 16},
         options={"energy_scale": 10},
-        push_interval=0.05,
+        push_interval=0.1,
     )
     for n, name in enumerate(("first", "second"), 1)
 )

@@ -111,7 +111,7 @@ async def test_at_most_twenty_are_on_their_way(stage: Stage) -> None:
     await stage.all_there()
     stage.proxy.silent = True
     acknowledged = len(stage.proxy.acknowledged)
-    await asyncio.sleep(0.8)  # 64 records are made meanwhile; the limit for one is 1 s
+    await asyncio.sleep(0.8)  # 32 records are made meanwhile; the limit for one is 1 s
     window = [t for t, _ in stage.proxy.published[acknowledged:] if t.endswith("/history")]
     assert 15 <= len(window) <= 21
 
@@ -173,7 +173,7 @@ async def test_live_state_comes_before_the_history(stage: Stage) -> None:
     """After an outage, and the history is never on the state topic."""
     stage.proxy.closed = True
     stage.proxy.reset()
-    await asyncio.sleep(2.0)  # 160 records are made
+    await asyncio.sleep(2.0)  # 80 records are made
     mark = len(stage.proxy.published)
     stage.proxy.closed = False
     await stage.flows()
