@@ -347,6 +347,20 @@ async def test_leaving_a_frozen_broker_takes_no_longer_than_the_farewell(
     broker.resume()
 
 
+async def test_an_exec_anew_beside_a_frozen_broker_says_nothing(
+    bench: Bench, broker: Mosquitto, watcher: Watcher
+) -> None:
+    bench.limits = replace(QUICK, farewell=0.3, leave=0.2)
+    async with bench.run(offline=False):
+        await watcher.until(f"{ROOT}/bridge/status", "online")
+        broker.pause()
+        bench.read("heat", "1")  # so that it hangs in a publication
+    broker.resume()
+    await watcher.publish("done", "1")
+    await watcher.until("done")
+    assert (f"{ROOT}/bridge/status", "offline") not in watcher.seen
+
+
 async def test_killed_the_will_says_offline(bench: Bench, watcher: Watcher) -> None:
     async with bench.run(offline=False):
         await watcher.until(f"{ROOT}/bridge/status", "online")
@@ -642,6 +656,19 @@ async def test_a_blocking_call_that_is_stuck_holds_nobody() -> None:
     finally:
         stuck.set()
         assert await waiting
+
+
+async def test_attempts_that_hang_do_not_pile_up() -> None:
+    use_daemon_threads()
+    loop = asyncio.get_running_loop()
+    hang = threading.Event()
+    try:
+        waiting = [loop.run_in_executor(None, hang.wait) for _ in range(8)]
+        with pytest.raises(TimeoutError, match="earlier attempts still hang"):
+            await loop.run_in_executor(None, hang.wait)
+    finally:
+        hang.set()
+    await asyncio.gather(*waiting)
 
 
 async def test_user_name_and_password(

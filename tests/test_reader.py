@@ -28,6 +28,7 @@ from kamstrup_mqtt.model import Diagnosis, Identity, LinkState, Measured, Readin
 from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.plan import Plan, default_values
 from kamstrup_mqtt.reader import Limits, MeterSetup, Reader
+from tests.broker import eventually
 from tests.links.ptys import until
 
 QUICK = Limits(
@@ -39,6 +40,7 @@ QUICK = Limits(
     restart_first=0.01,
     restart_cap=0.02,
     port_check=0.02,
+    steady=0.02,
     tick=0.01,
 )
 FAST = {"tries": 1, "first_byte": 0.05, "between": 0.05, "total": 0.5, "pause": 0.0}
@@ -148,6 +150,7 @@ def test_default_limits() -> None:
     assert (limits.restart_first, limits.restart_cap) == (1, 60)
     assert (limits.read_mains, limits.read_battery) == (10, 900)
     assert (limits.diagnosis, limits.port_check, limits.tick) == (60, 15, 1)
+    assert limits.steady == 1
 
 
 async def test_a_multical_is_polled(start: Start) -> None:
@@ -267,6 +270,33 @@ async def test_an_idle_port_that_goes_is_noticed_before_the_next_poll(
     assert (await bench.next(Diagnosis, link_state=LinkState.OK)).port_gone is None
     assert [type(report) for report in bench.told].count(Reading) == 1  # not polled for that
     await server.close()
+
+
+async def test_a_bridge_that_accepts_and_closes_is_told_once(
+    start: Start, logged: Callable[[int], list[str]], expected_logs: list[str]
+) -> None:
+    # it closes, or it resets what came too late: each is told once
+    expected_logs.append("the connection broke")
+    accepted = 0
+
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    setup = setup_of("multical_403", "kmp", interval=0.5)
+    bench = await start(setup, TcpBridge("127.0.0.1", server.sockets[0].getsockname()[1]))
+    async with server:
+        gone = await bench.next(Diagnosis)
+        assert gone.port_gone is not None
+        await eventually(lambda: accepted > 20, "tried again and again")
+    assert len(logged(logging.WARNING)) == 1
+    assert len(logged(logging.INFO)) <= 2
+    assert bench.port.gone_since == gone.port_gone  # so that it goes offline after a minute
+    bench.told += bench.outbox.take_all()
+    states = {report.link_state for report in bench.told if isinstance(report, Diagnosis)}
+    assert states <= {LinkState.REFUSED, LinkState.PORT_MISSING}
 
 
 async def test_a_meter_that_is_silent(start: Start, expected_logs: list[str]) -> None:

@@ -20,6 +20,7 @@ class Limits:
     recheck              from a reading with an implausible total to asking once more
     diagnosis            between two reports of changed counters
     port_check           between two looks at the port while no poll is due
+    steady               for which a port that is open again must stay so to be called back
     tick                 between two looks at a pushed line
     """
 
@@ -37,4 +38,5 @@ class Limits:
     recheck: float = 2.0
     diagnosis: float = 60.0
     port_check: float = 15.0
+    steady: float = 1.0
     tick: float = 1.0

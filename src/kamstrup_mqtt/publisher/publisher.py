@@ -208,16 +208,18 @@ class Publisher:
             except BrokerError:
                 raise
             except BaseException:
-                # leaving in good order discards the Will, so we have to say it ourselves
                 await self._farewell(session)
                 raise
             finally:
                 self._board.history.lost()
-            if self._say_offline:
-                await self._farewell(session)
+            await self._farewell(session)
             self._announced = False
 
     async def _farewell(self, session: Session) -> None:
+        """Leaving in good order discards the Will, so we say it ourselves, unless we are back in
+        a moment."""
+        if not self._say_offline:
+            return
         with contextlib.suppress(BrokerError, TimeoutError):
             async with asyncio.timeout(self._limits.leave):
                 await session.say_offline()
