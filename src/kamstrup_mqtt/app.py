@@ -278,6 +278,8 @@ class App:
             "fed": round(self._watchdog.age, 1),
             "status": self.status_text(),
             "broker": "connected" if self._publisher.connected else "away",
+            "tasks": len(asyncio.all_tasks()),
+            "history": self._history.info(),
             "meters": {
                 id_: {
                     "online": online[id_],

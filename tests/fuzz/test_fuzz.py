@@ -9,9 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import damage
+from tests.fuzz import NAMES, damage
 from tests.fuzz.__main__ import mutated
 from tests.fuzz.targets import TARGETS, corpus, decoder, seeds
+
+
+def test_the_names() -> None:
+    assert tuple(TARGETS) == NAMES
 
 
 @pytest.mark.parametrize("target", TARGETS)
