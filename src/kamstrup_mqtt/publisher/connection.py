@@ -284,9 +284,9 @@ def _refused(error: Exception, mqtt: MqttConfig) -> BrokerError:
             " mqtt.tls.ca_file to the CA that signed it, and mqtt.host to the name in it",
             Trouble.TLS,
         )
-    if isinstance(cause, ssl.SSLError):
+    if isinstance(cause, ssl.SSLError) or (mqtt.tls and isinstance(cause, ConnectionResetError)):
         return BrokerError(
-            f"{where}: no TLS connection ({cause.reason or cause}); is mqtt.port the TLS port, and"
+            f"{where}: no TLS connection ({_words(cause)}); is mqtt.port the TLS port, and"
             " does the broker want a client certificate?",
             Trouble.TLS,
         )
@@ -296,7 +296,14 @@ def _refused(error: Exception, mqtt: MqttConfig) -> BrokerError:
         return BrokerError(
             f"{where}: connection refused; is the broker running, and is mqtt.port right?"
         )
-    return BrokerError(f"{where} cannot be reached: {error}; check mqtt.host and mqtt.port")
+    return BrokerError(
+        f"{where} cannot be reached: {error}; check mqtt.host and mqtt.port, and that it is an MQTT"
+        " broker which listens there"
+    )
+
+
+def _words(error: OSError) -> str:
+    return (isinstance(error, ssl.SSLError) and error.reason) or error.strerror or str(error)
 
 
 def _lost(error: aiomqtt.MqttError, where: str) -> BrokerError:
