@@ -53,8 +53,12 @@ async def test_the_daemon_is_killed_again_and_again(tmp_path: Path) -> None:
                 await asyncio.sleep(chance.uniform(0.5, 2.5))
                 assert await daemon.end(9) == -9
                 accepted |= stored(tmp_path / "state" / "history.db")
+            before = daemon.log.count("connected to the broker")
             await daemon.start()
             accepted |= history(proxy.acknowledged)
+            await eventually(
+                lambda: daemon.log.count("connected to the broker") > before, "connected", 30
+            )
             await eventually(lambda: accepted <= set(recorder.seen), "all accepted", 300)
             assert await daemon.end() == 0
             await eventually(lambda: history(proxy.acknowledged) <= set(recorder.seen), "the last")
