@@ -465,6 +465,23 @@ async def test_thingsboard_2122_memory_while_connected_disk_while_not(path: Path
         assert stored(path) == []
 
 
+async def test_keeping_ends_when_it_is_cancelled_at_any_moment(path: Path) -> None:
+    """asyncio.wait_for before Python 3.12 swallows a cancellation that comes with the result."""
+    history = on(path, "always")
+    await history.open()
+    for n in range(300):
+        keeping = asyncio.create_task(history.keep())
+        add(history, n, n)
+        for _ in range(n % 7):
+            await asyncio.sleep(0)
+        if n % 2:
+            await eventually(lambda: not history._pending(), "stored", 5)
+        keeping.cancel()
+        _, running = await asyncio.wait([keeping], timeout=2)
+        assert not running
+    await history.close()
+
+
 class Disk:
     """A disk that fails when told to."""
 

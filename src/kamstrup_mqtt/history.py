@@ -214,7 +214,8 @@ class History:
         assert self._spool is not None  # something was stored
         last = self._stored.last
         try:
-            rows = await asyncio.wait_for(self._spool.read(self._cursor, BATCH), self._limits.disk)
+            async with asyncio.timeout(self._limits.disk):
+                rows = await self._spool.read(self._cursor, BATCH)
         except (SpoolError, TimeoutError) as error:
             # they stay there for the next run of the program; what comes goes on
             self._say_failing(error)
@@ -291,8 +292,8 @@ class History:
         if self._spool is None:
             return
         try:
-            opening = self._spool.open(self._wall() - self._resend)
-            self._stored = await asyncio.wait_for(opening, self._limits.disk)
+            async with asyncio.timeout(self._limits.disk):
+                self._stored = await self._spool.open(self._wall() - self._resend)
         except (SpoolError, TimeoutError) as error:
             self._say_failing(error)
             # ids of now must be above those that the file has, should it come back
@@ -359,10 +360,10 @@ class History:
         while True:
             self._store.clear()
             if not self._pending():
+                grace = self._grace
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(
-                        self._store.wait(), max(self._grace, 0.1) if self._grace > 0 else None
-                    )
+                    async with asyncio.timeout(max(grace, 0.1) if grace > 0 else None):
+                        await self._store.wait()
             elif not await self._commit():
                 await asyncio.sleep(self._limits.retry)
 
@@ -371,8 +372,11 @@ class History:
         assert self._spool is not None  # else the mode is memory
         batch = self._pending()
         try:
-            appending = self._spool.append([record.row for record in batch], self._through)
-            self._stored, dropped = await asyncio.wait_for(appending, self._limits.disk)
+            rows = [record.row for record in batch]
+            # not wait_for: before Python 3.12 it may swallow a cancellation that comes together
+            # with the result, and we would go on for ever
+            async with asyncio.timeout(self._limits.disk):
+                self._stored, dropped = await self._spool.append(rows, self._through)
         except (SpoolError, TimeoutError) as error:
             self._say_failing(error)
             return False
@@ -413,8 +417,8 @@ class History:
             self._settled = (self._settled[0], expired)
             return
         try:
-            settling = self._spool.settle(self._through, self._wall(), expired)
-            self._stored = await asyncio.wait_for(settling, self._limits.disk)
+            async with asyncio.timeout(self._limits.disk):
+                self._stored = await self._spool.settle(self._through, self._wall(), expired)
             self._settled = now
         except (SpoolError, TimeoutError) as error:
             self._say_failing(error)
