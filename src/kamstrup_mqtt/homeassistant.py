@@ -213,8 +213,29 @@ def _device(announcer: Announcer, picture: Picture, serial: str) -> Config:
     return {key: value for key, value in device.items() if value}
 
 
+def _binary_sensor(announcer: Announcer, picture: Picture, serial: str, key: str) -> Config:
+    quantity = picture.facts.plan.quantity(key)
+    fields = {
+        "device_class": quantity.device_class,
+        "icon": quantity.icon,
+        "entity_category": quantity.category,
+        "enabled_by_default": None if quantity.enabled else False,
+    }
+    return {
+        "platform": "binary_sensor",
+        "name": quantity.name,
+        "unique_id": f"kamstrup_{serial}_{key}",
+        "state_topic": announcer.topics.state(picture.facts.id, picture.group_of(key)),
+        # ON, OFF, or None, which Home Assistant takes for unknown
+        "value_template": f"{{{{ value_json.{key} }}}}",
+        **{name: value for name, value in fields.items() if value is not None},
+    }
+
+
 def _sensor(announcer: Announcer, picture: Picture, serial: str, key: str) -> Config:
     quantity = picture.facts.plan.quantity(key)
+    if quantity.binary:
+        return _binary_sensor(announcer, picture, serial, key)
     unit, precision = picture.keys[key], quantity.precision
     template = f"{{{{ value_json.{key} }}}}"
     if unit == "L/h" and quantity.device_class == "volume_flow_rate" and not announcer.modern:

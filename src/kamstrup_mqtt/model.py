@@ -73,6 +73,8 @@ class Quantity:
     enabled: bool = True
     text: bool = False
     """The value is text (or an ISO date), never a number."""
+    binary: bool = False
+    """The value is ON or OFF: a binary sensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,10 @@ class Dialect:
     serial      the line, where it differs from the protocol's default
     periods     pushed groups: seconds from one list to the next
     overrides   source -> fields of its Quantity that differ on this meter
+    precise     the register of high resolution that belongs to register 60: 266 or 155
+    info        source of an info code -> the name of its table in `info_codes`
+
+    A group may also list what this program makes out of other sources (`derived.KEYS`).
     """
 
     groups: Mapping[str, tuple[SourceId, ...]]
@@ -107,13 +113,16 @@ class Dialect:
     serial: SerialParams | None = None
     periods: Mapping[str, float] = field(default_factory=dict)
     overrides: Mapping[SourceId, Mapping[str, object]] = field(default_factory=dict)
+    precise: SourceId | None = None
+    info: Mapping[SourceId, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterModel:
     """One meter family: data only. Its id is the name of its file in `meters/`.
 
-    `battery` decides the default interval (1 h instead of 60 s) and the warning below 60 s.
+    `battery` decides the default interval (1 h instead of 60 s) and the warning below 60 s;
+    `interval` is another default, in seconds; `longest`: from how many seconds on it sleeps.
     """
 
     name: str
@@ -121,6 +130,8 @@ class MeterModel:
     medium: Literal["heat", "water", "electricity", "any"]
     dialects: Mapping[str, Dialect]
     battery: bool = False
+    interval: float | None = None
+    longest: float | None = None
     note: str = ""
 
 

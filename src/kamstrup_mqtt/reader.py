@@ -7,12 +7,14 @@ import hashlib
 import logging
 import random
 import traceback
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
 
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
+from kamstrup_mqtt.derived import Deriver, sent
 from kamstrup_mqtt.errors import LinkError, MeterError
 from kamstrup_mqtt.exchange import Exchange, Listener
 from kamstrup_mqtt.links.base import Link
@@ -124,6 +126,7 @@ class Reader:
         self._next_poll = self._first_poll()
         self._ask_again = self._remembered_unsupported()
         self._misses: dict[SourceId, int] = {}
+        self._deriver = Deriver(setup.plan.dialect)
         # pushed
         self._last_good = 0.0
         self._last_fault: tuple[LinkState, str] | None = None
@@ -336,9 +339,12 @@ class Reader:
         self._last_bytes = raw
         if self._reports.identity(answer.objects) or self._mine.serial is not None:
             self._identity_due = False
+        made = self._deriver.derive(answer.objects, self._mine.learned)
+        for warning in made.warnings:
+            self._reports.warn_once(warning.partition(" ")[0], warning)
         # also what was not asked because the meter does not have it: no value came
-        any_value = self._reports.readings(answer.objects, self.setup.plan.sources, raw)
-        self._learn(answer)
+        any_value = self._reports.readings(made.objects, self.setup.plan.sources, raw)
+        self._learn({**answer.learned, **made.learned})
         if any_value or (answer.objects and not ask.sources):
             self._port.good()
             self._bugs = 0
@@ -353,10 +359,10 @@ class Reader:
         )
         self._reports.bad(*self._meter_state)
 
-    def _learn(self, answer: Answer) -> None:
-        if any(self._mine.learned.get(k) != v for k, v in answer.learned.items()):
-            self._mine.learned.update(answer.learned)
-            self._log.info("learned: %s", dict(answer.learned))
+    def _learn(self, learned: Mapping[str, str]) -> None:
+        if any(self._mine.learned.get(k) != v for k, v in learned.items()):
+            self._mine.learned.update(learned)
+            self._log.info("learned: %s", dict(learned))
             self._memory.changed(urgent=True)
 
     # What the meter does not have
@@ -372,7 +378,7 @@ class Reader:
 
     def _due_sources(self) -> tuple[SourceId, ...]:
         now = self._clock.monotonic()
-        sources = self.setup.plan.sources
+        sources = sent(self.setup.plan.dialect, self.setup.plan.sources)
         return tuple(s for s in sources if self._ask_again.get(s, now) <= now) or sources
 
     def _note_unsupported(self, answer: Answer) -> None:

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, cast
 
-from kamstrup_mqtt import jsontext, registry
+from kamstrup_mqtt import derived, jsontext, registry
 from kamstrup_mqtt.address import PortAddress, parse_address
 from kamstrup_mqtt.cli import tables
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds
@@ -216,7 +216,8 @@ def _sources(
         return tuple(dict.fromkeys(asked)), True
     if dialect is None:
         return DEFAULT_REGISTERS, False
-    sources = tuple(source for group in dialect.groups.values() for source in group)
+    listed = (source for group in dialect.groups.values() for source in group)
+    sources = derived.sent(dialect, listed)
     if not sources and not spec.pushed:
         raise ConfigError(f"--model {args.model} has no list of its own: add --register N")
     return sources, False

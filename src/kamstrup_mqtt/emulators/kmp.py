@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
-from kamstrup_mqtt import registry
+from kamstrup_mqtt import energy, registry
 from kamstrup_mqtt.emulators.base import Reply
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import SerialParams
@@ -274,12 +275,23 @@ def make(model_id: str, settings: Mapping[str, str]) -> KmpEmulator:
             registers[number] = replace(register, text=text, nob=max(register.nob, 4))
         else:
             left_out.add(number)
+    _keep_in_step(registers, settings)
     if "serial" in settings:
         registers[_SERIAL] = replace(registers[_SERIAL], text=str(identity.serial))
     return KmpEmulator(
         identity,
         {number: _coded(number, r) for number, r in registers.items() if number not in left_out},
     )
+
+
+def _keep_in_step(registers: dict[int, Register], settings: Mapping[str, str]) -> None:
+    """A meter whose energy was set counts the same energy in register 266, unless that was set."""
+    set_ = {_register(registers, name) for name in settings if name not in _FIXED}
+    if 60 not in set_ or 266 in set_ or 266 not in registers:
+        return
+    total = registers[60]
+    wh = energy.convert(Decimal(total.text), UNITS.get(total.unit), "Wh")
+    registers[266] = replace(registers[266], text=str(int(wh) % energy.PERIOD))
 
 
 def _registers_of(model_id: str) -> dict[int, Register]:

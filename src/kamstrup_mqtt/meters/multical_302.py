@@ -1,6 +1,6 @@
 """MULTICAL 302, heat and cooling: the registers that a user listed.
 
-Register 266 is register 60 in Wh, cut to its last seven digits: no total by itself.
+Register 266 is register 60 in Wh without whole 10 MWh: no total by itself.
 """
 
 from kamstrup_mqtt.model import Dialect, MeterModel
@@ -18,13 +18,14 @@ MODEL = MeterModel(
     battery=True,
     dialects={
         "kmp": Dialect(
-            groups={"values": (60, 68, 74, 80, 86, 87, 89, 1004, 266, 239)},
+            groups={"values": (60, 266, 68, 74, 80, 86, 87, 89, 1004, 239, "heat_energy_precise")},
             more=_MORE,
             identity=("serial_no", 1001),
             overrides={
-                266: {"name": "Heat energy high resolution (unconfirmed)"},
+                266: {"name": "Heat energy without whole 10 MWh"},
                 239: {"name": "Volume high resolution (unconfirmed)"},
             },
+            precise=266,
         ),
     },
 )
