@@ -305,7 +305,7 @@ async def test_a_battery_meter_that_answered_badly_is_left_alone(
     setup = setup_of("multical_403", "kmp", interval=3600.0, battery=True)
     bench = await start(setup, address, silence=0.02)
     await bench.next(Diagnosis, link_state=LinkState.CHECKSUM)
-    assert bench.reader._next_poll - bench.clock.monotonic() > 3000
+    assert bench.reader._schedule.next - bench.clock.monotonic() > 3000
     await asyncio.sleep(0.1)
     assert not any(isinstance(report, Reading) for report in bench.told)  # never published
     await bench.port.close()
@@ -319,7 +319,7 @@ async def test_a_poll_is_due_an_interval_after_the_last_one(start: Start) -> Non
     async with meter(multical) as server:
         setup = setup_of("multical_403", "kmp", interval=3600.0)
         bench = await start(setup, at(server), memory=memory)
-        rest = bench.reader._next_poll - bench.clock.monotonic()
+        rest = bench.reader._schedule.next - bench.clock.monotonic()
         assert 3500 - 1 < rest < 3500 + 60  # and a phase of its own
         assert bench.reader.request_read() is None
         await bench.next(Reading)
@@ -349,13 +349,13 @@ async def test_a_register_the_meter_lacks(start: Start) -> None:
         assert reading.values["volume"].value is None
         assert reading.values["heat_energy"].value == Decimal("0.303")
         await until(lambda: 68 in bench.mine.unsupported)
-        assert 68 not in bench.reader._due_sources()
-        assert 60 in bench.reader._due_sources()
+        assert 68 not in bench.reader._due_sources(("values",))
+        assert 60 in bench.reader._due_sources(("values",))
         second = await bench.next(Reading)
         assert second.values["volume"].value is None
         memory = bench.memory
         again = Bench(bench.reader.setup, bench.port, memory, QUICK)
-        assert 68 not in again.reader._due_sources()  # also after a restart
+        assert 68 not in again.reader._due_sources(("values",))  # also after a restart
         memory.meter("meter").unsupported[68] = datetime.now(UTC) - timedelta(days=2)
         later = Bench(bench.reader.setup, bench.port, memory, QUICK)
         assert 68 in later.reader._due_sources()

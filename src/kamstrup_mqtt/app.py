@@ -23,7 +23,7 @@ from typing import Any
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.clock import Clock, rfc3339
-from kamstrup_mqtt.config import Config, Meter
+from kamstrup_mqtt.config import Config, Meter, Polled
 from kamstrup_mqtt.control import ControlServer, control_address
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.links.port import Port
@@ -313,6 +313,8 @@ def _setup(meter: Meter) -> MeterSetup:
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
         battery=meter.meter_model.battery,
+        align=isinstance(meter, Polled) and meter.align,
+        offset=meter.offset if isinstance(meter, Polled) else 0.0,
     )
 
 

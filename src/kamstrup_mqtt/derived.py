@@ -167,7 +167,7 @@ def _counted(total: Object, fine: Object, offset: str | None) -> Derived:
             return _object(wh)
     found = energy.learn_offset(total.value, total.unit, fine.value, fine.unit)
     made = _object(energy.from_offset(fine.value, fine.unit, found))
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if offset is not None:
         warnings = (
             f"register 155 ({fine.value} {fine.unit}) no longer agrees with register 60"

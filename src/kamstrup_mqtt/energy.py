@@ -37,7 +37,7 @@ UNITS = frozenset(_WH)
 
 def in_wh(value: Decimal, unit: str | None) -> Fraction:
     """An energy in Wh, exactly. Raises ValueError for another unit."""
-    if unit not in _WH:
+    if unit is None or unit not in _WH:
         raise ValueError(f"{unit or 'no unit'} is no unit of energy")
     return Fraction(value) * _WH[unit]
 

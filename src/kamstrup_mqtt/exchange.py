@@ -186,12 +186,14 @@ class Exchange:
 
     async def _send(self, step: Send) -> Frame | None:
         wire_time = self._link.wire_time(len(step.data))
-        self._will_act(wire_time + step.total + 1.0)
+        expected = self._link.wire_time(step.expected)
+        self._will_act(wire_time + step.total + expected + 1.0)
         if step.data:  # else: the conversation waits for more of what it asked for before
             self._wire.forget()
             self.received.clear()
             self._log.debug("-> %s", shown(step.data))
             self.sent = True
+            self._counters.asked(asyncio.get_running_loop().time())
             await self._link.write(step.data)
         if not step.answer:
             await self._link.drain()
@@ -218,8 +220,10 @@ class _Waiting:
         self._echo = _Echo(step.data)
         self._clock = asyncio.get_running_loop().time
         now = self._clock()
-        self._first_byte = now + wire_time + step.first_byte
-        self._end = now + wire_time + step.total
+        # a bridge may hand an answer over only when all of it has come
+        expected = exchange._link.wire_time(step.expected)
+        self._first_byte = now + wire_time + step.first_byte + expected
+        self._end = now + wire_time + step.total + expected
         self._between = max(step.between, exchange._link.silence)
         self._last_byte: float | None = None
         self._quiet_told = True

@@ -89,6 +89,8 @@ def meter_discovery(announcer: Announcer, picture: Picture) -> Discovery | None:
             **dict(_diagnostics(announcer, facts.id, serial)),
         },
     }
+    if facts.polled:
+        message["components"]["requests_per_day"] = _requests(announcer, facts.id, serial)
     if facts.polled and facts.commands:
         message["components"]["read"] = _read_button(announcer, facts.id, serial)
     return _message(announcer, facts.id, serial, message)
@@ -313,6 +315,19 @@ def _diagnostics(announcer: Announcer, id_: str, serial: str) -> Iterator[tuple[
     for key, name in (("frames", "Frames"), ("dropped", "Dropped"), ("reconnects", "Reconnects")):
         counter = _text(name, key, serial, enabled_by_default=False, **own)
         yield key, {**counter, "state_class": "total_increasing"}
+
+
+def _requests(announcer: Announcer, id_: str, serial: str) -> Config:
+    topics = announcer.topics
+    return _text(
+        "Requests per day",
+        "requests_per_day",
+        serial,
+        state_topic=topics.diagnostics(id_),
+        availability=[{"topic": topics.bridge_status}],
+        enabled_by_default=False,
+        state_class="measurement",
+    )
 
 
 def _read_button(announcer: Announcer, id_: str, serial: str) -> Config:

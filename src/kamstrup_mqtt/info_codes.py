@@ -52,9 +52,8 @@ class InfoTable:
         """What `code` says, () when all is well."""
         if self.digits:
             return _digit_words(code)
-        return tuple(
-            self.bits.get(n, f"bit {n}") for n in range(code.bit_length()) if code >> n & 1
-        )
+        on = (n for n in range(code.bit_length()) if code >> n & 1)
+        return tuple(self.bits.get(n, f"bit {n}") for n in on)
 
     def text(self, code: int) -> str:
         """What `code` says, in one line."""

@@ -186,7 +186,7 @@ class Picture:
                 "link_state": None if self.link_state is None else self.link_state.value,
                 "last_reading": rfc3339(self.last_reading),
                 "last_error": self.last_error,
-                **dict.fromkeys(COUNTERS),
+                **dict.fromkeys((*COUNTERS, *(("requests_per_day",) if self.facts.polled else ()))),
                 **self.counters,
                 "serial": self.serial_text,
                 "model": self.facts.model_id,

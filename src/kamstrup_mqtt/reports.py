@@ -37,7 +37,8 @@ _DETAILS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterSetup:
-    """One configured meter. `interval` in seconds, None: it sends by itself."""
+    """One configured meter. `interval` in seconds, None: it sends by itself. `align`: polled at
+    multiples of its intervals in local time, plus `offset` seconds."""
 
     id: str
     name: str
@@ -47,6 +48,8 @@ class MeterSetup:
     serial: SerialParams
     interval: float | None
     battery: bool = False
+    align: bool = False
+    offset: float = 0.0
 
 
 class Reports:
@@ -182,7 +185,7 @@ class Reports:
             meter=self._setup.id,
             link_state=self.state,
             last_error=self._last_error,
-            counters=self._counters.as_dict(),
+            counters=self._counters.as_dict(self._clock.monotonic(), self._setup.spec.pushed),
             learned=dict(self._memory.learned),
             port_gone=self.port_gone,
         )

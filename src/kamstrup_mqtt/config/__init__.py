@@ -256,6 +256,14 @@ def doubts(config: Config) -> Iterator[Fault]:
     for index, meter in enumerate(config.meters):
         if not isinstance(meter, Polled) or meter.interval is None:
             continue
+        longest = meter.meter_model.longest
+        if longest is not None and meter.interval > longest:
+            yield (
+                ("meters", index, "interval"),
+                f"the eye of a {meter.meter_model.name} sleeps {longest / 60:g} min after the last"
+                " reading: the next one fails unless a button is pressed, or `wake` wakes it"
+                f" (interval: 28m keeps it awake)",
+            )
         if meter.meter_model.battery and meter.interval < BATTERY_WARNING:
             yield (
                 ("meters", index, "interval"),

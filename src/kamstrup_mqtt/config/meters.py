@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import (
@@ -19,16 +19,29 @@ from pydantic import (
 
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.address import PortAddress, parse_address
-from kamstrup_mqtt.config.section import Interval, Limit, Line, Section, Text, choose, refusal
+from kamstrup_mqtt.config.section import (
+    Fault,
+    Interval,
+    Limit,
+    Line,
+    Offset,
+    Section,
+    Text,
+    choose,
+    refusal,
+)
 from kamstrup_mqtt.config.values import (
     CustomValue,
     ListedValue,
+    normalise,
+    option_faults,
     planned_custom,
     planned_values,
     read_custom,
     read_listed,
+    sources_by_key,
 )
-from kamstrup_mqtt.model import Dialect, MeterModel, SerialParams
+from kamstrup_mqtt.model import Dialect, MeterModel, SerialParams, SourceId
 from kamstrup_mqtt.plan import Plan, PlannedValue, default_values
 from kamstrup_mqtt.topics import slug
 
@@ -37,6 +50,7 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 MAINS_INTERVAL = 60.0
 BATTERY_INTERVAL = 3600.0
 BATTERY_WARNING = 60.0
+SLOW = "slow"
 """Seconds between two polls: the defaults, and below which a battery meter is warned about."""
 
 
@@ -76,7 +90,7 @@ class Timing(Section):
 
 
 class KmpTiming(Timing):
-    first_byte: Limit = 2.0
+    first_byte: Limit = 1.6
     between: Limit = 0.5
     total: Limit = 6.0
     pause: Limit = 1.6
@@ -202,7 +216,7 @@ class Meter(Section):
         """The keyword arguments of the protocol's codec."""
         return {}
 
-    def plan(self) -> Plan:
+    def _chosen(self) -> tuple[PlannedValue, ...]:
         """What is read: the model's own list, or what is listed; and the custom values."""
         if self.values is None:
             chosen = list(default_values(self.protocol_name, self.dialect))
@@ -211,29 +225,92 @@ class Meter(Section):
         by_source = {value.source: value for value in chosen}
         custom = planned_custom(self.protocol_name, self.dialect, self.custom)
         by_source.update({value.source: value for value in custom})  # in its place, listed once
+        return tuple(by_source.values())
+
+    def plan(self) -> Plan:
+        """What is read, and under which names."""
+        values = self._planned()
         return Plan(
             protocol=self.protocol_name,
             dialect=self.dialect,
-            values=tuple(by_source.values()),
-            periods=self._periods(tuple(by_source.values())),
+            values=values,
+            periods=self._periods(values),
             open=self.values is None and self._comes_whole,
         )
 
+    def _planned(self) -> tuple[PlannedValue, ...]:
+        return self._chosen()
+
     def _periods(self, values: tuple[PlannedValue, ...]) -> Mapping[str, float]:
-        interval = self.interval_seconds
-        if interval is None:
-            return dict(self.dialect.periods)
-        return dict.fromkeys((*self.dialect.groups, *(v.group for v in values)), interval)
+        return dict(self.dialect.periods)
 
     @property
     def _comes_whole(self) -> bool:
         return False
 
 
+class Slow(Section):
+    """Values that are read at an interval of their own."""
+
+    interval: Interval
+    values: tuple[ListedValue, ...]
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _three_ways(cls, raw: Any) -> Any:
+        return tuple(normalise(raw))
+
+
 class Polled(Meter):
-    """A meter that is asked. `interval` None: by the model, 60 s, on a battery 1 h."""
+    """A meter that is asked.
+
+    interval     None: by the model, 60 s, on a battery 1 h
+    align        polled when local time is a multiple of the interval, plus `offset` seconds
+    slow         values that are read more rarely
+    energy_unit  the unit of the energies that are published as the meter sends them
+    """
 
     interval: Interval | None = None
+    align: bool = False
+    offset: Offset = 0.0
+    slow: Slow | None = None
+    energy_unit: Literal["kWh", "MWh", "GJ"] | None = None
+
+    @model_validator(mode="after")
+    def _slow_is_slow(self) -> Polled:
+        faults = list(self._slow_faults())
+        if self.offset and not self.align:
+            faults.append((("offset",), "means nothing without align: true"))
+        elif abs(self.offset) >= self.interval_seconds:
+            faults.append(
+                (("offset",), f"must be less than the interval {self.interval_seconds:g}")
+            )
+        if faults:
+            raise refusal(faults)
+        return self
+
+    def _slow_faults(self) -> Iterator[Fault]:
+        if self.slow is None:
+            return
+        if self.slow.interval <= self.interval_seconds:
+            yield (
+                ("slow", "interval"),
+                f"must be longer than the interval {self.interval_seconds:g}",
+            )
+        known = sources_by_key(self.protocol_name, self.dialect)
+        own = {value.quantity.key for value in self._chosen()}
+        for index, value in enumerate(self.slow.values):
+            place = ("slow", "values", index)
+            if value.key in known:
+                source = known[value.key][0][0]
+                quantity = registry.quantity(self.protocol_name, self.dialect, source)
+                for inner, text in option_faults(quantity, value):
+                    yield (*place, *inner), text
+            elif value.key not in own:
+                words = choose(value.key, sorted({*known, *own}))
+                yield (*place, "key"), f"no such value: {value.key}; {words}"
+        if not {v.quantity.key for v in self._chosen()} - {v.key for v in self.slow.values}:
+            yield ("slow", "values"), "takes all values: leave one for the interval of the meter"
 
     @model_validator(mode="before")
     @classmethod
@@ -249,7 +326,34 @@ class Polled(Meter):
         """Seconds from one poll to the next."""
         if self.interval is not None:
             return self.interval
+        if self.meter_model.interval is not None:
+            return self.meter_model.interval
         return BATTERY_INTERVAL if self.meter_model.battery else MAINS_INTERVAL
+
+    def _planned(self) -> tuple[PlannedValue, ...]:
+        """The chosen values, the slow ones in their group, energies in their unit."""
+        slow = {value.key: value for value in self.slow.values} if self.slow else {}
+        chosen = {value.source: value for value in self._chosen()}
+        listed = [value for key, value in slow.items() if key not in self._custom_keys(chosen)]
+        more = planned_values(self.protocol_name, self.dialect, listed)
+        chosen.update({value.source: value for value in more})
+        return tuple(self._placed(value, value.quantity.key in slow) for value in chosen.values())
+
+    def _custom_keys(self, chosen: Mapping[SourceId, PlannedValue]) -> frozenset[str]:
+        """Keys that only the user's own registers have."""
+        known = sources_by_key(self.protocol_name, self.dialect)
+        return frozenset(v.quantity.key for v in chosen.values() if v.quantity.key not in known)
+
+    def _placed(self, value: PlannedValue, slow: bool) -> PlannedValue:
+        quantity = value.quantity
+        if self.energy_unit and quantity.as_sent and quantity.device_class == "energy":
+            quantity = dataclasses.replace(quantity, as_sent=False, unit=self.energy_unit)
+        return PlannedValue(value.source, quantity, SLOW if slow else value.group)
+
+    def _periods(self, values: tuple[PlannedValue, ...]) -> Mapping[str, float]:
+        groups = dict.fromkeys((*self.dialect.groups, *(v.group for v in values)))
+        periods = dict.fromkeys(groups, self.interval_seconds)
+        return {**periods, SLOW: self.slow.interval} if self.slow else periods
 
 
 def _kmp_address(value: Any) -> Any:

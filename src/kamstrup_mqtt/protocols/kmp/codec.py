@@ -22,6 +22,7 @@ from kamstrup_mqtt.protocols.base import (
 )
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer, encode_frame
 from kamstrup_mqtt.protocols.kmp.messages import (
+    CID_GET_REGISTER,
     MAX_REGISTERS,
     decode_message,
     get_register,
@@ -39,7 +40,8 @@ class KmpCodec:
 
     address     the destination: 3F the meter, 7F and BF its logger modules
     tries       how often a request is sent before it is given up
-    first_byte  seconds until the answer must begin (the standard: 1.6) ...
+    first_byte  seconds until the answer must begin, beside the time it needs on the wire: a
+                bridge may hand it over in one piece ...
     between     ... from byte to byte ...
     total       ... and for the whole answer
     pause       seconds of rest before a request is repeated: a meter that did not understand
@@ -51,7 +53,7 @@ class KmpCodec:
         *,
         address: int = 0x3F,
         tries: int = 3,
-        first_byte: float = 2.0,
+        first_byte: float = 1.6,
         between: float = 0.5,
         total: float = 6.0,
         pause: float = 1.6,
@@ -158,6 +160,7 @@ class _Poll:
             first_byte=codec.first_byte,
             between=codec.between,
             total=codec.total,
+            expected=_expected(payload),
         )
         while True:
             tries -= 1
@@ -187,6 +190,11 @@ def _answer_to(payload: bytes, frame: Frame | None) -> Message:
             return message
     sent = frame.raw.hex(" ") if frame else "nothing"
     raise MeterError(LinkState.BYTES_NO_FRAMES, f"answer to another request: {sent}")
+
+
+def _expected(payload: bytes) -> int:
+    """Bytes of the answer when its values have the usual four bytes."""
+    return 10 + 9 * payload[2] if payload[1] == CID_GET_REGISTER else 10
 
 
 def _asked(payload: bytes) -> set[int]:
