@@ -282,9 +282,8 @@ class Polled(Meter):
         if self.offset and not self.align:
             faults.append((("offset",), "means nothing without align: true"))
         elif abs(self.offset) >= self.interval_seconds:
-            faults.append(
-                (("offset",), f"must be less than the interval {self.interval_seconds:g}")
-            )
+            words = f"must be less than the interval {self.interval_seconds:g}"
+            faults.append((("offset",), words))
         if faults:
             raise refusal(faults)
         return self
@@ -366,15 +365,25 @@ def _kmp_address(value: Any) -> Any:
 
 
 class KmpMeter(Polled):
-    """A MULTICAL or flowIQ, and every other meter that speaks KMP."""
+    """A MULTICAL or flowIQ, and every other meter that speaks KMP.
+
+    wake   how a sleeping eye is woken before each poll: nul (a light that flickers for 2 s) or
+           ident (a request of the old protocol at 300 baud, which a bridge cannot send)
+    """
 
     protocol_name = "kmp"
     protocol: Literal["kmp"]
     address: Annotated[int, BeforeValidator(_kmp_address), Field(ge=0, le=0xFF)] = 0x3F
+    wake: Literal["nul", "ident"] | None = None
     timing: KmpTiming = KmpTiming()
 
     def codec_options(self) -> dict[str, Any]:
-        return {"address": self.address, **self.timing.model_dump()}
+        return {
+            "address": self.address,
+            "wake": self.wake,
+            "baudrate": self.serial_params().baudrate,
+            **self.timing.model_dump(),
+        }
 
 
 class KmpAsciiMeter(Polled):

@@ -1,5 +1,7 @@
-"""Kamstrup 162, electricity, one phase: KMP at 9600 8N1; the first of them answered at 1200 (`baudrate:
-1200`). Which digits stand behind the decimal point differs from meter to meter: the frame says it.
+"""Kamstrup 162, electricity (one phase), over KMP.
+
+9600 8N1; the first ones answered at 1200 (`baudrate: 1200`). Which digits stand behind the decimal
+point differs from meter to meter: the frame says it.
 """
 
 from kamstrup_mqtt.model import Dialect, MeterModel, SerialParams

@@ -1,5 +1,7 @@
-"""Kamstrup 351, electricity, three phases, by transformers: KMP at 9600 8N1; the first of them answered at 1200 (`baudrate:
-1200`). Which digits stand behind the decimal point differs from meter to meter: the frame says it.
+"""Kamstrup 351, electricity (three phases, by transformers), over KMP.
+
+9600 8N1; the first ones answered at 1200 (`baudrate: 1200`). Which digits stand behind the decimal
+point differs from meter to meter: the frame says it.
 """
 
 from kamstrup_mqtt.model import Dialect, MeterModel, SerialParams

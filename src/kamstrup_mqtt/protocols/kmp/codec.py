@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Literal
 
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import LinkState, Object, SourceId
 from kamstrup_mqtt.protocols.base import (
     Answer,
     Ask,
+    Configure,
     Conversation,
     Frame,
     Message,
@@ -31,6 +33,13 @@ from kamstrup_mqtt.protocols.kmp.messages import (
 )
 from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, SOFTWARE
 
+IDENT = bytes.fromhex("AF A3 B1")
+"""`/#1` of seven bits and even parity, on a line of eight bits."""
+IDENT_BAUDRATE = 300
+WAKE_SECONDS = 2.2
+BITS = 11
+"""Of one byte on the line: start, eight, two stop bits."""
+
 _SILENT = (LinkState.NO_BYTES, LinkState.ECHO_ONLY)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -46,6 +55,10 @@ class KmpCodec:
     total       ... and for the whole answer
     pause       seconds of rest before a request is repeated: a meter that did not understand
                 ignores everything for 1.6 s
+    wake        what is sent before each poll so that a sleeping eye wakes: "nul", zeros for 2.2 s
+                (IEC 62056-21, annex); "ident", the request /#1 of older meters at 300 baud, which
+                some 403 wake from; None, nothing
+    baudrate    of the line, for `wake`
     """
 
     def __init__(
@@ -57,6 +70,8 @@ class KmpCodec:
         between: float = 0.5,
         total: float = 6.0,
         pause: float = 1.6,
+        wake: Literal["nul", "ident"] | None = None,
+        baudrate: int = 1200,
         learned: Mapping[str, str] = _NOTHING,
     ) -> None:
         self.address = address
@@ -65,6 +80,8 @@ class KmpCodec:
         self.between = between
         self.total = total
         self.pause = pause
+        self.wake = wake
+        self.baudrate = baudrate
 
     def framer(self) -> KmpFramer:
         """A framer for a newly opened line."""
@@ -93,6 +110,7 @@ class _Poll:
         self._awake = False  # the meter has answered in this poll
 
     def run(self) -> Conversation:
+        yield from self._wake()
         wanted = set(self._ask.sources) | set(self._ask.identity)
         registers = [source for source in self._ask.sources if isinstance(source, int)]
         if GET_SERIAL_NO in wanted:
@@ -112,6 +130,25 @@ class _Poll:
             objects=tuple(self._objects.values()),
             unsupported=frozenset(self._ask.sources) - self._objects.keys(),
         )
+
+    def _wake(self) -> Generator[Step, Frame | None, None]:
+        """Wake the eye; what it says to that is not listened to."""
+        codec = self._codec
+        if codec.wake is None:
+            return
+        if codec.wake == "nul" or not (yield from self._ident()):
+            yield _unanswered(bytes(round(WAKE_SECONDS * codec.baudrate / BITS)))
+        yield Pause(codec.pause)
+
+    def _ident(self) -> Generator[Step, Frame | None, bool]:
+        """Send /#1 at 300 baud, if the line's speed can be changed."""
+        try:
+            yield Configure(IDENT_BAUDRATE)
+        except MeterError:
+            return False  # it belongs to a bridge
+        yield _unanswered(IDENT)
+        yield Configure(self._codec.baudrate)
+        return True
 
     def _extra(self, payload: bytes, *, needed: bool) -> Generator[Step, Frame | None, None]:
         """Ask what a meter may well not answer: silence is taken for an answer unless `needed`."""
@@ -170,6 +207,8 @@ class _Poll:
                 if tries < 1 or (accept_silence and error.state in _SILENT):
                     raise
                 yield Pause(codec.pause)
+                if error.state in _SILENT and not self._awake:
+                    yield from self._wake()
             else:
                 self._awake = True
                 self._keep(message.objects if keep else ())
@@ -178,6 +217,10 @@ class _Poll:
     def _keep(self, objects: Iterable[Object]) -> None:
         for obj in objects:
             self._objects.setdefault(obj.id, obj)
+
+
+def _unanswered(data: bytes) -> Send:
+    return Send(data=data, first_byte=0.0, between=0.0, total=0.0, answer=False)
 
 
 def _answer_to(payload: bytes, frame: Frame | None) -> Message:
