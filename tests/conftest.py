@@ -44,3 +44,14 @@ def logged(caplog: pytest.LogCaptureFixture) -> Callable[[int], list[str]]:
         ]
 
     return messages
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "shared_vector: a recorded frame beside the repository")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many of the shared vectors ran, none included."""
+    passed = terminalreporter.stats.get("passed", [])
+    ran = sum("shared_vector" in report.keywords for report in passed)
+    terminalreporter.write_line(f"shared vectors: {ran} ran")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.configfile import load
@@ -464,6 +467,133 @@ def test_faults_of_meters(faults: Faults, meter: str, fault: str) -> None:
 )
 def test_no_meters(faults: Faults, text: str, fault: str) -> None:
     assert one(faults(text)) == f"c.yaml:{fault}"
+
+
+@pytest.mark.parametrize(
+    "meter",
+    [
+        "{name: a}",
+        "5",
+        "null",
+        "{name: a, protocol: kmp, model: multical_4, port: /dev/x}",
+        "{name: a, protocol: kmp, model: kmp_meter, port: /dev/x}",
+        "{name: a, protocol: kmp, model: multical_403, port: /dev/x, values: [x]}",
+        "{name: a, protocol: han, port: /dev/x}",
+    ],
+)
+def test_faulty_meters_are_meters_all_the_same(faults: Faults, meter: str) -> None:
+    found = faults(f"meters:\n  - {meter}\n  - {meter}\n")
+    assert found
+    assert not [fault for fault in found if "at least one meter" in fault]
+
+
+def test_a_name_is_too_long(faults: Faults) -> None:
+    text = f"meters: [{{name: {'a' * 101}, protocol: kmp, model: multical_403, port: /dev/x}}]\n"
+    assert one(faults(text)) == "c.yaml:1:17: meters[0].name: must be at most 100 characters"
+
+
+SECRET = "geheim123"
+
+
+@pytest.mark.parametrize(
+    "written_as",
+    [
+        f"*{SECRET}",
+        f"!{SECRET}",
+        f"!{SECRET} x",
+        f"!!{SECRET} x",
+        f"!a!{SECRET}",
+        f"@{SECRET}",
+        f'"{SECRET}\\m"',
+        f"[{SECRET}]",
+        f"{{{SECRET}: 1}}",
+        f"!!int {SECRET}",
+        f'"{SECRET}\\0"',
+        f"{SECRET}, password: {SECRET}",
+    ],
+)
+def test_no_fault_tells_a_password(faults: Faults, written_as: str) -> None:
+    meter = "{name: a, protocol: kmp, model: multical_403, port: /dev/x}"
+    for mqtt in (f"{{password: {written_as}}}", f"\n  password: {written_as}"):
+        found = faults(f"mqtt: {mqtt}\nmeters: [{meter}, 5]\n")
+        assert not [fault for fault in found if SECRET in fault]
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("!!float abc", "port: is not a number that can be read"),
+        ("9" * 5000, "port: is not a number that can be read"),
+        ('"\\0"', "port: contains a character that no text may have"),
+        ('"\\ud800"', "port: contains a character that no text may have"),
+    ],
+)
+def test_what_yaml_can_write_and_nobody_can_read(faults: Faults, value: str, fault: str) -> None:
+    text = f"mqtt: {{port: {value}}}\nmeters: [{{name: a, protocol: kmp-ascii, port: /dev/x}}]\n"
+    assert f"c.yaml:1:14: mqtt.{fault}" in faults(text)[0]
+
+
+@pytest.mark.parametrize("option", ["password_file", "tls: {ca_file"])
+def test_a_home_that_nobody_has(faults: Faults, option: str) -> None:
+    close = "}" * option.count("{")
+    text = f"mqtt: {{{option}: ~no-such-user/x{close}}}\nmeters: [5]\n"
+    assert "begins with the home of a user who has none; write the path out" in faults(text)[0]
+
+
+_YAML_WORDS = (
+    "kmp han multical_403 e685_382 kmp_meter tcp://h:1 tcp://[::1]:2 tcp://[ /dev/x heat_energy"
+    " power 12 012 0x10 1e5 1e999999999 -1 .inf .nan on ~ '' 1h 1:30 !!binary 2026-11-21 ${X} ${"
+    ' *a &a !x !!float =  << 0b11 1_000 +5 "\\0" "\\ud800" ~no-such-user/x energy 10 2025.12 a:b'
+)
+_YAML_KEYS = (
+    "mqtt homeassistant meters log_level state_directory host port tls ca_file key_password"
+    " password password_file base instance version keepalive minimum name protocol model id serial"
+    " values custom interval update_interval timing tries register obis unit device_class"
+    " precision icon key energy_scale address parity <<"
+)
+_WORDS, _KEYS = st.sampled_from(_YAML_WORDS.split()), st.sampled_from(_YAML_KEYS.split())
+_FLOW = st.recursive(
+    _WORDS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+        st.lists(st.tuples(_KEYS, inner), max_size=3).map(
+            lambda pairs: "{" + ", ".join(f"{key}: {value}" for key, value in pairs) + "}"
+        ),
+    ),
+    max_leaves=8,
+)
+_METER = st.tuples(_KEYS, _FLOW).map(
+    lambda p: f"{{name: A, protocol: kmp, model: multical_403, port: /dev/x, {p[0]}: {p[1]}}}"
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.one_of(
+        st.text(st.characters(exclude_categories=["Cs"])),
+        st.tuples(_KEYS, _FLOW, _METER).map(
+            lambda p: f"mqtt: {{{p[0]}: {p[1]}}}\nmeters: [{p[2]}]\n"
+        ),
+        st.tuples(_FLOW, _FLOW).map(lambda p: f"mqtt: {p[0]}\nmeters: {p[1]}\n"),
+    )
+)
+def test_no_text_ends_in_a_traceback(written: Load, text: str) -> None:
+    with contextlib.suppress(ConfigError):
+        written(text, {"X": "secret"})
+
+
+def test_one_port_under_two_names(faults: Faults, tmp_path: Path) -> None:
+    (tmp_path / "by-id").symlink_to(tmp_path / "ttyUSB0")
+    meter = "  - {{name: {}, protocol: kmp, model: multical_403, port: {}}}\n"
+    for first, second in (
+        (f"{tmp_path}/ttyUSB0", f"{tmp_path}/by-id"),
+        ("tcp://Bridge:2002", "tcp://bridge:2002"),
+    ):
+        fault = one(faults("meters:\n" + meter.format("A", first) + meter.format("B", second)))
+        assert "meters[1].port: is the same port as" in fault
+        assert fault.endswith("of meter 'A'; write both the same way")
 
 
 def test_faults_between_meters_beside_others(faults: Faults) -> None:

@@ -89,7 +89,7 @@ def test_shell_blocks_parse(block: Block) -> None:
     for line in block.text.splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] == ["kamstrup-mqtt"]:
-            cli.make_parser().parse_args(words[1:])
+            cli.make_parser(words[1:]).parse_args(words[1:])
         if words[:1] == ["make"]:
             targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
             assert words[1] in targets

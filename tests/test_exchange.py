@@ -245,8 +245,10 @@ async def test_an_echo_is_told_once(logged: Callable[[int], list[str]]) -> None:
 async def test_traffic_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     await hold(Line(SERIAL, bytewise=False), send())
     assert "-> 80 3f 02 35 e9 0d" in caplog.messages
-    assert "<- 40 3f 02 01 23 45 67 e9 56 0d" in caplog.messages
-    assert any("checksum right" in message for message in caplog.messages)
+    assert "<- answer, checksum right: 40 3f 02 01 23 45 67 e9 56 0d" in caplog.messages
+    await hold(Line(GET_SERIAL + DAMAGED), send())
+    assert "<- our own request (an echo)" in caplog.messages
+    assert "<- dropped (checksum): 40 3f 02 01 23 45 67 e9 57 0d" in caplog.messages
 
 
 def test_text_is_shown_beside_hex() -> None:

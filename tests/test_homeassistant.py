@@ -170,6 +170,48 @@ def test_home_assistant_takes_the_bridge(instance: str) -> None:
     )
 
 
+def test_the_bridge_says_whether_it_is_there() -> None:
+    connection = message(bridge_discovery(announcer()))["components"]["connection"]
+    assert connection["device_class"] == "connectivity"
+    assert connection.get("enabled_by_default", True)
+    assert "availability" not in connection
+
+
+NAMED = {
+    "q": Quantity(key="q", name="Heat energy"),
+    "r": Quantity(key="r", name="Heat flow rate"),
+    "s": Quantity(key="s", name="Heater hours"),
+    "t": Quantity(key="t", name="Heat"),
+    "u": Quantity(key="u", name="Flow rate"),
+}
+
+
+@pytest.mark.parametrize(
+    ("device", "names"),
+    [
+        ("Heat", ["Energy", "Heat flow rate", "Heater hours", "Heat", "Flow rate"]),
+        ("HEAT  energy", ["Heat energy", "Heat flow rate", "Heater hours", "Heat", "Flow rate"]),
+        ("heat flow", ["Heat energy", "Rate", "Heater hours", "Heat", "Flow rate"]),
+        ("flow", ["Heat energy", "Heat flow rate", "Heater hours", "Heat", "Rate"]),
+        ("Last", [quantity.name for quantity in NAMED.values()]),
+    ],
+)
+def test_a_name_does_not_repeat_the_device(device: str, names: list[str]) -> None:
+    plan = make_plan({"values": tuple(NAMED)}, quantities=NAMED)
+    picture = make_picture(plan, name=device)
+    picture.apply(identity("1"), 1.0)
+    picture.apply(reading({key: Measured(D(1)) for key in NAMED}), 1.0)
+    components = message(meter_discovery(announcer(), picture))["components"]
+    assert [components[key]["name"] for key in NAMED] == names
+    assert components["last_reading"]["name"] == ("Reading" if device == "Last" else "Last reading")
+
+
+@pytest.mark.parametrize("model_id", registry.all_models())
+def test_a_model_does_not_repeat_its_manufacturer(model_id: str) -> None:
+    model = registry.all_models()[model_id]
+    assert "kamstrup" not in model.name.lower()
+
+
 def test_one_meter_in_full() -> None:
     picture = make_picture(make_plan({"values": ("heat_energy", "meter_id")}))
     picture.apply(identity("0012", sw_version="C1", unknown="x"), 1.0)

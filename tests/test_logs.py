@@ -93,3 +93,15 @@ def test_set_up_twice_writes_once() -> None:
     logs.set_up(stream=out)
     logs.meter_logger("a").info("once")
     assert out.getvalue().count("once") == 1
+
+
+def test_a_traceback_does_not_steer_the_terminal(expected_logs: list[str]) -> None:
+    expected_logs.append("bad")
+    out = io.StringIO()
+    logs.set_up(stream=out)
+    try:
+        raise ValueError("x\x1b[2J\x85y")
+    except ValueError:
+        logging.getLogger(logs.ROOT).exception("bad")
+    assert "\nTraceback (most recent call last):\n" in out.getvalue()
+    assert out.getvalue().endswith("\nValueError: x\\x1b[2J\\x85y\n")

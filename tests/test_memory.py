@@ -191,6 +191,30 @@ def test_a_damaged_file_is_set_aside(
     memory.close()
 
 
+@pytest.mark.parametrize(
+    "value", ['"NaN"', '"Infinity"', "NaN", "1e999999", '"1e999999"', '"\\ud800"', "true", "[]"]
+)
+@pytest.mark.parametrize("place", ["totals", "readings"])
+def test_a_value_that_no_meter_sends_is_damage(
+    tmp_path: Path, expected_logs: list[str], value: str, place: str
+) -> None:
+    if place == "readings" and value in ('"NaN"', '"Infinity"', '"1e999999"'):
+        return  # a text like any other
+    expected_logs.append("is corrupt")
+    inside = (
+        f'{{"values": {{"time": null, "values": {{"volume": {value}}}}}}}'
+        if place == "readings"
+        else f'{{"volume": {{"value": {value}, "time": null}}}}'
+    )
+    path = tmp_path / "memory.json"
+    path.write_text(f'{{"version": 1, "meters": {{"heat": {{"{place}": {inside}}}}}}}')
+    memory = opened(path)
+    assert memory.meters == {}
+    memory.changed(urgent=True)
+    memory.close()
+    assert json.loads(path.read_text()) == {"version": 1, "meters": {}}
+
+
 def test_each_damaged_file_is_kept(tmp_path: Path, expected_logs: list[str]) -> None:
     expected_logs.append("is corrupt")
     for number in (1, 2, 3):
@@ -379,3 +403,9 @@ def test_a_look_takes_no_lock_and_touches_nothing(tmp_path: Path) -> None:
     path.write_text('{"version": 1, "meters": {"a": {"serial": "1"}}}')
     assert module.peek(path) == {"a": MeterMemory(serial="1")}
     assert [p.name for p in tmp_path.iterdir()] == ["memory.json"]
+
+
+def test_it_is_its_owner_s_alone(tmp_path: Path) -> None:
+    (tmp_path / "memory.tmp").touch(mode=0o666)
+    write_whole(tmp_path / "memory.json", "{}")
+    assert (tmp_path / "memory.json").stat().st_mode & 0o777 == 0o600

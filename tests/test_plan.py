@@ -118,3 +118,13 @@ def test_a_newcomer_in_the_hourly_list_is_hourly() -> None:
 )
 def test_in_contract_unit(quantity: Quantity, obj: Object, measured: Measured) -> None:
     assert in_contract_unit(quantity, obj) == measured
+
+
+def test_a_number_in_an_unknown_unit_is_never_taken_for_the_contracts() -> None:
+    volume = Object(68, 11388, D(11388), None, unknown_unit=True)
+    found = sort_objects(kmp_plan(), [volume])
+    assert found.groups["values"]["volume"] == Measured(None)
+    assert found.foreign == {"volume": "its unit is unknown; it should be m³"}
+    # as sent: the number without unit
+    energy = Object(60, 5, D(5), None, unknown_unit=True)
+    assert in_contract_unit(QUANTITIES["heat_energy"], energy) == Measured(D(5), None)

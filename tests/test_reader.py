@@ -349,16 +349,16 @@ async def test_a_register_the_meter_lacks(start: Start) -> None:
         assert reading.values["volume"].value is None
         assert reading.values["heat_energy"].value == Decimal("0.303")
         await until(lambda: 68 in bench.mine.unsupported)
-        assert 68 not in bench.reader._due_sources(("values",))
-        assert 60 in bench.reader._due_sources(("values",))
+        assert 68 not in bench.reader._lacking.due(("values",))
+        assert 60 in bench.reader._lacking.due(("values",))
         second = await bench.next(Reading)
         assert second.values["volume"].value is None
         memory = bench.memory
         again = Bench(bench.reader.setup, bench.port, memory, QUICK)
-        assert 68 not in again.reader._due_sources(("values",))  # also after a restart
+        assert 68 not in again.reader._lacking.due(("values",))  # also after a restart
         memory.meter("meter").unsupported[68] = datetime.now(UTC) - timedelta(days=2)
         later = Bench(bench.reader.setup, bench.port, memory, QUICK)
-        assert 68 in later.reader._due_sources()
+        assert 68 in later.reader._lacking.due(("values",))
 
 
 async def test_a_value_that_came_before_is_not_given_up_at_once(start: Start) -> None:

@@ -18,41 +18,17 @@ from kamstrup_mqtt.errors import KamstrupMqttError
 from kamstrup_mqtt.publisher import BrokerError, clear, probe
 from kamstrup_mqtt.publisher.connection import Trouble
 from tests.broker import Mosquitto, eventually, free_port, running, watching
+from tests.certificates import Authority
 from tests.test_publisher import DISCOVERY, ROOT, Bench, make_config, password_file
-
-
-def _openssl(*arguments: object) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
-
-
-def _certificate(directory: Path, name: str, subject: str, *, ca: str | None) -> None:
-    key, cert = directory / f"{name}.key", directory / f"{name}.crt"
-    extension = ["-addext", f"subjectAltName={subject}"] if ca else []
-    issuer = ["-CA", directory / f"{ca}.crt", "-CAkey", directory / f"{ca}.key"] if ca else []
-    request = directory / f"{name}.csr"
-    if not ca:
-        _openssl(
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 2, "-subj", f"/CN={name}",
-            "-keyout", key, "-out", cert,
-        )  # fmt: skip
-        return
-    _openssl(
-        "req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", *extension,
-        "-keyout", key, "-out", request,
-    )  # fmt: skip
-    _openssl(
-        "x509", "-req", "-in", request, *issuer, "-CAcreateserial", "-days", 2,
-        "-copy_extensions", "copy", "-out", cert,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("certificates")
-    _certificate(directory, "ca", "", ca=None)
-    _certificate(directory, "other", "", ca=None)
-    _certificate(directory, "broker", "IP:127.0.0.1", ca="ca")
-    _certificate(directory, "client", "DNS:client", ca="ca")
+    authority = Authority(directory, "ca")
+    Authority(directory, "other")
+    authority.sign("broker", "127.0.0.1")
+    authority.sign("client", "client")
     return directory
 
 

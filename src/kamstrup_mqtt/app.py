@@ -124,7 +124,19 @@ class App:
         self._supervisors: list[Supervisor] = []
         for meter in config.meters:
             self._add_reader(meter)
-        self._publisher = Publisher(
+        self._publisher = self._make_publisher()
+        self._watchdog = Watchdog(
+            (*self._publisher.deadlines, *(s.deadline for s in self._supervisors)),
+            lambda: self._notifier.send(WATCHDOG="1"),
+            clock.monotonic,
+            arm=self._arm_watchdog,
+        )
+        address = control_address(self._environ, config.mqtt.instance, os.getuid())
+        self._control = ControlServer(address, {"health": self._health, "read": self._read})
+
+    def _make_publisher(self) -> Publisher:
+        config, clock = self._config, self._clock
+        return Publisher(
             config,
             self._pictures,
             self._memory,
@@ -139,20 +151,12 @@ class App:
             request_read=lambda meter: self._readers[meter].request_read(),
             limits=self._limits.publisher,
         )
-        self._watchdog = Watchdog(
-            (*self._publisher.deadlines, *(s.deadline for s in self._supervisors)),
-            lambda: self._notifier.send(WATCHDOG="1"),
-            clock.monotonic,
-            arm=self._arm_watchdog,
-        )
-        address = control_address(self._environ, config.mqtt.instance, os.getuid())
-        self._control = ControlServer(address, {"health": self._health, "read": self._read})
 
     def _add_reader(self, meter: Meter) -> None:
         deadline = Deadline(f"reader of {meter.id}", self._clock.monotonic)
         port = self._ports.setdefault(meter.port, Port(meter.port))
         reader = Reader(
-            _setup(meter),
+            _setup(meter, self._memory.meter(meter.id).learned),
             port,
             self._outbox,
             self._memory,
@@ -302,13 +306,13 @@ def _facts(meter: Meter, config: Config) -> MeterFacts:
     )
 
 
-def _setup(meter: Meter) -> MeterSetup:
+def _setup(meter: Meter, learned: Mapping[str, str]) -> MeterSetup:
     spec = registry.all_protocols()[meter.protocol_name]
     return MeterSetup(
         id=meter.id,
         name=meter.name,
         spec=spec,
-        codec=spec.codec(**meter.codec_options()),
+        codec=spec.codec(**meter.codec_options(), learned=learned),
         plan=meter.plan(),
         serial=meter.serial_params(),
         interval=meter.interval_seconds,

@@ -59,11 +59,9 @@ class _Wire:
         """The bytes that come within `timeout` seconds, b"" when none do."""
         try:
             async with asyncio.timeout(max(0.0, timeout)):
-                data = await self.link.read()
+                return await self.link.read()
         except TimeoutError:
             return b""
-        self.log.debug("<- %s", shown(data))
-        return data
 
     def feed(self, data: bytes) -> None:
         if data:
@@ -77,10 +75,10 @@ class _Wire:
         self._parity = self.framer.parity_errors
         if isinstance(event, Dropped):
             self.counters.dropped += 1
-            self.log.debug("dropped (%s): %s", event.reason, shown(event.raw))
-        elif event is not None and event.direction != "request":
-            self.counters.frames += 1
-            self.log.debug("%s frame, checksum right: %s", event.direction, shown(event.raw))
+            self.log.debug("<- dropped (%s): %s", event.reason, shown(event.raw))
+        elif event is not None:
+            self.counters.frames += event.direction != "request"
+            self.log.debug("<- %s, checksum right: %s", event.direction, shown(event.raw))
         return event
 
     def forget(self) -> None:
@@ -263,6 +261,7 @@ class _Waiting:
         self._exchange.received += data
         rest = self._echo.strip(data)
         if self._echo.seen and not self._echoes:
+            self._wire.log.debug("<- our own request (an echo)")
             self._count_echo()
         if rest:
             self._wire.feed(rest)

@@ -93,6 +93,7 @@ def meter_discovery(announcer: Announcer, picture: Picture) -> Discovery | None:
         message["components"]["requests_per_day"] = _requests(announcer, facts.id, serial)
     if facts.polled and facts.commands:
         message["components"]["read"] = _read_button(announcer, facts.id, serial)
+    _shorten_names(message["components"], facts.name)
     return _message(announcer, facts.id, serial, message)
 
 
@@ -111,9 +112,7 @@ def bridge_discovery(announcer: Announcer) -> Discovery:
         "state_topic": topics.bridge_status,
         "payload_on": "online",
         "payload_off": "offline",
-        # without availability: off is what it is there to say. Off by default, because every
-        # other entity says the same by becoming unavailable
-        "enabled_by_default": False,
+        # without availability: off is what it is there to say
     }
     info = {"state_topic": topics.bridge_info, **with_bridge}
     version = _text("Version", "version", serial, **info)
@@ -263,6 +262,27 @@ def _sensor(announcer: Announcer, picture: Picture, serial: str, key: str) -> Co
         "value_template": template,
         **{name: value for name, value in fields.items() if value is not None},
     }
+
+
+def _shorten_names(components: Mapping[str, Config], device: str) -> None:
+    """Home Assistant writes the device's name in front itself; a name stays whole where the rest
+    of it is what another entity is called."""
+    taken = {component["name"].casefold() for component in components.values()}
+    for component in components.values():
+        short = _without_device(component["name"], device)
+        if short.casefold() not in taken:
+            taken.add(short.casefold())
+            component["name"] = short
+
+
+def _without_device(name: str, device: str) -> str:
+    """ "Heat energy" of the device "Heat" is "Energy"; as it is where nothing would remain."""
+    own, words = name.split(), device.split()
+    front, rest = own[: len(words)], own[len(words) :]
+    if not rest or [w.casefold() for w in front] != [w.casefold() for w in words]:
+        return name
+    left = " ".join(rest)
+    return left[0].upper() + left[1:]
 
 
 def _state_class_taken(device_class: str | None, state_class: str | None) -> str | None:

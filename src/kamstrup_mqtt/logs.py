@@ -55,7 +55,7 @@ class Formatter(logging.Formatter):
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = "\n".join(map(escape, super().format(record).split("\n")))
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         if not self._journal:

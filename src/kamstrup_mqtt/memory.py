@@ -36,6 +36,8 @@ URGENT_WITHIN = 2.0
 OTHERWISE_EVERY = 15 * 60.0
 LAST_WRITE_LIMIT = 2.0
 """Seconds that the last write may take: a slow card must not hold the exit."""
+_LARGEST_POWER = 1000
+"""Of ten; far beyond a mantissa of 255 bytes. More would be written out as that many digits."""
 _CORRUPT = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 """What reading a damaged file can raise."""
 
@@ -261,9 +263,14 @@ def peek(path: Path) -> Mapping[str, MeterMemory]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace the file at once or not at all, also when the power goes. Raises OSError."""
+    """Replace the file at once or not at all, also when the power goes. Raises OSError.
+
+    For its owner only: it holds customers' numbers and when somebody was at home.
+    """
     temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(number, "w", encoding="utf-8") as file:
+        os.fchmod(number, 0o600)  # one that a crash left behind, or another umask
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -335,6 +342,7 @@ def _dump(meter: MeterMemory) -> dict[str, Any]:
 def _parse(text: bytes) -> dict[str, MeterMemory]:
     """The meters in the file; raises ValueError and its kin, or _NewerVersionError."""
     whole = json.loads(text.decode("utf-8"), parse_float=Decimal)
+    json.dumps(whole, ensure_ascii=False, default=str).encode()  # half a character has no place
     if whole["version"] != VERSION:
         raise _NewerVersionError(f"version {whole['version']}")
     return {id_: _meter(stored) for id_, stored in whole["meters"].items()}
@@ -389,14 +397,20 @@ def _time(value: Any) -> datetime | None:
 
 
 def _scalar(value: Any) -> Scalar:
-    if isinstance(value, Decimal) or value is None or isinstance(value, str):
+    if value is None or isinstance(value, str):
         return value
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise TypeError(f"{value!r} where a value belongs")
-    return Decimal(value)
+    return _number(Decimal(value))
+
+
+def _number(value: Decimal) -> Decimal:
+    if not value.is_finite() or abs(value.adjusted()) > _LARGEST_POWER:
+        raise ValueError("a number that no meter can send")
+    return value
 
 
 def _total(value: Any) -> Scalar:
     """A number with more than 18 digits stands in the file as a text."""
     scalar = _scalar(value)
-    return Decimal(scalar) if isinstance(scalar, str) else scalar
+    return _number(Decimal(scalar)) if isinstance(scalar, str) else scalar

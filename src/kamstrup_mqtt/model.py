@@ -82,13 +82,16 @@ class Object:
     """One register, OBIS object or data set as the meter sent it.
 
     `raw` is the integer or text before scaling, a hex string for octets; `value` is scaled;
-    `unit` is spelled as Home Assistant accepts it, None where the frame carries none.
+    `unit` is spelled as Home Assistant accepts it, None where the frame carries none; with
+    `unknown_unit` it carries one that nobody knows, so the number may not be taken for the
+    contract's unit.
     """
 
     id: SourceId
     raw: int | str | None
     value: Scalar
     unit: str | None = None
+    unknown_unit: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,6 +142,8 @@ def in_contract_unit(quantity: Quantity, obj: Object) -> Measured:
         return Measured(None if value is None else str(value))
     if quantity.as_sent or obj.value is None or not isinstance(obj.value, Decimal):
         return Measured(obj.value, obj.unit if quantity.as_sent else quantity.unit)
+    if obj.unknown_unit and quantity.unit is not None:
+        raise ValueError(f"its unit is unknown; it should be {quantity.unit}")
     # a value without unit is in the contract's (685-382: `1.6*1` prints none, 1.6 prints kW)
     sent = obj.unit if obj.unit is not None else quantity.unit
     if {sent, quantity.unit} <= energy.UNITS:

@@ -9,19 +9,20 @@ import random
 import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import cast
 
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
-from kamstrup_mqtt.derived import Deriver, sent
+from kamstrup_mqtt.derived import Deriver
 from kamstrup_mqtt.errors import LinkError, MeterError
 from kamstrup_mqtt.exchange import Exchange, Listener
+from kamstrup_mqtt.lacking import Lacking
+from kamstrup_mqtt.limits import Limits
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.liveness import Deadline
 from kamstrup_mqtt.memory import Memory
-from kamstrup_mqtt.model import LinkState, SourceId
+from kamstrup_mqtt.model import LinkState
 from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.protocols.base import (
     Answer,
@@ -41,41 +42,6 @@ MARGIN = 5.0
 """Seconds beyond a sleep within which the reader promises to act again."""
 SPREAD = 60.0
 """The polls of several meters are spread over this many seconds, or over their interval."""
-MISSES = 3
-"""A value that came before counts as unsupported when it was missing this often in a row."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The reader's time limits in seconds.
-
-    no_bytes, no_frames  a pushing meter's silence after which it is said that nothing comes
-    reopen_mute          a pushed line that stays silent is closed and opened again
-    unsupported_retry    until a register that the meter left out is asked for again
-    retry_first, _cap    from a failed poll to the next try, on mains meters
-    retry_asleep         the same on battery meters that said nothing (which cost them nothing);
-                         one that did answer is left alone until its interval has passed
-    restart_first, _cap  from an unexpected exception to going on
-    read_mains, _battery between two `read` commands
-    diagnosis            between two reports of changed counters
-    port_check           between two looks at the port while no poll is due
-    tick                 between two looks at a pushed line
-    """
-
-    no_bytes: float = 30.0
-    no_frames: float = 30.0
-    reopen_mute: float = 300.0
-    unsupported_retry: float = 24 * 3600.0
-    retry_first: float = 5.0
-    retry_cap: float = 60.0
-    retry_asleep: float = 15 * 60.0
-    restart_first: float = 1.0
-    restart_cap: float = 60.0
-    read_mains: float = 10.0
-    read_battery: float = 15 * 60.0
-    diagnosis: float = 60.0
-    port_check: float = 15.0
-    tick: float = 1.0
 
 
 class Reader:
@@ -124,8 +90,9 @@ class Reader:
         self._identity_due = True
         self._meter_state: tuple[LinkState, str] | None = None
         self._schedule = self._make_schedule()
-        self._ask_again = self._remembered_unsupported()
-        self._misses: dict[SourceId, int] = {}
+        self._lacking = Lacking(
+            setup.plan, memory, self._mine, clock, self._log, limits.unsupported_retry
+        )
         self._deriver = Deriver(setup.plan.dialect)
         # pushed
         self._last_good = 0.0
@@ -309,7 +276,7 @@ class Reader:
     def _ask(self, groups: Iterable[str]) -> Ask:
         wanted = self._identity_due or self._mine.serial is None
         return Ask(
-            sources=self._due_sources(groups),
+            sources=self._lacking.due(groups),
             identity=self.setup.plan.dialect.identity if wanted else (),
         )
 
@@ -355,7 +322,7 @@ class Reader:
         if any_value or (answer.objects and not ask.sources):
             self._port.good()
             self._bugs = 0
-            self._note_unsupported(answer)
+            self._lacking.note(answer)
             self._meter_state = (LinkState.OK, "")
             self._reports.good()
             return
@@ -371,42 +338,6 @@ class Reader:
             self._mine.learned.update(learned)
             self._log.info("learned: %s", dict(learned))
             self._memory.changed(urgent=True)
-
-    # What the meter does not have
-
-    def _remembered_unsupported(self) -> dict[SourceId, float]:
-        """Source -> monotonic time from which it is asked again."""
-        now, wall = self._clock.monotonic(), self._clock.now()
-        retry = self._limits.unsupported_retry
-        return {
-            source: now + retry - ((wall - since).total_seconds() if wall else 0.0)
-            for source, since in self._mine.unsupported.items()
-        }
-
-    def _due_sources(self, groups: Iterable[str]) -> tuple[SourceId, ...]:
-        now, plan = self._clock.monotonic(), self.setup.plan
-        sources = sent(plan.dialect, plan.sources_of(groups))
-        return tuple(s for s in sources if self._ask_again.get(s, now) <= now) or sources
-
-    def _note_unsupported(self, answer: Answer) -> None:
-        for obj in answer.objects:
-            self._misses.pop(obj.id, None)
-            self._ask_again.pop(obj.id, None)
-            if self._mine.unsupported.pop(obj.id, None) is not None:
-                self._memory.changed()
-        wall = self._clock.now()
-        for source in answer.unsupported:
-            planned = self.setup.plan.by_source.get(source)
-            known = planned is not None and planned.quantity.key in self._mine.units
-            self._misses[source] = self._misses.get(source, 0) + 1
-            if known and self._misses[source] < MISSES:
-                continue  # it had this value before: one damaged answer takes nothing away
-            if source not in self._mine.unsupported:
-                self._log.info("the meter does not have %s; it is asked again in a day", source)
-            self._ask_again[source] = self._clock.monotonic() + self._limits.unsupported_retry
-            if wall is not None:
-                self._mine.unsupported[source] = wall
-                self._memory.changed()
 
     # A meter that sends by itself
 

@@ -49,6 +49,16 @@ def test_kmp_ascii_tells_thirteen_values() -> None:
     }
 
 
+def test_the_inferred_total_is_no_total() -> None:
+    """kmp.md 3.2, RESET_COUNTER "(inferred)"; decisions.md, Units and numbers."""
+    dialect = e685_382.MODEL.dialects["kmp-ascii"]
+    found = registry.quantity("kmp-ascii", dialect, "FE90.energy_high_res")
+    assert found.key == "energy_import_high_res"
+    assert found.name == "Energy import high resolution (unconfirmed)"
+    assert (found.state_class, found.category, found.enabled) == (None, "diagnostic", False)
+    assert registry.quantity("kmp", None, 13).state_class == "total_increasing"
+
+
 def test_iec_tells_the_ten_values_of_the_seed() -> None:
     """Seed 000, README."""
     assert readings(e685_382.MODEL, "iec62056-21", iec.SEED) == {

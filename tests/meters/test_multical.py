@@ -63,7 +63,14 @@ def test_each_energy_of_high_resolution_is_where_it_was_found() -> None:
 
 @pytest.mark.parametrize(
     ("model_id", "register"),
-    [("multical_403", 266), ("multical_403", 369), ("multical_602", 155), ("multical_302", 239)],
+    [
+        ("multical_403", 266),
+        ("multical_403", 369),
+        ("multical_602", 155),
+        ("multical_302", 239),
+        ("multical_603", 239),
+        ("multical_303", 267),
+    ],
 )
 def test_what_is_unconfirmed_is_no_total_and_switched_off(model_id: str, register: int) -> None:
     quantity = registry.quantity("kmp", dialect_of(model_id), register)
@@ -71,6 +78,16 @@ def test_what_is_unconfirmed_is_no_total_and_switched_off(model_id: str, registe
     assert quantity.name.endswith("(unconfirmed)")
     assert (quantity.device_class, quantity.state_class, quantity.enabled) == (None, None, False)
     assert quantity.category == "diagnostic"
+
+
+@pytest.mark.parametrize("model_id", DEFAULTS)
+def test_an_info_code_whose_meaning_is_disputed_is_switched_off(model_id: str) -> None:
+    """kmp.md 2.5: a sum on 601, 602, 402; not confirmed or in conflict on the others."""
+    info = registry.quantity("kmp", dialect_of(model_id), 99)
+    assert (info.key, info.category, info.state_class) == ("info_code", "diagnostic", None)
+    known = model_id in ("multical_601", "multical_602", "multical_402", "kmp_meter")
+    assert info.enabled is known
+    assert info.name == ("Info code" if known else "Info code (unconfirmed)")
 
 
 def test_a_water_meter_counts_water() -> None:

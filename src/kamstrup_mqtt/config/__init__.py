@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -19,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from kamstrup_mqtt.address import PortAddress, TcpBridge
 from kamstrup_mqtt.config.meters import (
     BATTERY_WARNING,
     METER_CLASSES,
@@ -216,7 +218,7 @@ def crossing_faults(meters: Mapping[int, Meter]) -> Iterator[Fault]:
                 ("meters", index, place),
                 f"the id {meter.id} is that of meter {first.name!r} too; give another id",
             )
-        owner = ports.setdefault(meter.port, meter)
+        owner = ports.setdefault(_same_port(meter.port), meter)
         clash = _clash(owner, meter) if owner is not meter else None
         if clash:
             yield ("meters", index, "port"), clash
@@ -234,8 +236,17 @@ def faults_between(raw: object, context: dict[str, Any]) -> Iterator[Fault]:
     return crossing_faults(good)
 
 
+def _same_port(port: PortAddress) -> object:
+    """Equal for two spellings of one port: a device and a link to it, H:1 and h:1."""
+    if isinstance(port, TcpBridge):
+        return port.host.lower(), port.port
+    return os.path.realpath(port.path)
+
+
 def _clash(owner: Meter, meter: Meter) -> str | None:
     """Why two meters cannot have the same port; None: they can."""
+    if owner.port != meter.port:
+        return f"is the same port as {owner.port} of meter {owner.name!r}; write both the same way"
     if owner.pushed or meter.pushed:
         return f"{meter.port} is used by meter {owner.name!r}; a HAN port cannot be shared"
     if owner.protocol_name != meter.protocol_name:

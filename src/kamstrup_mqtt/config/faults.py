@@ -26,6 +26,7 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than_equal": lambda ctx: f"must be at least {ctx['ge']}",
     "less_than_equal": lambda ctx: f"must be at most {ctx['le']}",
     "string_too_long": lambda ctx: f"must be at most {ctx['max_length']} characters",
+    "too_long": lambda ctx: f"must be at most {ctx['max_length']} characters",
     "string_pattern_mismatch": lambda _: "contains a character that is not allowed",
     "literal_error": lambda ctx: f"allowed: {ctx['expected'].replace(' or ', ', ')}",
     "tuple_type": lambda _: "must be a list: lines that begin with -",

@@ -154,9 +154,19 @@ Offset = Annotated[float, BeforeValidator(_signed)]
 Interval = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_interval)]
 
 
+def at_home(path: Path) -> Path:
+    """`path` with ~ as the home directory. Raises ValueError where there is none."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(
+            "begins with the home of a user who has none; write the path out"
+        ) from None
+
+
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     directory = (info.context or {}).get("directory", Path())
-    return Path(directory) / path.expanduser()
+    return Path(directory) / at_home(path)
 
 
 def _existing(path: Path, info: ValidationInfo) -> Path:

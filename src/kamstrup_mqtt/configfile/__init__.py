@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from kamstrup_mqtt.config import Config, doubts, faults_between
 from kamstrup_mqtt.config.faults import explain
-from kamstrup_mqtt.config.section import Fault, Place
+from kamstrup_mqtt.config.section import Fault, Place, at_home
 from kamstrup_mqtt.configfile.tree import Mark, Tree
 from kamstrup_mqtt.errors import ConfigError
 
@@ -98,7 +98,7 @@ def _compose(path: Path, text: str) -> yaml.Node:
         column = error.position - text.rfind("\n", 0, error.position)
         raise ConfigError(f"{path}:{line}:{column}: a control character; remove it") from None
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(_syntax_fault(path, error)) from None
+        raise ConfigError(_syntax_fault(path, text, error)) from None
     except RecursionError:
         raise ConfigError(f"{path}:1:1: is nested too deep") from None
     if node is None:
@@ -107,10 +107,13 @@ def _compose(path: Path, text: str) -> yaml.Node:
     return node
 
 
-def _syntax_fault(path: Path, error: yaml.MarkedYAMLError) -> str:
+def _syntax_fault(path: Path, text: str, error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
     place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
     problem = error.problem or "cannot be read"
+    # YAML's words quote what they stumble over: of *name, of !name, that is the secret
+    if mark and "password" in "".join(text.split("\n")[mark.line : mark.line + 1]):
+        return f"{path}:{place}: not YAML: a password that YAML reads otherwise; quote it"
     if "'\\t'" in problem:
         problem = "a tab; YAML is indented with spaces"
     elif "${" in _line_of(error):
@@ -145,7 +148,10 @@ def _find_password(tree: Tree, directory: Path, environ: Mapping[str, str]) -> l
     if mqtt.get("password") is not None:
         return [(place, "says the same as password; leave one out")]
     folders = [Path(credentials), directory] if credentials else [directory]
-    candidates = [folder / Path(name).expanduser() for folder in folders]
+    try:
+        candidates = [folder / at_home(Path(name)) for folder in folders]
+    except ValueError as error:
+        return [(place, str(error))]
     return _take_password(mqtt, next((c for c in candidates if c.is_file()), candidates[-1]), place)
 
 

@@ -15,6 +15,7 @@ from kamstrup_mqtt.config.section import SYNONYMS, Place
 _TAG = "tag:yaml.org,2002:"
 _SECRET = frozenset({"password", "key_password"})
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
+_UNFIT = re.compile(r"[\x00\ud800-\udfff]")  # no file name and no message can carry them
 _SHORTEST_MASKED = 3  # a shorter text is no secret, and stands in half of all words
 
 
@@ -61,7 +62,8 @@ class Tree:
 
     def _value(self, node: yaml.Node, path: str) -> Any:
         if not node.tag.startswith(_TAG):
-            self._fault(node, path, f"unknown tag {node.tag}; secrets come as ${{NAME}}")
+            tag = "" if path.rpartition(".")[2] in _SECRET else f" {node.tag}"
+            self._fault(node, path, f"unknown tag{tag}; quote the text, secrets come as ${{NAME}}")
             return None
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
@@ -105,7 +107,8 @@ class Tree:
         if kind in ("int", "float"):
             return self._number(node, path, kind)
         if kind not in ("str", "timestamp", "value"):
-            self._fault(node, path, f"unknown tag !!{kind}; write plain text")
+            tag = "" if path.rpartition(".")[2] in _SECRET else f" !!{kind}"
+            self._fault(node, path, f"unknown tag{tag}; write plain text")
         return self._expand(node, path, text)
 
     def _number(self, node: yaml.ScalarNode, path: str, kind: str) -> Any:
@@ -118,7 +121,11 @@ class Tree:
             number = None
         if number is not None and str(number) == text:
             return number
-        read = yaml.SafeLoader("").construct_object(node)
+        try:
+            read = yaml.SafeLoader("").construct_object(node)
+        except (ValueError, OverflowError, IndexError):  # !!float abc, !!float; too many digits
+            self._fault(node, path, "is not a number that can be read; quote it if it is text")
+            return text
         if path.rpartition(".")[2] in _SECRET:
             self._fault(node, path, "is a number to YAML, and not as it is written; quote it")
         else:
@@ -139,7 +146,11 @@ class Tree:
                 return self._environ[name]
             return match[0]
 
-        return _VARIABLE.sub(replace, text)
+        expanded = _VARIABLE.sub(replace, text)
+        if _UNFIT.search(expanded):
+            self._fault(node, path, "contains a character that no text may have; write it anew")
+            return _UNFIT.sub("", expanded)
+        return expanded
 
     # from places to lines
 

@@ -30,6 +30,14 @@ MODEL = MeterModel(
                 )
             },
             identity=("FE01.meter_id",),
+            overrides={
+                "FE90.energy_high_res": {
+                    "name": "Energy import high resolution (unconfirmed)",
+                    "state_class": None,
+                    "category": "diagnostic",
+                    "enabled": False,
+                },
+            },
         ),
         "iec62056-21": Dialect(
             groups={

@@ -7,7 +7,7 @@ electricity meters send.
 from kamstrup_mqtt.model import Dialect, MeterModel
 
 MODEL = MeterModel(
-    name="any IEC 62056-21 meter",
+    name="Any IEC 62056-21 meter",
     manufacturer="",
     medium="any",
     dialects={

@@ -3,7 +3,7 @@
 from kamstrup_mqtt.model import Dialect, MeterModel
 
 MODEL = MeterModel(
-    name="Kamstrup HAN, one phase",
+    name="HAN meter, one phase",
     medium="electricity",
     dialects={
         "han": Dialect(

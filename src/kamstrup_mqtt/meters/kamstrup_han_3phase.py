@@ -3,7 +3,7 @@
 from kamstrup_mqtt.model import Dialect, MeterModel
 
 MODEL = MeterModel(
-    name="Kamstrup HAN, three phases",
+    name="HAN meter, three phases",
     medium="electricity",
     note="On three-wire (IT) networks the voltages are line to line.",
     dialects={

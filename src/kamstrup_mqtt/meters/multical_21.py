@@ -1,9 +1,12 @@
-"""MULTICAL 21 and flowIQ 2200 / 3100, water: the registers that users read."""
+"""MULTICAL 21 and flowIQ 2200 / 3100, water: the registers that users read.
+
+What its info code (99) means over KMP is not confirmed, so it is switched off.
+"""
 
 from kamstrup_mqtt.model import Dialect, MeterModel
 
 MODEL = MeterModel(
-    name="Kamstrup MULTICAL 21 / flowIQ",
+    name="MULTICAL 21 / flowIQ",
     medium="water",
     battery=True,
     dialects={
@@ -14,6 +17,7 @@ MODEL = MeterModel(
             overrides={
                 68: {"device_class": "water"},
                 "info_text": {"name": "Info (unconfirmed)", "enabled": False},
+                99: {"name": "Info code (unconfirmed)", "enabled": False},
                 243: {
                     "name": "Reverse volume",
                     "device_class": "water",

@@ -1,6 +1,7 @@
 """MULTICAL 302, heat and cooling: the registers that a user listed.
 
 Register 266 is register 60 in Wh without whole 10 MWh: no total by itself.
+What its info code (99) means is not confirmed, so it is switched off.
 """
 
 from kamstrup_mqtt.model import Dialect, MeterModel
@@ -13,7 +14,7 @@ _MORE = (
 # fmt: on
 
 MODEL = MeterModel(
-    name="Kamstrup MULTICAL 302",
+    name="MULTICAL 302",
     medium="heat",
     battery=True,
     dialects={
@@ -24,6 +25,8 @@ MODEL = MeterModel(
             overrides={
                 266: {"name": "Heat energy without whole 10 MWh"},
                 239: {"name": "Volume high resolution (unconfirmed)"},
+                267: {"name": "Cooling energy high resolution (unconfirmed)"},
+                99: {"name": "Info code (unconfirmed)", "enabled": False},
             },
             precise=266,
         ),

@@ -18,7 +18,7 @@ _MORE = (
 # fmt: on
 
 MODEL = MeterModel(
-    name="Kamstrup MULTICAL 303",
+    name="MULTICAL 303",
     medium="heat",
     battery=True,
     dialects={
@@ -33,6 +33,9 @@ MODEL = MeterModel(
             identity=("serial_no", 1001),
             overrides={
                 266: {"name": "Heat energy without whole 10 MWh"},
+                239: {"name": "Volume high resolution (unconfirmed)"},
+                267: {"name": "Cooling energy high resolution (unconfirmed)"},
+                99: {"name": "Info code (unconfirmed)", "enabled": False},
                 369: {"name": "Info bits (unconfirmed)"},
                 "info_text": {"name": "Info (unconfirmed)", "enabled": False},
             },

@@ -13,7 +13,7 @@ _MORE = (
 # fmt: on
 
 MODEL = MeterModel(
-    name="Kamstrup MULTICAL 402",
+    name="MULTICAL 402",
     medium="heat",
     battery=True,
     interval=28 * 60.0,

@@ -14,7 +14,7 @@ _MORE = (
 # fmt: on
 
 MODEL = MeterModel(
-    name="Kamstrup MULTICAL 601",
+    name="MULTICAL 601",
     medium="heat",
     battery=True,
     dialects={

@@ -14,7 +14,7 @@ _MORE = (
 # fmt: on
 
 MODEL = MeterModel(
-    name="Kamstrup MULTICAL 602",
+    name="MULTICAL 602",
     medium="heat",
     battery=True,
     dialects={

@@ -1,5 +1,7 @@
 """MULTICAL 801, heat and cooling: the registers of the 601 and those of its own modules
 (Kamstrup 5512-447 rev M1, register list). Mains is usual, battery the careful assumption.
+
+What its info code (99) means is not confirmed, so it is switched off.
 """
 
 from kamstrup_mqtt.model import Dialect, MeterModel
@@ -14,7 +16,7 @@ _MORE = (
 # fmt: on
 
 MODEL = MeterModel(
-    name="Kamstrup MULTICAL 801",
+    name="MULTICAL 801",
     medium="heat",
     battery=True,
     dialects={
@@ -22,7 +24,10 @@ MODEL = MeterModel(
             groups={"values": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113, "info_text")},
             more=_MORE,
             identity=("serial_no", 1001),
-            overrides={"info_text": {"name": "Info (unconfirmed)", "enabled": False}},
+            overrides={
+                99: {"name": "Info code (unconfirmed)", "enabled": False},
+                "info_text": {"name": "Info (unconfirmed)", "enabled": False},
+            },
             info={99: "sum_602_unconfirmed"},
         ),
     },

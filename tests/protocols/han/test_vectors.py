@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,17 +12,11 @@ from kamstrup_mqtt.protocols.base import Message
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from tests.framing import frames_of
 from tests.protocols.han.recorded import hdlc
-
-VECTORS = Path(__file__).resolve().parents[3] / "../shared/vectors/han.json"
-
-pytestmark = pytest.mark.skipif(not VECTORS.exists(), reason="the shared vectors are not here")
+from tests.shared_vectors import shared_vectors
 
 
 def vectors(*kinds: str) -> list[Any]:
-    if not VECTORS.exists():
-        return []
-    found = [v for v in json.loads(VECTORS.read_text()) if v["kind"] in kinds and v["hex"]]
-    return [pytest.param(v, id=v["name"]) for v in found]
+    return shared_vectors("han.json", lambda v: v["kind"] in kinds and bool(v["hex"]))
 
 
 def information(vector: dict[str, Any]) -> bytes:
@@ -103,12 +95,7 @@ def test_what_is_less_than_a_frame(vector: dict[str, Any]) -> None:
             HanCodec().decode(frame)
 
 
-def test_a_stream_with_shared_flags_and_one_with_garbage() -> None:
-    found = [vector.values[0] for vector in vectors("stream")]
-    for vector in found:
-        expected = {"synthetic_stream_shared_flag": 2, "jalla2000_messy_stream": 2}[vector["name"]]
-        assert len(frames_of(HdlcFramer(), [bytes.fromhex(vector["hex"])])) == expected
-
-
-def test_how_many_ran() -> None:
-    assert len(vectors("hdlc", "raw", "mbus", "llc", "apdu", "body")) > 200
+@pytest.mark.parametrize("vector", vectors("stream"))
+def test_a_stream_with_shared_flags_and_one_with_garbage(vector: dict[str, Any]) -> None:
+    expected = {"synthetic_stream_shared_flag": 2, "jalla2000_messy_stream": 2}[vector["name"]]
+    assert len(frames_of(HdlcFramer(), [bytes.fromhex(vector["hex"])])) == expected

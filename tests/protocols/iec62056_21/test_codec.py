@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import json
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +15,7 @@ from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
 from tests.framing import events_of
 from tests.protocols.iec62056_21 import recorded
 from tests.protocols.kmp_ascii.conversation import Outcome, hold
-
-VECTORS = Path(__file__).resolve().parents[3] / "../shared/vectors/iec62056_21.json"
+from tests.shared_vectors import Vector, shared_vectors
 
 SEED = (
     Object("manufacturer", "KAM", "KAM"),
@@ -461,31 +458,29 @@ def test_parity_bits() -> None:
     assert parity.with_parity(recorded.OFFICIAL) == recorded.OFFICIAL_7E1
 
 
-@pytest.mark.skipif(not VECTORS.exists(), reason="the shared vectors are not here")
-def test_shared_vectors() -> None:
+@pytest.mark.parametrize(
+    "vector", shared_vectors("iec62056_21.json", lambda v: isinstance(v["decoded"], list))
+)
+def test_shared_vectors(vector: Vector) -> None:
     """Every readout decodes to the values beside it, or is refused."""
-    vectors = json.loads(VECTORS.read_text())
-    readouts = [v for v in vectors if isinstance(v["decoded"], list)]
-    assert readouts
-    for vector in readouts:
-        codec = IecCodec()
+    codec = IecCodec()
+    events = events_of(codec.framer(), [bytes.fromhex(vector["hex"])])
+    if vector["bcc_ok_sum"] is False and vector["bcc_ok_xor"] is False:
+        assert isinstance(events[-1], Dropped)
+        codec = IecCodec(bcc="none")
         events = events_of(codec.framer(), [bytes.fromhex(vector["hex"])])
-        if vector["bcc_ok_sum"] is False and vector["bcc_ok_xor"] is False:
-            assert isinstance(events[-1], Dropped), vector["name"]
-            codec = IecCodec(bcc="none")
-            events = events_of(codec.framer(), [bytes.fromhex(vector["hex"])])
-        assert isinstance(events[-1], Frame), vector["name"]
-        found = [
-            (obj.id, obj.raw, obj.value)
-            for obj in codec.decode(events[-1]).objects
-            if obj.id not in ("manufacturer", "ident")
-        ]
-        expected = [
-            (line["address"], value["raw"], value["number"])
-            for line in vector["decoded"]
-            for value in line["values"]
-        ]
-        assert [(id_, raw) for id_, raw, _ in found] == [(id_, raw) for id_, raw, _ in expected]
-        for (_, _, value), (_, _, number) in zip(found, expected, strict=True):
-            if isinstance(value, Decimal):
-                assert value == Decimal(number), vector["name"]
+    assert isinstance(events[-1], Frame)
+    found = [
+        (obj.id, obj.raw, obj.value)
+        for obj in codec.decode(events[-1]).objects
+        if obj.id not in ("manufacturer", "ident")
+    ]
+    expected = [
+        (line["address"], value["raw"], value["number"])
+        for line in vector["decoded"]
+        for value in line["values"]
+    ]
+    assert [(id_, raw) for id_, raw, _ in found] == [(id_, raw) for id_, raw, _ in expected]
+    for (_, _, value), (_, _, number) in zip(found, expected, strict=True):
+        if isinstance(value, Decimal):
+            assert value == Decimal(number)

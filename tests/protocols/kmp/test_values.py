@@ -81,9 +81,13 @@ def test_the_unit_table() -> None:
     assert (UNITS[0x15], UNITS[0x19], UNITS[0x26]) == ("W", "var", "K")
 
 
-@pytest.mark.parametrize("unit", [0x00, 0x33, 0x4B, 0x54, 0xFF])
-def test_a_number_without_known_unit_has_none(unit: int) -> None:
-    assert decoded(unit, "41", "007B") == Value(123, Decimal("12.3"), None)
+@pytest.mark.parametrize(
+    ("unit", "unknown"),
+    # kmp.md 1.7: 00 has no unit, 33 is a number, 4B-4E and 50-54 are unknown
+    [(0x00, False), (0x33, False), (0x4B, True), (0x54, True), (0xFF, True)],
+)
+def test_a_number_without_known_unit_has_none(unit: int, unknown: bool) -> None:
+    assert decoded(unit, "41", "007B") == Value(123, Decimal("12.3"), None, unknown)
 
 
 @pytest.mark.parametrize(("unit", "name"), [(0x37, "m³"), (0x38, "t"), (0x39, "GJ")])

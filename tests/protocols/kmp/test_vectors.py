@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,28 +13,16 @@ from kamstrup_mqtt.protocols.base import Frame
 from kamstrup_mqtt.protocols.kmp import KmpCodec
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer, encode_frame
 from tests.framing import check_framer, events_of
+from tests.shared_vectors import Vector, shared_vectors
 
-FILE = Path(__file__).resolve().parents[3] / "../shared/vectors/kmp.json"
-
-Vector = dict[str, Any]
-
-
-def load() -> list[Vector]:
-    if not FILE.exists():
-        return []
-    return [v for v in json.loads(FILE.read_text("utf-8")) if v["protocol"] == "KMP"]
-
-
-VECTORS = load()
-if not VECTORS:
-    pytest.skip("no shared vectors beside the repository", allow_module_level=True)
+VECTORS = shared_vectors("kmp.json", lambda vector: vector["protocol"] == "KMP")
 
 
 def wire_of(vector: Vector) -> bytes:
     return bytes.fromhex(vector.get("hex_stuffed_by_us") or vector["hex"])
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+@pytest.mark.parametrize("vector", VECTORS)
 def test_vector(vector: Vector) -> None:
     wire = wire_of(vector)
     frames = [event for event in events_of(KmpFramer(), [wire]) if isinstance(event, Frame)]

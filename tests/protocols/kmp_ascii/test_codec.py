@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import json
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +15,7 @@ from kamstrup_mqtt.protocols.kmp_ascii.codec import KmpAsciiCodec
 from kamstrup_mqtt.protocols.kmp_ascii.fields import FIELDS
 from tests.protocols.kmp_ascii import recorded
 from tests.protocols.kmp_ascii.conversation import hold
-
-VECTORS = Path(__file__).resolve().parents[3] / "../shared/vectors/kmp.json"
+from tests.shared_vectors import Vector, shared_vectors
 
 IDENTITY = (
     Object("FE01.meter_type", "685382OK10", "685382OK10"),
@@ -254,20 +251,19 @@ def test_sources_as_a_user_writes_them() -> None:
         SPEC.source("0x3C")
 
 
-@pytest.mark.skipif(not VECTORS.exists(), reason="the shared vectors are not here")
-def test_shared_vectors() -> None:
+@pytest.mark.parametrize(
+    "vector", shared_vectors("kmp.json", lambda v: v["protocol"] == "KMP382-ASCII")
+)
+def test_shared_vectors(vector: Vector) -> None:
     """Whole frames verify or are refused as the vectors say."""
-    vectors = [v for v in json.loads(VECTORS.read_text()) if v["protocol"] == "KMP382-ASCII"]
-    assert vectors
-    for vector in vectors:
-        framer = KmpAsciiCodec().framer()
-        framer.receive_data(bytes.fromhex(vector["hex"]))
-        framer.silence()
-        event = framer.next_event()
-        if not vector["verified"]:
-            assert isinstance(event, Dropped), vector["name"]
-            continue
-        assert isinstance(event, Frame), vector["name"]
-        assert event.payload == bytes.fromhex(vector["payload"]), vector["name"]
-        assert event.direction == {"response": "answer"}.get(vector["direction"], "request")
-        KmpAsciiCodec().decode(event)
+    framer = KmpAsciiCodec().framer()
+    framer.receive_data(bytes.fromhex(vector["hex"]))
+    framer.silence()
+    event = framer.next_event()
+    if not vector["verified"]:
+        assert isinstance(event, Dropped)
+        return
+    assert isinstance(event, Frame)
+    assert event.payload == bytes.fromhex(vector["payload"])
+    assert event.direction == {"response": "answer"}.get(vector["direction"], "request")
+    KmpAsciiCodec().decode(event)

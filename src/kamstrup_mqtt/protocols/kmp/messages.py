@@ -131,7 +131,7 @@ def _answered_registers(data: bytes) -> _Fields:
         if len(coded.data) < nob:
             raise ValueError(f"register {register} ends after {len(coded.data)} of {nob} bytes")
         value = decode_value(coded)
-        objects.append(Object(register, value.raw, value.value, value.unit))
+        objects.append(Object(register, value.raw, value.value, value.unit, value.unknown_unit))
         data = rest
     return {}, tuple(objects)
 

@@ -61,6 +61,9 @@ below."""
 _TENS = frozenset((0x37, 0x38, 0x39))
 """m³×10, ton×10, GJ×10: the number counts tens."""
 
+_WITHOUT_UNIT = frozenset((0x00, 0x33))
+"""No unit, number."""
+
 _OCTETS = frozenset((0x40, 0x48, 0x4A))
 """Codings of which only the name is known (date-time, KamDateTime, IPv6)."""
 
@@ -81,6 +84,7 @@ class Value:
     raw: int | str | None
     value: Scalar
     unit: str | None = None
+    unknown_unit: bool = False
 
 
 def decode_value(coded: Coded) -> Value:
@@ -96,7 +100,8 @@ def decode_value(coded: Coded) -> Value:
     if coded.siex & _NEGATIVE_EXPONENT:
         exponent = -exponent
     value = number(mantissa, bool(coded.siex & _NEGATIVE), exponent + (coded.unit in _TENS))
-    return Value(mantissa, value, UNITS.get(coded.unit))
+    unknown = coded.unit not in UNITS and coded.unit not in _WITHOUT_UNIT
+    return Value(mantissa, value, UNITS.get(coded.unit), unknown)
 
 
 def number(mantissa: int, negative: bool, exponent: int) -> Decimal:

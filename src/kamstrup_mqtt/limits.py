@@ -1,0 +1,38 @@
+"""The reader's time limits, each with its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The reader's time limits in seconds.
+
+    no_bytes, no_frames  a pushing meter's silence after which it is said that nothing comes
+    reopen_mute          a pushed line that stays silent is closed and opened again
+    unsupported_retry    until a register that the meter left out is asked for again
+    retry_first, _cap    from a failed poll to the next try, on mains meters
+    retry_asleep         the same on battery meters that said nothing (which cost them nothing);
+                         one that did answer is left alone until its interval has passed
+    restart_first, _cap  from an unexpected exception to going on
+    read_mains, _battery between two `read` commands
+    diagnosis            between two reports of changed counters
+    port_check           between two looks at the port while no poll is due
+    tick                 between two looks at a pushed line
+    """
+
+    no_bytes: float = 30.0
+    no_frames: float = 30.0
+    reopen_mute: float = 300.0
+    unsupported_retry: float = 24 * 3600.0
+    retry_first: float = 5.0
+    retry_cap: float = 60.0
+    retry_asleep: float = 15 * 60.0
+    restart_first: float = 1.0
+    restart_cap: float = 60.0
+    read_mains: float = 10.0
+    read_battery: float = 15 * 60.0
+    diagnosis: float = 60.0
+    port_check: float = 15.0
+    tick: float = 1.0
