@@ -337,6 +337,7 @@ async def test_read_commands_have_a_limit(start: Start) -> None:
         battery = await start(replace(setup, battery=True), at(server))
         assert battery.reader.request_read() is None
         assert "at most once in 900 s" in (battery.reader.request_read() or "")
+        await battery.next(Reading)
 
 
 async def test_a_register_the_meter_lacks(start: Start) -> None:

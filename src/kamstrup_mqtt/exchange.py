@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from typing import TypeVar
 
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.model import LinkState
 from kamstrup_mqtt.protocols.base import (
-    Answer,
     Configure,
-    Conversation,
     Dropped,
     DropReason,
     Event,
@@ -27,6 +26,8 @@ from kamstrup_mqtt.protocols.base import (
     Send,
     Step,
 )
+
+T = TypeVar("T")
 
 SHOWN = 64
 """Bytes shown in a message; the log at DEBUG has all."""
@@ -150,7 +151,7 @@ class Exchange:
         self.sent = False
         self.heard = False
 
-    async def run(self, conversation: Conversation) -> Answer:
+    async def run(self, conversation: Generator[Step, Frame | None, T]) -> T:
         """Hold the conversation. Raises LinkError when the line is lost, MeterError when the
         meter did not answer and the conversation gave up."""
         try:
@@ -164,7 +165,7 @@ class Exchange:
                 else:
                     step = conversation.send(frame)
         except StopIteration as stop:
-            answer: Answer = stop.value
+            answer: T = stop.value
             return answer
         finally:
             conversation.close()
