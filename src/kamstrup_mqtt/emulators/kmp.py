@@ -13,15 +13,17 @@ from decimal import Decimal
 
 from kamstrup_mqtt import energy, registry
 from kamstrup_mqtt.emulators.base import Reply
+from kamstrup_mqtt.emulators.kmp_log import KmpLog, log_of
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import SerialParams
-from kamstrup_mqtt.protocols.base import Frame
+from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.kmp import SPEC
-from kamstrup_mqtt.protocols.kmp.framing import KmpFramer, encode_frame
+from kamstrup_mqtt.protocols.kmp.framing import ACK, KmpFramer, encode_frame
 from kamstrup_mqtt.protocols.kmp.messages import (
     CID_GET_REGISTER,
     CID_GET_SERIAL_NO,
     CID_GET_TYPE,
+    CID_SET_CLOCK,
     decode_message,
     register_answer,
     serial_no_answer,
@@ -277,10 +279,12 @@ class KmpEmulator:
         identity: Identity,
         registers: Mapping[int, Coded],
         serial: SerialParams = SPEC.serial,
+        log: KmpLog | None = None,
     ) -> None:
         self.serial = serial
         self._identity = identity
-        self._registers = registers
+        self._registers = dict(registers)
+        self._log = log
         self._framer = KmpFramer()
 
     def receive_data(self, data: bytes) -> list[Reply]:
@@ -288,10 +292,24 @@ class KmpEmulator:
         self._framer.receive_data(data)
         replies: list[Reply] = []
         while (event := self._framer.next_event()) is not None:
-            payload = self._answer(event) if isinstance(event, Frame) else None
-            if payload is not None:
-                replies.append(Reply(encode_frame("answer", payload)))
+            if isinstance(event, Frame):
+                replies += self._replies(event)
         return replies
+
+    def _replies(self, frame: Frame) -> list[Reply]:
+        if self._is_set_clock(frame):
+            return [Reply(self._set_clock(decode_message(frame)))]
+        payload = self._answer(frame)
+        return [] if payload is None else [Reply(encode_frame("answer", payload))]
+
+    def _is_set_clock(self, frame: Frame) -> bool:
+        mine = frame.payload[:2] == bytes((self._identity.address, CID_SET_CLOCK))
+        if frame.direction != "request" or not mine:
+            return False
+        try:
+            return "date" in decode_message(frame).header
+        except MeterError:
+            return False
 
     def _answer(self, frame: Frame) -> bytes | None:
         me = self._identity
@@ -310,7 +328,17 @@ class KmpEmulator:
             asked = message.header["registers"]
             assert isinstance(asked, list)
             return register_answer(me.address, self._known(asked))
-        return None
+        log = self._log
+        return log.answer(me.address, frame.payload) if log is not None else None
+
+    def _set_clock(self, message: Message) -> bytes:
+        """SetClock is acknowledged; the clock stands still, as everything here does."""
+        day, clock = str(message.header["date"]), str(message.header["time"])
+        for number, text in ((1003, day), (1002, clock), (348, f"{day}T{clock}")):
+            old = self._registers.get(number)
+            if old is not None:
+                self._registers[number] = encode_value(old.unit, text, len(old.data))
+        return bytes((ACK,))
 
     def _known(self, asked: Iterable[object]) -> list[tuple[int, Coded]]:
         return [
@@ -350,6 +378,7 @@ def make(model_id: str, settings: Mapping[str, str]) -> KmpEmulator:
         identity,
         {number: _coded(number, r) for number, r in registers.items() if number not in left_out},
         registry.all_models()[model_id].dialects[SPEC.name].serial or SPEC.serial,
+        log_of(model_id),
     )
 
 

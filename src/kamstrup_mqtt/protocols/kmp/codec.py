@@ -99,6 +99,24 @@ class KmpCodec:
         """
         return (yield from _Poll(self, ask).run())
 
+    def wake_up(self) -> Generator[Step, Frame | None, None]:
+        """Wake the eye, where that was configured; what it says to that is not listened to."""
+        if self.wake is None:
+            return
+        if self.wake == "nul" or not (yield from self._ident()):
+            yield _unanswered(bytes(round(WAKE_SECONDS * self.baudrate / BITS)))
+        yield Pause(self.pause)
+
+    def _ident(self) -> Generator[Step, Frame | None, bool]:
+        """Send /#1 at 300 baud, if the line's speed can be changed."""
+        try:
+            yield Configure(IDENT_BAUDRATE)
+        except MeterError:
+            return False  # it belongs to a bridge
+        yield _unanswered(IDENT)
+        yield Configure(self.baudrate)
+        return True
+
 
 class _Poll:
     """One conversation, and what it has brought so far."""
@@ -110,7 +128,7 @@ class _Poll:
         self._awake = False  # the meter has answered in this poll
 
     def run(self) -> Conversation:
-        yield from self._wake()
+        yield from self._codec.wake_up()
         wanted = set(self._ask.sources) | set(self._ask.identity)
         registers = [source for source in self._ask.sources if isinstance(source, int)]
         if GET_SERIAL_NO in wanted:
@@ -130,25 +148,6 @@ class _Poll:
             objects=tuple(self._objects.values()),
             unsupported=frozenset(self._ask.sources) - self._objects.keys(),
         )
-
-    def _wake(self) -> Generator[Step, Frame | None, None]:
-        """Wake the eye; what it says to that is not listened to."""
-        codec = self._codec
-        if codec.wake is None:
-            return
-        if codec.wake == "nul" or not (yield from self._ident()):
-            yield _unanswered(bytes(round(WAKE_SECONDS * codec.baudrate / BITS)))
-        yield Pause(codec.pause)
-
-    def _ident(self) -> Generator[Step, Frame | None, bool]:
-        """Send /#1 at 300 baud, if the line's speed can be changed."""
-        try:
-            yield Configure(IDENT_BAUDRATE)
-        except MeterError:
-            return False  # it belongs to a bridge
-        yield _unanswered(IDENT)
-        yield Configure(self._codec.baudrate)
-        return True
 
     def _extra(self, payload: bytes, *, needed: bool) -> Generator[Step, Frame | None, None]:
         """Ask what a meter may well not answer: silence is taken for an answer unless `needed`."""
@@ -208,7 +207,7 @@ class _Poll:
                     raise
                 yield Pause(codec.pause)
                 if error.state in _SILENT and not self._awake:
-                    yield from self._wake()
+                    yield from self._codec.wake_up()
             else:
                 self._awake = True
                 self._keep(message.objects if keep else ())
