@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from typing import cast
 
+from kamstrup_mqtt import detect
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.derived import Deriver
@@ -310,6 +311,8 @@ class Reader:
     def _accept(self, groups: Iterable[str], ask: Ask, answer: Answer, raw: bytes) -> None:
         self._failures = 0
         self._last_bytes = raw
+        if self._found_model(answer):
+            return
         if self._reports.identity(answer.objects) or self._mine.serial is not None:
             self._identity_due = False
         made = self._deriver.derive(answer.objects, self._mine.learned)
@@ -332,6 +335,25 @@ class Reader:
             " or the list of values",
         )
         self._reports.bad(*self._meter_state)
+
+    def _found_model(self, answer: Answer) -> bool:
+        """Whether the model of a meter was found out that nobody named; it is read as that from
+        now on."""
+        if self.setup.found is None:
+            return False
+        model = detect.guess(answer.objects)
+        if model == detect.UNKNOWN:
+            self._reports.warn_once(
+                detect.AUTO,
+                "the model could not be found out; `kamstrup-mqtt scan` shows the registers of"
+                " the meter: list them with model: kmp_meter",
+            )
+            return False
+        self._log.info("the meter is a %s", model)
+        self._learn({detect.LEARNED: model})
+        self._port.good()
+        self.setup.found(model)
+        return True
 
     def _learn(self, learned: Mapping[str, str]) -> None:
         if any(self._mine.learned.get(k) != v for k, v in learned.items()):

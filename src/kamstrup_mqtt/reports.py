@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -38,7 +38,8 @@ _DETAILS = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterSetup:
     """One configured meter. `interval` in seconds, None: it sends by itself. `align`: polled at
-    multiples of its intervals in local time, plus `offset` seconds."""
+    multiples of its intervals in local time, plus `offset` seconds. `found`: the model is not
+    known yet, and told here."""
 
     id: str
     name: str
@@ -48,6 +49,7 @@ class MeterSetup:
     serial: SerialParams
     interval: float | None
     battery: bool = False
+    found: Callable[[str], None] | None = None
     align: bool = False
     offset: float = 0.0
 

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from kamstrup_mqtt import registry
 from kamstrup_mqtt.address import PortAddress, TcpBridge
 from kamstrup_mqtt.config.meters import (
     BATTERY_WARNING,
@@ -44,6 +45,7 @@ from kamstrup_mqtt.config.section import (
     as_text,
     refusal,
 )
+from kamstrup_mqtt.detect import AUTO
 from kamstrup_mqtt.topics import Topics
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "crossing_faults",
     "doubts",
     "faults_between",
+    "with_models",
 ]
 
 PORT, PORT_TLS = 1883, 8883
@@ -204,6 +207,18 @@ class Config(Section):
         tls = self.mqtt.tls
         held = (self.mqtt.password, tls.key_password if tls else None)
         return tuple(secret.get_secret_value() for secret in held if secret is not None)
+
+
+def with_models(config: Config, found: Mapping[str, str]) -> Config:
+    """The configuration in which meters with `model: auto` have the model that was found."""
+    meters = tuple(
+        meter.with_model(found[meter.id])
+        if meter.model == AUTO and found.get(meter.id) in registry.models_of(meter.protocol_name)
+        else meter
+        for meter in config.meters
+    )
+    same = all(new is old for new, old in zip(meters, config.meters, strict=True))
+    return config if same else config.model_copy(update={"meters": meters})
 
 
 def crossing_faults(meters: Mapping[int, Meter]) -> Iterator[Fault]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -41,7 +41,7 @@ from kamstrup_mqtt.config.values import (
     read_listed,
     sources_by_key,
 )
-from kamstrup_mqtt.model import Dialect, MeterModel, SerialParams, SourceId
+from kamstrup_mqtt.model import Dialect, MeterModel, SerialParams
 from kamstrup_mqtt.plan import Plan, PlannedValue, default_values
 from kamstrup_mqtt.topics import slug
 
@@ -184,6 +184,15 @@ class Meter(Section):
     @classmethod
     def _dialect(cls, model: str) -> Dialect:
         return registry.all_models()[model].dialects[cls.protocol_name]
+
+    def with_model(self, model: str) -> Self:
+        """The same meter as another model; its line and what is listed stay as they are, as far
+        as the model has them."""
+        params = self.serial_params()
+        known = sources_by_key(self.protocol_name, self._dialect(model))
+        values = self.values and tuple(value for value in self.values if value.key in known)
+        line = {name: getattr(params, name) for name in ("baudrate", "parity", "stopbits")}
+        return self.model_copy(update={"model": model, "values": values, **line})
 
     @property
     def meter_model(self) -> MeterModel:
@@ -333,15 +342,11 @@ class Polled(Meter):
         """The chosen values, the slow ones in their group, energies in their unit."""
         slow = {value.key: value for value in self.slow.values} if self.slow else {}
         chosen = {value.source: value for value in self._chosen()}
-        listed = [value for key, value in slow.items() if key not in self._custom_keys(chosen)]
+        known = sources_by_key(self.protocol_name, self.dialect)
+        listed = [value for key, value in slow.items() if key in known]
         more = planned_values(self.protocol_name, self.dialect, listed)
         chosen.update({value.source: value for value in more})
         return tuple(self._placed(value, value.quantity.key in slow) for value in chosen.values())
-
-    def _custom_keys(self, chosen: Mapping[SourceId, PlannedValue]) -> frozenset[str]:
-        """Keys that only the user's own registers have."""
-        known = sources_by_key(self.protocol_name, self.dialect)
-        return frozenset(v.quantity.key for v in chosen.values() if v.quantity.key not in known)
 
     def _placed(self, value: PlannedValue, slow: bool) -> PlannedValue:
         quantity = value.quantity

@@ -247,6 +247,7 @@ _ELECTRICITY: Mapping[int, Register] = {
 
 _TYPES: Mapping[str, int] = {
     "multical_601": 0x0004,
+    "multical_602": 0x0006,  # not that of a 601; which one it has no source tells
     "kamstrup_382": 0x3500,
     "kamstrup_162": 0x3800,
     "kamstrup_282": 0x3A00,

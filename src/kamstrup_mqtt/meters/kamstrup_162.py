@@ -18,7 +18,7 @@ _MORE = (
 # fmt: on
 
 MODEL = MeterModel(
-    name="Kamstrup 162",
+    name="162",
     medium="electricity",
     dialects={
         "kmp": Dialect(

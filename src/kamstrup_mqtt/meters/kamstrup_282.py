@@ -18,7 +18,7 @@ _MORE = (
 # fmt: on
 
 MODEL = MeterModel(
-    name="Kamstrup 282",
+    name="282",
     medium="electricity",
     dialects={
         "kmp": Dialect(

@@ -18,7 +18,7 @@ _MORE = (
 # fmt: on
 
 MODEL = MeterModel(
-    name="Kamstrup 351",
+    name="351",
     medium="electricity",
     dialects={
         "kmp": Dialect(

@@ -18,7 +18,7 @@ _MORE = (
 # fmt: on
 
 MODEL = MeterModel(
-    name="Kamstrup 382J / 382L / 382M",
+    name="382J, 382L, 382M",
     medium="electricity",
     dialects={
         "kmp": Dialect(

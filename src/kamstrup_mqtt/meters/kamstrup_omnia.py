@@ -18,7 +18,7 @@ _MORE = (
 # fmt: on
 
 MODEL = MeterModel(
-    name="Kamstrup Omnia / OMNIPOWER",
+    name="Omnia (KMP)",
     medium="electricity",
     dialects={
         "kmp": Dialect(
