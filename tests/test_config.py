@@ -268,8 +268,10 @@ def test_iec_line(options: dict[str, Any], bytesize: int, parity: str, codec: st
 def test_codec_options() -> None:
     assert kmp().codec_options() == {
         "address": 0x3F,
+        "wake": None,
+        "baudrate": 1200,
         "tries": 3,
-        "first_byte": 2.0,
+        "first_byte": 1.6,
         "between": 0.5,
         "total": 6.0,
         "pause": 1.6,

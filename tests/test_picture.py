@@ -404,6 +404,7 @@ def test_diagnostics() -> None:
         "reconnects": None,
         "internal_errors": None,
         "held": None,
+        "requests_per_day": None,
         "serial": None,
         "model": "multical_403",
         "protocol": "kmp",

@@ -130,7 +130,7 @@ def _heat_and_water() -> Iterable[Quantity]:
         yield _as_sent_counter(f"tariff_{n}", f"Tariff register {n}", **_RARE)
     yield Quantity(key="info_code", name="Info code", **_DIAGNOSTIC)
     yield Quantity(key="info_text", name="Info", **_TEXT)
-    yield Quantity(key="info_bits_text", name="Info bits (unconfirmed)", **_TEXT, **_RARE)
+    yield Quantity(key="info_bits_text", name="Info bits in words (unconfirmed)", **_TEXT, **_RARE)
     for problem, name in PROBLEMS.items():
         yield Quantity(
             key=f"problem_{problem}", name=name, device_class="problem", binary=True, text=True

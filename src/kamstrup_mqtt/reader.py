@@ -317,7 +317,7 @@ class Reader:
             self._identity_due = False
         made = self._deriver.derive(answer.objects, self._mine.learned)
         for warning in made.warnings:
-            self._reports.warn_once(warning.partition(" ")[0], warning)
+            self._reports.warn_once(warning[:12], warning, logging.INFO)
         # also what was not asked because the meter does not have it: no value came
         asked = self.setup.plan.sources_of(groups)
         any_value = self._reports.readings(made.objects, asked, raw)

@@ -112,11 +112,11 @@ class Reports:
         for key, why in found.foreign.items():
             self.warn_once((key, why), f"{key} is held back: {why}; please report it with: {shown}")
 
-    def warn_once(self, what: object, message: str) -> None:
+    def warn_once(self, what: object, message: str, level: int = logging.WARNING) -> None:
         """A warning that is said once per meter (and a bound for what a noisy line invents)."""
         if what not in self._warned and len(self._warned) < 100:
             self._warned.add(what)
-            self._log.warning("%s", message)
+            self._log.log(level, "%s", message)
 
     # Who it is
 

@@ -36,7 +36,7 @@ _WORDS = {
     LinkState.BYTES_NO_FRAMES: "bytes, but no answer: wrong speed or protocol, or stray light",
 }
 
-_log = logging.getLogger("kamstrup_mqtt.align")
+_log = logging.getLogger("kamstrup_mqtt.align.exchange")
 
 
 def add_parser(subparsers: Any) -> None:

@@ -412,7 +412,8 @@ def _serial_of(model_id: str) -> int:
     """Different on every model, so that two emulated meters are two meters."""
     if model_id == "multical_403":
         return 123456
-    return 6_000_000 + int("0" + "".join(filter(str.isdigit, model_id)))
+    number = "".join(filter(str.isdigit, model_id))
+    return 6_000_000 + int(number or sum(model_id.encode()))
 
 
 def _register(registers: Mapping[int, Register], name: str) -> int:
