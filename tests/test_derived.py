@@ -27,9 +27,8 @@ def values(found: Derived) -> dict[SourceId, Scalar]:
 
 def test_the_total_of_a_403() -> None:
     # seed 002: 0.303 GJ and 84208 Wh
-    found = deriver("multical_403").derive(
-        [obj(60, D("0.303"), "GJ"), obj(266, D(84208), "Wh")], {}
-    )
+    objects = [obj(60, D("0.303"), "GJ"), obj(266, D(84208), "Wh")]
+    found = deriver("multical_403").derive(objects, {})
     (precise,) = [made for made in found.objects if made.id == "heat_energy_precise"]
     assert (str(precise.value), precise.unit) == ("84.208", "kWh")
     assert found.learned == {}

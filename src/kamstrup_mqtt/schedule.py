@@ -92,7 +92,7 @@ class Schedule:
         visit shall not wake the meter twice.
         """
         until = self._clock.monotonic() + self.fastest / 2
-        return tuple(g for g in self.periods if self._due_at(g) <= until) or tuple(self.periods)
+        return tuple(g for g in self.periods if self._due_at(g) <= until)
 
     def begun(self, groups: Iterable[str]) -> None:
         """A poll of these groups begins now."""

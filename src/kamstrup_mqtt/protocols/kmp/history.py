@@ -84,7 +84,7 @@ def past(codec: KmpCodec, logger: int, query: Query) -> Records:
     count = rows_that_fit(query.registers)
     payload = logs.get_last_past(codec.address, logger, count, query.registers)
     found: list[Record] = []
-    while len(found) < MOST_RECORDS:
+    while True:
         frame = yield from inquire(codec, payload)
         answer = _read(logs.decode_logger, frame)
         assert isinstance(answer, LogAnswer)  # 06 and 07 are answered as such
@@ -92,10 +92,10 @@ def past(codec: KmpCodec, logger: int, query: Query) -> Records:
         fresh = [record for record in answer.records if record.id not in known]
         found += fresh
         oldest = min((record.id for record in fresh), default=0)
-        if oldest < 1 or _reaches(fresh, query.start):
-            break
+        ended = oldest <= 1 or len(found) >= MOST_RECORDS
+        if ended or _reaches(fresh, query.start):
+            return tuple(found)
         payload = logs.get_id_past(codec.address, logger, oldest - 1, count, query.registers)
-    return tuple(found)
 
 
 def by_record(codec: KmpCodec, log: int, query: Query) -> Records:
