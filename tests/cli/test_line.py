@@ -186,7 +186,7 @@ def test_scan_of_everything_stops_in_time_and_goes_on(tmp_path: Path) -> None:
         args += ("--awake", "0.01", "--resume", str(record))
         first = kamstrup_mqtt(*args)
         assert first.code == 0
-        assert "about 1.1 hours" in first.err
+        assert "about 1.5 hours" in first.err
         assert "to spare the meter's battery" in first.err
         done = json.loads(record.read_text())["done"]
         assert 0 < done < 65536
