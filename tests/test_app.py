@@ -168,7 +168,7 @@ async def test_a_good_configuration_is_taken_without_going_offline(
 async def test_a_second_daemon_with_the_same_memory(process: Daemon, broker: Mosquitto) -> None:
     process.configure(mqtt(broker.port), nowhere())
     await process.start()
-    await eventually(lambda: "1 meters" in process.log, "started")
+    await eventually(lambda: ": 1 meter\n" in process.log, "started")
     code, said = await process.command("run", "-c", str(process.config))
     assert code == 2
     assert str(process.pid) in said
@@ -219,3 +219,18 @@ async def test_a_programming_error_ends_it_with_a_traceback(
     code, said = await process.command("run", "-c", str(process.config))
     assert code == 1
     assert "ZeroDivisionError: a bug" in said
+
+
+async def test_a_model_that_is_found_is_read_as_such(
+    process: Daemon, heat: dict[str, Any], broker: Mosquitto, manager: socket.socket
+) -> None:
+    notes = Notes(manager)
+    process.configure(mqtt(broker.port), {**heat, "model": "auto"})
+    await process.start()
+    async with watching(broker.port) as watcher:
+        text = await watcher.until("homeassistant/device/kamstrup_main_heat/config")
+        assert '"model":"MULTICAL 403"' in text.replace(": ", ":")
+        assert "heat_energy_precise" in await watcher.until(f"{ROOT}/heat/state/values")
+        await eventually(lambda: notes.has("RELOADING=1"), "started anew")
+        assert await process.end() == 0
+    assert "the meter is a multical_403" in process.log

@@ -111,6 +111,19 @@ async def test_a_place_that_cannot_be_used_is_named(
     assert "No such file or directory" in logged()[0]
 
 
+async def test_a_second_daemon_of_the_instance_hears_why_it_has_no_socket(
+    expected_logs: list[str], logged: Callable[[], list[str]]
+) -> None:
+    expected_logs.append("no control socket at")
+    name = f"\0kamstrup-mqtt-second-{os.getpid()}"
+    first, second = ControlServer(name, {}), ControlServer(name, {})
+    await first.start()
+    await second.start()
+    second.close()
+    first.close()
+    assert "another daemon of this user has the same mqtt.instance" in logged()[0]
+
+
 def test_no_daemon(tmp_path: Path) -> None:
     with pytest.raises(ControlError, match=r"no daemon answers at @nobody .*mqtt\.instance"):
         ask("\0nobody", "health")

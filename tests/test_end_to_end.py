@@ -63,7 +63,12 @@ METERS = (
         protocol="han",
         model="kamstrup_han_3phase",
         # so slow that the registers stand still for the length of the test
-        settings={"hourly": "always", "power_import": "36", "reactive_power_import": "37"},
+        settings={
+            "hourly": "always",
+            "power_import": "36",
+            "reactive_power_import": "37",
+            "energy_import": "44228.00",
+        },
         options={"energy_scale": 10},
         push_interval=0.3,
     ),

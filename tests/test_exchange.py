@@ -134,6 +134,7 @@ async def test_the_answer_is_found(
         (DAMAGED, LinkState.CHECKSUM, "checksum is wrong", 0),
         (GET_SERIAL + DAMAGED, LinkState.CHECKSUM, "40 3f 02 01 23 45 67 e9 57 0d", 0),
         (b"\xff\x11\xfe", LinkState.BYTES_NO_FRAMES, "3 bytes came", 0),
+        (b"\x11", LinkState.BYTES_NO_FRAMES, "1 byte came", 0),
         (SERIAL[:5], LinkState.BYTES_NO_FRAMES, "truncated", 0),
         (GET_SERIAL[:3], LinkState.BYTES_NO_FRAMES, "truncated", 0),
         (b"\x11" * 100, LinkState.BYTES_NO_FRAMES, "...", 0),
@@ -171,6 +172,17 @@ async def test_an_answer_without_end_has_a_limit() -> None:
     (error,), _ = await hold(line, step)
     assert isinstance(error, MeterError)
     assert 0.15 <= loop.time() - start < 1.0
+
+
+async def test_a_flood_is_not_kept() -> None:
+    line = Line(b"\x11" * 100_000, bytewise=False)
+    exchange = Exchange(line, KmpFramer(), Counters(), LOG)
+    got: list[object] = []
+    await exchange.run(conversation(send(), got=got))
+    assert isinstance(got[0], MeterError)
+    assert len(exchange.received) == 65536
+    # 100000 are 390 pieces of 256 and one of 160, of which the last 256 are kept
+    assert str(got[0]).startswith("65440 bytes came")
 
 
 async def test_old_input_is_no_answer() -> None:

@@ -173,7 +173,7 @@ def test_home_assistant_takes_the_bridge(instance: str) -> None:
 def test_the_bridge_says_whether_it_is_there() -> None:
     connection = message(bridge_discovery(announcer()))["components"]["connection"]
     assert connection["device_class"] == "connectivity"
-    assert connection.get("enabled_by_default", True)
+    assert connection["enabled_by_default"] is False
     assert "availability" not in connection
 
 

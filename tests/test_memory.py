@@ -18,7 +18,7 @@ import pytest
 
 from kamstrup_mqtt import memory as module
 from kamstrup_mqtt.clock import Clock
-from kamstrup_mqtt.errors import ConfigError
+from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.memory import (
     Memory,
     MeterMemory,
@@ -409,3 +409,26 @@ def test_it_is_its_owner_s_alone(tmp_path: Path) -> None:
     (tmp_path / "memory.tmp").touch(mode=0o666)
     write_whole(tmp_path / "memory.json", "{}")
     assert (tmp_path / "memory.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_is_left_without_half_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_whole(tmp_path / "memory.json", "{}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_peek_at_a_memory_that_is_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_path: Path) -> bytes:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(KamstrupMqttError, match=r"memory\.json: permission denied"):
+        module.peek(tmp_path / "memory.json")

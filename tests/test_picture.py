@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -13,6 +14,7 @@ from kamstrup_mqtt import picture as module
 from kamstrup_mqtt.memory import MeterMemory, StoredReading, StoredTotal
 from kamstrup_mqtt.model import LinkState, Measured
 from kamstrup_mqtt.picture import Change, clean, settle_serials
+from kamstrup_mqtt.plan import PlannedValue
 from tests.pictured import (
     HEAT,
     T0,
@@ -448,3 +450,19 @@ def test_limits() -> None:
     assert module.PUSHED_AT_LEAST == 30.0
     assert module.PORT_GONE == 60.0
     assert module.MAX_TEXT == 255
+
+
+def test_an_energy_goes_on_in_the_unit_that_is_configured() -> None:
+    memory = MeterMemory()
+    before = make_picture(make_plan({"values": ("heat_energy", "volume")}), memory)
+    before.apply(
+        reading({"heat_energy": Measured(D("0.303"), "GJ"), "volume": Measured(D(1), "m³")}), 1.0
+    )
+    plan = make_plan({"values": ("heat_energy", "volume")})
+    energy = replace(plan.values[0].quantity, as_sent=False, unit="kWh")
+    plan = replace(plan, values=(PlannedValue("heat_energy", energy, "values"), plan.values[1]))
+    after = make_picture(plan, memory)
+    assert after.keys == {"heat_energy": "kWh", "volume": "m³"}
+    # 0.303 GJ = 84.17 kWh; a step of 0.001 GJ is 0.28 kWh
+    assert json.loads(after.state_json("values"))["heat_energy"] == 84.2
+    assert "heat_energy" not in memory.totals

@@ -336,6 +336,20 @@ async def test_leaving_a_frozen_broker_takes_no_longer_than_the_farewell(
     broker.resume()
 
 
+async def test_an_exec_anew_beside_a_frozen_broker_says_nothing(
+    bench: Bench, broker: Mosquitto, watcher: Watcher
+) -> None:
+    bench.limits = replace(QUICK, farewell=0.3, leave=0.2)
+    async with bench.run(offline=False):
+        await watcher.until(f"{ROOT}/bridge/status", "online")
+        broker.pause()
+        bench.read("heat", "1")  # so that it hangs in a publication
+    broker.resume()
+    await watcher.publish("done", "1")
+    await watcher.until("done")
+    assert (f"{ROOT}/bridge/status", "offline") not in watcher.seen
+
+
 async def test_killed_the_will_says_offline(bench: Bench, watcher: Watcher) -> None:
     async with bench.run(offline=False):
         await watcher.until(f"{ROOT}/bridge/status", "online")
@@ -377,6 +391,44 @@ async def test_a_retained_command_is_ignored_and_told_once(
         await bench.connected()
         assert bench.asked == []
         assert len(logged(30)) == 1
+
+
+async def test_a_retained_command_is_told_once_and_not_at_each_connection(
+    bench: Bench,
+    broker: Mosquitto,
+    watcher: Watcher,
+    expected_logs: list[str],
+    logged: Callable[[int], list[str]],
+) -> None:
+    expected_logs += ["holds a retained message", "the connection broke"]
+    await watcher.publish(f"{ROOT}/heat/read", "PRESS", retain=True)
+    async with bench.run() as publisher:
+        await bench.connected()
+        broker.restart()
+        await eventually(lambda: publisher.reconnects == 1, "the loss noticed")
+        await bench.connected()
+        assert bench.asked == []
+    assert sum("holds a retained message" in line for line in logged(30)) == 1
+
+
+async def test_a_broker_that_never_acknowledges_is_complained_of_once(
+    expected_logs: list[str], logged: Callable[[int], list[str]]
+) -> None:
+    async def connack_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        writer.write(bytes.fromhex("20 02 00 00"))  # MQTT 3.1.1, 3.2
+        await reader.read()
+        writer.close()
+
+    expected_logs.append("went silent, it acknowledges nothing")
+    server = await asyncio.start_server(connack_only, "127.0.0.1", 0)
+    bench = Bench(make_config(server.sockets[0].getsockname()[1]))
+    bench.limits = replace(QUICK, ack=0.05, quick_loss=0.0, leave=0.05)
+    async with server, bench.run() as publisher:
+        await eventually(lambda: publisher.reconnects >= 4, "tried again and again")
+        assert not publisher.connected
+    assert len(logged(30)) == 1
+    assert not [line for line in logged(20) if "connected to the broker" in line]
 
 
 async def test_commands_can_be_switched_off(broker: Mosquitto, watcher: Watcher) -> None:
@@ -593,6 +645,19 @@ async def test_a_blocking_call_that_is_stuck_holds_nobody() -> None:
     finally:
         stuck.set()
         assert await waiting
+
+
+async def test_attempts_that_hang_do_not_pile_up() -> None:
+    use_daemon_threads()
+    loop = asyncio.get_running_loop()
+    hang = threading.Event()
+    try:
+        waiting = [loop.run_in_executor(None, hang.wait) for _ in range(8)]
+        with pytest.raises(TimeoutError, match="earlier attempts still hang"):
+            await loop.run_in_executor(None, hang.wait)
+    finally:
+        hang.set()
+    await asyncio.gather(*waiting)
 
 
 async def test_user_name_and_password(

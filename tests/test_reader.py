@@ -10,24 +10,30 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.address import SerialDevice, TcpBridge
 from kamstrup_mqtt.clock import Clock
+from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.emulators.base import Emulator
 from kamstrup_mqtt.emulators.catalogue import make_emulator
+from kamstrup_mqtt.emulators.faults import with_faults
 from kamstrup_mqtt.emulators.server import Server, serve_pty, serve_tcp
 from kamstrup_mqtt.errors import MeterError
+from kamstrup_mqtt.exchange import Exchange
+from kamstrup_mqtt.links.opening import open_link
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.liveness import Deadline
 from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.model import Diagnosis, Identity, LinkState, Measured, Reading
 from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.plan import Plan, default_values
+from kamstrup_mqtt.protocols.base import Ask, PolledCodec
 from kamstrup_mqtt.reader import Limits, MeterSetup, Reader
+from tests.broker import eventually
 from tests.links.ptys import until
 
 QUICK = Limits(
@@ -39,6 +45,7 @@ QUICK = Limits(
     restart_first=0.01,
     restart_cap=0.02,
     port_check=0.02,
+    steady=0.02,
     tick=0.01,
 )
 FAST = {"tries": 1, "first_byte": 0.05, "between": 0.05, "total": 0.5, "pause": 0.0}
@@ -148,6 +155,7 @@ def test_default_limits() -> None:
     assert (limits.restart_first, limits.restart_cap) == (1, 60)
     assert (limits.read_mains, limits.read_battery) == (10, 900)
     assert (limits.diagnosis, limits.port_check, limits.tick) == (60, 15, 1)
+    assert limits.steady == 1
 
 
 async def test_a_multical_is_polled(start: Start) -> None:
@@ -267,6 +275,33 @@ async def test_an_idle_port_that_goes_is_noticed_before_the_next_poll(
     assert (await bench.next(Diagnosis, link_state=LinkState.OK)).port_gone is None
     assert [type(report) for report in bench.told].count(Reading) == 1  # not polled for that
     await server.close()
+
+
+async def test_a_bridge_that_accepts_and_closes_is_told_once(
+    start: Start, logged: Callable[[int], list[str]], expected_logs: list[str]
+) -> None:
+    # it closes, or it resets what came too late: each is told once
+    expected_logs.append("the connection broke")
+    accepted = 0
+
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    setup = setup_of("multical_403", "kmp", interval=0.5)
+    bench = await start(setup, TcpBridge("127.0.0.1", server.sockets[0].getsockname()[1]))
+    async with server:
+        gone = await bench.next(Diagnosis)
+        assert gone.port_gone is not None
+        await eventually(lambda: accepted > 20, "tried again and again")
+    assert len(logged(logging.WARNING)) == 1
+    assert len(logged(logging.INFO)) <= 2
+    assert bench.port.gone_since == gone.port_gone  # so that it goes offline after a minute
+    bench.told += bench.outbox.take_all()
+    states = {report.link_state for report in bench.told if isinstance(report, Diagnosis)}
+    assert states <= {LinkState.REFUSED, LinkState.PORT_MISSING}
 
 
 async def test_a_meter_that_is_silent(start: Start, expected_logs: list[str]) -> None:
@@ -460,3 +495,133 @@ async def test_without_a_clock_there_is_no_time(start: Start) -> None:
         bench.clock.not_before = datetime(2100, 1, 1, tzinfo=UTC)
         assert (await bench.next(Reading)).time is None
         assert bench.mine.last_poll is None
+
+
+# MULTICAL in full
+
+
+async def test_the_offset_of_a_602_outlives_the_process(
+    start: Start, expected_logs: list[str]
+) -> None:
+    expected_logs.append("connection refused")  # the first reader goes on when its meter is gone
+    values = {"heat_energy": "35.812", "60.unit": "MWh", "155": "271211.3"}
+
+    def make() -> Emulator:
+        return make_emulator("multical_602", "kmp", values)
+
+    memory = Memory(None, Clock())
+    async with meter(make) as server:
+        bench = await start(setup_of("multical_602", "kmp"), at(server), memory=memory)
+        first = await bench.next(Reading)
+        assert first.values["heat_energy_precise"] == Measured(Decimal("35812.0000"), "kWh")
+        await until(lambda: "energy_offset_wh" in bench.mine.learned)
+    assert bench.mine.learned["energy_offset_wh"] == "35540788.7"
+    values["155"] = "271999.9"
+    async with meter(make) as server:
+        bench = await start(setup_of("multical_602", "kmp"), at(server), memory=memory)
+        later = await bench.next(Reading)
+        assert later.values["heat_energy_precise"] == Measured(Decimal("35812.7886"), "kWh")
+
+
+async def test_a_slow_group_is_asked_rarely(start: Start) -> None:
+    setup = setup_of("multical_403", "kmp")
+    moved = tuple(
+        replace(value, group="slow") if value.quantity.key == "operating_hours" else value
+        for value in setup.plan.values
+    )
+    plan = replace(setup.plan, values=moved, periods={"values": 0.02, "slow": 60.0})
+    async with meter(multical) as server:
+        bench = await start(replace(setup, plan=plan, interval=0.02), at(server))
+        groups = [(await bench.next(Reading)).group for _ in range(5)]
+        assert sorted(groups[:2]) == ["slow", "values"]
+        assert groups[2:] == ["values"] * 3
+        readings = [report for report in bench.told if isinstance(report, Reading)]
+        assert all("operating_hours" not in later.values for later in readings[2:])
+
+
+async def test_a_sleeping_meter_is_woken(start: Start, expected_logs: list[str]) -> None:
+    def make() -> Emulator:
+        return with_faults(multical(), ["asleep"])
+
+    setup = setup_of("multical_403", "kmp")
+    spec = registry.all_protocols()["kmp"]
+    async with meter(make) as server:
+        codec = spec.codec(**FAST, wake="nul")
+        bench = await start(replace(setup, codec=codec), at(server))
+        assert (await bench.next(Reading)).values["volume"].value == Decimal("11.388")
+
+
+async def test_the_model_is_found_and_remembered(start: Start) -> None:
+    found: list[str] = []
+    async with meter(multical) as server:
+        setup = setup_of("auto", "kmp", found=found.append, interval=3600.0)
+        bench = await start(setup, at(server))
+        await until(lambda: bool(found))
+        assert found == ["multical_403"]
+        assert bench.mine.learned["model"] == "multical_403"
+        assert not any(isinstance(report, Reading) for report in bench.told)
+
+
+async def test_an_unknown_model_is_read_all_the_same(
+    start: Start, expected_logs: list[str]
+) -> None:
+    expected_logs.append("the model could not be found out")
+
+    def make() -> Emulator:
+        return make_emulator("kmp_meter", "kmp", {"60": "", "68": ""})
+
+    async with meter(make) as server:
+        bench = await start(setup_of("auto", "kmp", found=lambda _: None), at(server))
+        assert (await bench.next(Reading)).values["flow"].value == Decimal(3)
+
+
+async def test_requests_are_counted(start: Start) -> None:
+    async with meter(multical) as server:
+        bench = await start(setup_of("multical_403", "kmp", interval=3600.0), at(server))
+        await bench.next(Reading)
+        # serial number, 12 values in two requests, type
+        assert bench.reader.counters.requests_per_day(bench.clock.monotonic()) == 4
+        diagnosis = await bench.next(Diagnosis)
+        assert diagnosis.counters["requests_per_day"] == 4
+        later = bench.clock.monotonic() + 25 * 3600
+        assert bench.reader.counters.requests_per_day(later) == 0
+        bench.reader.counters.asked(later)
+        assert len(bench.reader.counters.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("registers", "requests"),
+    [
+        ((60, 266, 68, 74, 80, 86, 87, 89), 1),
+        ((*range(123, 131), *range(138, 146), 60, 68, 74, 99), 3),
+    ],
+)
+async def test_a_poll_on_a_line_of_1200_baud(registers: tuple[int, ...], requests: int) -> None:
+    """At most 1.03 × (the answers' time on the wire, 11 bits a byte, and the meter's delay)."""
+    delay = 0.3
+    answers: list[int] = []
+
+    class Counted:
+        """Counts what the meter answers."""
+
+        def __init__(self) -> None:
+            self.meter = multical()
+            self.serial = self.meter.serial
+
+        def receive_data(self, data: bytes) -> list[Any]:
+            replies = self.meter.receive_data(data)  # type: ignore[union-attr]
+            answers.extend(len(reply.data) for reply in replies)
+            return replies
+
+    async with meter(Counted, baud=1200, delay=delay) as server:
+        spec = registry.all_protocols()["kmp"]
+        link = await open_link(at(server), spec.serial)
+        codec = cast(PolledCodec, spec.codec())
+        exchange = Exchange(link, codec.framer(), Counters(), logging.getLogger("test"))
+        begin = asyncio.get_running_loop().time()
+        answer = await exchange.run(codec.poll(Ask(sources=registers)))
+        took = asyncio.get_running_loop().time() - begin
+        await link.close()
+    assert {obj.id for obj in answer.objects} == set(registers)
+    assert len(answers) == requests
+    assert took <= 1.03 * (sum(answers) * 11 / 1200 + requests * delay)

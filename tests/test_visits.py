@@ -86,7 +86,8 @@ def test_tls_to_a_port_without_it(tmp_path: Path, certificates: Path) -> None:
     with running(tmp_path) as broker:
         config = make_config(broker.port, tls=_tls(certificates))
         message = _fault(config)
-    assert "cannot be reached" in message or "no TLS connection" in message
+    assert "no TLS connection" in message
+    assert "is mqtt.port the TLS port" in message
 
 
 async def test_files_that_are_no_certificates(tmp_path: Path) -> None:

@@ -204,17 +204,21 @@ class App:
                         group.create_task(self._tell_status()),
                     ]
                     self._notifier.send(READY="1", STATUS=self.status_text())
-                    _LOG.info("%s: %d meters", self._config.mqtt.topics.root, len(readers))
+                    _LOG.info("%s: %s", self._config.mqtt.topics.root, _meters(len(readers)))
                     await self._end.wait()
                     self._say_stopping()
                     await _cancel(readers)
+                    # a port that closes slowly takes its time beside the farewell to the broker
+                    group.create_task(self._close_ports())
                     self._publisher.stop(offline=self._ending is not Ending.RELOAD)
                     await asyncio.wait([publisher])
                     await _cancel(helpers)
         finally:
             self._control.close()
-            for port in self._ports.values():
-                await port.close()
+            await self._close_ports()
+
+    async def _close_ports(self) -> None:
+        await asyncio.gather(*(port.close() for port in self._ports.values()))
 
     def _say_stopping(self) -> None:
         if self._ending is Ending.RELOAD:
@@ -295,6 +299,10 @@ class App:
         if reason is not None:
             raise KamstrupMqttError(f"{meter}: {reason}")
         return {}
+
+
+def _meters(count: int) -> str:
+    return "1 meter" if count == 1 else f"{count} meters"
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

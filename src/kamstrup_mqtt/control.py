@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -74,7 +75,9 @@ class ControlServer:
             _LOG.warning(
                 "no control socket at %s (%s): `kamstrup-mqtt health` will not work",
                 spelled(self._address),
-                error.strerror or error,
+                "another daemon of this user has the same mqtt.instance"
+                if error.errno == errno.EADDRINUSE
+                else error.strerror or error,
             )
             return
         self._server = await asyncio.start_unix_server(self._serve, sock=sock, limit=MAX_LINE)

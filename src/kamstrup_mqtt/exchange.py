@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from typing import TypeVar
 
@@ -31,6 +32,12 @@ T = TypeVar("T")
 
 SHOWN = 64
 """Bytes shown in a message; the log at DEBUG has all."""
+
+MAX_RECEIVED = 65536
+"""Bytes kept for a report of what came since a request; the oldest are forgotten first."""
+
+MAX_DROPS = 256
+"""Pieces kept to tell why no answer came."""
 
 _TEXT = frozenset((*range(0x20, 0x7F), 0x0D, 0x0A, 0x02, 0x03, 0x06))
 
@@ -226,7 +233,7 @@ class _Waiting:
         self._between = max(step.between, exchange._link.silence)
         self._last_byte: float | None = None
         self._quiet_told = True
-        self._drops: list[Dropped] = []
+        self._drops: deque[Dropped] = deque(maxlen=MAX_DROPS)
         self._echoes = 0
 
     async def answer(self) -> Frame:
@@ -259,7 +266,9 @@ class _Waiting:
         return min(quiet, self._end)
 
     def _take(self, data: bytes) -> None:
-        self._exchange.received += data
+        received = self._exchange.received
+        received += data
+        del received[:-MAX_RECEIVED]
         rest = self._echo.strip(data)
         if self._echo.seen and not self._echoes:
             self._wire.log.debug("<- our own request (an echo)")
@@ -302,9 +311,10 @@ class _Waiting:
             )
         if self._drops:
             raw = b"".join(drop.raw for drop in self._drops)
+            count = "1 byte" if len(raw) == 1 else f"{len(raw)} bytes"
             return MeterError(
                 LinkState.BYTES_NO_FRAMES,
-                f"{len(raw)} bytes came, but no answer that can be read ({self._drops[-1].reason};"
+                f"{count} came, but no answer that can be read ({self._drops[-1].reason};"
                 f" wrong speed, parity or protocol, or the head sits badly): {_cut(raw)}",
             )
         counters.timeouts += 1

@@ -112,7 +112,9 @@ def bridge_discovery(announcer: Announcer) -> Discovery:
         "state_topic": topics.bridge_status,
         "payload_on": "online",
         "payload_off": "offline",
-        # without availability: off is what it is there to say
+        # without availability: off is what it is there to say. Switched off, because every other
+        # entity becomes unavailable at that moment, which says it already
+        "enabled_by_default": False,
     }
     info = {"state_topic": topics.bridge_info, **with_bridge}
     version = _text("Version", "version", serial, **info)

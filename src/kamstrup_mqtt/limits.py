@@ -19,6 +19,7 @@ class Limits:
     read_mains, _battery between two `read` commands
     diagnosis            between two reports of changed counters
     port_check           between two looks at the port while no poll is due
+    steady               for which a port that is open again must stay so to be called back
     tick                 between two looks at a pushed line
     """
 
@@ -35,4 +36,5 @@ class Limits:
     read_battery: float = 15 * 60.0
     diagnosis: float = 60.0
     port_check: float = 15.0
+    steady: float = 1.0
     tick: float = 1.0

@@ -24,7 +24,7 @@ from typing import Any
 
 from kamstrup_mqtt import detect, jsontext
 from kamstrup_mqtt.clock import Clock, parse_rfc3339, rfc3339
-from kamstrup_mqtt.errors import ConfigError
+from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.model import Scalar, SourceId
 
 _LOG = logging.getLogger(__name__)
@@ -260,10 +260,16 @@ def found_models(memories: Mapping[str, MeterMemory]) -> dict[str, str]:
 def peek(path: Path) -> Mapping[str, MeterMemory]:
     """What is remembered now, without lock and without touching the file; for `discovery`.
 
-    Nothing where there is no file or none that can be read: the daemon says why.
+    Nothing where there is no file or none that makes sense: the daemon says why. Raises
+    KamstrupMqttError for a file that is somebody else's.
     """
     try:
         return _parse(path.read_bytes())
+    except PermissionError:
+        raise KamstrupMqttError(
+            f"{path}: permission denied; the daemon's memory is its own: do this as the daemon's"
+            " user, or as root"
+        ) from None
     except (OSError, _NewerVersionError, *_CORRUPT):
         return {}
 
@@ -275,12 +281,16 @@ def write_whole(path: Path, text: str) -> None:
     """
     temporary = path.with_suffix(".tmp")
     number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(number, "w", encoding="utf-8") as file:
-        os.fchmod(number, 0o600)  # one that a crash left behind, or another umask
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with open(number, "w", encoding="utf-8") as file:
+            os.fchmod(number, 0o600)  # one that a crash left behind, or another umask
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:  # a full disk: the half of a file must not take up what is left of it
+        temporary.unlink(missing_ok=True)
+        raise
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

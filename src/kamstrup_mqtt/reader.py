@@ -227,6 +227,9 @@ class Reader:
         try:
             async with self._port.turn(self.setup.serial, self._deadline.within) as link:
                 self._framer_of(link)
+                # a bridge without its device accepts, and closes at once
+                await asyncio.sleep(self._limits.steady)
+                link.discard_input()
         except LinkError as error:
             self._port_failed(error)
             return

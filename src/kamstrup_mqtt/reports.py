@@ -80,6 +80,7 @@ class Reports:
         self._last_error: str | None = None
         self._told: Diagnosis | None = None
         self._told_at = 0.0
+        self._told_faults: set[LinkState] = set()  # since the last good reading
         self.state: LinkState | None = None
         self.port_gone: float | None = None
 
@@ -154,16 +155,18 @@ class Reports:
         """A good reading came, or what stood between us and the next one is gone."""
         if self.state is not LinkState.OK:
             self._log.info("%s", message if self.state is None else f"{message} again")
+        self._told_faults.clear()
         self._change(LinkState.OK)
 
     def bad(self, state: LinkState, message: str) -> None:
-        """No reading comes, for this reason."""
-        if self.state in (None, LinkState.OK):
-            self._log.warning("%s", message)
-        elif state is not self.state:
-            self._log.info("%s", message)
+        """No reading comes, for this reason. Each kind of reason is told once until readings come
+        again, however often they take turns."""
+        if state in self._told_faults:
+            level = logging.DEBUG
         else:
-            self._log.debug("%s", message)
+            level = logging.INFO if self._told_faults else logging.WARNING
+        self._told_faults.add(state)
+        self._log.log(level, "%s", message)
         self._last_error = message
         self._change(state)
 

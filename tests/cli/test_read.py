@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
 import subprocess
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -118,8 +120,30 @@ def test_a_meter_that_does_not_answer() -> None:
         han = kamstrup_mqtt("read", "--protocol", "han", "--port", port, "--timeout", "0.5")
     for ended in (result, han):
         assert ended.code == 1
-        assert "within 0.5 s" in ended.err
+        assert "nothing came within 0.5 s" in ended.err
         assert "Traceback" not in ended.err
+    assert "head" in result.err
+    assert "M-Bus" in han.err
+
+
+@pytest.mark.parametrize(("protocol", "what"), [("kmp", "answer"), ("han", "list")])
+def test_bytes_that_make_no_message_are_told_from_silence(protocol: str, what: str) -> None:
+    def talk() -> None:
+        line, _ = server.accept()
+        with line, contextlib.suppress(OSError):  # the reader leaves first
+            while True:
+                line.sendall(bytes(range(32)))
+                over.wait(0.05)
+
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        talker = threading.Thread(target=talk)
+        talker.start()
+        port = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        ended = kamstrup_mqtt("read", "--protocol", protocol, "--port", port, "--timeout", "1")
+        talker.join(LIMIT)
+    assert ended.code == 1
+    assert f"bytes came, but no whole {what} within 1 s" in ended.err
 
 
 def test_ctrl_c_while_it_waits() -> None:

@@ -171,3 +171,17 @@ def test_how_it_is_set() -> None:
 def test_settings_that_it_does_not_take(model: str, settings: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(model, settings)
+
+
+def test_a_meter_started_anew_does_not_fall_behind() -> None:
+    """Left to itself it has counted since it was installed: 4187 W for an hour are 4.18 kWh."""
+    one = datetime(2026, 11, 21, 12, 0, 0)  # noqa: DTZ001 - the meter's own time
+    first = register(make("kamstrup_han_3phase", {"hourly": "always"}).push(one))
+    second = register(make("kamstrup_han_3phase", {"hourly": "always"}).push(one.replace(hour=13)))
+    assert second - first in (418, 419)
+
+
+def register(lists: bytes) -> int:
+    """The counts of 1-1:1.8.0 in a list (han.md 2.1: code, 06, four bytes)."""
+    at = lists.rindex(bytes.fromhex("0906 0101010800FF 06")) + 9
+    return int.from_bytes(lists[at : at + 4], "big")

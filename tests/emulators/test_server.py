@@ -161,8 +161,20 @@ async def test_a_port_that_is_taken() -> None:
 
 async def test_a_bug_of_a_meter_is_told() -> None:
     server = await serve_tcp(Broken, "127.0.0.1", 0)
+    # the first list is made for the first listener
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     with pytest.raises(RuntimeError, match="bug"):
         await asyncio.wait_for(server.wait(), 5)
+    writer.close()
+    await server.close()
+
+
+async def test_the_first_listener_gets_a_list_at_once() -> None:
+    server = await serve_tcp(Clockwork, "127.0.0.1", 0, interval=3600)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(5):
+        assert await reader.read(1)
+    writer.close()
     await server.close()
 
 

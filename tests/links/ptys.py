@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tty
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -49,7 +50,7 @@ class FakeDevice:
         return got
 
 
-async def until(condition, timeout: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
     """Wait for something that another task brings about."""
     async with asyncio.timeout(timeout):
         while not condition():  # noqa: ASYNC110 - it may be anything

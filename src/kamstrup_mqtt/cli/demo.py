@@ -78,7 +78,7 @@ METERS = (
         protocol="han",
         model="kamstrup_han_3phase",
         pty=True,
-        settings={"hourly": "always"},
+        settings={"hourly": "always", "energy_import": "44228.00"},
         options={"energy_scale": 10},
         push_interval=3.0,
     ),

@@ -43,6 +43,7 @@ def _meter(meter: dict[str, Any]) -> str:
     parts = ["online" if meter["online"] else "offline", meter["link_state"] or "not read yet"]
     if meter["last_reading"]:
         parts.append(f"last reading {meter['last_reading']}")
-    if meter["last_error"]:
-        parts.append(meter["last_error"])
+    if meter["last_error"]:  # also of a meter that is well again: then it is what was
+        past = "last error: " if meter["link_state"] == "ok" else ""
+        parts.append(past + meter["last_error"])
     return ", ".join(parts)

@@ -25,7 +25,7 @@ from kamstrup_mqtt.cli.objects import (
 )
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.errors import ConfigError, MeterError
-from kamstrup_mqtt.exchange import Exchange, listen
+from kamstrup_mqtt.exchange import Exchange, Listener
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.opening import open_link
 from kamstrup_mqtt.model import Dialect, LinkState, Object, SerialParams, SourceId
@@ -260,28 +260,53 @@ def _address(spec: ProtocolSpec, text: str) -> int | str:
 
 async def _read(wanted: Wanted) -> Answer:
     link = await open_link(wanted.address, wanted.params)
+    conversation = _next_list if wanted.spec.pushed else _polled
     try:
-        async with asyncio.timeout(wanted.timeout):
-            if wanted.spec.pushed:
-                return await _next_list(wanted, link)
-            exchange = Exchange(link, wanted.codec.framer(), Counters(), _log)
-            codec = cast(PolledCodec, wanted.codec)  # what is not pushed is polled
-            return await exchange.run(codec.poll(Ask(sources=wanted.sources)))
-    except TimeoutError as error:
-        what = "list came" if wanted.spec.pushed else "answer came"
-        raise MeterError(
-            LinkState.NO_BYTES,
-            f"no whole {what} within {wanted.timeout:g} s; -v shows what came",
-        ) from error
+        return await conversation(wanted, link)
     finally:
         await link.close()
 
 
+async def _polled(wanted: Wanted, link: Link) -> Answer:
+    exchange = Exchange(link, wanted.codec.framer(), Counters(), _log)
+    codec = cast(PolledCodec, wanted.codec)  # what is not pushed is polled
+    try:
+        async with asyncio.timeout(wanted.timeout):
+            return await exchange.run(codec.poll(Ask(sources=wanted.sources)))
+    except TimeoutError as error:
+        raise _too_late(wanted, bool(exchange.received)) from error
+
+
 async def _next_list(wanted: Wanted, link: Link) -> Answer:
-    async for event in listen(link, wanted.codec.framer(), Counters(), _log):
-        if isinstance(event, Frame):
-            return _answer(wanted, wanted.codec.decode(event).objects)
+    listener = Listener(link, wanted.codec.framer(), Counters(), _log)
+    start = listener.last_byte
+    try:
+        async with asyncio.timeout(wanted.timeout):
+            async for event in listener.events():
+                if isinstance(event, Frame):
+                    return _answer(wanted, wanted.codec.decode(event).objects)
+    except TimeoutError as error:
+        raise _too_late(wanted, listener.last_byte > start) from error
     raise MeterError(LinkState.NO_BYTES, f"{wanted.address}: the line ended before a list came")
+
+
+def _too_late(wanted: Wanted, came: bool) -> MeterError:
+    """Nothing at all, and nothing that is whole: the user looks in two different places."""
+    within = f"within {wanted.timeout:g} s"
+    if came:
+        what = "list" if wanted.spec.pushed else "answer"
+        return MeterError(
+            LinkState.BYTES_NO_FRAMES,
+            f"bytes came, but no whole {what} {within}: is it the right protocol, speed and"
+            " parity? -v shows what came",
+        )
+    advice = (
+        "is the meter's port switched on (the grid company does that), and the adapter an M-Bus"
+        " slave?"
+        if wanted.spec.pushed
+        else "is the head on the meter's eye, the right way up, and the meter awake?"
+    )
+    return MeterError(LinkState.NO_BYTES, f"nothing came {within}: {advice}")
 
 
 def _answer(wanted: Wanted, objects: tuple[Object, ...]) -> Answer:

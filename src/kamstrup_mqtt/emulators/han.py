@@ -73,6 +73,8 @@ _CHOICES: Final = {
 INTERVAL: Final = 10.0
 """Seconds from one list to the next."""
 _SECOND = timedelta(seconds=1)
+INSTALLED = datetime(2026, 1, 1)  # noqa: DTZ001 - the meter's own time has no zone
+
 _MICROSECOND = timedelta(microseconds=1)
 _UNIT_HOUR: Final = 3_600_000_000
 """Watt-microseconds in one Wh."""
@@ -91,7 +93,10 @@ def make(model_id: str, settings: Mapping[str, str]) -> HanEmulator:
             raise ValueError(f"{key} cannot be set; choose from {', '.join(sorted(defaults))}")
         if text not in (allowed := _CHOICES.get(key, (text,))):
             raise ValueError(f"{key}={text}: write {' or '.join(allowed)}")
-    return HanEmulator(_state({**defaults, **settings}))
+    # left to itself the meter has counted since it was installed, so that one that is started anew
+    # does not fall behind what it told before; a register that is set begins there
+    since = None if set(settings) & set(_REGISTERS) else INSTALLED
+    return HanEmulator(_state({**defaults, **settings}, since))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +110,11 @@ class State:
     energy_scale: int
     date_header: DateHeader
     hourly: str
+    since: datetime | None
+    """From when the registers count; None: from the first list."""
 
 
-def _state(settings: Mapping[str, str]) -> State:
+def _state(settings: Mapping[str, str], since: datetime | None) -> State:
     registers = {key: _count(key, settings[key], 1000, 2**32 * 10) for key in _REGISTERS}
     return State(
         texts={key: _octets(key, settings[key]) for key in ("list_id", *_TEXTS)},
@@ -120,6 +127,7 @@ def _state(settings: Mapping[str, str]) -> State:
         energy_scale=int(settings["energy_scale"]),
         date_header="tagged" if settings["date_header"] == "tagged" else "untagged",
         hourly=settings["hourly"],
+        since=since,
     )
 
 
@@ -155,7 +163,7 @@ class HanEmulator:
     def __init__(self, state: State) -> None:
         self._state = state
         self._registers = dict(state.registers)
-        self._last: datetime | None = None
+        self._last = state.since
         self._hour: datetime | None = None
 
     def push(self, now: datetime) -> bytes:

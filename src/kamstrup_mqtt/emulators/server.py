@@ -107,6 +107,7 @@ class Server(ABC):
 
     def __init__(self) -> None:
         self._pushing: asyncio.Task[None] | None = None
+        self._listened = asyncio.Event()
 
     async def wait(self) -> None:
         """Until the meter fails, which is a fault of the emulator and raised; a meter that only
@@ -125,6 +126,8 @@ class Server(ABC):
 
     async def _push_for_ever(self, meter: PushingEmulator, interval: float) -> None:
         loop = asyncio.get_running_loop()
+        # the first list goes to the first listener, who thus need not wait for one
+        await self._listened.wait()
         due = loop.time()
         while True:
             # the meter's clock is the local time
@@ -167,6 +170,7 @@ class _TcpServer(Server):
         wire = _Wire(writer.write, self._meter.serial, self._behaviour)
         self._wires[writer] = wire
         self._idle.clear()
+        self._listened.set()
         try:
             emulator = _polled(self._make()) if _polled(self._meter) else None
             session = _Session(emulator, wire, self._behaviour) if emulator else None
@@ -222,6 +226,7 @@ class _PtyServer(Server):
             os.close(self._far)
             raise
         self.address = str(self._path)
+        self._listened.set()  # who opens a pty cannot be seen
         asyncio.get_running_loop().add_reader(self._near, self._readable)
         if self._session is None:
             self._push(self._meter, self._behaviour.interval)  # type: ignore[arg-type]

@@ -13,15 +13,21 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+MAX_STUCK = 4
+"""Calls of one name that may hang at once; who tries for ever must not leave threads for ever."""
+
 
 async def run_blocking(
     call: Callable[[], T], name: str, *, abandoned: Callable[[T], object] | None = None
 ) -> T:
-    """What `call` returns or raises. Cancelling leaves the thread behind.
+    """What `call` returns or raises. Cancelling leaves the thread behind; TimeoutError when
+    MAX_STUCK of the same `name` were left behind and still hang.
 
     `abandoned` gets a result that came when nobody waited for it any more (to close a port that
     was opened too late); it runs in the thread.
     """
+    if sum(thread.name == name for thread in threading.enumerate()) >= MAX_STUCK:
+        raise TimeoutError(f"{name}: earlier calls still hang")
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     taken = threading.Event()

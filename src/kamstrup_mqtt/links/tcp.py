@@ -46,7 +46,7 @@ async def _connect(bridge: TcpBridge) -> socket.socket:
     # asyncio would resolve in the default executor, where a hanging name server holds the exit
     found = await run_blocking(
         partial(socket.getaddrinfo, bridge.host, bridge.port, type=socket.SOCK_STREAM),
-        f"resolve {bridge.host}",
+        f"resolve {bridge}",
     )
     failure: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
     for family, kind, protocol, _, address in found:

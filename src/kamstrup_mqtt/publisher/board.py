@@ -86,7 +86,7 @@ class Board:
         """A serial number is new: whose ids does that change?"""
         before = {id_: picture.serial for id_, picture in self.pictures.items()}
         for warning in settle_serials(self.pictures.values()):
-            logging.getLogger(__name__).warning("%s", warning)
+            logging.getLogger(__package__).warning("%s", warning)
         for id_, picture in self.pictures.items():
             if picture.serial != before[id_]:
                 self.due.discovery[id_] = None

@@ -23,7 +23,7 @@ from kamstrup_mqtt.config import MqttConfig, TlsConfig
 from kamstrup_mqtt.errors import KamstrupMqttError
 from kamstrup_mqtt.publisher.threads import use_daemon_threads
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger(__package__)
 
 MAX_INCOMING = 10_000
 """Messages from the broker that may wait for us; more are discarded."""
@@ -261,6 +261,7 @@ _REFUSALS = {
     0x84: "it does not speak this version of MQTT; set mqtt.version to 3.1.1 or 5",
 }
 _TAKEN_OVER = 0x8E
+_UNSPECIFIED = 0x80
 
 
 def _refused(error: Exception, mqtt: MqttConfig) -> BrokerError:
@@ -280,9 +281,9 @@ def _refused(error: Exception, mqtt: MqttConfig) -> BrokerError:
             " mqtt.tls.ca_file to the CA that signed it, and mqtt.host to the name in it",
             Trouble.TLS,
         )
-    if isinstance(cause, ssl.SSLError):
+    if isinstance(cause, ssl.SSLError) or (mqtt.tls and isinstance(cause, ConnectionResetError)):
         return BrokerError(
-            f"{where}: no TLS connection ({cause.reason or cause}); is mqtt.port the TLS port, and"
+            f"{where}: no TLS connection ({_words(cause)}); is mqtt.port the TLS port, and"
             " does the broker want a client certificate?",
             Trouble.TLS,
         )
@@ -292,11 +293,23 @@ def _refused(error: Exception, mqtt: MqttConfig) -> BrokerError:
         return BrokerError(
             f"{where}: connection refused; is the broker running, and is mqtt.port right?"
         )
-    return BrokerError(f"{where} cannot be reached: {error}; check mqtt.host and mqtt.port")
+    return BrokerError(
+        f"{where} cannot be reached: {error}; check mqtt.host and mqtt.port, and that it is an MQTT"
+        " broker which listens there"
+    )
+
+
+def _words(error: OSError) -> str:
+    return (isinstance(error, ssl.SSLError) and error.reason) or error.strerror or str(error)
 
 
 def _lost(error: aiomqtt.MqttError, where: str) -> BrokerError:
     cause = error.__cause__ or error
-    if _code(cause) == _TAKEN_OVER:
+    code = _code(cause)
+    if code == _TAKEN_OVER:
         return BrokerError(f"{where}: another client took our client id", Trouble.TAKEN_OVER)
+    if code is None:  # aiomqtt's own words for a step without acknowledgement
+        return BrokerError(f"{where} went silent, it acknowledges nothing ({cause})")
+    if code == _UNSPECIFIED:  # all that paho says of a connection that ends without a word
+        return BrokerError(f"{where} went away: the connection broke")
     return BrokerError(f"{where} went away: {cause}")

@@ -30,7 +30,7 @@ from kamstrup_mqtt.publisher.connection import (
 )
 from kamstrup_mqtt.publisher.session import Calls, Host, Session, SessionLimits
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +106,10 @@ class Publisher:
         )
         self._connected_at: float | None = None
         self._announced = False
-        self._complaint: Trouble | None = None
+        self._complaints: set[Trouble] = set()
         self._quick_losses = 0
         self._crowded = False
+        self._told: set[str] = set()
         self.reconnects = 0
 
     @property
@@ -180,6 +181,7 @@ class Publisher:
                 request_read=self._request_read,
                 other_daemon=self._other_daemon,
                 alive=self._session_deadline.within,
+                warn_once=self._warn_once,
             )
             session = Session(
                 connection,
@@ -197,14 +199,16 @@ class Publisher:
             except BrokerError:
                 raise
             except BaseException:
-                # leaving in good order discards the Will, so we have to say it ourselves
                 await self._farewell(session)
                 raise
-            if self._say_offline:
-                await self._farewell(session)
+            await self._farewell(session)
             self._announced = False
 
     async def _farewell(self, session: Session) -> None:
+        """Leaving in good order discards the Will, so we say it ourselves, unless we are back in
+        a moment."""
+        if not self._say_offline:
+            return
         with contextlib.suppress(BrokerError, TimeoutError):
             async with asyncio.timeout(self._limits.leave):
                 await session.say_offline()
@@ -214,7 +218,7 @@ class Publisher:
         if self._quick_losses < 2:  # two that take turns would fill the log
             again = " again" if self.reconnects else ""
             _LOG.info("connected to the broker %s%s", self._where, again)
-        self._complaint = None
+        self._complaints.clear()
 
     def _lost(self, error: BrokerError) -> float:
         """Say it once; seconds to wait."""
@@ -224,7 +228,7 @@ class Publisher:
             self.reconnects += 1
             lasted = now - self._connected_at
             self._quick_losses = self._quick_losses + 1 if lasted < self._limits.quick_loss else 0
-            if self._quick_losses == 0:
+            if self._quick_losses == 0 and self._announced:
                 self._backoff.reset()
                 self._crowded = False
         self._connected_at, self._announced = None, False
@@ -237,13 +241,13 @@ class Publisher:
         return self._backoff.after(error.trouble, crowded=self._crowded)
 
     def _complain(self, error: BrokerError, connected: bool) -> None:
-        """Once for each kind of trouble, until it is over."""
-        repeated = self._complaint is error.trouble and not connected
-        if repeated or (connected and self._quick_losses > 1):
+        """Once for each kind of trouble, until everything is announced again: a broker that
+        accepts us and acknowledges nothing is no broker."""
+        if error.trouble in self._complaints or (connected and self._quick_losses > 1):
             _LOG.debug("broker: %s", error)
         else:
             _LOG.warning("broker: %s; readings go on, trying again for ever", error)
-        self._complaint = error.trouble
+        self._complaints.add(error.trouble)
 
     def _other_daemon(self, sign: str) -> None:
         if not self._crowded:
@@ -253,6 +257,12 @@ class Publisher:
                 sign,
             )
         self._crowded = True
+
+    def _warn_once(self, message: str) -> None:
+        # by us, not by the session: the broker shows a retained message at each connection
+        if message not in self._told:
+            self._told.add(message)
+            _LOG.warning("%s", message)
 
     def _info(self) -> Json:
         daemon = self._daemon

@@ -30,7 +30,7 @@ from kamstrup_mqtt.model import Json
 from kamstrup_mqtt.publisher.board import Board
 from kamstrup_mqtt.publisher.connection import IN_FLIGHT, BrokerError, Connection, Received
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger(__package__)
 
 MAX_COMMAND = 64
 """Bytes of a `read` command; longer ones are not for us."""
@@ -80,12 +80,14 @@ class Calls:
     request_read   asks a meter's reader to read now: None, or the reason why not
     other_daemon   called with a description when another daemon uses our instance
     alive          called before each step with the seconds that it may take
+    warn_once      logs a warning, each text once in the life of the process
     """
 
     info: Callable[[], Json]
     request_read: Callable[[str], str | None]
     other_daemon: Callable[[str], None]
     alive: Callable[[float], None]
+    warn_once: Callable[[str], None]
 
 
 class Session:
@@ -119,7 +121,6 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._last_retained = self._loop.time()
         self._info_at = self._loop.time()
-        self._told: set[str] = set()
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Work until `stop` (then publish what is still due) or a BrokerError. `ready` is called
@@ -299,7 +300,7 @@ class Session:
     def _receive_retained(self, message: Received) -> None:
         self._last_retained = self._loop.time()
         if self._commanded(message.topic) is not None:
-            self._tell(
+            self._calls.warn_once(
                 f"{message.topic} holds a retained message, which is ignored: publish commands"
                 " without retain"
             )
@@ -323,7 +324,7 @@ class Session:
 
     def _receive_read(self, id_: str, payload: bytes) -> None:
         if len(payload) > MAX_COMMAND:
-            self._tell(
+            self._calls.warn_once(
                 f"{self._topics.read(id_)}: a command of over {MAX_COMMAND} bytes is ignored"
             )
             return
@@ -341,11 +342,6 @@ class Session:
             return
         if isinstance(info, dict) and self._host.is_other(info.get("host"), info.get("boot")):
             self._calls.other_daemon(f"on host {str(info.get('host'))[:64]!r}")
-
-    def _tell(self, message: str) -> None:
-        if message not in self._told:
-            self._told.add(message)
-            _LOG.warning("%s", message)
 
 
 def _text(payload: bytes) -> str:

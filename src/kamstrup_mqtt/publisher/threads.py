@@ -11,6 +11,10 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
+NAME = "blocking call to the broker"
+MAX_STUCK = 8
+"""Calls that may hang at once; who tries for ever must not leave threads for ever."""
+
 
 class DaemonThreads(ThreadPoolExecutor):
     """An executor with a daemonic thread for each call; nobody waits for them at the end.
@@ -19,8 +23,11 @@ class DaemonThreads(ThreadPoolExecutor):
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Start the call."""
+        """Start the call; it fails with TimeoutError while MAX_STUCK others hang."""
         future: Future[T] = Future()
+        if sum(thread.name == NAME for thread in threading.enumerate()) >= MAX_STUCK:
+            future.set_exception(TimeoutError("earlier attempts still hang"))
+            return future
 
         def call() -> None:
             if not future.set_running_or_notify_cancel():
@@ -32,7 +39,7 @@ class DaemonThreads(ThreadPoolExecutor):
             else:
                 future.set_result(result)
 
-        threading.Thread(target=call, name="blocking call", daemon=True).start()
+        threading.Thread(target=call, name=NAME, daemon=True).start()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
