@@ -20,6 +20,11 @@ from kamstrup_mqtt.info_codes import PROBLEMS, TABLES
         ("sum_403", 1024, "bit 10"),
         ("bits_369", 1 << 31, "leak, penetration"),
         ("bits_369", (1 << 1) + (1 << 26), "low battery; bit 26"),
+        (
+            "multical_iii",
+            128 + 4,
+            "return probe out of range for more than 1 h; battery due (8 years)",
+        ),
         ("flowiq", 4 + 8, "leak; burst"),
         ("digits_603", 0, "ok"),
         ("digits_603", 20000000, "low battery"),
@@ -53,6 +58,6 @@ def test_problems_of_a_602(problem: str, bits: list[int]) -> None:
 
 def test_only_what_is_confirmed_is_a_problem() -> None:
     for name, table in TABLES.items():
-        assert table.confirmed is (name == "sum_602")
+        assert table.confirmed is (name in ("sum_602", "multical_iii"))
         assert bool(table.problems) is table.confirmed
         assert set(table.problems) <= set(PROBLEMS)

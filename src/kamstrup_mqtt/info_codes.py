@@ -1,6 +1,6 @@
 """What the bits and digits of a meter's info code mean, by model.
 
-Sources: MULTICAL 602 manual p. 49; MULTICAL 403 manual p. 92; data sheet
+Sources: MULTICAL 602 manual p. 49; MULTICAL 403 manual p. 92; MULTICAL III manual; data sheet
 HC-003 p. 11 (digit code of 403 and 603); the wireless M-Bus status words of 303, 403, 603 and
 flowIQ, whose bits no captured KMP answer has proven for registers 369 and 99. A table that is not
 `confirmed` is shown as text only.
@@ -196,6 +196,19 @@ _FLOWIQ = InfoTable(
     },
 )
 
+_MULTICAL_III = InfoTable(
+    bits={
+        1: "no pulses for 48 h at more than 20 °C difference",
+        2: "return probe out of range for more than 1 h",
+        3: "flow probe out of range for more than 1 h",
+        7: "battery due (8 years)",
+        8: "too many pulses",
+    },
+    problems={"probe": (2, 3), "battery": (7,), "flow_sensor": (1, 8)},
+    probes={"#1.t1": (3,), "#1.t2": (2,)},
+    confirmed=True,
+)
+
 TABLES: Mapping[str, InfoTable] = MappingProxyType(
     {
         "sum_602": _SUM_602,
@@ -205,6 +218,7 @@ TABLES: Mapping[str, InfoTable] = MappingProxyType(
         "digits_603": InfoTable(digits=True),
         "bits_369": _BITS_369,
         "flowiq": _FLOWIQ,
+        "multical_iii": _MULTICAL_III,
     }
 )
 """Name, as `Dialect.info` uses it -> table."""

@@ -44,6 +44,7 @@ DEFAULT_REGISTERS: tuple[SourceId, ...] = (60, 68, 74, 80, 86, 87, 89, 1004)
 DEFAULT_MODELS = {
     "kmp-ascii": "e685_382",
     "iec62056-21": "e685_382",
+    "multical-66": "multical_66",
     "han": "kamstrup_han_3phase",
 }
 

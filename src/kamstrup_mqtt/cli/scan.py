@@ -108,6 +108,8 @@ def attempts(address: PortAddress) -> Iterator[Attempt]:
     if local:
         fast = replace(iec, baudrate=9600)
         yield Attempt("iec62056-21", fast, "9600 7E1", options=(("baudrate", 9600),))
+        old = registry.all_protocols()["multical-66"].serial
+        yield Attempt("multical-66", old, "300 7E2", "multical_66")
 
 
 @dataclass(slots=True)

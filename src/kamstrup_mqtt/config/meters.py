@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from kamstrup_mqtt import registry
-from kamstrup_mqtt.address import PortAddress, parse_address
+from kamstrup_mqtt.address import PortAddress, TcpBridge, parse_address
 from kamstrup_mqtt.config.section import (
     Fault,
     Interval,
@@ -449,6 +449,33 @@ class IecMeter(Polled):
         return True
 
 
+class Multical66Timing(Timing):
+    first_byte: Limit = 3.0
+    between: Limit = 0.5
+    total: Limit = 8.0
+    pause: Limit = 5.0
+    tries: Annotated[int, Field(ge=1, le=10)] = 2
+
+
+class Multical66Meter(Polled):
+    """A MULTICAL 66 or III by its own requests; on a port of this computer, whose speed changes."""
+
+    protocol_name = "multical-66"
+    protocol: Literal["multical-66"]
+    model: Text = "multical_66"
+    timing: Multical66Timing = Multical66Timing()
+
+    @model_validator(mode="after")
+    def _local(self) -> Multical66Meter:
+        if isinstance(self.port, TcpBridge):
+            words = "this protocol changes the speed of the line, which a TCP bridge cannot"
+            raise refusal([(("port",), words)])
+        return self
+
+    def codec_options(self) -> dict[str, Any]:
+        return {"baudrate": self.serial_params().baudrate, **self.timing.model_dump()}
+
+
 def _energy_scale(value: Any) -> Any:
     if value == "auto":
         raise ValueError("auto comes with a later version; write 10 or 1 (Wh per count)")
@@ -473,6 +500,13 @@ class HanMeter(Meter):
 
 
 MeterConfig: TypeAlias = Annotated[
-    KmpMeter | KmpAsciiMeter | IecMeter | HanMeter, Field(discriminator="protocol")
+    KmpMeter | KmpAsciiMeter | IecMeter | Multical66Meter | HanMeter,
+    Field(discriminator="protocol"),
 ]
-METER_CLASSES: tuple[type[Meter], ...] = (KmpMeter, KmpAsciiMeter, IecMeter, HanMeter)
+METER_CLASSES: tuple[type[Meter], ...] = (
+    KmpMeter,
+    KmpAsciiMeter,
+    IecMeter,
+    Multical66Meter,
+    HanMeter,
+)
