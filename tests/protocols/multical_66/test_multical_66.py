@@ -69,6 +69,8 @@ def test_an_answer_that_was_cut_off(cut: int) -> None:
 def test_requests_and_what_is_none() -> None:
     asked = Frame(ASK_1, b"/#1", "request", "request")
     assert events_of(Multical66Framer(), [b"\0" * 20 + ASK_1 + even(ONE)]) == [asked, frame(ONE)]
+    other = Dropped(DropReason.GARBAGE, b"/?!\n")
+    assert events_of(Multical66Framer(), [b"/?!\n" + ASK_1]) == [other, asked]
     damaged = bytearray(even(ONE))
     damaged[3] ^= 1
     framer = Multical66Framer()

@@ -16,7 +16,7 @@ from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
 CR = 0x0D
 MAX_LINE = 256
 _ANSWER = re.compile(rb"(?<![0-9 -]) *([0-9]{11}|[0-9-][0-9]{6})( +[0-9-][0-9]{6}){9} *\r\Z")
-_REQUEST = re.compile(rb"/#[1-9A-Z]")
+_REQUEST = re.compile(rb"/#[1-9A-Z]\Z")
 _IGNORED = frozenset((0x00, 0x0A, 0x7F))
 
 
@@ -42,7 +42,8 @@ class Multical66Framer:
             self._raw.append(byte)
             if char == CR:
                 self._finish()
-            elif _REQUEST.fullmatch(self._text()):
+            elif request := _REQUEST.search(self._text()):
+                self._drop_before(request.start())
                 self._emit("request")
             elif len(self._raw) >= MAX_LINE:
                 self._drop(DropReason.LENGTH)
@@ -61,12 +62,14 @@ class Multical66Framer:
 
     def _finish(self) -> None:
         found = _ANSWER.search(self._text())
-        start = found.start() if found else len(self._raw)
+        self._drop_before(found.start() if found else len(self._raw))
+        if found:
+            self._check()
+
+    def _drop_before(self, start: int) -> None:
         if start:  # noise; an answer has no mark of its own where it begins
             self._events.append(Dropped(DropReason.GARBAGE, bytes(self._raw[:start])))
             del self._raw[:start]
-        if found:
-            self._check()
 
     def _check(self) -> None:
         bare = all(byte < 0x80 for byte in self._raw)
