@@ -310,3 +310,13 @@ def test_a_poll_wakes_the_meter_first_and_again_after_silence() -> None:
     line.hold(KmpCodec(wake="nul").poll(Ask(sources=(1002,))))
     ask = request("3F10 01 03EA")
     assert line.sent == [bytes(240), ask, bytes(240), ask]
+
+
+def test_an_answer_without_a_last_read_record() -> None:
+    """B8 (kmp.md 1.4): only A0 to A3 end with LastReadRecID."""
+    assert LogAnswer(7, (), 5, 1).as_json() == {
+        "log_id": 7,
+        "newest_record": 5,
+        "info": 1,
+        "records": [],
+    }
