@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-all lint lock clean
+.PHONY: help demo test test-all bench lint lock clean
 
 help:
 	@echo "make demo      read four emulated meters (make demo ARGS=\"--duration 20\")"
 	@echo "make test      every check: ruff, mypy, import directions, tests, coverage"
 	@echo "make test-all  the tests on every Python from 3.11 to 3.14 found here"
+	@echo "make bench     the table of measured speed (some ten minutes; ARGS=\"--rows 1,2\")"
 	@echo "make lock      write requirements-dev.lock anew"
 	@echo "make clean     remove what the targets above made"
 
@@ -54,6 +55,16 @@ test-all:
 	  echo "=== Python $$v"; $(MAKE) test PYTHON=python$$v VENV=.venv-$$v || exit 1; \
 	done; echo "passed on:$$found"
 
+# other projects' decoders have an environment of their own: nothing of ours may import them
+.venv-bench/.peers: bench/peers/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+bench: $(VENV)/.dev .venv-bench/.peers
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
+	$(BIN)/python -m bench $(ARGS)
+
 lock: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
@@ -62,4 +73,4 @@ lock: | $(BIN)/python
 	  -o requirements-dev.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) .venv-3.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*
+	rm -rf $(VENV) .venv-3.* .venv-bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*
