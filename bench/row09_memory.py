@@ -14,8 +14,12 @@ from typing import Any
 from bench.measure import Result
 from bench.system import ask, broker, daemon, directory, meter, rss, tcp_meters
 
-DEPENDENCIES = "import asyncio, aiomqtt, pydantic, serial_asyncio, yaml"
-"""What the daemon imports that is not its own."""
+DEPENDENCIES = """
+import argparse, asyncio, importlib.metadata, aiomqtt, pydantic_core, serial_asyncio, yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError
+"""
+"""What the daemon imports that is not its own, with the names that it takes (pydantic loads what
+is asked for)."""
 RUNS, FURTHER, SETTLE = 7, 200, 3.0
 
 

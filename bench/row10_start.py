@@ -9,13 +9,13 @@ import time
 
 from bench.measure import RUNS, Result
 from bench.row09_memory import DEPENDENCIES
-from bench.system import broker, daemon, directory, free_port, meter
+from bench.system import broker, compiled, daemon, directory, free_port, meter
 
 
 def imports() -> float:
     """Seconds of a process that imports them and ends."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", DEPENDENCIES], check=True)
+    subprocess.run([sys.executable, "-c", DEPENDENCIES], check=True, env=compiled())
     return time.perf_counter() - start
 
 

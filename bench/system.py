@@ -67,6 +67,11 @@ def broker(place: Path) -> Iterator[int]:
         yield port
 
 
+def compiled() -> dict[str, str]:
+    """The environment, in which modules stay compiled, as those of an installed package are."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+
 @contextlib.contextmanager
 def _process(*command: str, **keywords: Any) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(command, text=True, cwd=ROOT, **keywords)
@@ -117,7 +122,7 @@ def daemon(
         notify.bind(path)
         notify.settimeout(READY_WITHIN)
         environ = {
-            **os.environ,
+            **compiled(),
             "NOTIFY_SOCKET": path,
             "STATE_DIRECTORY": str(place / "state"),
             "RUNTIME_DIRECTORY": str(place),
