@@ -6,14 +6,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 PYTEST_ARGS ?=
+MUTATION_SCORE ?= 90
+MUTMUT := mutmut>=3.8,<4
 
-.PHONY: help demo test test-all bench lint lock clean
+.PHONY: help demo test test-all bench mutate lint lock clean
 
 help:
 	@echo "make demo      read four emulated meters (make demo ARGS=\"--duration 20\")"
 	@echo "make test      every check: ruff, mypy, import directions, tests, coverage"
 	@echo "make test-all  the tests on every Python from 3.11 to 3.14 found here"
 	@echo "make bench     the table of measured speed (some ten minutes; ARGS=\"--rows 1,2\")"
+	@echo "make mutate    changes the protocols in thousands of ways; the tests must notice 90 %"
 	@echo "make lock      write requirements-dev.lock anew"
 	@echo "make clean     remove what the targets above made"
 
@@ -65,6 +68,15 @@ bench: $(VENV)/.dev .venv-bench/.peers
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
 	$(BIN)/python -m bench $(ARGS)
 
+$(VENV)/.mutation: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.lock '$(MUTMUT)'
+	@touch $@
+
+mutate: $(VENV)/.mutation
+	rm -rf mutants
+	nice -n 19 $(BIN)/mutmut run
+	@$(BIN)/mutmut results --all true | $(BIN)/python .ci/mutation-score $(MUTATION_SCORE)
+
 lock: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
@@ -73,4 +85,4 @@ lock: | $(BIN)/python
 	  -o requirements-dev.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) .venv-3.* .venv-bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*
+	rm -rf $(VENV) .venv-3.* .venv-bench mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kamstrup_mqtt.app import Limits
+from kamstrup_mqtt.app import App, Ending, Limits
+from kamstrup_mqtt.clock import Clock
+from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.control import ControlError, ask
+from kamstrup_mqtt.emulators.catalogue import make_emulator
+from kamstrup_mqtt.emulators.server import serve_tcp
 from tests.broker import Mosquitto, eventually, free_port, running, watching
 from tests.daemon import Daemon, Meter, daemon, emulated
 
@@ -80,7 +86,7 @@ def nowhere() -> dict[str, Any]:
 
 
 def test_the_defaults() -> None:
-    assert (Limits().stop, Limits().status) == (5.0, 1.0)
+    assert (Limits().stop, Limits().status, Limits().clock) == (5.0, 1.0, 5.0)
 
 
 async def test_what_systemd_is_told(
@@ -219,3 +225,52 @@ async def test_a_programming_error_ends_it_with_a_traceback(
     code, said = await process.command("run", "-c", str(process.config))
     assert code == 1
     assert "ZeroDivisionError: a bug" in said
+
+
+@pytest.mark.parametrize("right", [True, False])
+async def test_a_clock_that_is_set_restamps_what_nobody_was_told(
+    tmp_path: Path,
+    expected_logs: list[str],
+    logged: Callable[[int], list[str]],
+    right: bool,
+) -> None:
+    """The broker is away, and the host's clock is set: to what it is, or to nonsense."""
+    expected_logs += ["the host's clock was set by", "127.0.0.1"]
+    server = await serve_tcp(
+        lambda: make_emulator("kamstrup_han_3phase", "han", {}), "127.0.0.1", 0, interval=0.05
+    )
+    meter = {"name": "Main", "protocol": "han", "port": f"tcp://127.0.0.1:{server.port}"}
+    config = Config.model_validate({"mqtt": mqtt(free_port()), "meters": [meter]})
+    ahead = -7200.0
+    clock = Clock(lambda: time.time() + ahead)
+    directories = dict.fromkeys(("STATE_DIRECTORY", "RUNTIME_DIRECTORY"), str(tmp_path))
+    app = App(
+        config,
+        reload=lambda: config,
+        environ=directories,
+        clock=clock,
+        limits=Limits(clock=0.01),
+        arm=lambda _: None,
+    )
+    running = asyncio.create_task(app.run())
+    try:
+        await eventually(lambda: running.done() or bool(pictures(app)), "a reading")
+        await server.close()
+        ahead = 0.0 if right else -1e9
+        await eventually(
+            lambda: any("was set by" in m for m in logged(logging.WARNING)), "the step is logged"
+        )
+        await asyncio.sleep(0.05)
+        reading = pictures(app)[0]
+        wrong_by = abs(time.time() - reading.timestamp())
+        assert wrong_by < 60 if right else wrong_by > 3600
+    finally:
+        await server.close()
+        app.end(Ending.STOPPED)
+        await running
+
+
+def pictures(app: App) -> list[datetime]:
+    """When the meters were last read, as the publisher would say it."""
+    found = getattr(app, "_pictures", {}).values()
+    return [picture.last_reading for picture in found if picture.last_reading is not None]

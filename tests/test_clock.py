@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from kamstrup_mqtt.clock import BUILT, Clock, parse_rfc3339, rfc3339
+from kamstrup_mqtt.clock import BUILT, STEP, Clock, StepWatch, parse_rfc3339, rfc3339
 
 
 def test_a_clock_that_cannot_be_right_is_not_used() -> None:
@@ -52,3 +52,19 @@ def test_parse() -> None:
     )
     with pytest.raises(ValueError):
         parse_rfc3339("yesterday")
+
+
+def test_a_clock_that_is_set_is_noticed() -> None:
+    wall, monotonic = 1_800_000_000.0, 50.0
+    clock = Clock(lambda: wall, lambda: monotonic)
+    watch = StepWatch(clock)
+    wall, monotonic = wall + 10, monotonic + 10
+    assert watch.look() is None
+    wall += 29
+    assert watch.look() is None  # slewed, or a little late
+    wall += 31
+    assert watch.look() == 31
+    wall -= 3600
+    assert watch.look() == -3600
+    assert watch.look() is None
+    assert STEP == 30

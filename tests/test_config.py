@@ -51,7 +51,13 @@ def iec(**options: Any) -> IecMeter:
 
 def han(**options: Any) -> HanMeter:
     return HanMeter.model_validate(
-        {"name": "H", "protocol": "han", "port": "/dev/x", "energy_scale": 10, **options}
+        {
+            "name": "H",
+            "protocol": "han",
+            "port": "/dev/x",
+            "model": "kamstrup_han_3phase",
+            **options,
+        }
     )
 
 
@@ -185,11 +191,8 @@ def test_default_models() -> None:
     ascii_meter = KmpAsciiMeter.model_validate(
         {"name": "E", "protocol": "kmp-ascii", "port": "/dev/x"}
     )
-    assert (ascii_meter.model, iec().model, han().model) == (
-        "e685_382",
-        "e685_382",
-        "kamstrup_han_3phase",
-    )
+    han_meter = HanMeter.model_validate({"name": "H", "protocol": "han", "port": "/dev/x"})
+    assert (ascii_meter.model, iec().model, han_meter.model) == ("e685_382", "e685_382", "auto")
 
 
 @pytest.mark.parametrize(
@@ -295,8 +298,51 @@ def test_codec_options() -> None:
         "total": 60.0,
         "pause": 1.6,
     }
-    assert han(energy_scale=1).codec_options() == {"energy_scale": 1}
-    assert han(energy_scale="10").codec_options() == {"energy_scale": 10}
+    no_keys = {"encryption_key": None, "authentication_key": None}
+    assert han(energy_scale=1).codec_options() == {"energy_scale": 1, **no_keys}
+    assert han(energy_scale="10").codec_options() == {"energy_scale": 10, **no_keys}
+    assert han().codec_options() == han(energy_scale="auto").codec_options()
+    assert han().codec_options() == {"energy_scale": None, **no_keys}
+
+
+EK, AK = "000102030405060708090A0B0C0D0E0F", "D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF"
+
+
+def test_keys() -> None:
+    meter = han(encryption_key=EK, authentication_key="d0d1 d2d3 d4d5 d6d7 d8d9 dadb dcdd dedf ")
+    assert meter.codec_options() == {
+        "energy_scale": None,
+        "encryption_key": bytes(range(16)),
+        "authentication_key": bytes(range(0xD0, 0xE0)),
+    }
+    assert set(meter.secrets()) == {EK, EK.lower(), AK, AK.lower()}
+    assert EK.lower() not in repr(meter)
+    assert han().secrets() == kmp().secrets() == ()
+    assert han(encryption_key=meter.encryption_key).encryption_key == meter.encryption_key
+
+
+@pytest.mark.parametrize("key", ["", "0011", "zz" * 16, 12, EK + "00"])
+def test_what_is_no_key(key: object) -> None:
+    with pytest.raises(ValidationError, match="32 hex digits"):
+        han(encryption_key=key)
+
+
+def test_meter_is_another_word_for_model() -> None:
+    given = {"name": "H", "protocol": "han", "port": "/dev/x", "meter": "aidon_3phase"}
+    assert HanMeter.model_validate(given).model == "aidon_3phase"
+    with pytest.raises(ValidationError, match="says the same as model"):
+        HanMeter.model_validate({**given, "model": "auto"})
+
+
+def test_parity() -> None:
+    assert not han().hunts_parity
+    assert not kmp().hunts_parity
+    assert han(model="auto").hunts_parity
+    assert not han(model="auto", parity="none").hunts_parity
+    assert han(parity="AUTO").hunts_parity
+    assert str(han(parity="auto").serial_params()) == "2400 8N1"
+    assert str(han(model="aidon_3phase", parity="auto").serial_params()) == "2400 8E1"
+    assert str(han(model="kaifa_1phase", parity="odd").serial_params()) == "2400 8O1"
 
 
 @pytest.mark.parametrize("meter", [kmp(), iec(), han()])
@@ -531,9 +577,11 @@ def test_every_option_of_the_example_can_be_switched_on(number: int, tmp_path: P
         lines[number - 1] = ""  # the same option's default
     for name in ("ca.pem", "client.pem", "client.key", "mqtt-password"):
         (tmp_path / name).write_text("x")
+    for name in ("gpk60", "gpk61"):
+        (tmp_path / name).write_text(EK)
     path = tmp_path / "c.yaml"
     path.write_text("\n".join(lines), encoding="utf-8")
     try:
-        load(path, {"MQTT_PASSWORD": "p", "KEY_PASSWORD": "k"})
+        load(path, {"MQTT_PASSWORD": "p", "KEY_PASSWORD": "k", "GPK60": EK, "GPK61": AK})
     except ConfigError as error:
         pytest.fail(str(error))

@@ -424,13 +424,12 @@ def test_values_as_one_mapping(faults: Faults) -> None:
         ),
         ("words", "2:5: meters[0]: must be a mapping"),
         (
-            "{name: a, protocol: han, port: /dev/x}",
-            "2:5: meters[0].energy_scale: is missing; Wh per count of the meter's energies:"
-            " 10 in Norway; in Sweden, Denmark and Switzerland compare with the display",
+            "{name: a, protocol: han, port: /dev/x, energy_scale: 100}",
+            "2:58: meters[0].energy_scale: allowed: 10, 1, 'auto'",
         ),
         (
-            "{name: a, protocol: han, port: /dev/x, energy_scale: auto}",
-            "2:58: meters[0].energy_scale: auto comes with a later version",
+            "{name: a, protocol: han, port: /dev/x, encryption_key: '0011'}",
+            "2:60: meters[0].encryption_key: must be 32 hex digits in quotes",
         ),
         (
             "{name: a, protocol: han, port: /dev/x, energy_scale: 10, interval: 5}",
@@ -478,7 +477,7 @@ def test_no_meters(faults: Faults, text: str, fault: str) -> None:
         "{name: a, protocol: kmp, model: multical_4, port: /dev/x}",
         "{name: a, protocol: kmp, model: kmp_meter, port: /dev/x}",
         "{name: a, protocol: kmp, model: multical_403, port: /dev/x, values: [x]}",
-        "{name: a, protocol: han, port: /dev/x}",
+        "{name: a, protocol: han, port: /dev/x, energy_scale: 2}",
     ],
 )
 def test_faulty_meters_are_meters_all_the_same(faults: Faults, meter: str) -> None:
@@ -603,7 +602,7 @@ meters:
   - {name: heat, protocol: kmp, model: multical_403, port: tcp://h:1, baudrate: 300}
   - {name: x, id: heat, protocol: kmp-ascii, port: tcp://h:1}
   - {name: y, protocol: han, port: tcp://h:1, energy_scale: 10}
-  - {name: z, protocol: han, port: tcp://h:2}
+  - {name: z, protocol: han, port: tcp://h:2, energy_scale: 3}
 """
     found = faults(text)
     assert found == [
@@ -615,8 +614,7 @@ meters:
         " meters on one port must speak the same protocol",
         "c.yaml:5:36: meters[3].port: tcp://h:1 is used by meter 'Heat'; a HAN port cannot be"
         " shared",
-        "c.yaml:6:5: meters[4].energy_scale: is missing; Wh per count of the meter's energies:"
-        " 10 in Norway; in Sweden, Denmark and Switzerland compare with the display (10 or 1)",
+        "c.yaml:6:61: meters[4].energy_scale: allowed: 10, 1, 'auto'",
     ]
 
 
@@ -653,3 +651,35 @@ def test_relative_paths_start_at_the_file(written: Load, tmp_path: Path) -> None
     assert config.mqtt.tls is not None
     assert config.mqtt.tls.ca_file == tmp_path / "ca.pem"
     assert config.state_directory == tmp_path / "state"
+
+
+KEY = "000102030405060708090A0B0C0D0E0F"
+HAN = "meters:\n  - {name: Main meter, protocol: han, port: /dev/x"
+
+
+def key_of(config: Config) -> object:
+    return config.meters[0].codec_options()["encryption_key"]
+
+
+def test_a_key_from_the_environment_a_file_and_a_credential(written: Load, tmp_path: Path) -> None:
+    expected = bytes(range(16))
+    config = written(HAN + ', encryption_key: "${GPK60}"}\n', {"GPK60": KEY})
+    assert key_of(config) == expected
+    assert KEY in config.secrets()
+    (tmp_path / "gpk60").write_text(KEY + "\n")
+    assert key_of(written(HAN + ", encryption_key_file: gpk60}\n", {})) == expected
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "main_meter_encryption_key").write_text(KEY)
+    environ = {"CREDENTIALS_DIRECTORY": str(credentials)}
+    assert key_of(written(HAN + "}\n", environ)) == expected
+    (credentials / "other").write_text(KEY)
+    assert key_of(written(HAN + ", encryption_key_file: other}\n", environ)) == expected
+
+
+def test_what_is_wrong_with_a_key_file(faults: Faults, tmp_path: Path) -> None:
+    assert "encryption_key_file: " in one(faults(HAN + ", encryption_key_file: none}\n"))
+    (tmp_path / "empty").write_text("")
+    assert "must hold the key, one line" in one(faults(HAN + ", encryption_key_file: empty}\n"))
+    both = f", encryption_key: '{KEY}', encryption_key_file: empty}}\n"
+    assert "says the same as encryption_key" in one(faults(HAN + both))

@@ -35,7 +35,8 @@ def test_every_block_is_of_a_kind_that_a_test_runs() -> None:
 def test_configurations_load(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(block.text, encoding="utf-8")
-    config = configfile.load(file, {"MQTT_PASSWORD": "secret"})
+    keys = {"GPK60": "0F" * 16, "GPK61": "F0" * 16}
+    config = configfile.load(file, {"MQTT_PASSWORD": "secret", **keys})
     assert config.meters
 
 

@@ -147,6 +147,11 @@ EXPECTED = {
         "voltage_l1": "219",
         "voltage_l2": "219",
         "voltage_l3": "223",
+        # the registers, counted on: 36 W are not a Wh in the time this takes
+        "energy_import_live": "44228.000",
+        "energy_export_live": "0.000",
+        "reactive_energy_import_live": "6691.660",
+        "reactive_energy_export_live": "769.400",
     },
     "han/state/hourly": {  # seed 003: the list of 01:00
         "energy_import": "44228.00",
@@ -195,7 +200,8 @@ async def check_state(watcher: Watcher, topic: str, expected: dict[str, str]) ->
     found = as_texts(await watcher.until(topic))
     assert re.fullmatch(r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"', found.pop("time"))
     clock = found.pop("meter_time", None)
-    assert clock is None or re.fullmatch(r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"', clock)
+    assert clock is None or re.fullmatch(r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\+00:00)?"', clock)
+    found.pop("meter_clock_drift", None)  # once the offset of the meter's clock is proven
     assert found == expected
 
 

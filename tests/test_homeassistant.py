@@ -58,7 +58,8 @@ COMMON |= {"enabled_by_default"}
 KEYS = {
     "sensor": {"state_topic", "value_template", "device_class", "state_class", "options"}
     | {"unit_of_measurement", "suggested_display_precision"},
-    "binary_sensor": {"state_topic", "device_class", "payload_on", "payload_off"},
+    "binary_sensor": {"state_topic", "device_class", "payload_on", "payload_off"}
+    | {"value_template", "json_attributes_topic", "json_attributes_template"},
     "button": {"command_topic", "payload_press", "qos"},
 }
 NUMERIC = {"unit_of_measurement", "state_class", "suggested_display_precision"}

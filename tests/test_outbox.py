@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 from kamstrup_mqtt import outbox
-from kamstrup_mqtt.model import Identity
+from kamstrup_mqtt.model import Identity, Reading
 from kamstrup_mqtt.outbox import Outbox
 
 
@@ -36,3 +37,16 @@ def test_the_oldest_is_dropped_and_counted_when_it_is_full() -> None:
     assert queue.dropped == 3
     assert queue.take_all() == [_report(3), _report(4)]
     assert outbox.CAPACITY == 10_000
+
+
+async def test_what_waits_is_stamped_anew() -> None:
+    times = iter([100.0, 100.0, 160.0])
+    outbox = Outbox(monotonic=lambda: next(times))
+    wrong = datetime(2026, 11, 1, tzinfo=UTC)
+    for time in (wrong, None):  # None: the clock could not be right
+        outbox.put(Reading(meter="m", group="live", time=time, values={}))
+    identity = Identity(meter="m", serial="1", source="s")
+    outbox.put(identity)
+    outbox.restamp(datetime(2026, 11, 21, 12, 1, tzinfo=UTC), 160.0)
+    right = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+    assert [getattr(report, "time", None) for report in outbox.take_all()] == [right, right, None]

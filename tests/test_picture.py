@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -410,6 +410,8 @@ def test_diagnostics() -> None:
         "details": {},
         "learned": {},
         "unsupported": [],
+        "problem": None,
+        "notes": [],
     }
     picture.apply(identity("1", sw_version="B"), 1.0)
     picture.apply(reading({"volume": Measured(D(5), "m³")}), 1.0)
@@ -447,3 +449,10 @@ def test_limits() -> None:
     assert module.PUSHED_AT_LEAST == 30.0
     assert module.PORT_GONE == 60.0
     assert module.MAX_TEXT == 255
+
+
+def test_what_nobody_was_told_is_stamped_anew() -> None:
+    picture = make_picture()
+    picture.apply(reading({"volume": Measured(D(5), "m³")}), 100.0)
+    picture.restamp(datetime(2026, 11, 21, 12, 1, tzinfo=UTC), 160.0)
+    assert picture.last_reading == datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

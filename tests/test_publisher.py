@@ -640,7 +640,7 @@ async def test_a_blocking_call_that_is_stuck_holds_nobody() -> None:
     stuck = threading.Event()
     waiting = loop.run_in_executor(None, stuck.wait)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await loop.shutdown_default_executor()
     finally:
         stuck.set()

@@ -22,7 +22,7 @@ from typing import Any
 
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.address import PortAddress
-from kamstrup_mqtt.clock import Clock, rfc3339
+from kamstrup_mqtt.clock import Clock, StepWatch, rfc3339
 from kamstrup_mqtt.config import Config, Meter
 from kamstrup_mqtt.control import ControlServer, control_address
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
@@ -58,6 +58,7 @@ class Limits:
 
     stop: float = 5.0
     status: float = 1.0
+    clock: float = 5.0
     publisher: PublisherLimits = field(default_factory=PublisherLimits)
     reader: ReaderLimits = field(default_factory=ReaderLimits)
 
@@ -113,7 +114,7 @@ class App:
 
     def _build(self) -> None:
         config, clock = self._config, self._clock
-        self._outbox = Outbox()
+        self._outbox = Outbox(monotonic=clock.monotonic)
         self._ports: dict[PortAddress, Port] = {}
         started = clock.monotonic()
         self._pictures = {
@@ -192,6 +193,7 @@ class App:
                         group.create_task(self._memory.keep()),
                         group.create_task(self._watchdog.run()),
                         group.create_task(self._tell_status()),
+                        group.create_task(self._watch_clock()),
                     ]
                     self._notifier.send(READY="1", STATUS=self.status_text())
                     _LOG.info("%s: %s", self._config.mqtt.topics.root, _meters(len(readers)))
@@ -253,6 +255,23 @@ class App:
         online = self._publisher.online.values()
         broker = "connected" if self._publisher.connected else "away"
         return f"{sum(online)} of {len(online)} meters online, broker {broker}"
+
+    async def _watch_clock(self) -> None:
+        """What was stamped by a wrong clock and not published yet is stamped anew."""
+        watch = StepWatch(self._clock)
+        while True:
+            await asyncio.sleep(self._limits.clock)
+            stepped = watch.look()
+            if stepped is None:
+                continue
+            _LOG.warning("the host's clock was set by %+.0f s", stepped)
+            now, monotonic = self._clock.now(), self._clock.monotonic()
+            if now is None:
+                continue
+            self._outbox.restamp(now, monotonic)
+            if not self._publisher.connected:
+                for picture in self._pictures.values():
+                    picture.restamp(now, monotonic)
 
     async def _tell_status(self) -> None:
         while True:
@@ -325,6 +344,7 @@ def _setup(meter: Meter, learned: Mapping[str, str]) -> MeterSetup:
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
         battery=meter.meter_model.battery,
+        hunt_parity=meter.hunts_parity,
     )
 
 

@@ -22,10 +22,34 @@ class Clock:
         self.monotonic = monotonic
         self.not_before = BUILT
 
+    @property
+    def ahead(self) -> float:
+        """Seconds that the wall clock is ahead of the monotonic one; constant unless it is set."""
+        return self._wall() - self.monotonic()
+
     def now(self) -> datetime | None:
         """The UTC time, None while the host's clock cannot be right (a Pi without network)."""
         now = datetime.fromtimestamp(self._wall(), UTC)
         return now if now >= self.not_before else None
+
+
+STEP = 30.0
+"""Seconds by which the wall clock may leave the monotonic one before that is called a step."""
+
+
+class StepWatch:
+    """Notices that somebody set the host's clock."""
+
+    def __init__(self, clock: Clock, step: float = STEP) -> None:
+        self._clock = clock
+        self._step = step
+        self._ahead = clock.ahead
+
+    def look(self) -> float | None:
+        """Seconds by which the clock stepped since the last look, None when it did not."""
+        before, self._ahead = self._ahead, self._clock.ahead
+        moved = self._ahead - before
+        return moved if abs(moved) > self._step else None
 
 
 def rfc3339(moment: datetime | None) -> str | None:

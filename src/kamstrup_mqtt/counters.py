@@ -18,6 +18,8 @@ class Counters:
     held             values held back because their unit cannot be the key's
     parity_errors    characters with a wrong parity bit (where parity is checked in software)
     refused_reads    read commands that were not carried out
+    undecrypted      encrypted lists for which the key was missing or wrong
+    replayed         encrypted lists whose frame counter did not rise
     """
 
     frames: int = 0
@@ -29,6 +31,8 @@ class Counters:
     held: int = 0
     parity_errors: int = 0
     refused_reads: int = 0
+    undecrypted: int = 0
+    replayed: int = 0
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)

@@ -4,6 +4,7 @@
     ├── ConfigError     the user's file or command line: exit 2
     ├── LinkError       the port or the connection: close it, back off, open it again
     └── MeterError      one exchange or one message: give it up, try at the next poll
+        └── ReplayError an encrypted list that was used before: drop it, and count it
 
 Foreign exceptions (OSError, SerialException, termios.error, MqttError, ValidationError) stop at
 the module that owns the library and become one of these. Anything else is a programming error
@@ -43,3 +44,7 @@ class MeterError(KamstrupMqttError):
     def __init__(self, state: LinkState, message: str) -> None:
         self.state = state
         super().__init__(message)
+
+
+class ReplayError(MeterError):
+    """A list whose frame counter did not rise; it may be an old one that is played again."""

@@ -89,6 +89,8 @@ def meter_discovery(announcer: Announcer, picture: Picture) -> Discovery | None:
             **dict(_diagnostics(announcer, facts.id, serial)),
         },
     }
+    if not facts.polled:
+        message["components"]["problem"] = _problem(announcer, facts.id, serial)
     if facts.polled and facts.commands:
         message["components"]["read"] = _read_button(announcer, facts.id, serial)
     _shorten_names(message["components"], facts.name)
@@ -314,6 +316,26 @@ def _diagnostics(announcer: Announcer, id_: str, serial: str) -> Iterator[tuple[
     for key, name in (("frames", "Frames"), ("dropped", "Dropped"), ("reconnects", "Reconnects")):
         counter = _text(name, key, serial, enabled_by_default=False, **own)
         yield key, {**counter, "state_class": "total_increasing"}
+
+
+def _problem(announcer: Announcer, id_: str, serial: str) -> Config:
+    """On while something is wrong: no bytes, no key, a wrong key, energies that contradict the
+    power. The attribute `problem` says in words what it is."""
+    topics = announcer.topics
+    return {
+        "platform": "binary_sensor",
+        "name": "Problem",
+        "unique_id": f"kamstrup_{serial}_problem",
+        "device_class": "problem",
+        "entity_category": "diagnostic",
+        "state_topic": topics.diagnostics(id_),
+        "value_template": "{{ 'ON' if value_json.problem else 'OFF' }}",
+        "json_attributes_topic": topics.diagnostics(id_),
+        "json_attributes_template": (
+            "{{ {'problem': value_json.problem, 'notes': value_json.notes} | tojson }}"
+        ),
+        "availability": [{"topic": topics.bridge_status}],
+    }
 
 
 def _read_button(announcer: Announcer, id_: str, serial: str) -> Config:

@@ -10,6 +10,7 @@ class Limits:
     """The reader's time limits in seconds.
 
     no_bytes, no_frames  a pushing meter's silence after which it is said that nothing comes
+    hunt                 bytes without a list, before the other parity is tried
     reopen_mute          a pushed line that stays silent is closed and opened again
     unsupported_retry    until a register that the meter left out is asked for again
     retry_first, _cap    from a failed poll to the next try, on mains meters
@@ -25,6 +26,7 @@ class Limits:
 
     no_bytes: float = 30.0
     no_frames: float = 30.0
+    hunt: float = 60.0
     reopen_mute: float = 300.0
     unsupported_retry: float = 24 * 3600.0
     retry_first: float = 5.0

@@ -139,13 +139,16 @@ class Reading:
     """One group of one meter, read at one moment.
 
     `time` is the UTC receive time, None while the host's clock cannot be right. `values` holds
-    every key that was asked for or listed; a Measured(None) means that no value came.
+    every key that was asked for or listed; a Measured(None) means that no value came. `belongs`
+    is the UTC moment that the values belong to where that is not `time` (registers of the full
+    hour that come seconds later): the time for history.
     """
 
     meter: str
     group: str
     time: datetime | None
     values: Mapping[str, Measured]
+    belongs: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +169,7 @@ class Diagnosis:
     """What a reader says about itself; published on the diagnostics topic.
 
     `port_gone` is the monotonic time since when the port cannot be opened, None while it can.
+    `problem`: what is wrong now, in words; `notes`: how the learning goes, in words.
     """
 
     meter: str
@@ -174,6 +178,8 @@ class Diagnosis:
     counters: Mapping[str, int]
     learned: Mapping[str, str] = field(default_factory=dict)
     port_gone: float | None = None
+    problem: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 Report: TypeAlias = Reading | Identity | Diagnosis

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import time
 from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
-from kamstrup_mqtt.model import Report
+from kamstrup_mqtt.model import Reading, Report
 
 CAPACITY = 10_000
 
@@ -13,8 +17,11 @@ CAPACITY = 10_000
 class Outbox:
     """Reports in the order they were made. When it is full the oldest is dropped and counted."""
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
-        self._reports: deque[Report] = deque()
+    def __init__(
+        self, capacity: int = CAPACITY, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._reports: deque[tuple[Report, float]] = deque()
+        self._monotonic = monotonic
         self._capacity = capacity
         self._arrived = asyncio.Event()
         self.dropped = 0
@@ -27,7 +34,7 @@ class Outbox:
         if len(self._reports) >= self._capacity:
             self._reports.popleft()
             self.dropped += 1
-        self._reports.append(report)
+        self._reports.append((report, self._monotonic()))
         self._arrived.set()
 
     async def get(self) -> Report:
@@ -35,10 +42,23 @@ class Outbox:
         while not self._reports:
             self._arrived.clear()
             await self._arrived.wait()
-        return self._reports.popleft()
+        return self._reports.popleft()[0]
 
     def take_all(self) -> list[Report]:
         """What is there now, oldest first; for the end of the program."""
-        reports = list(self._reports)
+        reports = [report for report, _ in self._reports]
         self._reports.clear()
         return reports
+
+    def restamp(self, now: datetime, monotonic: float) -> None:
+        """The host's clock was wrong and is `now` at `monotonic`: readings that wait get the time
+        at which they came by the right clock."""
+        self._reports = deque(
+            (
+                dataclasses.replace(report, time=now - timedelta(seconds=monotonic - put))
+                if isinstance(report, Reading)
+                else report,
+                put,
+            )
+            for report, put in self._reports
+        )

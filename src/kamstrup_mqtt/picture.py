@@ -101,6 +101,8 @@ class Picture:
         self.suffix = ""
         self.link_state: LinkState | None = None
         self.last_error: str | None = None
+        self.problem: str | None = None
+        self.notes: tuple[str, ...] = ()
         self.counters: Mapping[str, int] = {}
         self._port_gone: float | None = None
         self._started = started
@@ -194,6 +196,8 @@ class Picture:
                 "details": memory.details,
                 "learned": memory.learned,
                 "unsupported": [str(source) for source in memory.unsupported],
+                "problem": self.problem,
+                "notes": list(self.notes),
             }
         )
 
@@ -241,6 +245,13 @@ class Picture:
             return self.patience
         least = 0.0 if self.facts.polled else PUSHED_AT_LEAST
         return max(least, MISSED_PERIODS * period)
+
+    def restamp(self, now: datetime, monotonic: float) -> None:
+        """The host's clock was wrong and is `now` at `monotonic`: what was received by this
+        process gets the right time. For readings that nobody was told of yet."""
+        for group, received in self._received.items():
+            reading = self.memory.readings[group]
+            reading.time = now - timedelta(seconds=monotonic - received)
 
     # What reports change
 
@@ -325,6 +336,8 @@ class Picture:
         self.memory.learned.update(learned)
         self.link_state = report.link_state
         self.last_error = None if report.last_error is None else clean(report.last_error)
+        self.problem = None if report.problem is None else clean(report.problem)
+        self.notes = report.notes
         self.counters = dict(report.counters)
         self._port_gone = report.port_gone
         return Change(

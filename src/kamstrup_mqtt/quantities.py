@@ -65,6 +65,11 @@ def _electricity() -> Iterable[Quantity]:
         yield from _phases(
             _counter, f"energy_{way}", f"Energy {way}", "kWh", "energy", precision=2, **_RARE
         )
+        # the registers of a HAN meter, counted on between two of their values
+        key, name = f"energy_{way}_live", f"Energy {way} live"
+        yield _counter(key, name, "kWh", "energy", precision=3)
+        key, name = f"reactive_energy_{way}_live", f"Reactive energy {way} live"
+        yield _counter(key, name, "kvarh", "reactive_energy", precision=3)
     yield from _phases(_gauge, "current", "Current", "A", "current", precision=2)
     yield from _phases(_gauge, "voltage", "Voltage", "V", "voltage", precision=0)
     yield _gauge("power_factor", "Power factor", None, "power_factor", precision=2)
@@ -172,6 +177,7 @@ def _identity() -> Iterable[Quantity]:
         ("meter_clock", "Meter clock"),
     ):
         yield Quantity(key=key, name=name, **_TEXT, **_RARE)
+    yield _gauge("meter_clock_drift", "Meter clock drift", "s", "duration", **_DIAGNOSTIC, **_RARE)
     yield _counter("operating_hours", "Operating hours", "h", "duration", **_DIAGNOSTIC)
     yield _counter("error_hours", "Error hours", "h", "duration", **_DIAGNOSTIC)
 

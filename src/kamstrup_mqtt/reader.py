@@ -10,10 +10,12 @@ import traceback
 from contextlib import aclosing
 from typing import cast
 
+from kamstrup_mqtt.address import SerialDevice
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.errors import LinkError, MeterError
 from kamstrup_mqtt.exchange import Exchange, Listener
+from kamstrup_mqtt.hearing import Hearing, ParityHunt
 from kamstrup_mqtt.lacking import Lacking
 from kamstrup_mqtt.limits import Limits
 from kamstrup_mqtt.links.base import Link
@@ -26,7 +28,6 @@ from kamstrup_mqtt.protocols.base import (
     Answer,
     Ask,
     Dropped,
-    DropReason,
     Frame,
     Framer,
     PolledCodec,
@@ -93,7 +94,13 @@ class Reader:
         )
         # pushed
         self._last_good = 0.0
-        self._last_fault: tuple[LinkState, str] | None = None
+        self._hunt = ParityHunt(
+            setup.serial,
+            self._mine.learned.get("parity"),
+            enabled=setup.hunt_parity and isinstance(port.address, SerialDevice),
+        )
+        if setup.spec.pushed:
+            self._hearing = Hearing(setup, self._reports, memory, clock, self.counters, self._log)
 
     async def run(self) -> None:
         """Read until cancelled.
@@ -334,7 +341,7 @@ class Reader:
     async def _listen_for_ever(self) -> None:
         while True:
             try:
-                async with self._port.turn(self.setup.serial, self._deadline.within) as link:
+                async with self._port.turn(self._hunt.params, self._deadline.within) as link:
                     await self._listen(link)
             except LinkError as error:
                 self._port_failed(error)
@@ -345,7 +352,7 @@ class Reader:
             link, self._framer_of(link), self.counters, self._log, tick=self._limits.tick
         )
         self._last_good = listener.last_frame
-        self._last_fault = None
+        self._hearing.fault = None
         async with aclosing(listener.events()) as events:
             self._deadline.within(self._limits.tick + MARGIN)
             async for event in events:
@@ -353,11 +360,13 @@ class Reader:
                 if isinstance(event, Frame):
                     self._hear(event)
                 elif isinstance(event, Dropped):
-                    self._last_fault = _fault(event)
+                    self._hearing.drop(event)
                 else:
                     self._port_is_back()
                 self._notice_silence(listener)
                 self._reports.tell()
+                if self._hunted():
+                    return
 
     def _port_is_back(self) -> None:
         self._port.alive()
@@ -369,22 +378,27 @@ class Reader:
         if frame.direction == "request":
             return
         self._last_bytes = frame.raw
-        try:
-            message = self.setup.codec.decode(frame)
-        except MeterError as error:
-            self._last_fault = (error.state, str(error))
-            self.counters.dropped += 1
-            self._reports.warn_once(
-                str(error), f"{error}; please report it with these bytes: {frame.raw.hex(' ')}"
-            )
-            return
-        self._reports.identity(message.objects)
-        if self._reports.readings(message.objects, (), frame.raw):
+        if self._hearing.take(frame):
             self._last_good = asyncio.get_running_loop().time()
+            self._hearing.fault = None
             self._bugs = 0
             self._port.good()
             self._reports.port_gone = None
             self._reports.good()
+            parity = self._hunt.params.parity
+            if self._hunt.enabled and self._mine.learned.get("parity") != parity:
+                self._mine.learned["parity"] = parity
+                self._log.info("the line is %s", self._hunt.params)
+                self._memory.changed(urgent=True)
+
+    def _hunted(self) -> bool:
+        """Whether the other parity is to be tried now."""
+        fault, now = self._hearing.fault, asyncio.get_running_loop().time()
+        if not self._hunt.due(now, self._limits.hunt, fault):
+            return False
+        before = self._hunt.params
+        self._log.info("no list with %s: trying %s", before, self._hunt.turn())
+        return True
 
     def _notice_silence(self, listener: Listener) -> None:
         now = asyncio.get_running_loop().time()
@@ -402,7 +416,7 @@ class Reader:
         elif now - self._last_good > max(limits.no_frames, patience):
             self._reports.bad(
                 *(
-                    self._last_fault
+                    self._hearing.fault
                     or (LinkState.BYTES_NO_FRAMES, "bytes come, but no whole list among them")
                 )
             )
@@ -411,16 +425,3 @@ class Reader:
                 LinkState.NO_BYTES,
                 "nothing came for long: the line is opened again, in case it is stuck",
             )
-
-
-def _fault(drop: Dropped) -> tuple[LinkState, str]:
-    if drop.reason is DropReason.CHECKSUM:
-        return (
-            LinkState.CHECKSUM,
-            "bytes come, but their checksums are wrong: check the wiring and the line's settings",
-        )
-    return (
-        LinkState.BYTES_NO_FRAMES,
-        f"bytes come, but no whole list ({drop.reason}): check speed and parity, and `protocol`;"
-        f" last: {drop.raw[:32].hex(' ')}",
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from kamstrup_mqtt import jsontext
@@ -37,7 +38,8 @@ _DETAILS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterSetup:
-    """One configured meter. `interval` in seconds, None: it sends by itself."""
+    """One configured meter. `interval` in seconds, None: it sends by itself. `hunt_parity`: the
+    parity of its line is found out."""
 
     id: str
     name: str
@@ -47,6 +49,7 @@ class MeterSetup:
     serial: SerialParams
     interval: float | None
     battery: bool = False
+    hunt_parity: bool = False
 
 
 class Reports:
@@ -78,12 +81,23 @@ class Reports:
         self._told_faults: set[LinkState] = set()  # since the last good reading
         self.state: LinkState | None = None
         self.port_gone: float | None = None
+        self.notes: tuple[str, ...] = ()
+        self.problem_now: str | None = None
+        """What is wrong though readings come."""
 
     # What it measured
 
-    def readings(self, objects: tuple[Object, ...], asked: Iterable[SourceId], raw: bytes) -> bool:
+    def readings(
+        self,
+        objects: tuple[Object, ...],
+        asked: Iterable[SourceId],
+        raw: bytes,
+        *,
+        belongs: datetime | None = None,
+    ) -> bool:
         """Hand over one Reading for each group; whether there was any value at all. `raw`: the
-        bytes that the objects came in, for warnings."""
+        bytes that the objects came in, for warnings; `belongs`: the moment that the rarest group
+        among them belongs to, if it is another one than now."""
         for obj in objects:
             self._log.debug("%s = %s %s", obj.id, obj.value, obj.unit or "")
         found = sort_objects(self._setup.plan, objects, asked)
@@ -93,7 +107,15 @@ class Reports:
             return False
         now = self._clock.now()
         for group, measured in found.groups.items():
-            self._outbox.put(Reading(meter=self._setup.id, group=group, time=now, values=measured))
+            self._outbox.put(
+                Reading(
+                    meter=self._setup.id,
+                    group=group,
+                    time=now,
+                    values=measured,
+                    belongs=None if group == self._setup.plan.groups[0] else belongs,
+                )
+            )
         return True
 
     def _warn(self, found: Sorted, raw: bytes) -> None:
@@ -188,11 +210,17 @@ class Reports:
             counters=self._counters.as_dict(),
             learned=dict(self._memory.learned),
             port_gone=self.port_gone,
+            problem=self.problem_now if self.state is LinkState.OK else self._last_error,
+            notes=self.notes,
         )
         told, now = self._told, self._clock.monotonic()
         if diagnosis == told:
             return
-        moved = told is None or told.port_gone != diagnosis.port_gone
+        moved = (
+            told is None
+            or told.port_gone != diagnosis.port_gone
+            or told.problem != diagnosis.problem
+        )
         if at_once or moved or now - self._told_at >= self._interval:
             self._told = diagnosis
             self._told_at = now

@@ -145,7 +145,11 @@ def test_how_it_is_set() -> None:
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [
-        ("kamstrup_han_3phase", {"watts": "1"}, "watts cannot be set; choose from current_l1, "),
+        (
+            "kamstrup_han_3phase",
+            {"watts": "1"},
+            "watts cannot be set; choose from auth",
+        ),
         ("kamstrup_han_1phase", {"current_l2": "1"}, "current_l2 cannot be set"),
         ("kamstrup_han_3phase", {"hourly": "x"}, "hourly=x: write auto or always or never"),
         ("kamstrup_han_3phase", {"energy_scale": "5"}, "energy_scale=5: write 10 or 1"),

@@ -42,7 +42,7 @@ class FakeDevice:
             ready = asyncio.Event()
             loop.add_reader(self.near, ready.set)
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     await ready.wait()
             finally:
                 loop.remove_reader(self.near)

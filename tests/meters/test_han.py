@@ -11,8 +11,12 @@ from kamstrup_mqtt.quantities import QUANTITIES
 
 LIVE = ["list_id", "meter_id", "meter_type"]
 POWERS = ["power_import", "power_export", "reactive_power_import", "reactive_power_export"]
+COUNTED = [
+    *("energy_import_live", "energy_export_live"),
+    *("reactive_energy_import_live", "reactive_energy_export_live"),
+]
 HOURLY = [
-    *("meter_time", "energy_import", "energy_export"),
+    *("meter_time", "meter_clock_drift", "energy_import", "energy_export"),
     *("reactive_energy_import", "reactive_energy_export"),
 ]
 
@@ -33,7 +37,7 @@ HOURLY = [
 def test_groups(model: MeterModel, phases: list[str]) -> None:
     dialect = model.dialects["han"]
     keys = {group: [SPEC.key(s) for s in sources] for group, sources in dialect.groups.items()}
-    assert keys == {"live": [*LIVE, *POWERS, *phases], "hourly": HOURLY}
+    assert keys == {"live": [*LIVE, *POWERS, *phases, *COUNTED], "hourly": HOURLY}
     assert dialect.periods == {"live": 10, "hourly": 3600}
     assert {SPEC.key(source) for source in dialect.more} <= set(QUANTITIES)
 

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "validate a configuration; with --connect also its ports and its broker",
     "discovery": "print the Home Assistant discovery messages as JSON",
     "read": "read one meter now",
+    "listen": "watch a HAN port live",
     "decode": "explain recorded bytes",
     "emulate": "be a meter",
     "models": "what is supported",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,11 @@ from kamstrup_mqtt import jsontext
 from kamstrup_mqtt.cli import tables
 from kamstrup_mqtt.cli.objects import (
     ASSUMED_ENERGY_SCALE,
+    add_key_arguments,
     add_protocol_arguments,
     energy_options,
     find_protocol,
+    key_options,
     listed,
 )
 from kamstrup_mqtt.errors import MeterError
@@ -27,6 +29,7 @@ from kamstrup_mqtt.protocols.base import (
     Event,
     Frame,
     Framer,
+    Message,
     ProtocolSpec,
 )
 
@@ -48,6 +51,7 @@ def add_parser(subparsers: Any) -> None:
         " 2 not hex.",
     )
     add_protocol_arguments(parser)
+    add_key_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per frame")
     parser.add_argument(
         "hex",
@@ -61,7 +65,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decode each recording; see `add_parser` for the exit codes."""
-    decoder = Decoder(find_protocol(args.protocol), args.energy_scale, as_json=args.json)
+    spec = find_protocol(args.protocol)
+    decoder = Decoder(spec, args.energy_scale, as_json=args.json, keys=key_options(spec, args))
     unreadable = False
     for index, text in _recordings(args.hex):
         where = f"argument {index + 1}" if args.hex else f"line {index + 1}"
@@ -142,12 +147,13 @@ class Decoder:
 
     spec: ProtocolSpec
     energy_scale: int | None
+    keys: Mapping[str, Any]
     as_json: bool
     recordings: int = 0
     fruitless: int = 0
 
     def __post_init__(self) -> None:
-        self._options = energy_options(self.spec, self.energy_scale)
+        self._options = {**energy_options(self.spec, self.energy_scale), **self.keys}
 
     def recording(self, index: int, data: bytes) -> None:
         """Decode one recording and print what is in it."""
@@ -170,7 +176,7 @@ class Decoder:
         except MeterError as error:
             self._drop(index, Dropped(DropReason.MALFORMED, frame.raw), str(error))
             return False
-        header = {**message.header, **self._assumption()}
+        header = {**message.header, **self._assumption(message)}
         result = listed(self.spec, message.objects)
         if self.as_json:
             self._print({"input": index, "frame": header, **result.as_json()})
@@ -180,8 +186,8 @@ class Decoder:
         result.warn()
         return True
 
-    def _assumption(self) -> dict[str, Json]:
-        if self.spec.name != "han":
+    def _assumption(self, message: Message) -> dict[str, Json]:
+        if message.header.get("maker") != "kamstrup":
             return {}
         scale = ASSUMED_ENERGY_SCALE if self.energy_scale is None else self.energy_scale
         return {"energy_scale": scale, "energy_scale_assumed": self.energy_scale is None}

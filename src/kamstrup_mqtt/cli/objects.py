@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.errors import ConfigError
@@ -109,6 +112,45 @@ def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
         help="HAN: Wh per count of the energy registers (default: 10, Norway, shown as assumed;"
         " compare with the meter's display)",
     )
+
+
+KEY_VARIABLES = {
+    "encryption_key": "KAMSTRUP_MQTT_ENCRYPTION_KEY",
+    "authentication_key": "KAMSTRUP_MQTT_AUTHENTICATION_KEY",
+}
+"""Option of the codec -> the environment variable that holds the key in hex."""
+
+
+def add_key_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--encryption-key-file` and `--authentication-key-file`. A key is not given on the command
+    line, where every user of the machine could see it."""
+    for name, called in (("encryption", "GPK60"), ("authentication", "GPK61")):
+        parser.add_argument(
+            f"--{name}-key-file",
+            metavar="FILE",
+            help=f"HAN: the file with the {name} key ({called}), 32 hex digits; default: the"
+            f" environment variable {KEY_VARIABLES[f'{name}_key']}",
+        )
+
+
+def key_options(
+    spec: ProtocolSpec, args: argparse.Namespace, environ: Mapping[str, str] = os.environ
+) -> dict[str, Any]:
+    """The codec's options for encrypted lists. Raises ConfigError for what is no key."""
+    if spec.name != "han":
+        return {}
+    found = {}
+    for option, variable in KEY_VARIABLES.items():
+        file = getattr(args, f"{option}_file")
+        where = f"--{option.replace('_', '-')}-file {file}" if file else variable
+        try:
+            text = Path(file).read_text(encoding="ascii") if file else environ.get(variable)
+            found[option] = None if text is None else bytes.fromhex(text.strip())
+        except OSError as error:
+            raise ConfigError(f"{where}: {error.strerror}") from error
+        except ValueError as error:  # what is not hex is no ASCII either, perhaps
+            raise ConfigError(f"{where}: must hold 32 hex digits") from error
+    return found
 
 
 def energy_options(spec: ProtocolSpec, scale: int | None) -> dict[str, int]:

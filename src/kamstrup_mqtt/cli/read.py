@@ -18,9 +18,11 @@ from kamstrup_mqtt.cli import tables
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds
 from kamstrup_mqtt.cli.objects import (
     Listed,
+    add_key_arguments,
     add_protocol_arguments,
     energy_options,
     find_protocol,
+    key_options,
     listed,
 )
 from kamstrup_mqtt.counters import Counters
@@ -66,6 +68,7 @@ def add_parser(subparsers: Any) -> None:
         description="Read one meter now and print a table or JSON.",
     )
     add_protocol_arguments(parser)
+    add_key_arguments(parser)
     parser.add_argument(
         "--port",
         default=os.environ.get("KAMSTRUP_MQTT_PORT"),
@@ -229,7 +232,10 @@ def _line(
     params = (dialect.serial if dialect else None) or spec.serial
     if args.baudrate is not None:
         params = dataclasses.replace(params, baudrate=args.baudrate)
-    options: dict[str, Any] = dict(energy_options(spec, args.energy_scale))
+    options: dict[str, Any] = {
+        **energy_options(spec, args.energy_scale),
+        **key_options(spec, args),
+    }
     if args.address is not None:
         options["address"] = _address(spec, args.address)
     if spec.name != "iec62056-21":

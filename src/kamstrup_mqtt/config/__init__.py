@@ -203,7 +203,8 @@ class Config(Section):
         """What must never be written to a log."""
         tls = self.mqtt.tls
         held = (self.mqtt.password, tls.key_password if tls else None)
-        return tuple(secret.get_secret_value() for secret in held if secret is not None)
+        own = tuple(secret.get_secret_value() for secret in held if secret is not None)
+        return own + tuple(secret for meter in self.meters for secret in meter.secrets())
 
 
 def crossing_faults(meters: Mapping[int, Meter]) -> Iterator[Fault]:

@@ -65,11 +65,6 @@ def _without_tag(loc: Place) -> Place:
 
 def _missing(loc: Place) -> str:
     field = loc[-1]
-    if field == "energy_scale":
-        return (
-            "is missing; Wh per count of the meter's energies: 10 in Norway; in Sweden, Denmark and"
-            " Switzerland compare with the display (10 or 1)"
-        )
     if field == "model":
         models = registry.models_of(str(loc[2]))
         return f"is missing; allowed: {', '.join(models)}"

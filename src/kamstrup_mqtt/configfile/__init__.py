@@ -23,9 +23,12 @@ from kamstrup_mqtt.config.faults import explain
 from kamstrup_mqtt.config.section import Fault, Place, at_home
 from kamstrup_mqtt.configfile.tree import Mark, Tree
 from kamstrup_mqtt.errors import ConfigError
+from kamstrup_mqtt.topics import slug
 
 CREDENTIAL = "mqtt_password"
 """The systemd credential that is the broker's password when none is configured."""
+KEYS = ("encryption_key", "authentication_key")
+"""The secrets of a HAN meter; their credentials are called <id of the meter>_<name>."""
 
 
 def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
@@ -38,7 +41,7 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
         if tree.data.get(section) is None:
             tree.data[section] = {}  # every line of it is commented out
     faults = list(tree.faults)
-    faults += [tree.at(place, text) for place, text in _find_password(tree, path.parent, environ)]
+    faults += [tree.at(place, text) for place, text in _find_secrets(tree, path.parent, environ)]
     context = {"directory": path.parent}
     try:
         config = Config.model_validate(tree.data, context=context)
@@ -127,35 +130,54 @@ def _line_of(error: yaml.MarkedYAMLError) -> str:
     return (mark.get_snippet() or "") if mark else ""
 
 
-def _find_password(tree: Tree, directory: Path, environ: Mapping[str, str]) -> list[Fault]:
-    """Put the broker's password into the data; returns what is wrong with its file."""
-    mqtt = tree.data["mqtt"]
-    if not isinstance(mqtt, dict):
-        return []
+def _find_secrets(tree: Tree, directory: Path, environ: Mapping[str, str]) -> list[Fault]:
+    """Put the broker's password and the meters' keys into the data, from the files or credentials
+    that hold them; returns what is wrong with those."""
     credentials = environ.get("CREDENTIALS_DIRECTORY")
-    name = mqtt.get("password_file")
-    place: Place = ("mqtt", "password_file")
+    folders = [Path(credentials), directory] if credentials else [directory]
+    faults = _find(tree.data["mqtt"], "password", ("mqtt",), folders, CREDENTIAL, credentials)
+    meters = tree.data.get("meters")
+    for index, meter in enumerate(meters if isinstance(meters, list) else ()):
+        if not isinstance(meter, dict) or meter.get("protocol") != "han":
+            continue
+        for name in KEYS:
+            own = f"{meter.get('id') or slug(str(meter.get('name')))}_{name}"
+            faults += _find(meter, name, ("meters", index), folders, own, credentials)
+    return faults
+
+
+def _find(
+    section: Any,
+    option: str,
+    place: Place,
+    folders: list[Path],
+    credential: str,
+    credentials: str | None,
+) -> list[Fault]:
+    """Put the secret `option` into a section: from the file that `<option>_file` names, looked for
+    among the credentials first, else from the credential of its own name."""
+    if not isinstance(section, dict):
+        return []
+    name = section.get(f"{option}_file")
+    place = (*place, f"{option}_file")
     if name is None:
-        if (
-            credentials
-            and mqtt.get("password") is None
-            and (Path(credentials) / CREDENTIAL).is_file()
-        ):
-            return _take_password(mqtt, Path(credentials) / CREDENTIAL, place)
+        if credentials and section.get(option) is None:
+            file = Path(credentials) / credential
+            return _take(section, option, file, place) if file.is_file() else []
         return []
     if not isinstance(name, str):
         return []  # reported as no text
-    if mqtt.get("password") is not None:
-        return [(place, "says the same as password; leave one out")]
-    folders = [Path(credentials), directory] if credentials else [directory]
+    if section.get(option) is not None:
+        return [(place, f"says the same as {option}; leave one out")]
     try:
         candidates = [folder / at_home(Path(name)) for folder in folders]
     except ValueError as error:
         return [(place, str(error))]
-    return _take_password(mqtt, next((c for c in candidates if c.is_file()), candidates[-1]), place)
+    found = next((c for c in candidates if c.is_file()), candidates[-1])
+    return _take(section, option, found, place)
 
 
-def _take_password(mqtt: dict[str, Any], file: Path, place: Place) -> list[Fault]:
+def _take(section: dict[str, Any], option: str, file: Path, place: Place) -> list[Fault]:
     try:
         text = file.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
@@ -163,6 +185,7 @@ def _take_password(mqtt: dict[str, Any], file: Path, place: Place) -> list[Fault
     except UnicodeDecodeError:
         return [(place, f"{file} is not UTF-8")]
     if not text or "\n" in text:
-        return [(place, f"{file} must hold the password, one line")]
-    mqtt["password"] = text
+        what = "password" if option == "password" else "key"
+        return [(place, f"{file} must hold the {what}, one line")]
+    section[option] = text
     return []

@@ -13,7 +13,7 @@ import yaml
 from kamstrup_mqtt.config.section import SYNONYMS, Place
 
 _TAG = "tag:yaml.org,2002:"
-_SECRET = frozenset({"password", "key_password"})
+_SECRET = frozenset({"password", "key_password", "encryption_key", "authentication_key"})
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
 _UNFIT = re.compile(r"[\x00\ud800-\udfff]")  # no file name and no message can carry them
 _SHORTEST_MASKED = 3  # a shorter text is no secret, and stands in half of all words

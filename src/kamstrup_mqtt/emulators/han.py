@@ -1,50 +1,30 @@
-"""A Kamstrup electricity meter that pushes its lists: the list of 10 s, and the hourly one.
+"""An electricity meter that pushes its lists: Kamstrup's, Aidon's and Kaifa's, encrypted or not.
 
 Its values are those of seed 003's meter, and its registers rise with its power. Like a real
 meter it sends the hourly list right after the hour, and single-phase meters send nulls for the
-phases they lack. Source: Kamstrup HAN-NVE interface description rev 3.1.
+phases they lack, or leave them out. With `fault` it does what meters and lines do at their worst.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
+from kamstrup_mqtt import registry
+from kamstrup_mqtt.emulators import han_lists
+from kamstrup_mqtt.emulators.han_lists import CURRENTS, POWERS, REGISTERS, VOLTAGES, Values
+from kamstrup_mqtt.emulators.misread import as_8e1
 from kamstrup_mqtt.model import SerialParams
-from kamstrup_mqtt.protocols.han import SPEC, encode
-from kamstrup_mqtt.protocols.han.apdu import DateHeader
-from kamstrup_mqtt.protocols.han.axdr import OCTETS, TEXT, UINT16, UINT32, Element
-from kamstrup_mqtt.protocols.han.datetimes import write as clock
-from kamstrup_mqtt.protocols.han.obis import CLOCK
+from kamstrup_mqtt.protocols.han import SPEC
+from kamstrup_mqtt.protocols.han.apdu import LLC
+from kamstrup_mqtt.protocols.han.cipher import KEY_SIZE, Keys, seal
+from kamstrup_mqtt.protocols.han.framing import wrap
 
-SINGLE_PHASE: Final = "kamstrup_han_1phase"
-
-_TEXTS: Final = {"meter_id": "1-1:0.0.5.255", "meter_type": "1-1:96.1.1.255"}
-_LIVE: Final = {  # key -> code, type, counts per unit
-    "power_import": ("1-1:1.7.0.255", UINT32, 1),
-    "power_export": ("1-1:2.7.0.255", UINT32, 1),
-    "reactive_power_import": ("1-1:3.7.0.255", UINT32, 1),
-    "reactive_power_export": ("1-1:4.7.0.255", UINT32, 1),
-    "current_l1": ("1-1:31.7.0.255", UINT32, 100),
-    "current_l2": ("1-1:51.7.0.255", UINT32, 100),
-    "current_l3": ("1-1:71.7.0.255", UINT32, 100),
-    "voltage_l1": ("1-1:32.7.0.255", UINT16, 1),
-    "voltage_l2": ("1-1:52.7.0.255", UINT16, 1),
-    "voltage_l3": ("1-1:72.7.0.255", UINT16, 1),
-}
-_REGISTERS: Final = {  # key -> code, the power it counts
-    "energy_import": ("1-1:1.8.0.255", "power_import"),
-    "energy_export": ("1-1:2.8.0.255", "power_export"),
-    "reactive_energy_import": ("1-1:3.8.0.255", "reactive_power_import"),
-    "reactive_energy_export": ("1-1:4.8.0.255", "reactive_power_export"),
-}
 _DEFAULTS: Final = {  # seed 003: the hourly list of 01:00, its meter id as in the seed's program
-    "list_id": "Kamstrup_V0001",
     "meter_id": "1111111111111111",
-    "meter_type": "6841121BN243101040",
     "power_import": "4187",
     "power_export": "0",
     "reactive_power_import": "376",
@@ -59,19 +39,68 @@ _DEFAULTS: Final = {  # seed 003: the hourly list of 01:00, its meter id as in t
     "energy_export": "0.00",
     "reactive_energy_import": "6691.66",
     "reactive_energy_export": "769.40",
-    "energy_scale": "10",
-    "date_header": "untagged",
     "hourly": "auto",
+    "fault": "none",
 }
-_SINGLE_PHASE_DEFAULTS: Final = {"meter_type": "6861111BN242101040", "current_l1": "19.12"}
-_ABSENT = ("_l2", "_l3")
+_KAMSTRUP: Final = {
+    "list": "nve",
+    "list_id": "Kamstrup_V0001",
+    "meter_type": "6841121BN243101040",
+    "meter_number": "11111111",
+    "energy_scale": "10",
+    "current_scale": "0.01",
+    "voltage_scale": "1",
+    "date_header": "untagged",
+    "encryption_key": "",
+    "authentication_key": "",
+    "security": "30",
+    "system_title": "4B414D4500000001",
+    "frame_counter": "1",
+}
+_AIDON: Final = {"list_id": "AIDON_V0001", "meter_type": "6534", "current_l1": "15.0"} | {
+    "current_l2": "9.1",
+    "current_l3": "10.5",
+}
+_KAIFA: Final = {"list_id": "KFM_001", "meter_type": "MA304H4"}
+_OF_MODEL: Final[Mapping[str, Mapping[str, str]]] = {
+    "kamstrup_han_3phase": _KAMSTRUP,
+    "kamstrup_han_1phase": {
+        **_KAMSTRUP,
+        "meter_type": "6861111BN242101040",
+        "current_l1": "19.12",
+    },
+    "auto": _KAMSTRUP,
+    "aidon_1phase": {**_AIDON, "meter_type": "6515", "current_l1": "19.1"},
+    "aidon_3phase": _AIDON,
+    "aidon_se": _AIDON,
+    "kaifa_1phase": {**_KAIFA, "meter_type": "MA105H2E", "current_l1": "19.12"},
+    "kaifa_3phase": _KAIFA,
+}
+_COUNTS: Final = {  # counts per ampere, per volt, Wh per count
+    "aidon_se": (10, 10, 1),
+    "aidon": (10, 10, 10),
+    "kaifa": (1000, 10, 1),
+}
+_ADDRESSES: Final = {  # destination, source, control
+    "kamstrup": (b"\x2b", b"\x21", 0x13),
+    "encrypted": (b"\x41", b"\x03", 0x13),
+    "aidon": (b"\x41", b"\x08\x83", 0x13),
+    "kaifa": (b"\x01", b"\x02\x01", 0x10),
+}
+FAULTS: Final = ("none", "fcs", "tag", "replay", "noise", "lost_byte", "segments", "parity")
 _CHOICES: Final = {
+    "list": ("nve", "push1"),
     "energy_scale": ("10", "1"),
+    "current_scale": ("0.01", "0.001"),
+    "voltage_scale": ("1", "0.01"),
     "date_header": ("untagged", "tagged"),
+    "security": ("30", "20"),
     "hourly": ("auto", "always", "never"),
+    "fault": FAULTS,
 }
 INTERVAL: Final = 10.0
 """Seconds from one list to the next."""
+_NOISE = bytes.fromhex("00 7E A1 55 FF 7E 00")
 _SECOND = timedelta(seconds=1)
 INSTALLED = datetime(2026, 1, 1)  # noqa: DTZ001 - the meter's own time has no zone
 
@@ -82,21 +111,23 @@ _UNIT_HOUR: Final = 3_600_000_000
 
 def make(model_id: str, settings: Mapping[str, str]) -> HanEmulator:
     """The emulated meter. Settings by the keys of the readings (`power_import=1234`,
-    `energy_import=44228.00`, `meter_id=0x0101...` for octets), and `hourly=auto|always|never`,
-    `energy_scale=10|1`, `date_header=untagged|tagged` (2017). Raises ValueError."""
-    single = model_id == SINGLE_PHASE
-    defaults = _DEFAULTS | (_SINGLE_PHASE_DEFAULTS if single else {})
-    if single:
-        defaults = {key: text for key, text in defaults.items() if not key.endswith(_ABSENT)}
+    `energy_import=44228.00`, `meter_id=0x0101...` for octets), `hourly=auto|always|never`,
+    `fault=...`, and for Kamstrup's also `list=nve|push1`, the scales, `date_header`, the keys and
+    what else an encrypted list has. Raises ValueError."""
+    defaults = {**_DEFAULTS, **_OF_MODEL[model_id]}
+    if "1phase" in model_id:
+        absent = ("current_l2", "current_l3", "voltage_l2", "voltage_l3")
+        defaults = {key: text for key, text in defaults.items() if key not in absent}
     for key, text in settings.items():
         if key not in defaults:
             raise ValueError(f"{key} cannot be set; choose from {', '.join(sorted(defaults))}")
         if text not in (allowed := _CHOICES.get(key, (text,))):
             raise ValueError(f"{key}={text}: write {' or '.join(allowed)}")
+    serial = registry.all_models()[model_id].dialects[SPEC.name].serial or SPEC.serial
     # left to itself the meter has counted since it was installed, so that one that is started anew
     # does not fall behind what it told before; a register that is set begins there
-    since = None if set(settings) & set(_REGISTERS) else INSTALLED
-    return HanEmulator(_state({**defaults, **settings}, since))
+    since = None if set(settings) & set(REGISTERS) else INSTALLED
+    return HanEmulator(model_id, _state(model_id, {**defaults, **settings}, since), serial)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,30 +136,54 @@ class State:
     in watt-microseconds. Values of phases that the meter lacks are missing."""
 
     texts: Mapping[str, bytes]
+    meter_number: int
     counts: Mapping[str, int]
     registers: Mapping[str, int]
     energy_scale: int
-    date_header: DateHeader
-    hourly: str
+    settings: Mapping[str, str]
+    keys: Keys
+    system_title: bytes
+    frame_counter: int
     since: datetime | None
     """From when the registers count; None: from the first list."""
 
 
-def _state(settings: Mapping[str, str], since: datetime | None) -> State:
-    registers = {key: _count(key, settings[key], 1000, 2**32 * 10) for key in _REGISTERS}
+def _state(model_id: str, settings: Mapping[str, str], since: datetime | None) -> State:
+    amperes, volts, energy = _scales(model_id, settings)
+    factors = dict.fromkeys(CURRENTS, amperes) | dict.fromkeys(VOLTAGES, volts)
+    limits = dict.fromkeys(VOLTAGES, 2**16)
+    if "aidon" in model_id:
+        limits |= dict.fromkeys(CURRENTS, 2**15)
+    live = [key for key in (*POWERS, *CURRENTS, *VOLTAGES) if key in settings]
+    registers = {key: _count(key, settings[key], 1000, 2**32 * energy) for key in REGISTERS}
     return State(
-        texts={key: _octets(key, settings[key]) for key in ("list_id", *_TEXTS)},
+        texts={k: _octets(k, settings[k]) for k in ("list_id", "meter_id", "meter_type")},
+        meter_number=_count("meter_number", settings.get("meter_number", "0"), 1, 2**32),
         counts={
-            key: _count(key, settings[key], factor, 2 ** (16 if type_ == UINT16 else 32))
-            for key, (_, type_, factor) in _LIVE.items()
-            if key in settings
+            key: _count(key, settings[key], factors.get(key, 1), limits.get(key, 2**32))
+            for key in live
         },
         registers={key: watt_hours * _UNIT_HOUR for key, watt_hours in registers.items()},
-        energy_scale=int(settings["energy_scale"]),
-        date_header="tagged" if settings["date_header"] == "tagged" else "untagged",
-        hourly=settings["hourly"],
+        energy_scale=energy,
+        settings=settings,
+        keys=Keys(_secret("encryption_key", settings), _secret("authentication_key", settings)),
+        system_title=_octets("system_title", "0x" + settings.get("system_title", "00" * 8), size=8),
+        frame_counter=_count("frame_counter", settings.get("frame_counter", "0"), 1, 2**31),
         since=since,
     )
+
+
+def _scales(model_id: str, settings: Mapping[str, str]) -> tuple[int, int, int]:
+    """Counts per ampere and per volt, and Wh per count."""
+    if "current_scale" in settings:
+        amperes, volts = (Decimal(settings[f"{what}_scale"]) for what in ("current", "voltage"))
+        return int(1 / amperes), int(1 / volts), int(settings["energy_scale"])
+    return _COUNTS.get(model_id) or _COUNTS[model_id.partition("_")[0]]
+
+
+def _secret(key: str, settings: Mapping[str, str]) -> bytes | None:
+    text = settings.get(key, "")
+    return _octets(key, f"0x{text}", size=KEY_SIZE) if text else None
 
 
 def _count(key: str, text: str, factor: int, limit: int) -> int:
@@ -144,11 +199,15 @@ def _count(key: str, text: str, factor: int, limit: int) -> int:
     )
 
 
-def _octets(key: str, text: str) -> bytes:
+def _octets(key: str, text: str, *, size: int | None = None) -> bytes:
     try:
         octets = bytes.fromhex(text[2:]) if text.startswith("0x") else text.encode("ascii")
     except ValueError:
-        raise ValueError(f"{key}={text}: write ASCII text, or octets as 0x0102...") from None
+        octets = b""
+        if size is None:
+            raise ValueError(f"{key}={text}: write ASCII text, or octets as 0x0102...") from None
+    if size is not None and len(octets) != size:
+        raise ValueError(f"{key}: write {2 * size} hex digits")
     if not 1 <= len(octets) <= 64:
         raise ValueError(f"{key}={text}: write 1 to 64 characters")
     return octets
@@ -157,12 +216,15 @@ def _octets(key: str, text: str) -> bytes:
 class HanEmulator:
     """A meter that pushes; see `emulators.base.PushingEmulator`."""
 
-    serial: SerialParams = SPEC.serial
     interval: float = INTERVAL
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, model_id: str, state: State, serial: SerialParams) -> None:
+        self.serial = serial
+        self._model = model_id
+        self._maker = "kamstrup" if model_id == "auto" else model_id.partition("_")[0]
         self._state = state
         self._registers = dict(state.registers)
+        self._counter = state.frame_counter
         self._last = state.since
         self._hour: datetime | None = None
 
@@ -170,36 +232,72 @@ class HanEmulator:
         """The list of 10 s, and behind it the hourly one when the hour is a second old."""
         now = now.replace(tzinfo=None)  # the meter's own time, without a zone
         self._integrate(now)
-        live = self._list(now, hourly=False)
-        return live + self._list(now, hourly=True) if self._hourly_due(now) else live
+        wire = self._send(self._list(now, hourly=False))
+        if self._hourly_due(now) and self._has_hourly:
+            wire += self._send(self._list(now, hourly=True))
+        return self._damaged(wire)
+
+    @property
+    def _has_hourly(self) -> bool:
+        """Push 1 and the Swedish list carry the registers every 10 s."""
+        return self._model != "aidon_se" and self._state.settings.get("list") != "push1"
 
     def _integrate(self, now: datetime) -> None:
         elapsed = max(0, (now - (self._last or now)) // _MICROSECOND)
         self._last = now
-        for key, (_, power) in _REGISTERS.items():
+        for key, power in zip(REGISTERS, POWERS, strict=True):
             self._registers[key] += self._state.counts[power] * elapsed
 
     def _hourly_due(self, now: datetime) -> bool:
         hour = (now - _SECOND).replace(minute=0, second=0, microsecond=0)
         before, self._hour = self._hour, hour
-        if self._state.hourly == "auto":
+        if self._state.settings["hourly"] == "auto":
             return before is not None and before != hour
-        return self._state.hourly == "always"
+        return self._state.settings["hourly"] == "always"
 
     def _list(self, now: datetime, *, hourly: bool) -> bytes:
-        values = [*self._live(), *(self._totals(now) if hourly else ())]
+        """The message in clear."""
         state = self._state
-        return encode(state.texts["list_id"], values, now, state.date_header)
+        step = _UNIT_HOUR * state.energy_scale
+        registers = {k: self._registers[k] // step % 2**32 for k in REGISTERS}  # they roll over
+        values = Values(state.texts, state.meter_number, state.counts, registers, now)
+        if self._maker == "aidon":
+            return han_lists.aidon(values, hourly=hourly, swedish=self._model == "aidon_se")
+        if self._maker == "kaifa":
+            return han_lists.kaifa(values, hourly=hourly)
+        if state.settings["list"] == "push1":
+            return han_lists.kamstrup_push1(values)
+        tagged = state.settings["date_header"] == "tagged"
+        return han_lists.kamstrup_nve(
+            values, hourly=hourly, date_header="tagged" if tagged else "untagged"
+        )
 
-    def _live(self) -> Iterator[tuple[str, Element] | None]:
-        for key, code in _TEXTS.items():
-            yield code, Element(TEXT, self._state.texts[key])
-        for key, (code, type_, _) in _LIVE.items():
-            count = self._state.counts.get(key)
-            yield None if count is None else (code, Element(type_, count))
+    def _send(self, message: bytes) -> bytes:
+        """The frame, or the frames, of a message; encrypted where the meter has a key."""
+        fault, addresses = self._state.settings["fault"], _ADDRESSES[self._maker]
+        if self._state.keys.encryption is not None:
+            addresses = _ADDRESSES["encrypted"]
+            security = int(self._state.settings["security"], 16)
+            title, counter = self._state.system_title, self._counter
+            message = seal(message, title, counter, self._state.keys, security)
+            self._counter += 0 if fault == "replay" else 1
+            if fault == "tag":
+                message = message[:-1] + bytes([message[-1] ^ 1])
+        information = LLC + message
+        if fault == "segments":
+            half = len(information) // 2
+            first = wrap(information[:half], *addresses, segmented=True)
+            return first + wrap(information[half:], *addresses)
+        return wrap(information, *addresses)
 
-    def _totals(self, now: datetime) -> Iterator[tuple[str, Element]]:
-        yield CLOCK, Element(OCTETS, clock(now))
-        for key, (code, _) in _REGISTERS.items():
-            count = self._registers[key] // (_UNIT_HOUR * self._state.energy_scale)
-            yield code, Element(UINT32, count % 2**32)  # the register rolls over
+    def _damaged(self, wire: bytes) -> bytes:
+        match self._state.settings["fault"]:
+            case "fcs":
+                return wire[:-3] + bytes([wire[-3] ^ 1]) + wire[-2:]
+            case "noise":
+                return _NOISE + wire + _NOISE
+            case "lost_byte":
+                return wire[: len(wire) // 2] + wire[len(wire) // 2 + 1 :]
+            case "parity":
+                return as_8e1(wire)
+        return wire

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Protocol, TypeAlias
 
-from kamstrup_mqtt.model import Json, Object, SerialParams, SourceId
+from kamstrup_mqtt.model import Json, Object, Scalar, SerialParams, SourceId
 
 
 class DropReason(StrEnum):
@@ -26,6 +27,7 @@ class DropReason(StrEnum):
     ESCAPE = "escape"  # an illegal byte-stuffing sequence
     LENGTH = "length"  # longer or shorter than the protocol allows
     MALFORMED = "malformed"  # right checksum, contents that cannot be read
+    PARITY = "parity"  # what a line of 8N1 looks like that is read as 8E1
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,36 @@ class Message:
     objects: tuple[Object, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a frame came: UTC (None while the host's clock cannot be right) and monotonic time."""
+
+    utc: datetime | None
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a pushed message tells in the light of those before it.
+
+    objects   what is to be published
+    belongs   UTC of the moment that the registers among them belong to, None: when they came
+    learned   everything to remember for this meter; `anew`: nothing of what was remembered
+              before holds, this is another meter
+    notes     how the learning goes, in words, for the diagnostics
+    problem   what is wrong though readings come, in words
+    log       (level, text), for the log
+    """
+
+    objects: tuple[Object, ...]
+    belongs: datetime | None = None
+    learned: Mapping[str, str] = field(default_factory=dict)
+    anew: bool = False
+    notes: tuple[str, ...] = ()
+    problem: str | None = None
+    log: tuple[tuple[int, str], ...] = ()
+
+
 class Codec(Protocol):
     """One meter's side of a protocol, made once per meter with its options.
 
@@ -161,6 +193,16 @@ class Codec(Protocol):
     def framer(self) -> Framer: ...
 
     def decode(self, frame: Frame) -> Message: ...
+
+
+class PushedCodec(Codec, Protocol):
+    """A codec of a meter that sends by itself."""
+
+    def resume(self, totals: Mapping[str, tuple[Scalar, datetime | None]]) -> None:
+        """Go on from the totals that were published before, by key, each with its time."""
+
+    def hear(self, message: Message, moment: Moment) -> Heard:
+        """Take a message that came at `moment` for what it is worth after those before it."""
 
 
 class PolledCodec(Codec, Protocol):

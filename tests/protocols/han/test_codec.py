@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import LinkState, Object, Scalar
 from kamstrup_mqtt.protocols.base import Frame, Message
-from kamstrup_mqtt.protocols.han import SPEC, HanCodec, axdr, encode
+from kamstrup_mqtt.protocols.han import SPEC, HanCodec, apdu, axdr, datetimes
+from kamstrup_mqtt.protocols.han.apdu import DateHeader
 from kamstrup_mqtt.protocols.han.axdr import Element
+from kamstrup_mqtt.protocols.han.codec import kamstrup_body
+from kamstrup_mqtt.protocols.han.framing import wrap
 from tests.framing import frames_of
 from tests.protocols.han.recorded import (
     HOURLY_1,
@@ -114,8 +117,7 @@ def test_counts_of_one_watt_hour() -> None:
 
 
 def test_no_other_energy_scale() -> None:
-    assert HanCodec().energy_scale == 10
-    assert HanCodec(energy_scale=1, learned={"a": "b"}).learned == {"a": "b"}
+    assert HanCodec().energy_scale is None
     with pytest.raises(ValueError, match="energy_scale is 10 or 1, not 100"):
         HanCodec(energy_scale=100)
 
@@ -128,6 +130,7 @@ def test_the_header() -> None:
         "control": "13",
         "length": 226,
         "list_id": "Kamstrup_V0001",
+        "maker": "kamstrup",
         "meter_time": "2019-01-21T23:43:10",
         "weekday": 1,
         "clock_status": 0,
@@ -319,7 +322,6 @@ def test_pairs_in_structures_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("wire", "state", "message"),
     [
-        (hdlc(b"\xe6\xe7\x00\xdb\x08KAME"), LinkState.WRONG_KEY, "the list is encrypted"),
         (hdlc(b""), LinkState.BYTES_NO_FRAMES, "it begins empty, not E6 E7 00"),
         (hdlc(b"\xe6\xe6\x00\x0f"), LinkState.BYTES_NO_FRAMES, "it begins E6 E6 00, not E6 E7 00"),
         (hdlc(b"\xe6\xe7\x00"), LinkState.BYTES_NO_FRAMES, "begins with nothing, not 0F"),
@@ -347,23 +349,73 @@ def test_pairs_in_structures_of_their_own() -> None:
             LinkState.BYTES_NO_FRAMES,
             "something else behind it than scaler and unit",
         ),
-        (  # Kaifa's list 1 (han.md 2.6): a single number in the first place
-            pushed("02 01 06 00000396", "09 0C 07E1090E 04 131F04 FF 8000 00"),
-            LinkState.BYTES_NO_FRAMES,
-            "a list without OBIS codes is not supported yet",
-        ),
-        (  # Kaifa's Swedish list: codes, but scales of its own
-            pushed("02 04 0906 0100000281FF 09 07 4B464D5F303031 0906 01001F0700FF 06 00000020"),
-            LinkState.BYTES_NO_FRAMES,
-            "list KFM_001 is not supported yet",
-        ),
-        (hdlc(LIVE_1[8:-3], segmented=True), LinkState.BYTES_NO_FRAMES, "segmentation"),
     ],
 )
 def test_what_cannot_be_read_says_why(wire: bytes, state: LinkState, message: str) -> None:
     with pytest.raises(MeterError, match=message) as caught:
         decode(wire)
     assert caught.value.state is state
+
+
+def test_kaifas_first_list_is_one_number() -> None:
+    message = decode(pushed("02 01 06 00000396", "09 0C 07E1090E 04 131F04 FF 8000 00"))
+    assert message.objects == (Object("1-0:1.7.0.255", 918, Decimal(918), "W"),)
+    assert message.header["maker"] == "kaifa"
+
+
+def test_a_kaifa_list_by_its_positions() -> None:
+    # recorded (han.md 2.6): MA105H2E, one phase, hourly
+    wire = hdlc(
+        bytes.fromhex(
+            "E6E7000F40000000090C07E50507050E320FFF800000020E09074B464D5F303031"
+            "09103131313131313131313131313131313109084D4131303548324506000000000600000000"
+            "0600000000060000000006000000420600000"
+            "98A090C07E50507050E320FFF80000006000000CC06000000000600000000060000005E"
+        ),
+        "01 0001 10",
+    )
+    message = decode(wire)
+    assert [(obj.id, str(obj.value), obj.unit) for obj in message.objects[3:]] == [
+        ("1-0:1.7.0.255", "0", "W"),
+        ("1-0:2.7.0.255", "0", "W"),
+        ("1-0:3.7.0.255", "0", "var"),
+        ("1-0:4.7.0.255", "0", "var"),
+        ("1-0:31.7.0.255", "0.066", "A"),
+        ("1-0:32.7.0.255", "244.2", "V"),
+        ("0-0:1.0.0.255", "2021-05-07T14:50:15", None),
+        ("1-0:1.8.0.255", "0.204", "kWh"),
+        ("1-0:2.8.0.255", "0.000", "kWh"),
+        ("1-0:3.8.0.255", "0.000", "kvarh"),
+        ("1-0:4.8.0.255", "0.094", "kvarh"),
+    ]
+    assert [obj.value for obj in message.objects[:3]] == ["KFM_001", "1" * 16, "MA105H2E"]
+
+
+def test_kaifas_energies_of_64_bits() -> None:
+    # the Swedish MA304T4 (han.md 2.6): u64 energies, 172 bytes
+    numbers = "06 00000001" * 4 + "06 000003E8" * 3 + "06 000008FC" * 3
+    body = "02 12 09 07 4B464D5F303031 09 10 " + "31" * 16 + "09 07 4D413330345434" + numbers
+    body += "09 0C 07E50507050E320FFF800000" + "15 0000000100000000" * 4
+    message = decode(pushed(body, "00"))
+    assert str(message.objects[-1].value) == "4294967.296"
+
+
+def test_kaifas_swedish_list_has_codes_and_its_own_scales() -> None:
+    message = decode(
+        pushed(
+            "02 06 0906 0100000281FF 09 07 4B464D5F303031 0906 01001F0700FF 06 00000020"
+            " 0906 0100200700FF 06 00000912",
+            "00",
+        )
+    )
+    assert [str(obj.value) for obj in message.objects[1:]] == ["0.032", "232.2"]
+
+
+def test_a_list_that_nobody_knows_is_walked() -> None:
+    message = decode(pushed("02 03 0A 03 414243 06 00000001 12 0002"))
+    assert [obj.id for obj in message.objects] == ["list_id", "element_2", "element_3"]
+    assert message.header["maker"] is None
+    assert SPEC.unknown_key("element_2") == "obis_element_2"
 
 
 @given(st.binary(max_size=80))
@@ -393,6 +445,17 @@ def live_1() -> list[tuple[str, Element] | None]:
     ]
 
 
+def encode(
+    list_id: bytes,
+    entries: list[tuple[str, Element] | None],
+    moment: datetime,
+    date_header: DateHeader = "untagged",
+) -> bytes:
+    body = kamstrup_body(list_id, entries)
+    message = apdu.write(datetimes.write(moment), body, date_header)
+    return wrap(apdu.LLC + message, b"\x2b", b"\x21", 0x13)
+
+
 def test_a_list_is_encoded_as_the_seed_has_it() -> None:
     assert encode(b"Kamstrup_V0001", live_1(), MOMENT) == LIVE_1
 
@@ -412,7 +475,9 @@ numbers = st.integers(0, 2**32 - 1)
 @given(st.lists(numbers, min_size=4, max_size=4), st.sampled_from([1, 10]))
 def test_encoded_numbers_come_back_exactly(counts: list[int], scale: int) -> None:
     sources = HOURLY_SOURCES[1:]
-    entries = [(s, Element(axdr.UINT32, n)) for s, n in zip(sources, counts, strict=True)]
+    entries: list[tuple[str, Element] | None] = [
+        (s, Element(axdr.UINT32, n)) for s, n in zip(sources, counts, strict=True)
+    ]
     message = decode(encode(b"Kamstrup_V0001", entries, MOMENT), scale)
     assert [obj.raw for obj in message.objects[1:]] == counts
     for obj, count in zip(message.objects[1:], counts, strict=True):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.han import framing
-from kamstrup_mqtt.protocols.han.framing import HdlcFramer, header_end, wrap, x25
+from kamstrup_mqtt.protocols.han.framing import MAX_MESSAGE, HdlcFramer, header_end, wrap, x25
 from tests.framing import check_framer, drain, events_of, frames_of, single_bytes
 from tests.protocols.han.recorded import HOURLY_1, LIVE_1, LIVE_2, LIVE_3, SEED, fcs, hdlc
 
@@ -179,9 +179,49 @@ def test_a_frame_without_information() -> None:
     assert frames_of(HdlcFramer(), [wire]) == [frame(wire)]
 
 
-def test_a_segment_says_so() -> None:
-    wire = hdlc(b"\xe6\xe7\x00\x0f", segmented=True)
-    assert frames_of(HdlcFramer(), [wire]) == [Frame(wire, wire[1:-3], "push", "segment")]
+LLC = b"\xe6\xe7\x00"
+
+
+def test_segments_are_put_together() -> None:
+    first, second, last = (
+        hdlc(LLC + b"\x0fAB", segmented=True),
+        hdlc(b"CD~", segmented=True),
+        hdlc(b"EF"),
+    )
+    (found,) = frames_of(HdlcFramer(), [first, second + last])
+    assert found.raw == first + second + last
+    assert found.payload == first[1:-3] + b"CD~EF"
+    assert wrap(LLC + b"\x0fAB", b"\x2b", b"\x21", 0x13, segmented=True) == first
+    # quiet between them is no loss
+    framer = HdlcFramer()
+    assert events_of(framer, [first]) == []
+    assert [e.payload for e in frames_of(framer, [last])] == [first[1:-3] + b"EF"]
+
+
+def test_segments_that_lost_one_are_given_up() -> None:
+    first, last = hdlc(LLC + b"\x0f", segmented=True), hdlc(b"EF")
+    whole = hdlc(LLC + b"\x0fX")
+    lost = Dropped(DropReason.TRUNCATED, first)
+    assert events_of(HdlcFramer(), [first + whole]) == [lost, frame(whole)]
+    assert events_of(HdlcFramer(), [first + first + last])[0] == lost
+    damaged = bytearray(last)
+    damaged[-2] ^= 1
+    assert events_of(HdlcFramer(), [first + bytes(damaged) + whole]) == [
+        lost,
+        Dropped(DropReason.CHECKSUM, bytes(damaged)),
+        frame(whole),
+    ]
+    other = hdlc(b"EF", "41 03 13")  # from elsewhere
+    assert events_of(HdlcFramer(), [first + other]) == [lost, frame(other)]
+    middle = hdlc(b"CD", segmented=True)
+    assert events_of(HdlcFramer(), [middle]) == [Dropped(DropReason.TRUNCATED, middle)]
+
+
+def test_a_message_without_end_is_given_up() -> None:
+    first, more = hdlc(LLC + bytes(2000), segmented=True), hdlc(bytes(2000), segmented=True)
+    found = events_of(HdlcFramer(), [first, *[more] * 8])
+    assert [type(event) for event in found] == [Dropped]
+    assert len(found[0].raw) > MAX_MESSAGE
 
 
 def test_the_largest_frame() -> None:

@@ -97,7 +97,9 @@ def test_keys(code: str | int, key: str | None) -> None:
 
 def test_every_key_is_a_quantity_in_the_unit_of_its_measure() -> None:
     for code, key in obis.KEYS.items():
-        measure = obis.MEASURES.get(code)
+        measure = obis.MEASURES.get(code.replace("live-", "1-1:") + ".255" * ("live" in code))
+        if code == obis.DRIFT:
+            continue
         assert QUANTITIES[key].unit == (measure.unit if measure else None)
         assert QUANTITIES[key].text == (measure is None)
 

@@ -3,7 +3,7 @@
 from kamstrup_mqtt.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 from kamstrup_mqtt.protocols.han import obis
-from kamstrup_mqtt.protocols.han.codec import HanCodec, encode
+from kamstrup_mqtt.protocols.han.codec import HanCodec
 from kamstrup_mqtt.protocols.han.framing import HdlcFramer
 
 SPEC = ProtocolSpec(
@@ -19,4 +19,4 @@ SPEC = ProtocolSpec(
     checksum="crc16",
 )
 
-__all__ = ["SPEC", "HanCodec", "HdlcFramer", "encode"]
+__all__ = ["SPEC", "HanCodec", "HdlcFramer"]

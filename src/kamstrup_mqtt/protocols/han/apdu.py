@@ -1,7 +1,7 @@
 """What an HDLC frame from a HAN port carries: LLC header and DLMS APDU.
 
     E6 E7 00 | 0F | long-invoke-id-and-priority(4) | date-time | body
-    E6 E7 00 | DB 08 <system title(8)> ...                        encrypted
+    E6 E7 00 | DB 08 <system title(8)> ...                        encrypted (`cipher`)
 
 The date-time comes in three forms: `0C` + 12 bytes (length without a tag, as the standard has
 it), `09 0C` + 12 bytes (with a tag: Kamstrup's firmware of 2017, Kaifa), `00` (none: Aidon).
@@ -17,11 +17,11 @@ from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import LinkState
 from kamstrup_mqtt.protocols.han import axdr, datetimes
 from kamstrup_mqtt.protocols.han.axdr import AxdrError, Element
+from kamstrup_mqtt.protocols.han.cipher import GENERAL_GLO_CIPHERING
 from kamstrup_mqtt.protocols.han.datetimes import MeterClock
 
 LLC: Final = b"\xe6\xe7\x00"
 DATA_NOTIFICATION: Final = 0x0F
-GENERAL_GLO_CIPHERING: Final = 0xDB
 _INVOKE_ID = bytes(4)
 _CLOCK_AT = 5
 
@@ -37,22 +37,25 @@ class Notification:
     body: Element
 
 
-def read(information: bytes) -> Notification:
-    """The data-notification in an information field. Raises MeterError."""
+def message(information: bytes) -> bytes:
+    """The APDU in an information field. Raises MeterError where there is none."""
     if not information.startswith(LLC):
         raise MeterError(
             LinkState.BYTES_NO_FRAMES,
             f"no DLMS in this frame: it begins {information[:3].hex(' ').upper() or 'empty'},"
             " not E6 E7 00",
         )
-    apdu = information[len(LLC) :]
+    return information[len(LLC) :]
+
+
+def is_encrypted(apdu: bytes) -> bool:
+    """Whether the message must be decrypted before it is read."""
+    return apdu.startswith(bytes([GENERAL_GLO_CIPHERING]))
+
+
+def read(apdu: bytes) -> Notification:
+    """The data-notification in a message in clear. Raises MeterError."""
     tag = apdu[0] if apdu else None
-    if tag == GENERAL_GLO_CIPHERING:
-        raise MeterError(
-            LinkState.WRONG_KEY,
-            "the list is encrypted: ask the grid company to switch encryption off; keys are not"
-            " supported yet",
-        )
     if tag != DATA_NOTIFICATION:
         found = "nothing" if tag is None else f"{tag:02X}"
         raise MeterError(
@@ -90,7 +93,12 @@ def _read_date(apdu: bytes) -> tuple[DateHeader, bytes, int]:
     return form, apdu[start:end], end
 
 
-def write(clock: bytes, body: Element, date_header: DateHeader = "untagged") -> bytes:
-    """The information field of a data-notification; `clock` is not sent when it is absent."""
+def write(
+    clock: bytes,
+    body: Element,
+    date_header: DateHeader = "untagged",
+    invoke_id: bytes = _INVOKE_ID,
+) -> bytes:
+    """The APDU of a data-notification; `clock` is not sent when the date header is absent."""
     date = {"untagged": b"\x0c" + clock, "tagged": b"\x09\x0c" + clock, "absent": b"\x00"}
-    return LLC + bytes([DATA_NOTIFICATION]) + _INVOKE_ID + date[date_header] + axdr.write(body)
+    return bytes([DATA_NOTIFICATION]) + invoke_id + date[date_header] + axdr.write(body)

@@ -3,59 +3,107 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import Json, LinkState
-from kamstrup_mqtt.protocols.base import Frame, Message
-from kamstrup_mqtt.protocols.han import apdu, axdr, datetimes, lists, obis
-from kamstrup_mqtt.protocols.han.apdu import DateHeader, Notification
+from kamstrup_mqtt.model import Json, Scalar
+from kamstrup_mqtt.protocols.base import Frame, Heard, Message, Moment
+from kamstrup_mqtt.protocols.han import apdu, axdr, cipher, lists, obis
+from kamstrup_mqtt.protocols.han.apdu import Notification
 from kamstrup_mqtt.protocols.han.axdr import Element
-from kamstrup_mqtt.protocols.han.framing import HdlcFramer, header_end, wrap
-
-CLIENT = b"\x2b"
-SERVER = b"\x21"
-"""The addresses of a Kamstrup meter's plain lists: client 21, server 16."""
-UNNUMBERED_INFORMATION = 0x13
+from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys
+from kamstrup_mqtt.protocols.han.follow import WARNING, Follower
+from kamstrup_mqtt.protocols.han.framing import HdlcFramer, header_end
+from kamstrup_mqtt.protocols.han.scales import CurrentScale
 
 
 class HanCodec:
     """Reads the lists that one meter pushes.
 
-    `energy_scale`: Wh per count of the energies, 10 or 1. The lists do not tell it.
+    energy_scale        Wh per count of a Kamstrup meter's energies: 10, 1, or None: learned from
+                        the power (`hear`); the lists do not tell it
+    encryption_key, authentication_key  16 bytes each (GPK60, GPK61), or None
+    learned             what `Heard.learned` said before
     """
 
-    def __init__(self, *, energy_scale: int = 10, learned: Mapping[str, str] | None = None) -> None:
-        if energy_scale not in (10, 1):
+    def __init__(
+        self,
+        *,
+        energy_scale: int | None = None,
+        encryption_key: bytes | None = None,
+        authentication_key: bytes | None = None,
+        learned: Mapping[str, str] | None = None,
+    ) -> None:
+        if energy_scale not in (10, 1, None):
             raise ValueError(f"energy_scale is 10 or 1, not {energy_scale}")
         self.energy_scale = energy_scale
-        self.learned = dict(learned or {})
+        self._keys = Keys(encryption_key, authentication_key)
+        self._counters = CounterGuard()
+        self._current = CurrentScale()
+        self._log: list[tuple[int, str]] = []
+        self._follower = Follower(energy_scale, learned or {})
 
     def framer(self) -> HdlcFramer:
         """A framer for one opened link."""
         return HdlcFramer()
 
     def decode(self, frame: Frame) -> Message:
-        """The list in a frame. Raises MeterError for what is no list, or cannot be read."""
-        if frame.kind == "segment":
-            raise MeterError(
-                LinkState.BYTES_NO_FRAMES,
-                "the list comes in several frames (segmentation), which is not supported yet;"
-                " please report it",
-            )
+        """The list in a frame. Raises MeterError for what is no list, or cannot be read, and
+        ReplayError for an encrypted list that is older than the last."""
         addresses, information = _split(frame.payload)
-        notification = apdu.read(information)
-        pushed = lists.read(notification.body, self.energy_scale)
+        apdu_, cipher = self._clear(apdu.message(information))
+        notification = apdu.read(apdu_)
+        pushed = lists.read(notification.body, self.energy_scale, self._current)
         header: dict[str, Json] = {
             "direction": frame.direction,
             **addresses,
             "length": len(frame.payload) + 2,
             "list_id": pushed.list_id,
+            "maker": pushed.maker,
             **_clock(notification),
             "elements": pushed.elements,
             "date_header": notification.date_header,
+            **cipher,
         }
         return Message(header, pushed.objects)
+
+    def _clear(self, message: bytes) -> tuple[bytes, dict[str, Json]]:
+        """The message in clear, and what its envelope says."""
+        if not apdu.is_encrypted(message):
+            return message, {}
+        envelope = cipher.unwrap(message)
+        plain = self._keys.open(envelope)
+        if not envelope.tag:
+            _check_untagged(plain)
+        warning = self._counters.check(envelope.system_title, envelope.counter)
+        if warning is not None:
+            self._log.append((WARNING, warning))
+        return plain, {
+            "system_title": envelope.system_title.hex().upper(),
+            "security": f"{envelope.security:02X}",
+            "frame_counter": envelope.counter,
+        }
+
+    def resume(self, totals: Mapping[str, tuple[Scalar, datetime | None]]) -> None:
+        """Go on from these totals; see `protocols.base.PushedCodec`."""
+        self._follower.resume(totals)
+
+    def hear(self, message: Message, moment: Moment) -> Heard:
+        """Take a message in the light of those before it; see `protocols.base.PushedCodec`."""
+        heard = self._follower.hear(message, moment)
+        if self._log:
+            heard = replace(heard, log=(*self._log, *heard.log))
+            self._log.clear()
+        return heard
+
+
+def _check_untagged(plain: bytes) -> None:
+    """Without a tag, only a list that is read to its last byte shows that the key was right."""
+    try:
+        apdu.read(plain)
+    except MeterError as error:
+        raise cipher.wrong_key("what comes out of it is no list") from error
 
 
 def _split(payload: bytes) -> tuple[dict[str, Json], bytes]:
@@ -80,20 +128,13 @@ def _clock(notification: Notification) -> dict[str, Json]:
     }
 
 
-def encode(
-    list_id: bytes,
-    values: Iterable[tuple[str, Element] | None],
-    moment: datetime,
-    date_header: DateHeader = "untagged",
-) -> bytes:
-    """The frame in which a Kamstrup meter pushes a list: `values` are OBIS codes in full with
-    their elements, None for the pair of nulls that stands for an absent phase."""
+def kamstrup_body(list_id: bytes, values: Iterable[tuple[str, Element] | None]) -> Element:
+    """A list as Kamstrup sends it: `values` are OBIS codes in full with their elements, None for
+    the pair of nulls that stands for an absent phase."""
     elements = [Element(axdr.TEXT, list_id)]
     for value in values:
         if value is None:
             elements += [Element(axdr.NULL, None)] * 2
         else:
             elements += [Element(axdr.OCTETS, obis.read(value[0])), value[1]]
-    body = Element(axdr.STRUCTURE, tuple(elements))
-    information = apdu.write(datetimes.write(moment), body, date_header)
-    return wrap(information, CLIENT, SERVER, UNNUMBERED_INFORMATION)
+    return Element(axdr.STRUCTURE, tuple(elements))

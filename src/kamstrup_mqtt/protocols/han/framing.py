@@ -9,8 +9,9 @@
     FCS      CRC-16/X-25 of everything between the flags but itself, low byte first
 
 7E stands inside one frame in seventy, also as the last byte of the FCS, so a flag ends nothing:
-the length does. One flag may close a frame and open the next. Source: ISO/IEC 13239; Kamstrup
-HAN-NVE interface description rev 3.1.
+the length does. One flag may close a frame and open the next. A message that is too long for one
+frame comes in several, all but the last with the S bit set; only the first has the LLC header.
+Source: ISO/IEC 13239; Kamstrup HAN-NVE interface description rev 3.1.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections import deque
 from typing import Final
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.han.parity import ParityWatch
 
 FLAG: Final = 0x7E
 MAX_LENGTH: Final = 0x7FF
@@ -28,6 +30,10 @@ MAX_LENGTH: Final = 0x7FF
 MAX_RUBBISH: Final = 1024
 """Bytes that belong to no frame are handed out at the latest when there are so many of them."""
 
+MAX_MESSAGE: Final = 16 * 1024
+"""Bytes of a message in segments; a longer one comes from no meter."""
+
+_LLC = b"\xe6\xe7\x00"
 _START = re.compile(rb"\x7e(?:[\xa0-\xaf]|\Z)")
 _MIN_LENGTH = 7  # format, two addresses, control, FCS
 _SEGMENTED = 0x08
@@ -63,12 +69,21 @@ def header_end(data: bytes | bytearray, start: int) -> int | None:
     return position + 1
 
 
-def wrap(information: bytes, destination: bytes, source: bytes, control: int) -> bytes:
-    """The whole frame around an information field. Raises ValueError when it is too long."""
+def wrap(
+    information: bytes,
+    destination: bytes,
+    source: bytes,
+    control: int,
+    *,
+    segmented: bool = False,
+) -> bytes:
+    """The whole frame around an information field; `segmented`: more of the message follows.
+    Raises ValueError when it is too long."""
     length = 2 + len(destination) + len(source) + 1 + 2 + len(information) + 2
     if length > MAX_LENGTH:
         raise ValueError(f"{length} bytes are more than one HDLC frame holds ({MAX_LENGTH})")
-    header = (0xA000 | length).to_bytes(2, "big") + destination + source + bytes([control])
+    start = 0xA000 | _SEGMENTED << 8 if segmented else 0xA000
+    header = (start | length).to_bytes(2, "big") + destination + source + bytes([control])
     body = header + x25(header) + information
     return b"\x7e" + body + x25(body) + b"\x7e"
 
@@ -76,9 +91,10 @@ def wrap(information: bytes, destination: bytes, source: bytes, control: int) ->
 class HdlcFramer:
     """Cuts HDLC frames out of a byte stream; see `protocols.base.Framer`.
 
-    A frame's `payload` is what stands between the flags without the FCS; `kind` is "segment"
-    when the S bit is set. After a failure the search goes on at the next flag behind the failed
-    start, so that neither a wrong length nor a lost byte takes a good frame along.
+    A frame's `payload` is what stands between the flags without the FCS; of a message in segments
+    it is the first frame's header with the information of all. After a failure the search goes on
+    at the next flag behind the failed start, so that neither a wrong length nor a lost byte takes
+    a good frame along.
     """
 
     parity_errors = 0
@@ -90,6 +106,8 @@ class HdlcFramer:
         self._reason = DropReason.GARBAGE
         self._known_header = b"\x00"  # format..HCS of the last good frame: verified already
         self._events: deque[Event] = deque()
+        self._segments: list[Frame] = []
+        self._parity = ParityWatch()
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
@@ -97,15 +115,66 @@ class HdlcFramer:
             del self._buffer[: self._position]
             self._position = 0
         self._buffer += data
+        self._parity.receive_data(data)
 
     def next_event(self) -> Event | None:
         """The next frame or drop, None when more bytes are needed."""
-        return self._events.popleft() if self._events else self._scan(quiet=False)
+        while not self._events:
+            found = self._scan(quiet=False)
+            if found is None:
+                return None
+            self._take(found)
+        return self._events.popleft()
 
     def silence(self) -> None:
         """The line was quiet: a frame that began will not end; what follows it may be whole."""
-        while (event := self._scan(quiet=True)) is not None:
+        while (found := self._scan(quiet=True)) is not None:
+            self._take(found)
+        if self._parity.silence() and self._events and isinstance(self._events[-1], Dropped):
+            self._events[-1] = Dropped(DropReason.PARITY, self._events[-1].raw)
+
+    def _take(self, event: Event) -> None:
+        """Make an event of what was found; segments wait for their last one."""
+        if isinstance(event, Dropped):
+            self._give_up_segments()  # one of them may be what was lost
             self._events.append(event)
+            return
+        self._parity.good()
+        info = (header_end(event.payload, 0) or 0) + 2
+        if self._segments and not self._continues(event, info):
+            self._give_up_segments()
+        if not self._segments and event.kind != "segment":
+            self._events.append(event)
+            return
+        if not self._segments and not event.payload.startswith(_LLC, info):
+            self._events.append(Dropped(DropReason.TRUNCATED, event.raw))  # its beginning is lost
+            return
+        self._segments.append(event)
+        if event.kind != "segment":
+            self._events.append(self._joined())
+        elif sum(len(segment.raw) for segment in self._segments) > MAX_MESSAGE:
+            self._give_up_segments()
+
+    def _continues(self, frame: Frame, info: int) -> bool:
+        """Whether a frame goes on where the segments before it stopped: same addresses, and no
+        LLC header of its own."""
+        first = self._segments[0].payload
+        same = first[2 : info - 2] == frame.payload[2 : info - 2]
+        return same and not frame.payload.startswith(_LLC, info)
+
+    def _joined(self) -> Frame:
+        payload = bytearray(self._segments[0].payload)
+        for segment in self._segments[1:]:
+            payload += segment.payload[(header_end(segment.payload, 0) or 0) + 2 :]
+        raw = b"".join(segment.raw for segment in self._segments)
+        self._segments.clear()
+        return Frame(raw, bytes(payload), "push")
+
+    def _give_up_segments(self) -> None:
+        if self._segments:
+            raw = b"".join(segment.raw for segment in self._segments)
+            self._segments.clear()
+            self._events.append(Dropped(DropReason.TRUNCATED, raw))
 
     def _scan(self, *, quiet: bool) -> Event | None:
         while True:

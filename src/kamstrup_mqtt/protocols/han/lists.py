@@ -2,25 +2,27 @@
 
     Kamstrup  02 n | 0A list identifier | 09 06 <code> <value> | 09 06 <code> <value> ...
     Aidon     01 n | 02 3 | 09 06 <code> <value> 02 02 0F <scaler> 16 <unit> | ...
-    Kaifa     02 n | values without codes
+    Kaifa     02 n | values without codes (`kaifa`)
 
-How many elements there are says nothing: the same list has 15, 25 or 35. A single-phase meter
-sends null for both the code and the value of the phases it lacks. Kamstrup's lists carry no
-scalers (`obis.MEASURES`). Source: Kamstrup HAN-NVE interface description rev 3.1; OMNIPOWER HAN
-interface specification 5512-2584 B1; "OBIS List Information" of Kamstrup, Aidon and Kaifa.
+How many elements there are says nothing: the same list has 15, 25, 35, 37 or 65. A single-phase
+meter sends null for both the code and the value of the phases it lacks. Kamstrup's lists carry no
+scalers (`obis.MEASURES`, `scales`). Source: Kamstrup HAN-NVE interface description rev 3.1;
+OMNIPOWER HAN interface specification 5512-2584 B1; "OBIS List Information" of Kamstrup, Aidon and
+Kaifa.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import LinkState, Object, Scalar
-from kamstrup_mqtt.protocols.han import axdr, datetimes, obis
+from kamstrup_mqtt.protocols.han import axdr, datetimes, kaifa, obis
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.obis import Measure
+from kamstrup_mqtt.protocols.han.scales import CurrentScale, Scales
 
 _CODE_SIZE = 6
 _UNITS = {  # DLMS UA Blue Book, table of units
@@ -34,11 +36,17 @@ _UNITS = {  # DLMS UA Blue Book, table of units
     0x23: "V",
     0x2C: "Hz",
 }
-_HIGHEST_VOLTS: Final = 1000
-"""No low-voltage meter has more: a voltage above is counted in 0.01 V, as some Danish and Swedish
-meters do since 2024."""
-_KAMSTRUP = "Kamstrup"
-_KAIFA = "KFM_"
+Maker: TypeAlias = Literal["kamstrup", "aidon", "kaifa"]
+
+_MAKERS: Final[tuple[tuple[str, Maker], ...]] = (
+    ("Kamstrup", "kamstrup"),
+    ("AIDON", "aidon"),
+    ("EMBRIQ", "aidon"),
+    (kaifa.LIST_PREFIX, "kaifa"),
+)
+"""How a list identifier begins, and whose list it is; EMBRIQ (Landis+Gyr) is as Aidon's."""
+_LIST_IDS = tuple(code for code, key in obis.KEYS.items() if key == obis.LIST_ID)
+ENERGY_UNITS: Final = ("kWh", "kvarh")
 
 
 class Pair(NamedTuple):
@@ -50,27 +58,64 @@ class Pair(NamedTuple):
 
 
 class PushedList(NamedTuple):
-    """A list as sent: `list_id` its identifier (None: it tells none), `elements` their number."""
+    """A list as sent: `list_id` its identifier (None: it tells none), `maker` whose list it is
+    (None: nobody knows), `elements` their number. `assumed`: the scales that are not in the frame
+    (None: they are, or the maker's documents have them)."""
 
     list_id: str | None
+    maker: Maker | None
     elements: int
     objects: tuple[Object, ...]
+    assumed: Scales | None
 
 
-def read(body: Element, energy_scale: int) -> PushedList:
+def read(body: Element, energy_scale: int | None, current: CurrentScale) -> PushedList:
     """Every object of a list, in the order sent. `energy_scale`: Wh per count of the energies of
-    a Kamstrup meter. Raises MeterError for a list that cannot be told apart safely."""
+    a Kamstrup meter; None: not known, they have no value. Raises MeterError for a damaged list."""
     if not isinstance(body.value, tuple):
         raise _unreadable("it is a single value, not a list")
-    pairs = tuple(_pairs(body.value))
-    list_id = _identifier(pairs)
-    if (list_id or "").startswith(_KAIFA) or not any(obis.KEYS.get(p.id) for p in pairs):
-        # positions are all that tells values apart here, and their scales differ by model
-        name = "a list without OBIS codes" if list_id is None else f"list {list_id}"
-        raise _unreadable(f"{name} is not supported yet (Kaifa?); please report it")
-    kamstrup = (list_id or "").startswith(_KAMSTRUP)
-    objects = tuple(_object(pair, energy_scale, kamstrup) for pair in pairs)
-    return PushedList(list_id, len(body.value), objects)
+    if _is_positional(body.value):
+        pairs = tuple(map(Pair, kaifa.LAYOUTS[len(body.value)], body.value))
+        maker: Maker | None = "kaifa"
+    else:
+        pairs = tuple(_pairs(body.value))
+        maker = _maker(pairs)
+    list_id = _text_of(pairs, *_LIST_IDS)
+    assumed = None
+    if maker == "kamstrup":
+        assumed = current.of(_counts(pairs), _text_of(pairs, "1-1:96.1.1.255"))
+    objects = tuple(_object(p, _assumed(p, maker, energy_scale, assumed)) for p in pairs)
+    return PushedList(list_id, maker, len(body.value), objects, assumed)
+
+
+def _maker(pairs: tuple[Pair, ...]) -> Maker | None:
+    list_id = _text_of(pairs, *_LIST_IDS) or ""
+    for prefix, maker in _MAKERS:
+        if list_id.startswith(prefix):
+            return maker
+    if any(pair.measure for pair in pairs):
+        return "aidon"  # its first and its Swedish list tell no identifier
+    # B = 1 is Kamstrup's alone: its lists have it throughout
+    known = any(p.id.startswith("1-1:") and p.id in obis.KEYS for p in pairs)
+    return "kamstrup" if known else None
+
+
+def _is_positional(elements: tuple[Element, ...]) -> bool:
+    """Whether these are Kaifa's values without codes: so many, and each of the right sort."""
+    layout = kaifa.LAYOUTS.get(len(elements), ())
+    return bool(layout) and all(
+        isinstance(element.value, bytes if obis.MEASURES.get(code) is None else int)
+        for code, element in zip(layout, elements, strict=True)
+    )
+
+
+def _counts(pairs: Iterable[Pair]) -> Mapping[str, int]:
+    """What `scales` needs: the numbers, by C, D and E of their code."""
+    return {
+        pair.id.partition(":")[2].removesuffix(".255"): pair.value.value
+        for pair in pairs
+        if isinstance(pair.value.value, int)
+    }
 
 
 def _unreadable(why: str) -> MeterError:
@@ -116,12 +161,12 @@ def _measure(element: Element) -> Measure:
     raise _unreadable("a value has something else behind it than scaler and unit")
 
 
-def _identifier(pairs: Iterable[Pair]) -> str | None:
-    found = next((p.value for p in pairs if obis.KEYS.get(p.id) == obis.LIST_ID), None)
-    return text(found.value) if found and isinstance(found.value, bytes) else None
+def _text_of(pairs: Iterable[Pair], *codes: str) -> str | None:
+    found = next((p.value.value for p in pairs if p.id in codes), None)
+    return text(found) if isinstance(found, bytes) else None
 
 
-def _object(pair: Pair, energy_scale: int, kamstrup: bool) -> Object:
+def _object(pair: Pair, measure: Measure | None) -> Object:
     value = pair.value.value
     if value is None:
         return Object(pair.id, None, None)
@@ -131,25 +176,35 @@ def _object(pair: Pair, energy_scale: int, kamstrup: bool) -> Object:
     if isinstance(value, bytes):
         raw, shown = _octets(pair, value)
         return Object(pair.id, raw, shown)
-    measure = pair.measure or _assumed(pair.id, value, energy_scale, kamstrup)
     if measure is None:
         return Object(pair.id, value, None)
     return Object(pair.id, value, scaled(value, measure.exponent), measure.unit)
 
 
-def _assumed(code: str, raw: int, energy_scale: int, kamstrup: bool) -> Measure | None:
-    """What a count without scaler is worth. None: its quantity has a unit, but only another
-    maker's documents could tell the scale."""
-    known = obis.MEASURES.get(code)
+def _assumed(
+    pair: Pair, maker: Maker | None, energy_scale: int | None, scales: Scales | None
+) -> Measure | None:
+    """What a count is worth. None: its quantity has a unit, but nothing tells the scale."""
+    if pair.measure is not None:
+        return pair.measure
+    known = obis.MEASURES.get(pair.id)
     if known is None:
         return Measure(0, None)
-    if not kamstrup and not code.startswith("1-1:"):
+    if known.unit is None:
+        return known
+    if maker == "kaifa":
+        return Measure(kaifa.EXPONENTS[known.unit], known.unit)
+    if scales is None:
         return None
-    if known.unit in ("kWh", "kvarh") and energy_scale == 1:
-        return known._replace(exponent=-3)
-    if known.unit == "V" and raw > _HIGHEST_VOLTS:
-        return known._replace(exponent=-2)
-    return known
+    if known.unit in ENERGY_UNITS:
+        return None if energy_scale is None else energy_measure(known, energy_scale)
+    exponents = {"V": scales.voltage, "A": scales.current}
+    return known._replace(exponent=exponents.get(known.unit, known.exponent))
+
+
+def energy_measure(known: Measure, energy_scale: int) -> Measure:
+    """The measure of an energy that counts `energy_scale` Wh (10 or 1)."""
+    return known._replace(exponent=-2 if energy_scale == 10 else -3)
 
 
 def scaled(count: int, exponent: int) -> Decimal:

@@ -18,6 +18,14 @@ LIST_ID: Final = "list_id"
 """The source of the list identifier, which has no OBIS code in Kamstrup's lists."""
 CLOCK: Final = "0-1:1.0.0.255"
 """The meter's clock in Kamstrup's lists: the one code with A = 0."""
+CLOCKS: Final = (CLOCK, "0-0:1.0.0.255")
+"""The meter's clock in everyone's lists."""
+DRIFT: Final = "clock_drift"
+"""The source of the clock's drift: how far it is ahead of the host's, in seconds."""
+LIVE: Final = "live-"
+"""Before the code of a register: the counter that is advanced between two of its values."""
+COUNTED: Final = ("1.8.0", "2.8.0", "3.8.0", "4.8.0")
+"""The registers (C.D.E) that are counted live; each counts the power C.7.0."""
 
 _TEXT = re.compile(r"(?:(\d{1,3})-(\d{1,3}):)?(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?:\.(\d{1,3}))?")
 
@@ -70,6 +78,7 @@ _NAMES = {
     "0-0:96.1.0.255": "meter_id",
     "0-0:96.1.7.255": "meter_type",
     "0-0:1.0.0.255": "meter_time",
+    DRIFT: "meter_clock_drift",
 }
 
 
@@ -88,7 +97,11 @@ MEASURES: Final[Mapping[str, Measure]] = MappingProxyType(
 """Code -> what a Kamstrup meter counts it in."""
 
 KEYS: Final[Mapping[str, str]] = MappingProxyType(
-    {**_NAMES, **{f"1-{b}:{code}.255": key for b in (0, 1) for code, key, _ in _measured()}}
+    {
+        **_NAMES,
+        **{f"1-{b}:{code}.255": key for b in (0, 1) for code, key, _ in _measured()},
+        **{f"{LIVE}{code}": f"{_TOTALS[code][0]}_live" for code in COUNTED},
+    }
 )
 """Code -> public key (docs/quantities.md)."""
 
@@ -114,8 +127,8 @@ def source(text: str) -> SourceId:
 
     Raises ValueError with a message for the user.
     """
-    if text == LIST_ID:
-        return LIST_ID
+    if text in (LIST_ID, DRIFT) or (text.startswith(LIVE) and text in KEYS):
+        return text
     match = _TEXT.fullmatch(text.strip())
     fields = [None if group is None else int(group) for group in match.groups()] if match else []
     if not fields or any(field is not None and field > 0xFF for field in fields):

@@ -1,0 +1,342 @@
+"""One meter's lists in the order they come: what several of them tell together.
+
+The scale of the energies (`energy_scale`), the zone of the meter's clock (`clock_offset`), the
+counters that go on between two registers (`live`), the moment that a register belongs to, and
+whether the phases add up to the totals. Pure: the time of each list is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from kamstrup_mqtt.model import Object, Scalar
+from kamstrup_mqtt.protocols.base import Heard, Message, Moment
+from kamstrup_mqtt.protocols.han import consistency, lists, obis
+from kamstrup_mqtt.protocols.han.clock_offset import ClockOffset
+from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
+from kamstrup_mqtt.protocols.han.integral import LONGEST_GAP, Integral
+from kamstrup_mqtt.protocols.han.live import LiveCounter
+
+DEBUG: Final = 10
+INFO: Final = 20
+WARNING: Final = 30
+"""Levels of logging, for `Heard.log`."""
+
+_IDS = ("1-1:0.0.5.255", "1-1:0.0.1.255", "0-0:96.1.0.255")
+_TYPES = ("1-1:96.1.1.255", "0-0:96.1.7.255")
+_MILLI = 1000
+_METER = "energy_scale_meter"
+
+_PREFIXES = {"Wh": 0, "kWh": 3, "MWh": 6, "varh": 0, "kvarh": 3, "Mvarh": 6}
+"""Unit of a register -> power of ten of Wh or varh."""
+_POWER_PREFIXES = {"W": 3, "kW": 6, "var": 3, "kvar": 6}
+"""Unit of a power -> power of ten of mW."""
+_LATE: Final = 120
+"""Seconds after the hour up to which a list with registers means those of the full hour."""
+_ACTIVE: Final = ("1.8.0", "2.8.0")
+_ANONYMOUS: Final = 6
+"""Lists without a serial number after which it is said that there is none."""
+_DAY = timedelta(days=1)
+_OFTEN: Final = 300_000
+"""Milliseconds: registers that come again within this time are those of their own moment."""
+
+
+class Follower:
+    """Follows one meter; `learned` is what `Heard.learned` said before."""
+
+    def __init__(self, energy_scale: int | None, learned: Mapping[str, str]) -> None:
+        self._given = energy_scale
+        self._resumed: dict[str, tuple[Decimal, datetime]] = {}
+        self._begin(learned)
+
+    def _begin(self, learned: Mapping[str, str]) -> None:
+        self._meter = learned.get(_METER)
+        self._scale = EnergyScale(self._given, learned)
+        self._clock = ClockOffset(learned.get("clock_offset"))
+        self._integrals: dict[str, Integral] = {}
+        self._live: dict[str, LiveCounter] = {}
+        self._registers_at: int | None = None
+        self._gaps = 0
+        self._last_gap = 0
+        self._compared = self._inconsistent = 0
+        self._anonymous = 0
+        self._kamstrup = False  # its lists are a Kamstrup meter's: the scale is to be found
+
+    def resume(self, totals: Mapping[str, tuple[Scalar, datetime | None]]) -> None:
+        """Let the live counters go on from these totals, by key."""
+        self._resumed = {
+            key: (value, time)
+            for key, (value, time) in totals.items()
+            if isinstance(value, Decimal) and time is not None
+        }
+
+    def hear(self, message: Message, moment: Moment) -> Heard:
+        """Take one list, received at `moment`."""
+        log: list[tuple[int, str]] = []
+        anew = self._meet(message, log)
+        now = round(moment.monotonic * _MILLI)
+        short = {_short(obj.id): obj for obj in message.objects}
+        local = _local(message)
+        self._set_clock(local, moment, log)
+        self._integrate(short, now)
+        self._go_on(moment)
+        belongs = self._read_registers(short, local, now, log)
+        if belongs is not None and (moment.utc is None or abs(moment.utc - belongs) > _DAY):
+            belongs = None  # the meter's clock is wrong
+        self._check(short, log)
+        return Heard(
+            objects=(*self._published(message, local, moment), *self._counted(short)),
+            belongs=belongs,
+            learned=self._learned(),
+            anew=anew,
+            notes=tuple(self._notes(now)),
+            problem=self._scale.problem,
+            log=tuple(log),
+        )
+
+    # Who it is
+
+    def _meet(self, message: Message, log: list[tuple[int, str]]) -> bool:
+        """A proven type decides the scale. Another meter begins anew: whether it is one."""
+        by_id = {obj.id: obj for obj in message.objects}
+        told = [(id_, by_id[id_].value) for id_ in _IDS if id_ in by_id]
+        ids = [f"{id_} {value}" for id_, value in told if value is not None]
+        known = (self._meter or "").partition(" ")[0]
+        other = [id_ for id_ in ids if id_.partition(" ")[0] == known and id_ != self._meter]
+        if other:
+            self._begin({})
+            self._resumed = {}
+        if ids:
+            self._meter = self._meter or ids[0]
+        elif message.header.get("elements", 0) != 1:
+            self._anonymous += 1
+        self._kamstrup = message.header.get("maker") == "kamstrup"
+        if self._kamstrup:
+            types = [str(by_id[id_].value) for id_ in _TYPES if id_ in by_id]
+            if types and self._scale.type_is(types[0]):
+                log.append(
+                    (INFO, f"the energies count {self._scale.scale} Wh: proven for {types[0]}")
+                )
+        return bool(other)
+
+    def _learned(self) -> dict[str, str]:
+        found = dict(self._scale.learned)
+        if self._meter is not None:
+            found[_METER] = self._meter
+        if self._clock.text is not None:
+            found["clock_offset"] = self._clock.text
+        return found
+
+    # Its clock
+
+    def _set_clock(
+        self, local: datetime | None, moment: Moment, log: list[tuple[int, str]]
+    ) -> None:
+        if moment.utc is None:
+            return
+        stepped = self._clock.host(moment.utc, moment.monotonic)
+        if stepped is not None:
+            log.append((INFO, "the host's clock stepped: the meter's offset is learned anew"))
+        if local is not None and self._clock.observe(local, moment.utc):
+            log.append((INFO, f"the meter's clock is {self._clock.text} from UTC"))
+
+    # Power to energy
+
+    def _integrate(self, short: Mapping[str, Object], now: int) -> None:
+        longest = 0
+        for register in obis.COUNTED:
+            power = _milliwatts(short.get(_power_of(register)))
+            if power is not None:
+                integral = self._integrals.setdefault(register, Integral())
+                longest = max(longest, integral.add(power, now))
+        if longest:
+            self._gaps += 1
+            self._last_gap = longest
+            self._scale.void()
+
+    def _read_registers(
+        self,
+        short: Mapping[str, Object],
+        local: datetime | None,
+        now: int,
+        log: list[tuple[int, str]],
+    ) -> datetime | None:
+        """Take the registers of a list, if it has any; the moment they belong to."""
+        found = {code: short[code] for code in obis.COUNTED if _is_count(short.get(code))}
+        if not found:
+            return None
+        before, self._registers_at = self._registers_at, now
+        often = before is not None and now - before < _OFTEN
+        late = local.minute * 60 + local.second if local is not None else _LATE
+        hourly = not often and late < _LATE
+        at = now - late * _MILLI if hourly else now
+        if self._kamstrup:
+            self._learn_scale(found, at, often, log)
+        self._anchor(found, at)
+        if not hourly or local is None:
+            return None
+        return self._clock.utc(local.replace(minute=0, second=0, microsecond=0))
+
+    def _learn_scale(
+        self, found: Mapping[str, Object], at: int, often: bool, log: list[tuple[int, str]]
+    ) -> None:
+        counts = {
+            code: (obj.raw, self._integrals[code].at(at))
+            for code, obj in found.items()
+            if isinstance(obj.raw, int) and code in self._integrals and code in _ACTIVE
+        }
+        news = self._scale.registers(at, counts, often=often)
+        if news is not None:
+            log.append((WARNING if self._scale.contradicted else INFO, news))
+        if self._scale.contradicted:
+            for counter in self._live.values():
+                counter.forget()
+
+    def _anchor(self, found: Mapping[str, Object], at: int) -> None:
+        for code, obj in found.items():
+            register = self._watt_hours(obj)
+            if register is not None and code in self._integrals:
+                if code not in self._live:
+                    self._live[code] = self._make_counter(code, running=False)
+                self._live[code].anchor(*register, at)
+
+    def _make_counter(self, code: str, *, running: bool) -> LiveCounter:
+        counter = LiveCounter(self._integrals[code])
+        remembered = self._resumed.pop(_live_key(code), None)
+        if remembered is not None:
+            counter.resume(remembered[0], running=running)
+        return counter
+
+    def _go_on(self, moment: Moment) -> None:
+        """Counters that were published a moment ago, before a restart, need no register."""
+        if moment.utc is None or (self._kamstrup and self._scale.trusted is None):
+            return
+        for code in self._integrals:
+            value, time = self._resumed.get(_live_key(code), (None, None))
+            if value is None or time is None or code in self._live:
+                continue
+            age = (moment.utc - time).total_seconds()
+            if 0 <= age * _MILLI <= LONGEST_GAP:
+                self._live[code] = self._make_counter(code, running=True)
+
+    def _watt_hours(self, obj: Object) -> tuple[int, int] | None:
+        """A register and its step in Wh; None while the scale is not known."""
+        if self._kamstrup:
+            scale = self._scale.trusted
+            if scale is None or not isinstance(obj.raw, int):
+                return None
+            return obj.raw * scale, scale
+        if not isinstance(obj.value, Decimal) or obj.unit not in _PREFIXES:
+            return None
+        sign, digits, exponent = obj.value.as_tuple()
+        if sign or not isinstance(exponent, int):
+            return None
+        step = exponent + _PREFIXES[obj.unit]
+        return int(Decimal((0, digits, step))), 10 ** max(step, 0)
+
+    # What is told
+
+    def _published(
+        self, message: Message, local: datetime | None, moment: Moment
+    ) -> Iterator[Object]:
+        """The objects of the list: energies as far as their scale is known, clocks with zone."""
+        for obj in message.objects:
+            measure = obis.MEASURES.get(str(obj.id)) if self._kamstrup else None
+            if measure is not None and measure.unit in lists.ENERGY_UNITS:
+                scale = self._scale.trusted
+                if scale is not None and isinstance(obj.raw, int):
+                    exponent = lists.energy_measure(measure, scale).exponent
+                    yield replace(obj, value=lists.scaled(obj.raw, exponent), unit=measure.unit)
+            elif obj.id in obis.CLOCKS:
+                yield from self._clock_objects(obj, moment)
+            else:
+                yield obj
+
+    def _clock_objects(self, obj: Object, moment: Moment) -> Iterator[Object]:
+        local = _naive(obj.value)
+        zoned = None if local is None else self._clock.utc(local)
+        yield obj if zoned is None else replace(obj, value=zoned.isoformat())
+        if local is not None and zoned is not None and moment.utc is not None:
+            yield Object(obis.DRIFT, None, self._clock.drift(local, moment.utc), "s")
+
+    def _counted(self, short: Mapping[str, Object]) -> Iterator[Object]:
+        """The live counters of the powers in this list."""
+        for code, counter in self._live.items():
+            value = counter.value
+            if _power_of(code) in short and value is not None:
+                unit = "kWh" if code in _ACTIVE else "kvarh"
+                yield Object(f"{obis.LIVE}{code}", None, value, unit)
+
+    def _check(self, short: Mapping[str, Object], log: list[tuple[int, str]]) -> None:
+        if not self._kamstrup or "21.7.0" not in short:
+            return
+        self._compared += 1
+        wrong = consistency.check(
+            {code: obj.raw for code, obj in short.items() if isinstance(obj.raw, int)}
+        )
+        if wrong is not None:
+            self._inconsistent += 1
+            log.append((WARNING if self._inconsistent == 1 else DEBUG, f"consistency: {wrong}"))
+
+    def _notes(self, now: int) -> Iterator[str]:
+        progress = self._scale.progress(now) if self._kamstrup else None
+        if progress is not None:
+            yield progress
+        for code, counter in self._live.items():
+            if counter.error is not None:
+                yield f"{_live_key(code)}: {counter.error:+f} against the last register"
+        if self._gaps:
+            yield (
+                f"gaps: {self._gaps} that were not counted live,"
+                f" the last of {self._last_gap // _MILLI} s"
+            )
+        if self._compared:
+            yield f"consistency: {self._inconsistent} of {self._compared} lists do not add up"
+        if self._anonymous >= _ANONYMOUS and self._meter is None:
+            yield "the lists tell no serial number: set `serial`"
+
+
+def _short(source: object) -> str:
+    """C.D.E of a code of the electricity tables: "1-1:1.7.0.255" is "1.7.0"; others as they are."""
+    text = str(source)
+    return text[4:-4] if text.startswith(("1-0:", "1-1:")) and text.endswith(".255") else text
+
+
+def _power_of(register: str) -> str:
+    return f"{register[0]}.7.0"
+
+
+def _live_key(code: str) -> str:
+    return obis.KEYS[f"{obis.LIVE}{code}"]
+
+
+def _is_count(obj: Object | None) -> bool:
+    return obj is not None and isinstance(obj.raw, int)
+
+
+def _milliwatts(obj: Object | None) -> int | None:
+    if obj is None or not isinstance(obj.value, Decimal) or obj.unit not in _POWER_PREFIXES:
+        return None
+    return int(obj.value.scaleb(_POWER_PREFIXES[obj.unit]))
+
+
+def _local(message: Message) -> datetime | None:
+    """What the meter's clock showed when it sent the list: its header tells, or an element."""
+    told: Iterable[object] = (
+        message.header.get("meter_time"),
+        *(obj.value for obj in message.objects if obj.id in obis.CLOCKS),
+    )
+    return next((local for local in map(_naive, told) if local is not None), None)
+
+
+def _naive(value: object) -> datetime | None:
+    """A time without zone, as meters tell it; None for everything else."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment if moment is None or moment.tzinfo is None else None
