@@ -12,9 +12,8 @@ Source: DLMS UA Blue Book, 4.1.6.1; Kamstrup HAN-NVE interface description rev 3
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 SIZE: Final = 12
 _INVALID = 0x01
@@ -23,8 +22,7 @@ _NEVER_SET = 2000
 """A clock that was never set counts from 2000-01-01; no HAN port existed before 2015."""
 
 
-@dataclass(frozen=True, slots=True)
-class MeterClock:
+class MeterClock(NamedTuple):
     """A meter's date-time. `local` is ISO 8601 without zone, None when the clock is not set or
     the bytes are no time; `weekday` and `status` are as sent."""
 

@@ -51,8 +51,10 @@ class CurrentScale:
     def of(self, counts: Mapping[str, int], meter_type: str | None) -> Scales:
         """The scales of a frame. `counts`: OBIS code without A, B and F ("31.7.0") -> count."""
         voltage = voltage_exponent(counts)
+        if self._proven or _is_direct(meter_type):
+            return Scales(voltage, self._current)
         ratio = _ratio(counts, voltage, meter_type)
-        if not self._proven and ratio is not None and not _is_direct(meter_type):
+        if ratio is not None:
             if ratio / 10 < POSSIBLE:
                 self._current = _CENTI
                 self._proven = ratio >= POSSIBLE
@@ -63,7 +65,8 @@ class CurrentScale:
 
 def voltage_exponent(counts: Mapping[str, int]) -> int:
     """The scale of the voltages in a frame."""
-    highest = max((counts.get(code, 0) for code in ("32.7.0", "52.7.0", "72.7.0")), default=0)
+    l1, l2, l3 = counts.get("32.7.0", 0), counts.get("52.7.0", 0), counts.get("72.7.0", 0)
+    highest = max(l1, l2, l3)
     return _CENTI if highest > HIGHEST_VOLTS else 0
 
 

@@ -45,7 +45,6 @@ P1_CRC = re.compile(rb"![0-9A-Fa-f]{4}[\r\n]*\Z")
 """The end of a P1 telegram."""
 
 
-
 def _but(characters: bytes) -> re.Pattern[bytes]:
     """A run of other characters, whatever their parity bit."""
     both = characters + bytes(c | 0x80 for c in characters)
