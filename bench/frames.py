@@ -36,6 +36,7 @@ KMP_ASCII = (  # KMP382-driver, MeterProtocolKMP382.cs
 VARIANTS = 32
 
 _VALUE = re.compile(rb"(?<=\xff)(\x06....|\x12..)(?=\x09\x06|..\x7e\Z)", re.DOTALL)
+_CLOCK = slice(17, 29)
 _METER_ID = bytes.fromhex("09060101000005FF0A10")
 
 
@@ -61,8 +62,8 @@ def kmp_crc(data: bytes) -> bytes:
 
 def han_variants(frame: bytes, count: int = VARIANTS, meter_id: bytes | None = None) -> list[bytes]:
     """`count` frames with the same list and other numbers: each number a little larger than it
-    was, as powers, currents and voltages move. No flag stands inside them: two of the peers
-    take any flag for the end."""
+    was, as powers, currents and voltages move; the clock goes on by 10 s. No flag stands
+    inside them: two of the peers take any flag for the end."""
     rng = random.Random(1)  # no secret
     if meter_id is not None:
         at = frame.index(_METER_ID) + len(_METER_ID)
@@ -74,9 +75,11 @@ def han_variants(frame: bytes, count: int = VARIANTS, meter_id: bytes | None = N
         value += rng.randrange(1 + value // 20)
         return tag + value.to_bytes(len(number), "big")
 
+    clock = frame[_CLOCK]
     found: list[bytes] = []
     while len(found) < count:
-        body = _VALUE.sub(moved, frame)[1:-3]
+        now = clock[:6] + bytes((len(found) // 6, len(found) % 6 * 10)) + clock[8:]
+        body = _VALUE.sub(moved, frame.replace(clock, now))[1:-3]
         made = body + fcs(body)
         if b"\x7e" not in made:
             found.append(b"\x7e" + made + b"\x7e")

@@ -8,21 +8,24 @@ from decimal import Decimal
 
 from bench.worker import serve
 from kamstrup_mqtt import registry
+from kamstrup_mqtt.model import SourceId
 from kamstrup_mqtt.protocols.base import Frame
 
 OPTIONS = {"han": {"energy_scale": 10}}
 
 
-def decoder(protocol: str) -> Callable[[bytes], dict[str, tuple[Decimal | str | None, str | None]]]:
+def decoder(
+    protocol: str,
+) -> Callable[[bytes], dict[SourceId, tuple[Decimal | str | None, str | None]]]:
     """Through framer and codec, as a reader does it."""
     codec = registry.all_protocols()[protocol].codec(**OPTIONS.get(protocol, {}))
     framer = codec.framer()
 
-    def decode(data: bytes) -> dict[str, tuple[Decimal | str | None, str | None]]:
+    def decode(data: bytes) -> dict[SourceId, tuple[Decimal | str | None, str | None]]:
         framer.receive_data(data)
         event = framer.next_event()
         assert isinstance(event, Frame)
-        return {str(obj.id): (obj.value, obj.unit) for obj in codec.decode(event).objects}
+        return {id_: (value, unit) for id_, _, value, unit, _ in codec.decode(event).objects}
 
     return decode
 

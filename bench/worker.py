@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Values = Mapping[str, tuple[Any, "str | None"]]
+Values = Mapping[Any, tuple[Any, "str | None"]]
 
 
 def serve(decode: Callable[[bytes], Any], show: Callable[[Any], Values] = dict) -> None:
@@ -26,7 +26,7 @@ def serve(decode: Callable[[bytes], Any], show: Callable[[Any], Values] = dict) 
         job = json.loads(line)
         frames = [bytes.fromhex(text) for text in job["frames"]]
         values = [
-            {name: (str(value), unit) for name, (value, unit) in show(decode(frame)).items()}
+            {str(name): (str(value), unit) for name, (value, unit) in show(decode(frame)).items()}
             for frame in frames
         ]
         print(json.dumps({"seconds": _measure(decode, frames, job["times"]), "values": values}))

@@ -8,6 +8,7 @@ comes out is the same (tests/protocols/han/test_known.py).
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import repeat
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -16,7 +17,7 @@ from kamstrup_mqtt.protocols.base import Message
 from kamstrup_mqtt.protocols.han import apdu, axdr, datetimes, lists, obis
 from kamstrup_mqtt.protocols.han.apdu import Notification
 from kamstrup_mqtt.protocols.han.lists import Pair, Walked
-from kamstrup_mqtt.protocols.han.scales import CurrentScale, Scales
+from kamstrup_mqtt.protocols.han.scales import VOLTAGES, CurrentScale, Scales
 from kamstrup_mqtt.protocols.layout import Layout
 from kamstrup_mqtt.units import EXACT
 
@@ -27,6 +28,10 @@ _FORMATS: Final = {axdr.INT32: "i", axdr.UINT32: "I", axdr.INT16: "h", axdr.UINT
 """Numbers that change. Scalers and units are of other types, and so constant."""
 _CLOCK: Final = f"{datetimes.SIZE}s"
 _INVOKE_ID: Final = "4s"
+
+
+_new = tuple.__new__
+"""Object(*row), but without a call of Python's for each."""
 
 
 class KnownLists:
@@ -98,9 +103,10 @@ def _form(pair: Pair) -> str | None:
 
 
 class _Columns(NamedTuple):
-    """What the numbers of a list are worth; `unknown`: which of them have no value."""
+    """What the numbers of a list are worth. `exponents`: of those that have one that is not 0, by
+    their place; `unknown`: which of them have no value."""
 
-    exponents: tuple[int, ...]
+    exponents: tuple[tuple[int, int], ...]
     units: tuple[str | None, ...]
     unknown: tuple[int, ...]
 
@@ -133,6 +139,7 @@ class _KnownList:
         self._places = [number for _, _, number in numbers]
         self._ids = [pair.id for pair in self._pairs]
         self._codes = [lists.short(id_) for id_ in self._ids]
+        self._voltages = [n for n, code in enumerate(self._codes) if code in VOLTAGES]
         self._has_clock = pairs[1] is None
         self._columns: dict[Scales | None, _Columns] = {}
 
@@ -142,34 +149,43 @@ class _KnownList:
             return None
         header = dict(self._header)
         if self._has_clock:
-            header.update(apdu.header(datetimes.read(values[1])))
+            clock = datetimes.read(values[1])
+            header["meter_time"], header["weekday"], header["clock_status"] = clock
         objects = list(self._objects)
         for spot, place, id_ in self._clocks:
             octets = values[spot]
             objects[place] = Object(id_, octets.hex(), datetimes.read(octets).local)
-        for place, obj in zip(self._places, self._measured(self._numbers(values)), strict=True):
+        for place, obj in zip(self._places, self._measured(self._numbers(values)), strict=False):
             objects[place] = obj
         return Message(header, tuple(objects))
 
     def _measured(self, numbers: tuple[int, ...]) -> list[Object]:
         """The objects of the numbers, scaled."""
-        scales = None
-        if self._maker == "kamstrup":
-            counts = dict(zip(self._codes, numbers, strict=True))
-            scales = self._current.of(counts, self._meter_type)
+        scales = self._scales(numbers)
         columns = self._columns.get(scales) or self._worth(scales)
-        values = map(EXACT.scaleb, map(Decimal, numbers), columns.exponents)
-        objects = list(map(Object, self._ids, numbers, values, columns.units))
+        values = list(map(Decimal, numbers))
+        for number, exponent in columns.exponents:
+            values[number] = values[number].scaleb(exponent, EXACT)
+        rows = zip(self._ids, numbers, values, columns.units, repeat(False))
+        objects = list(map(_new, repeat(Object), rows))
         for number in columns.unknown:
             objects[number] = Object(self._ids[number], numbers[number], None)
         return objects
+
+    def _scales(self, numbers: tuple[int, ...]) -> Scales | None:
+        if self._maker != "kamstrup":
+            return None
+        if self._current.is_settled(self._meter_type):
+            return self._current.settled(*[numbers[place] for place in self._voltages])
+        counts = dict(zip(self._codes, numbers, strict=True))
+        return self._current.of(counts, self._meter_type)
 
     def _worth(self, scales: Scales | None) -> _Columns:
         measures = [
             lists.measure(pair, self._maker, self._energy_scale, scales) for pair in self._pairs
         ]
         columns = self._columns[scales] = _Columns(
-            tuple(measure.exponent if measure else 0 for measure in measures),
+            tuple((n, m.exponent) for n, m in enumerate(measures) if m and m.exponent),
             tuple(measure.unit if measure else None for measure in measures),
             tuple(number for number, measure in enumerate(measures) if measure is None),
         )

@@ -28,6 +28,8 @@ POSSIBLE: Final = 0.85
 USUAL: Final = 3.0
 """The largest r of meters whose phases import and export at once, 2.9 in the recordings."""
 
+VOLTAGES: Final = ("32.7.0", "52.7.0", "72.7.0")
+
 _CENTI, _MILLI = -2, -3
 
 Proof: TypeAlias = Literal["proven", "likely"]
@@ -50,8 +52,8 @@ class CurrentScale:
 
     def of(self, counts: Mapping[str, int], meter_type: str | None) -> Scales:
         """The scales of a frame. `counts`: OBIS code without A, B and F ("31.7.0") -> count."""
-        voltage = voltage_exponent(counts)
-        if self._proven or _is_direct(meter_type):
+        voltage = voltage_exponent(*(counts.get(code, 0) for code in VOLTAGES))
+        if self.is_settled(meter_type):
             return Scales(voltage, self._current)
         ratio = _ratio(counts, voltage, meter_type)
         if ratio is not None:
@@ -62,12 +64,18 @@ class CurrentScale:
                 self._current = _MILLI
         return Scales(voltage, self._current)
 
+    def is_settled(self, meter_type: str | None) -> bool:
+        """Whether no frame of this meter can change the scale of its currents any more."""
+        return self._proven or _is_direct(meter_type)
 
-def voltage_exponent(counts: Mapping[str, int]) -> int:
-    """The scale of the voltages in a frame."""
-    l1, l2, l3 = counts.get("32.7.0", 0), counts.get("52.7.0", 0), counts.get("72.7.0", 0)
-    highest = max(l1, l2, l3)
-    return _CENTI if highest > HIGHEST_VOLTS else 0
+    def settled(self, *voltages: int) -> Scales:
+        """The scales of a frame with these counts of voltage, of a meter that is settled."""
+        return Scales(voltage_exponent(*voltages), self._current)
+
+
+def voltage_exponent(*counts: int) -> int:
+    """The scale of the voltages of a frame."""
+    return _CENTI if max(counts, default=0) > HIGHEST_VOLTS else 0
 
 
 def _is_direct(meter_type: str | None) -> bool:
