@@ -139,7 +139,8 @@ class _KnownList:
         self._places = [number for _, _, number in numbers]
         self._ids = [pair.id for pair in self._pairs]
         self._codes = [lists.short(id_) for id_ in self._ids]
-        self._voltages = [n for n, code in enumerate(self._codes) if code in VOLTAGES]
+        last = {code: n for n, code in enumerate(self._codes)}
+        self._voltages = [n for code, n in last.items() if code in VOLTAGES]
         self._has_clock = pairs[1] is None
         self._columns: dict[Scales | None, _Columns] = {}
 
