@@ -9,7 +9,12 @@ PYTEST_ARGS ?=
 MUTATION_SCORE ?= 90
 MUTMUT := mutmut>=3.8,<4
 
-.PHONY: help demo test test-all bench mutate lint lock clean
+TIME ?= 60
+FRAMES ?= 100000
+ROUNDS ?= 200
+HOURS ?= 1
+
+.PHONY: help demo test test-all bench mutate lint lock clean fuzz faults soak sbom audit
 
 help:
 	@echo "make demo      read four emulated meters (make demo ARGS=\"--duration 20\")"
@@ -17,6 +22,10 @@ help:
 	@echo "make test-all  the tests on every Python from 3.11 to 3.14 found here"
 	@echo "make bench     the table of measured speed (some ten minutes; ARGS=\"--rows 1,2\")"
 	@echo "make mutate    changes the protocols in thousands of ways; the tests must notice 90 %"
+	@echo "make fuzz      TIME=60 FRAMES=100000: any bytes at every decoder, the configuration, the commands"
+	@echo "make faults    ROUNDS=200: daemon and broker killed again and again, networks that fail"
+	@echo "make soak      HOURS=1: the daemon at many times real speed, with faults"
+	@echo "make sbom      write sbom.json (CycloneDX); make audit: known faults of the dependencies"
 	@echo "make lock      write requirements-dev.lock anew"
 	@echo "make clean     remove what the targets above made"
 
@@ -52,6 +61,35 @@ test: lint
 	@echo "--- the whole program"
 	$(BIN)/coverage report --skip-covered
 
+# guided by coverage where atheris has a wheel for this Python, else by chance
+fuzz: $(VENV)/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: atheris || \
+	  echo "no atheris for this Python: fuzzing by chance"
+	$(BIN)/python -m tests.fuzz --time $(TIME) --frames $(FRAMES)
+
+faults: $(VENV)/.dev
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
+	ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/faults --timeout 7200 $(PYTEST_ARGS)
+
+soak: $(VENV)/.dev
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
+	$(BIN)/python -m tests.soak --hours $(HOURS)
+
+# of what the program needs at run time, and nothing else
+$(VENV)-run/bin/kamstrup-mqtt: pyproject.toml requirements-dev.lock
+	$(PYTHON) -m venv $(VENV)-run
+	$(VENV)-run/bin/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.lock '.[encryption]'
+
+sbom: $(VENV)/.dev $(VENV)-run/bin/kamstrup-mqtt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'cyclonedx-bom>=7,<8'
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --of JSON -o sbom.json $(VENV)-run/bin/python
+
+# asks a database of known faults, which needs more network than the package index: not part of CI
+audit: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --disable-pip --no-deps -r requirements-dev.lock
+
 test-all:
 	@found=; for v in 3.11 3.12 3.13 3.14; do \
 	  command -v python$$v >/dev/null && python$$v -c '' 2>/dev/null || continue; found="$$found $$v"; \
@@ -85,4 +123,4 @@ lock: | $(BIN)/python
 	  -o requirements-dev.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) .venv-3.* .venv-bench mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*
+	rm -rf $(VENV) $(VENV)-run sbom.json .venv-3.* .venv-bench mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*

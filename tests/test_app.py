@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,56 @@ async def test_a_read_by_the_control_socket(
         with pytest.raises(ControlError, match="heat: "):
             await asyncio.to_thread(ask, address, "read", meter="heat")
         assert '"heat_energy"' in first
+
+
+async def test_accept_on_the_command_line(
+    process: Daemon, heat: dict[str, Any], broker: Mosquitto
+) -> None:
+    process.configure(mqtt(broker.port), heat)
+    await process.start()
+    async with watching(broker.port) as watcher:
+        await watcher.until(f"{ROOT}/heat/state/values")
+        assert await process.command("accept", "heat") == (1, "heat: no total is held back\n")
+        code, said = await process.command("accept", "attic")
+        assert (code, said) == (1, "kamstrup-mqtt: no meter attic; there are heat\n")
+
+
+async def test_a_total_that_fell_is_accepted_on_the_command_line(
+    tmp_path: Path, process: Daemon, broker: Mosquitto
+) -> None:
+    def heat(energy: str) -> Meter:
+        settings = {"heat_energy": energy}
+        return replace(HEAT, options={"interval": "1h"}, settings=settings)
+
+    async with emulated(heat("50.000"), tmp_path) as entry:
+        process.configure(mqtt(broker.port), entry)
+        await process.start()
+        async with watching(broker.port) as watcher:
+            assert '"heat_energy": 50.000' in await watcher.until(f"{ROOT}/heat/state/values")
+            assert await process.end() == 0
+    async with emulated(heat("7.000"), tmp_path) as entry:
+        process.configure(mqtt(broker.port), {**entry, "interval": "1s"})
+        await process.start()
+        async with watching(broker.port) as watcher:
+            await watcher.until(f"{ROOT}/bridge/status", "online")
+            await eventually(
+                lambda: (
+                    '"heat_energy": null' in watcher.last[f"{ROOT}/heat/state/values"]
+                    or '"heat_energy": 7.000' in watcher.last[f"{ROOT}/heat/state/values"]
+                ),
+                "held back",
+                80,
+            )
+            code, said = await process.command("accept", "heat")
+            assert (code, said) in (
+                (0, "heat: accepted heat_energy\n"),
+                (1, "heat: no total is held back\n"),  # two readings agreed before
+            )
+            await eventually(
+                lambda: '"heat_energy": 7.000' in watcher.last[f"{ROOT}/heat/state/values"],
+                "accepted",
+            )
+            assert "heat_energy is held back: 7.000 GJ is less than the last" in process.log
 
 
 async def test_health_without_a_daemon(process: Daemon) -> None:

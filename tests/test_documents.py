@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -23,7 +24,8 @@ def _of(info: str) -> list[pytest.ParameterSet]:  # type: ignore[name-defined]
 
 
 KNOWN = {
-    "sh", "sh run", "yaml config", "yaml ser2net", "yaml compose", "toml", "ini", "python run", "",
+    "sh", "sh run", "yaml config", "yaml ser2net", "yaml compose", "json", "toml", "ini",
+    "python run", "",
 }  # fmt: skip
 
 
@@ -43,6 +45,11 @@ def test_configurations_load(block: Block, tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", _of("yaml ser2net") + _of("yaml compose"))
 def test_foreign_yaml_is_yaml(block: Block) -> None:
     assert isinstance(yaml.safe_load(block.text), dict)
+
+
+@pytest.mark.parametrize("block", _of("json"))
+def test_json_is_json(block: Block) -> None:
+    assert isinstance(json.loads(block.text), dict)
 
 
 @pytest.mark.parametrize("block", _of("toml"))

@@ -197,7 +197,16 @@ async def test_every_reading_is_published_exactly(
 
 
 async def check_state(watcher: Watcher, topic: str, expected: dict[str, str]) -> None:
-    found = as_texts(await watcher.until(topic))
+    await watcher.until(topic)
+    # a first total after a weak checksum is believed when a second reading agrees, 2 s later
+    await eventually(
+        lambda: (
+            expected.keys() <= as_texts(watcher.last[topic]).keys()
+            and "null" not in as_texts(watcher.last[topic]).values()
+        ),
+        f"every value in {topic}",
+    )
+    found = as_texts(watcher.last[topic])
     assert re.fullmatch(r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"', found.pop("time"))
     clock = found.pop("meter_time", None)
     assert clock is None or re.fullmatch(r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\+00:00)?"', clock)
@@ -243,9 +252,14 @@ async def test_the_broker_is_killed_and_comes_back(tmp_path: Path, broker: Mosqu
             code, said = await process.command("remove", "-c", str(process.config))
             assert code == 0
             assert f"cleared {ROOT}/han/state/hourly" in said
-            await eventually(lambda: not watcher.last, "nothing is left")
+            await eventually(lambda: not retained(watcher), "nothing is left")
             code, said = await process.command("remove", "-c", str(process.config))
             assert said == f"nothing of {ROOT} is retained on the broker\n"
+
+
+def retained(watcher: Watcher) -> list[str]:
+    """The topics that say something; records of the history are not kept by the broker."""
+    return [topic for topic in watcher.last if not topic.endswith("/history")]
 
 
 async def test_killed_and_started_anew_it_goes_on_from_memory(

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from kamstrup_mqtt import picture as module
-from kamstrup_mqtt.memory import MeterMemory, StoredReading, StoredTotal
+from kamstrup_mqtt.memory import MeterMemory, StoredReading
 from kamstrup_mqtt.model import LinkState, Measured
 from kamstrup_mqtt.picture import Change, clean, settle_serials
 from tests.pictured import (
@@ -102,13 +102,6 @@ def test_after_a_restart_states_are_the_remembered_ones() -> None:
     )
 
 
-def test_totals_are_remembered_with_their_time() -> None:
-    picture = make_picture()
-    picture.apply(reading({"volume": Measured(D(5), "m³"), "flow": Measured(D(1), "L/h")}), 1.0)
-    picture.apply(reading({"volume": Measured(None, "m³")}, at(60)), 61.0)
-    assert picture.memory.totals == {"volume": StoredTotal(D(5), T0)}
-
-
 # Units and kinds
 
 
@@ -133,7 +126,6 @@ def test_another_family_is_held_back_and_said_once(unit: str | None) -> None:
         ),
     )
     assert json.loads(picture.state_json("values"))["heat_energy"] is None
-    assert picture.memory.totals["heat_energy"].value == D(10)
     assert picture.apply(reading({"heat_energy": Measured(D(36), unit)}), 3.0).log == ()
 
 
@@ -409,6 +401,7 @@ def test_diagnostics() -> None:
         "protocol": "kmp",
         "details": {},
         "learned": {},
+        "held_back": {},
         "unsupported": [],
         "problem": None,
         "notes": [],

@@ -485,3 +485,135 @@ async def test_without_a_clock_there_is_no_time(start: Start) -> None:
         bench.clock.not_before = datetime(2100, 1, 1, tzinfo=UTC)
         assert (await bench.next(Reading)).time is None
         assert bench.mine.last_poll is None
+
+
+# Totals that cannot be
+
+
+class Changing:
+    """A MULTICAL 403 whose registers the test sets while it runs."""
+
+    serial = make_emulator("multical_403", "kmp", {}).serial
+
+    def __init__(self, **settings: str) -> None:
+        self.set(**settings)
+
+    def set(self, **settings: str) -> None:
+        self._now = make_emulator("multical_403", "kmp", settings)
+
+    def receive_data(self, data: bytes) -> Any:
+        return self._now.receive_data(data)  # type: ignore[union-attr]  # it is polled
+
+
+SUSPICIOUS = replace(QUICK, recheck=0.05, read_mains=0.0, diagnosis=0.0)
+
+
+async def test_a_total_that_falls_is_held_back_and_asked_for_once_more(
+    start: Start, expected_logs: list[str], logged: Callable[..., list[str]]
+) -> None:
+    expected_logs.append("heat_energy is held back: 0.000 GJ is less than the last accepted 50.000")
+    changing = Changing(heat_energy="50.000", volume="100.00")
+    async with meter(lambda: changing) as server:
+        setup = setup_of("multical_403", "kmp", interval=3600.0)
+        bench = await start(setup, at(server), limits=SUSPICIOUS)
+        await bench.next(Reading)
+        assert bench.mine.totals["heat_energy"].value == Decimal("50.000")
+        changing.set(heat_energy="0.000", volume="100.01")
+        bench.reader.request_read()
+        reading = await bench.next(Reading)
+        assert reading.values["heat_energy"] == Measured(None, "GJ")
+        assert reading.values["volume"] == Measured(Decimal("100.01"), "m³")
+        diagnosis = await bench.next(Diagnosis)
+        assert diagnosis.link_state is LinkState.OK
+        assert diagnosis.counters["implausible"] == 1
+        assert (
+            "0.000 GJ is less than the last accepted 50.000 GJ"
+            in diagnosis.held_back["heat_energy"]
+        )
+        changing.set(heat_energy="50.001", volume="100.01")  # it was a slip
+        reading = await bench.next(Reading)  # not asked by anybody, and not due for an hour
+        assert reading.values["heat_energy"] == Measured(Decimal("50.001"), "GJ")
+        await until(lambda: "heat_energy is accepted again" in logged())
+        assert (await bench.next(Diagnosis)).held_back == {}
+
+
+async def test_two_readings_that_agree_replace_the_total(
+    start: Start, expected_logs: list[str]
+) -> None:
+    expected_logs.append("heat_energy is held back")
+    changing = Changing(heat_energy="50.000")
+    async with meter(lambda: changing) as server:
+        setup = setup_of("multical_403", "kmp", interval=3600.0)
+        bench = await start(setup, at(server), limits=SUSPICIOUS)
+        await bench.next(Reading)
+        changing.set(heat_energy="7.000")
+        bench.reader.request_read()
+        assert (await bench.next(Reading)).values["heat_energy"].value is None
+        assert (await bench.next(Reading)).values["heat_energy"].value == Decimal("7.000")
+
+
+async def test_a_total_is_asked_for_once_more_and_only_once(
+    start: Start, expected_logs: list[str]
+) -> None:
+    expected_logs.append("heat_energy is held back")
+    changing = Changing(heat_energy="50.000")
+    async with meter(lambda: changing) as server:
+        setup = setup_of("multical_403", "kmp", interval=3600.0)
+        bench = await start(setup, at(server), limits=SUSPICIOUS)
+        await bench.next(Reading)
+        changing.set(heat_energy="9000.000")
+        bench.reader.request_read()
+        await bench.next(Reading)
+        changing.set(heat_energy="3.000")  # wild, and another one each time
+        assert (await bench.next(Reading)).values["heat_energy"].value is None
+        await asyncio.sleep(0.3)
+        assert not [r for r in bench.outbox.take_all() if isinstance(r, Reading)]
+
+
+async def test_accepted_by_hand(
+    start: Start, expected_logs: list[str], logged: Callable[..., list[str]]
+) -> None:
+    expected_logs.append("heat_energy is held back")
+    changing = Changing(heat_energy="50.000", volume="100.00")
+    async with meter(lambda: changing) as server:
+        setup = setup_of("multical_403", "kmp", interval=3600.0)
+        limits = replace(SUSPICIOUS, recheck=3600.0)
+        bench = await start(setup, at(server), limits=limits)
+        await bench.next(Reading)
+        assert bench.reader.accept() == ()
+        changing.set(heat_energy="7.000", volume="100.00")
+        bench.reader.request_read()
+        assert (await bench.next(Reading)).values["heat_energy"].value is None
+        assert bench.reader.accept() == ("heat_energy",)
+        assert "accepted by hand: heat_energy" in logged()
+        reading = await bench.next(Reading)
+        assert reading.values["heat_energy"] == Measured(Decimal("7.000"), "GJ")
+        assert reading.values["volume"] == Measured(Decimal("100.00"), "m³")
+        assert bench.mine.totals["heat_energy"].value == Decimal("7.000")
+
+
+async def test_another_meter_is_not_judged_by_the_totals_of_the_first(start: Start) -> None:
+    changing = Changing(heat_energy="50.000", serial="1")
+    async with meter(lambda: changing) as server:
+        setup = setup_of("multical_403", "kmp", interval=0.05)
+        bench = await start(setup, at(server), limits=SUSPICIOUS)
+        await bench.next(Reading)
+        await server.close()
+    changing.set(heat_energy="7.000", serial="2")
+    async with meter(lambda: changing) as server:
+        bench.port.address = at(server)
+        assert (await bench.next(Identity)).serial in ("1", "2")
+        while (reading := await bench.next(Reading)).values["heat_energy"].value != Decimal(7):
+            assert reading.values["heat_energy"].value == Decimal("50.000")
+
+
+async def test_a_first_total_under_a_weak_checksum_is_asked_for_twice(start: Start) -> None:
+    def make() -> Emulator:
+        return make_emulator("e685_382", "kmp-ascii", {"energy_import": "9032"})
+
+    async with meter(make) as server:
+        setup = setup_of("e685_382", "kmp-ascii", interval=3600.0)
+        bench = await start(setup, at(server), limits=SUSPICIOUS)
+        assert (await bench.next(Reading)).values["energy_import"].value is None
+        reading = await bench.next(Reading)
+        assert reading.values["energy_import"] == Measured(Decimal(9032), "kWh")

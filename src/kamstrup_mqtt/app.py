@@ -20,12 +20,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from kamstrup_mqtt import registry
+from kamstrup_mqtt import registry, spool
 from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.clock import Clock, StepWatch, rfc3339
-from kamstrup_mqtt.config import Config, Meter
-from kamstrup_mqtt.control import ControlServer, control_address
+from kamstrup_mqtt.config import Config, Meter, SpoolConfig
+from kamstrup_mqtt.control import ControlServer, Handler, control_address
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.guard import Bounds
+from kamstrup_mqtt.history import History
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.liveness import EXIT_AFTER, Deadline, Watchdog, arm_exit
 from kamstrup_mqtt.memory import Memory, state_directory
@@ -92,14 +94,17 @@ class App:
         self._status = ""
         directory = config.state_directory or state_directory(environ)
         self._memory = Memory(Path(directory) / "memory.json", self._clock)
+        self._history = _history(config.spool, Path(directory) / spool.FILE)
 
     async def run(self) -> Ending:
         """Until a signal ends it. Raises ConfigError when another daemon has our memory."""
         self._memory.open()
         try:
             self._build()
+            await self._history.open()
             await self._run()
         finally:
+            await self._history.close()
             self._memory.close()
         return self._ending or Ending.STOPPED
 
@@ -133,7 +138,7 @@ class App:
             arm=self._arm_watchdog,
         )
         address = control_address(self._environ, config.mqtt.instance, os.getuid())
-        self._control = ControlServer(address, {"health": self._health, "read": self._read})
+        self._control = ControlServer(address, self._handlers())
 
     def _make_publisher(self) -> Publisher:
         config, clock = self._config, self._clock
@@ -150,6 +155,7 @@ class App:
                 config_hash=_config_hash(config),
             ),
             request_read=lambda meter: self._readers[meter].request_read(),
+            history=self._history,
             limits=self._limits.publisher,
         )
 
@@ -248,7 +254,10 @@ class App:
             _LOG.info("the configuration is good: starting anew with it")
             self.end(Ending.RELOAD)
 
-    # How are we?
+    # What is asked over the control socket
+
+    def _handlers(self) -> dict[str, Handler]:
+        return {"health": self._health, "read": self._read, "accept": self._accept}
 
     def status_text(self) -> str:
         """One line: 3 of 4 meters online, broker connected."""
@@ -288,6 +297,8 @@ class App:
             "fed": round(self._watchdog.age, 1),
             "status": self.status_text(),
             "broker": "connected" if self._publisher.connected else "away",
+            "tasks": len(asyncio.all_tasks()),
+            "history": self._history.info(),
             "meters": {
                 id_: {
                     "online": online[id_],
@@ -299,11 +310,19 @@ class App:
             },
         }
 
-    def _read(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _named(self, request: Mapping[str, Any]) -> str:
+        """The configured meter that a request names. Raises KamstrupMqttError."""
         meter = str(request.get("meter"))
         if meter not in self._readers:
             known = ", ".join(self._readers)
             raise KamstrupMqttError(f"no meter {meter}; there are {known}")
+        return meter
+
+    def _accept(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"accepted": list(self._readers[self._named(request)].accept())}
+
+    def _read(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        meter = self._named(request)
         reason = self._readers[meter].request_read()
         if reason is not None:
             raise KamstrupMqttError(f"{meter}: {reason}")
@@ -318,6 +337,14 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
+
+
+def _history(config: SpoolConfig, path: Path) -> History:
+    size = config.megabytes * 1_000_000
+    disk = None
+    if config.mode != "memory":
+        disk = spool.Spool(spool.SpoolFile(path, rows=config.rows, size=size))
+    return History(config.mode, disk, rows=config.rows, size=size, resend=config.resend)
 
 
 def _facts(meter: Meter, config: Config) -> MeterFacts:
@@ -345,6 +372,10 @@ def _setup(meter: Meter, learned: Mapping[str, str]) -> MeterSetup:
         interval=meter.interval_seconds,
         battery=meter.meter_model.battery,
         hunt_parity=meter.hunts_parity,
+        bounds=Bounds(
+            power=meter.max_power or meter.meter_model.power_bound,
+            flow=meter.max_flow or meter.meter_model.max_flow,
+        ),
     )
 
 

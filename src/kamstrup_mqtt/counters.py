@@ -16,6 +16,7 @@ class Counters:
     reconnects       times the port was opened again after it had been lost
     internal_errors  our own bugs, caught by the supervisor
     held             values held back because their unit cannot be the key's
+    implausible      totals held back because the meter cannot have counted that far
     parity_errors    characters with a wrong parity bit (where parity is checked in software)
     refused_reads    read commands that were not carried out
     undecrypted      encrypted lists for which the key was missing or wrong
@@ -29,6 +30,7 @@ class Counters:
     reconnects: int = 0
     internal_errors: int = 0
     held: int = 0
+    implausible: int = 0
     parity_errors: int = 0
     refused_reads: int = 0
     undecrypted: int = 0

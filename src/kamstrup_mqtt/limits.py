@@ -18,6 +18,7 @@ class Limits:
                          one that did answer is left alone until its interval has passed
     restart_first, _cap  from an unexpected exception to going on
     read_mains, _battery between two `read` commands
+    recheck              from a reading with an implausible total to asking once more
     diagnosis            between two reports of changed counters
     port_check           between two looks at the port while no poll is due
     steady               for which a port that is open again must stay so to be called back
@@ -36,6 +37,7 @@ class Limits:
     restart_cap: float = 60.0
     read_mains: float = 10.0
     read_battery: float = 15 * 60.0
+    recheck: float = 2.0
     diagnosis: float = 60.0
     port_check: float = 15.0
     steady: float = 1.0

@@ -73,6 +73,9 @@ class Quantity:
     enabled: bool = True
     text: bool = False
     """The value is text (or an ISO date), never a number."""
+    catches_up: float = 0.0
+    """Seconds of counting that this total may make up for in one step: one that is counted here
+    and put right by a register from time to time."""
 
 
 class Object(NamedTuple):
@@ -111,11 +114,20 @@ class Dialect:
     overrides: Mapping[SourceId, Mapping[str, object]] = field(default_factory=dict)
 
 
+MAX_POWER = 1_000_000
+"""W: a heat meter, or an electricity meter behind current transformers."""
+MAX_POWER_DIRECT = 3 * 80 * 230
+"""W: a directly connected electricity meter, 3×80 A."""
+MAX_FLOW = 200
+"""m³/h: a large heat or water meter."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterModel:
     """One meter family: data only. Its id is the name of its file in `meters/`.
 
     `battery` decides the default interval (1 h instead of 60 s) and the warning below 60 s.
+    `max_power` (W; None: by medium) and `max_flow` (m³/h) are what it can measure at most.
     """
 
     name: str
@@ -123,7 +135,16 @@ class MeterModel:
     medium: Literal["heat", "water", "electricity", "any"]
     dialects: Mapping[str, Dialect]
     battery: bool = False
+    max_power: int | None = None
+    max_flow: int = MAX_FLOW
     note: str = ""
+
+    @property
+    def power_bound(self) -> int:
+        """W that the meter can measure at most."""
+        if self.max_power is not None:
+            return self.max_power
+        return MAX_POWER_DIRECT if self.medium == "electricity" else MAX_POWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +191,7 @@ class Diagnosis:
 
     `port_gone` is the monotonic time since when the port cannot be opened, None while it can.
     `problem`: what is wrong now, in words; `notes`: how the learning goes, in words.
+    `held_back`: total -> why it is not believed.
     """
 
     meter: str
@@ -180,6 +202,7 @@ class Diagnosis:
     port_gone: float | None = None
     problem: str | None = None
     notes: tuple[str, ...] = ()
+    held_back: Mapping[str, str] = field(default_factory=dict)
 
 
 Report: TypeAlias = Reading | Identity | Diagnosis

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from kamstrup_mqtt import jsontext, units
 from kamstrup_mqtt.clock import rfc3339
-from kamstrup_mqtt.memory import MeterMemory, StoredReading, StoredTotal
+from kamstrup_mqtt.memory import MeterMemory, StoredReading
 from kamstrup_mqtt.model import (
     Diagnosis,
     Identity,
@@ -104,6 +104,7 @@ class Picture:
         self.problem: str | None = None
         self.notes: tuple[str, ...] = ()
         self.counters: Mapping[str, int] = {}
+        self.held_back: Mapping[str, str] = {}
         self._port_gone: float | None = None
         self._started = started
         self._received: dict[str, float] = {}
@@ -195,6 +196,7 @@ class Picture:
                 "protocol": self.facts.plan.protocol,
                 "details": memory.details,
                 "learned": memory.learned,
+                "held_back": self.held_back,
                 "unsupported": [str(source) for source in memory.unsupported],
                 "problem": self.problem,
                 "notes": list(self.notes),
@@ -339,6 +341,7 @@ class Picture:
         self.problem = None if report.problem is None else clean(report.problem)
         self.notes = report.notes
         self.counters = dict(report.counters)
+        self.held_back = dict(report.held_back)
         self._port_gone = report.port_gone
         return Change(
             diagnostics=self.diagnostics_json() != before,
@@ -352,7 +355,7 @@ class Picture:
         known = len(self.memory.units)
         values: dict[str, Scalar] = {}
         for key, measured in report.values.items():
-            values[key] = self._accept(key, measured, report.time, log)
+            values[key] = self._accept(key, measured, log)
         self.memory.readings[report.group] = StoredReading(report.time, values)
         self._received[report.group] = monotonic
         self._nulled.discard(report.group)
@@ -366,9 +369,7 @@ class Picture:
             log=tuple(log),
         )
 
-    def _accept(
-        self, key: str, measured: Measured, time: datetime | None, log: list[tuple[int, str]]
-    ) -> Scalar:
+    def _accept(self, key: str, measured: Measured, log: list[tuple[int, str]]) -> Scalar:
         """The value in the key's frozen unit; None, with a WARNING, when it cannot be that."""
         if measured.value is None:
             return None
@@ -384,8 +385,6 @@ class Picture:
                 log.append((logging.WARNING, f"{self.facts.id}: {key} is held back: {error}"))
             return None
         self.memory.units.setdefault(key, measured.unit)
-        if (quantity.state_class or "").startswith("total"):
-            self.memory.totals[key] = StoredTotal(value, time)
         return value
 
 

@@ -66,10 +66,11 @@ def _electricity() -> Iterable[Quantity]:
             _counter, f"energy_{way}", f"Energy {way}", "kWh", "energy", precision=2, **_RARE
         )
         # the registers of a HAN meter, counted on between two of their values
+        live: Mapping[str, Any] = {"precision": 3, "catches_up": 3660.0}  # an hour and a late list
         key, name = f"energy_{way}_live", f"Energy {way} live"
-        yield _counter(key, name, "kWh", "energy", precision=3)
+        yield _counter(key, name, "kWh", "energy", **live)
         key, name = f"reactive_energy_{way}_live", f"Reactive energy {way} live"
-        yield _counter(key, name, "kvarh", "reactive_energy", precision=3)
+        yield _counter(key, name, "kvarh", "reactive_energy", **live)
     yield from _phases(_gauge, "current", "Current", "A", "current", precision=2)
     yield from _phases(_gauge, "voltage", "Voltage", "V", "voltage", precision=0)
     yield _gauge("power_factor", "Power factor", None, "power_factor", precision=2)

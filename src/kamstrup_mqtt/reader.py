@@ -87,6 +87,7 @@ class Reader:
         self._failures = 0
         self._identity_due = True
         self._spread_due = True
+        self._rechecking = False
         self._meter_state: tuple[LinkState, str] | None = None
         self._next_poll = self._first_poll()
         self._lacking = Lacking(
@@ -145,6 +146,10 @@ class Reader:
         self._last_command = self._clock.monotonic()
         self._wanted.set()
         return None
+
+    def accept(self) -> tuple[str, ...]:
+        """Believe the totals that are held back; their keys."""
+        return self._reports.accept()
 
     def _why_not_now(self) -> str | None:
         if self.setup.spec.pushed:
@@ -316,6 +321,7 @@ class Reader:
         # also what was not asked because the meter does not have it: no value came
         any_value = self._reports.readings(answer.objects, self.setup.plan.sources, raw)
         self._learn(answer)
+        self._ask_once_more()
         if any_value or (answer.objects and not ask.sources):
             self._port.good()
             self._bugs = 0
@@ -329,6 +335,13 @@ class Reader:
             " or the list of values",
         )
         self._reports.bad(*self._meter_state)
+
+    def _ask_once_more(self) -> None:
+        """A total that is held back: the meter is asked once more, and only once."""
+        self._rechecking = self._reports.doubtful and not self._rechecking
+        if self._rechecking:
+            now = self._clock.monotonic()
+            self._next_poll = min(self._next_poll, now + self._limits.recheck)
 
     def _learn(self, answer: Answer) -> None:
         if any(self._mine.learned.get(k) != v for k, v in answer.learned.items()):

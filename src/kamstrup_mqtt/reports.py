@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from decimal import Decimal
 from kamstrup_mqtt import jsontext
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
+from kamstrup_mqtt.guard import ANY_METER, Bounds, Guard
 from kamstrup_mqtt.memory import MeterMemory
 from kamstrup_mqtt.model import (
     Diagnosis,
@@ -50,6 +52,7 @@ class MeterSetup:
     interval: float | None
     battery: bool = False
     hunt_parity: bool = False
+    bounds: Bounds = ANY_METER
 
 
 class Reports:
@@ -75,6 +78,10 @@ class Reports:
         self._interval = diagnosis_interval
         self._warned: set[object] = set()
         self._identity: Identity | None = None
+        self._guard = Guard(setup.plan, memory, setup.bounds, weak=setup.spec.checksum == "weak")
+        self._newest: dict[str, Reading] = {}  # as the meter told them
+        self._held: set[str] = set()
+        self._complained: set[str] = set()
         self._last_error: str | None = None
         self._told: Diagnosis | None = None
         self._told_at = 0.0
@@ -107,16 +114,48 @@ class Reports:
             return False
         now = self._clock.now()
         for group, measured in found.groups.items():
-            self._outbox.put(
-                Reading(
-                    meter=self._setup.id,
-                    group=group,
-                    time=now,
-                    values=measured,
-                    belongs=None if group == self._setup.plan.groups[0] else belongs,
-                )
+            reading = Reading(
+                meter=self._setup.id,
+                group=group,
+                time=now,
+                values=measured,
+                belongs=None if group == self._setup.plan.groups[0] else belongs,
             )
+            self._newest[group] = reading
+            self._put_judged(reading)
         return True
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a total is held back now: another reading would tell."""
+        return bool(self._held)
+
+    def _put_judged(self, reading: Reading) -> None:
+        judged = self._guard.judge(reading.values, reading.time, self._clock.monotonic())
+        self._counters.implausible += len(judged.held)
+        for key, why in judged.held.items():
+            if key not in self._held:
+                self._log.log(_level(why), "%s is held back: %s", key, why)
+            if _level(why) == logging.WARNING:
+                self._complained.add(key)
+        for key in sorted(self._complained & set(reading.values) - set(self._guard.held)):
+            self._complained.discard(key)
+            self._log.info("%s is accepted again", key)
+        self._held = set(self._guard.held)
+        self._outbox.put(dataclasses.replace(reading, values=judged.values))
+
+    def accept(self) -> tuple[str, ...]:
+        """Believe the totals that are held back, and tell them; their keys."""
+        keys = self._guard.accept()
+        self._held.clear()
+        self._complained.clear()
+        if keys:
+            self._log.info("accepted by hand: %s", ", ".join(keys))
+        for reading in self._newest.values():
+            if any(key in reading.values for key in keys):
+                self._outbox.put(reading)
+        self.tell(at_once=True)
+        return keys
 
     def _warn(self, found: Sorted, raw: bytes) -> None:
         shown = raw[:SHOWN].hex(" ")
@@ -150,11 +189,22 @@ class Reports:
                     source=source,
                     details=self._details(objects),
                 )
+                self._notice_exchange(identity)
                 if identity != self._identity:
                     self._identity = identity
                     self._outbox.put(identity)
                 return True
         return False
+
+    def _notice_exchange(self, identity: Identity) -> None:
+        """The totals of another meter say nothing about this one's."""
+        before = self._identity or self._memory
+        source = self._memory.serial_source if self._identity is None else self._identity.source
+        if source == identity.source and before.serial not in (None, identity.serial):
+            self._guard.forget()
+            self._newest.clear()
+            self._held.clear()
+            self._complained.clear()
 
     def _details(self, objects: tuple[Object, ...]) -> Mapping[str, str]:
         # a list that tells less than another does not take anything back
@@ -212,6 +262,7 @@ class Reports:
             port_gone=self.port_gone,
             problem=self.problem_now if self.state is LinkState.OK else self._last_error,
             notes=self.notes,
+            held_back=self._guard.held,
         )
         told, now = self._told, self._clock.monotonic()
         if diagnosis == told:
@@ -232,3 +283,8 @@ def _text(obj: Object | None) -> str:
         return ""
     value = obj.value
     return jsontext.plain(value) if isinstance(value, Decimal) else value.strip()
+
+
+def _level(why: str) -> int:
+    """A first value that waits for its second is no fault."""
+    return logging.DEBUG if why.startswith("the first value") else logging.WARNING

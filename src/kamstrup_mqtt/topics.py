@@ -35,6 +35,9 @@ class Topics:
     def diagnostics(self, meter: str) -> str:
         return f"{self.root}/{meter}/diagnostics"
 
+    def history(self, meter: str) -> str:
+        return f"{self.root}/{meter}/history"
+
     def read(self, meter: str) -> str:
         return f"{self.root}/{meter}/read"
 

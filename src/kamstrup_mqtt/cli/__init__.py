@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "emulate": "be a meter",
     "models": "what is supported",
     "health": "ask the running daemon how it is",
+    "accept": "believe a total that the running daemon holds back",
     "remove": "clear from the broker what this daemon retained there",
     "demo": "four emulated meters, a broker and the daemon, shown live",
 }

@@ -37,6 +37,7 @@ from kamstrup_mqtt.config.section import (
     Directory,
     ExistingFile,
     Fault,
+    Limit,
     Line,
     Secret,
     Section,
@@ -58,6 +59,7 @@ __all__ = [
     "MeterConfig",
     "MqttConfig",
     "Polled",
+    "SpoolConfig",
     "TlsConfig",
     "crossing_faults",
     "doubts",
@@ -166,6 +168,25 @@ class HomeAssistantConfig(Section):
         return (int(year), int(month)) >= (2025, 12)
 
 
+def _spool(value: Any) -> Any:
+    return {"mode": value} if isinstance(value, str) else value
+
+
+class SpoolConfig(Section):
+    """Where the history waits for the broker. `spool: always` is short for the mode alone.
+
+    mode       offline: on disk while the broker does not acknowledge; always: before it is sent;
+               memory: never
+    rows, megabytes  how much is kept; the oldest goes first
+    resend     what the broker acknowledged so shortly before the connection was lost is sent again
+    """
+
+    mode: Literal["offline", "always", "memory"] = "offline"
+    rows: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
+    megabytes: Annotated[int, Field(ge=1, le=100_000)] = 64
+    resend: Limit = 60.0
+
+
 def _at_least_one(meters: tuple[Meter, ...]) -> tuple[Meter, ...]:
     if not meters:
         raise ValueError("list at least one meter")
@@ -177,6 +198,7 @@ class Config(Section):
 
     mqtt: MqttConfig = MqttConfig()
     homeassistant: HomeAssistantConfig = HomeAssistantConfig()
+    spool: Annotated[SpoolConfig, BeforeValidator(_spool)] = SpoolConfig()
     meters: Annotated[tuple[MeterConfig, ...], AfterValidator(_at_least_one)]
     log_level: LogLevel = "info"
     state_directory: Directory | None = None

@@ -110,7 +110,10 @@ class IecTiming(Timing):
 
 
 class Meter(Section):
-    """What every meter has. `id` is part of its topics, `serial` its number where it has none."""
+    """What every meter has. `id` is part of its topics, `serial` its number where it has none.
+
+    `max_power` (W) and `max_flow` (m³/h): what it can measure at most; default: by model.
+    """
 
     pushed: ClassVar[bool] = False
     protocol_name: ClassVar[str]
@@ -129,6 +132,8 @@ class Meter(Section):
     dtr: bool | None = None
     rts: bool | None = None
     log_level: LogLevel | None = None
+    max_power: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    max_flow: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
     @field_validator("id", mode="before")
     @classmethod

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kamstrup_mqtt.clock import Clock
+from kamstrup_mqtt.history import History
 from kamstrup_mqtt.memory import Memory
-from kamstrup_mqtt.model import Report
+from kamstrup_mqtt.model import Reading, Report
 from kamstrup_mqtt.picture import Change, Picture, settle_serials
+from kamstrup_mqtt.publisher.records import Records
 
 DIAGNOSTICS_INTERVAL = 60.0
 """Seconds from one diagnostics message of a meter to the next, unless its link state changed."""
@@ -42,10 +44,13 @@ class Board:
         memory: Memory,
         clock: Clock,
         *,
+        history: History | None = None,
         diagnostics_interval: float = DIAGNOSTICS_INTERVAL,
     ) -> None:
         self.pictures = pictures
         self.memory = memory
+        self.history = history or History()
+        self._records = Records(self.history.boot)
         self.due = Due()
         self.changed = asyncio.Event()
         self._clock = clock
@@ -67,6 +72,8 @@ class Board:
         if change.memory:
             self.memory.changed(urgent=change.urgent)
         self._mark(report.meter, change)
+        if isinstance(report, Reading):
+            self.history.add(report.meter, self._records.of(report, picture))
         self._look(report.meter)
 
     def _mark(self, id_: str, change: Change) -> None:

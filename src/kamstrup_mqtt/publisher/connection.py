@@ -41,7 +41,10 @@ _FAILURE = 0x80
 """The first of the codes in a SUBACK that mean no (MQTT 3.1.1, 3.9.3)."""
 
 IN_FLIGHT = 10
-"""QoS 1 messages that may wait for their acknowledgement at once."""
+"""QoS 1 messages of states that may wait for their acknowledgement at once."""
+
+HISTORY_WINDOW = 20
+"""The same of the history."""
 
 
 class _Demoted(logging.LoggerAdapter[logging.Logger]):
@@ -219,11 +222,11 @@ def _client(mqtt: MqttConfig, will: Will | None, client_id: str, ack_timeout: fl
         timeout=ack_timeout,
         keepalive=mqtt.keepalive,
         max_queued_incoming_messages=MAX_INCOMING,
-        max_inflight_messages=2 * IN_FLIGHT,
+        max_inflight_messages=2 * (IN_FLIGHT + HISTORY_WINDOW),
         tls_context=_tls_context(mqtt.tls) if mqtt.tls else None,
         logger=cast(logging.Logger, _Demoted(logging.getLogger("paho.mqtt"))),
     )
-    client.pending_calls_threshold = 2 * IN_FLIGHT
+    client.pending_calls_threshold = 2 * (IN_FLIGHT + HISTORY_WINDOW)
     return client
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.history import History
 from kamstrup_mqtt.homeassistant import Announcer
 from kamstrup_mqtt.liveness import Deadline
 from kamstrup_mqtt.memory import Memory
@@ -74,6 +75,7 @@ class Publisher:
         daemon: Daemon,
         *,
         request_read: Callable[[str], str | None],
+        history: History | None = None,
         limits: Limits | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -92,7 +94,13 @@ class Publisher:
             modern=config.homeassistant.modern,
             version=daemon.version,
         )
-        self._board = Board(pictures, memory, clock, diagnostics_interval=self._limits.diagnostics)
+        self._board = Board(
+            pictures,
+            memory,
+            clock,
+            history=history,
+            diagnostics_interval=self._limits.diagnostics,
+        )
         self._where = address(config.mqtt)
         self._drain_deadline = Deadline("publisher", clock.monotonic)
         self._session_deadline = Deadline("broker session", clock.monotonic)
@@ -138,7 +146,8 @@ class Publisher:
     async def run(self) -> None:
         """Publish until stopped."""
         async with asyncio.TaskGroup() as group:
-            helpers = [group.create_task(self._drain()), group.create_task(self._tick())]
+            work = (self._drain(), self._tick(), self._board.history.keep())
+            helpers = [group.create_task(task) for task in work]
             sessions = group.create_task(self._sessions())
             await self._stop.wait()
             if self._connected_at is None:
@@ -201,6 +210,8 @@ class Publisher:
             except BaseException:
                 await self._farewell(session)
                 raise
+            finally:
+                self._board.history.lost()
             await self._farewell(session)
             self._announced = False
 
@@ -277,4 +288,5 @@ class Publisher:
             "queue": len(self._outbox),
             "dropped": self._outbox.dropped,
             "reconnects": self.reconnects,
+            "history": self._board.history.info(),
         }

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from kamstrup_mqtt import jsontext
 from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.history import Record
 from kamstrup_mqtt.homeassistant import (
     Announced,
     Announcer,
@@ -28,7 +29,13 @@ from kamstrup_mqtt.homeassistant import (
 )
 from kamstrup_mqtt.model import Json
 from kamstrup_mqtt.publisher.board import Board
-from kamstrup_mqtt.publisher.connection import IN_FLIGHT, BrokerError, Connection, Received
+from kamstrup_mqtt.publisher.connection import (
+    HISTORY_WINDOW,
+    IN_FLIGHT,
+    BrokerError,
+    Connection,
+    Received,
+)
 
 _LOG = logging.getLogger(__package__)
 
@@ -42,13 +49,15 @@ BRIDGE = "bridge"
 class SessionLimits:
     """Seconds. `settle`: without a retained message, after which the broker has shown them all;
     `settle_cap`: however many come; `birth`: from Home Assistant's birth message to the states;
-    `info`: from one bridge/info to the next; `idle`: without anything due."""
+    `info`: from one bridge/info to the next; `idle`: without anything due; `finish`: for the last
+    records of the history."""
 
     settle: float = 0.5
     settle_cap: float = 5.0
     birth: tuple[float, float] = (1.0, 3.0)
     info: float = 300.0
     idle: float = 10.0
+    finish: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +139,13 @@ class Session:
                 listener = group.create_task(self._listen())
                 await self._connected()
                 ready()
+                sender = group.create_task(self._send_history(group))
                 while not stop.is_set():
                     await self._wait()
                     await self._publish_due()
                 await self._publish_due()
+                await self._board.history.finish(self._limits.finish)
+                sender.cancel()
                 listener.cancel()
         except BaseExceptionGroup as errors:
             lost, other = errors.split(BrokerError)
@@ -276,6 +288,26 @@ class Session:
         for batch in _batches(messages, IN_FLIGHT):
             self._calls.alive(self._step)
             await asyncio.gather(*(self._connection.publish(*message) for message in batch))
+
+    # The history
+
+    async def _send_history(self, group: asyncio.TaskGroup) -> None:
+        """Records, oldest first, so many at a time that are not acknowledged."""
+        history = self._board.history
+        slots = asyncio.Semaphore(HISTORY_WINDOW)
+        history.connected()
+        while True:
+            record = await history.next()
+            await asyncio.sleep(history.pace.wait())
+            await slots.acquire()
+            # tasks begin in the order in which they were made, and so do the messages
+            group.create_task(self._deliver(record, slots))
+
+    async def _deliver(self, record: Record, slots: asyncio.Semaphore) -> None:
+        topic = self._topics.history(record.meter)
+        await self._connection.publish(topic, record.payload, retain=False)
+        self._board.history.acked(record)
+        slots.release()
 
     # What comes in
 

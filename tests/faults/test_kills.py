@@ -1,0 +1,100 @@
+"""Killed again and again while meters push: every accepted record arrives, in order.
+
+A record is accepted when the broker's PUBACK went back to the daemon (seen by a proxy between
+them), or when the spool had committed it (seen in the file after a kill).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.broker import eventually, running
+from tests.daemon import Daemon
+from tests.faults import rounds
+from tests.faults.here import daemon_here, history, kill, meters
+from tests.proxy import proxied
+from tests.recorder import judge, recording
+
+
+def stored(path: Path) -> set[str]:
+    """What the killed daemon left on disk."""
+    if not path.exists():
+        return set()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        tables = database.execute("SELECT name FROM sqlite_master").fetchall()
+        if ("history",) not in tables:
+            return set()
+        return {row[0] for row in database.execute("SELECT payload FROM history")}
+
+
+@pytest.mark.timeout(3600)
+async def test_the_daemon_is_killed_again_and_again(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    (tmp_path / "broker").mkdir()
+    with running(tmp_path / "broker") as broker:
+        async with (
+            proxied(broker.port) as proxy,
+            recording(broker.port) as recorder,
+            meters(tmp_path) as entries,
+        ):
+            daemon = Daemon(tmp_path)
+            daemon.configure({"host": "127.0.0.1", "port": proxy.port}, *entries)
+            spooling(daemon, {"mode": "always", "resend": 0.5})
+            accepted: set[str] = set()
+            for _ in range(rounds(6)):
+                await daemon.start()
+                await asyncio.sleep(chance.uniform(0.5, 2.5))
+                assert await daemon.end(9) == -9
+                accepted |= stored(tmp_path / "state" / "history.db")
+            before = daemon.log.count("connected to the broker")
+            await daemon.start()
+            accepted |= history(proxy.acknowledged)
+            await eventually(
+                lambda: daemon.log.count("connected to the broker") > before, "connected", 30
+            )
+            await eventually(lambda: accepted <= set(recorder.seen), "all accepted", 300)
+            assert await daemon.end() == 0
+            await eventually(lambda: history(proxy.acknowledged) <= set(recorder.seen), "the last")
+            assert len(accepted) > 10 * rounds(6)
+            judge(recorder.seen, accepted | history(proxy.acknowledged))
+            assert "WARNING" not in daemon.log
+            assert "Traceback" not in daemon.log
+
+
+def spooling(daemon: Daemon, spool: dict[str, Any]) -> None:
+    """Add the section to the configuration that was written."""
+    text = daemon.config.read_text()
+    daemon.config.write_text(text.rstrip()[:-1] + f', "spool": {spool}}}'.replace("'", '"'))
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("mode", ["offline", "always"])
+async def test_the_broker_is_killed_again_and_again(
+    tmp_path: Path, mode: str, expected_logs: list[str]
+) -> None:
+    expected_logs += ["broker: ", "the bridge closed the connection"]
+    chance = random.Random(6)
+    (tmp_path / "broker").mkdir()
+    with running(tmp_path / "broker") as broker:
+        async with (
+            proxied(broker.port) as proxy,
+            recording(broker.port) as recorder,
+            meters(tmp_path) as entries,
+        ):
+            async with daemon_here(tmp_path, entries, proxy, mode):
+                await eventually(lambda: len(recorder.seen) > 10, "records come")
+                for _ in range(rounds(8)):
+                    await asyncio.sleep(chance.uniform(0.3, 1.2))
+                    await kill(broker, proxy, recorder)
+                wanted = history(proxy.acknowledged)
+                await eventually(lambda: wanted <= set(recorder.seen), "all of them", 60)
+            await eventually(lambda: history(proxy.acknowledged) <= set(recorder.seen), "the last")
+        assert len(wanted) > 5 * rounds(8)
+        judge(recorder.seen, history(proxy.acknowledged))

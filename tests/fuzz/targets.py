@@ -1,0 +1,286 @@
+"""What is fuzzed: any bytes may come, and nothing but the announced errors may come out."""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from kamstrup_mqtt import configfile, registry
+from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.errors import ConfigError, MeterError
+from kamstrup_mqtt.homeassistant import Announcer, meter_of, parse_announced
+from kamstrup_mqtt.plan import sort_objects
+from kamstrup_mqtt.protocols.base import Ask, Frame, PolledCodec, Send
+from kamstrup_mqtt.publisher.connection import Received
+from kamstrup_mqtt.publisher.session import Session
+from kamstrup_mqtt.topics import Topics
+from tests.protocols.han import recorded as han
+from tests.protocols.iec62056_21 import recorded as iec
+from tests.protocols.kmp_ascii import recorded as kmp_ascii
+
+ROOT = Path(__file__).resolve().parents[2]
+CORPUS = Path(__file__).parent / "corpus"
+"""One folder for each target, with the inputs that once went wrong: kept as tests."""
+VECTORS = ROOT / "../shared/vectors"
+
+Target = Callable[[bytes], None]
+
+KMP = tuple(
+    bytes.fromhex(text)
+    for text in (
+        "803F100103EA4CB70D",
+        "403F1003EA2F040000030E33B2320D",
+        "403F0100041BF90126990D",
+        "403F0201234567E9560D",
+        "403F100080160411012AF02463030D".replace("0080", "001B7F"),
+        "403F10003C0804420001E21BBF7E4A0D",
+        "403F10079A0D",
+    )
+)
+HAN = (han.LIVE_1, han.LIVE_2, han.LIVE_3, han.HOURLY_1)
+IEC = (iec.OFFICIAL, iec.SEED, iec.ISKRA, iec.OFFICIAL_7E1, iec.TWO_SETS, iec.MODE_D, iec.P1)
+OPTIONS: Mapping[str, Mapping[str, Any]] = {"han": {"energy_scale": 10}}
+MODELS = {
+    "kmp": "multical_403",
+    "kmp-ascii": "e685_382",
+    "iec62056-21": "e685_382",
+    "han": "kamstrup_han_3phase",
+}
+_CONFIG = Config.model_validate(
+    {"meters": [{"name": "Heat", "id": "heat", "protocol": "kmp", "port": "tcp://h:1",
+                 "model": "multical_403"}]}
+)  # fmt: skip
+
+
+def codec_of(protocol: str) -> Any:
+    return registry.all_protocols()[protocol].codec(**OPTIONS.get(protocol, {}))
+
+
+def decoder(protocol: str) -> Target:
+    """The first byte says how the others are cut into pieces."""
+
+    def run(data: bytes) -> None:
+        if not data:
+            return
+        codec = codec_of(protocol)
+        framer = codec.framer()
+        step = 1 + data[0] % 16
+        size = 0
+        for at in range(1, len(data), step):
+            framer.receive_data(data[at : at + step])
+            size += read_all(framer, codec)
+        framer.silence()
+        size += read_all(framer, codec)
+        # nothing is told twice, and nothing invented (an echoed identification may be told again)
+        assert size <= 2 * len(data)
+
+    return run
+
+
+def read_all(framer: Any, codec: Any) -> int:
+    size = 0
+    while (event := framer.next_event()) is not None:
+        size += len(event.raw)
+        if isinstance(event, Frame):
+            try:
+                codec.decode(event)
+            except MeterError:
+                continue
+    return size
+
+
+def conversation(protocol: str) -> Target:
+    """A meter that answers whatever it likes; each answer ends with a zero byte in the data."""
+    dialect = registry.all_models()[MODELS[protocol]].dialects[protocol]
+    sources = tuple(source for group in dialect.groups.values() for source in group)
+
+    def run(data: bytes) -> None:
+        codec = cast(PolledCodec, codec_of(protocol))
+        framer = codec.framer()
+        talk = codec.poll(Ask(sources=sources, identity=dialect.identity))
+        pieces = iter(data.split(b"\x00"))
+        try:
+            step = next(talk)
+            for _ in range(2000):  # a conversation has an end, whatever comes
+                step = answer(talk, step, framer, pieces)
+            raise AssertionError("it never ends")
+        except (StopIteration, MeterError):
+            return
+
+    return run
+
+
+def answer(talk: Any, step: Any, framer: Any, pieces: Iterable[bytes]) -> Any:
+    if not isinstance(step, Send) or not step.answer:
+        return talk.send(None)
+    framer.receive_data(next(iter(pieces), b""))
+    framer.silence()
+    frame = None
+    while (event := framer.next_event()) is not None:
+        if isinstance(event, Frame):
+            frame = event
+            break
+    if frame is not None:
+        return talk.send(frame)
+    from kamstrup_mqtt.model import LinkState
+
+    return talk.throw(MeterError(LinkState.NO_BYTES, "nothing"))
+
+
+def config(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "config.yaml"
+        path.write_bytes(data)
+        try:
+            configfile.load(path, {"HOME": "/nowhere"})
+        except ConfigError as error:
+            faults = error.faults
+        else:
+            return
+    assert faults
+
+
+class _Meters:
+    pictures: Mapping[str, Any] = {"heat": None}
+
+    def all_announcements(self) -> None: ...
+
+    def all_states(self) -> None: ...
+
+
+def session() -> Session:
+    """A session that is connected to nothing."""
+    made = Session.__new__(Session)
+    announcer = Announcer(topics=Topics(), prefix="homeassistant", modern=True, version="1")
+    from kamstrup_mqtt.publisher.session import Calls, Host, Retained, SessionLimits
+
+    fields: dict[str, Any] = {
+        "_config": _CONFIG,
+        "_announcer": announcer,
+        "_topics": Topics(),
+        "_board": _Meters(),
+        "_host": Host(name="pi", boot="b"),
+        "_calls": Calls(
+            info=lambda: None,
+            request_read=lambda _: None,
+            other_daemon=lambda _: None,
+            alive=lambda _: None,
+            warn_once=lambda _: None,
+        ),
+        "_limits": SessionLimits(),
+        "_rng": random.Random(1),
+        "_retained": Retained(),
+        "_settled": False,
+        "_loop": _Loop(),
+        "_last_retained": 0.0,
+        "_told": set(),
+    }
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
+
+
+class _Loop:
+    def time(self) -> float:
+        return 0.0
+
+    def call_later(self, *_: Any) -> None: ...
+
+
+TOPICS = (
+    "kamstrup/main/heat/read",
+    "kamstrup/main/bridge/info",
+    "kamstrup/main/bridge/status",
+    "kamstrup/main/heat/state/values",
+    "homeassistant/status",
+    "homeassistant/device/kamstrup_main_heat/config",
+    "homeassistant/device/kamstrup_main_gone/config",
+)
+
+
+def commands(data: bytes) -> None:
+    """What the broker brings: the first byte chooses the topic and whether it is retained."""
+    if not data:
+        return
+    topic = TOPICS[data[0] % len(TOPICS)]
+    made = session()
+    made._receive(Received(topic, data[1:], retained=bool(data[0] & 0x80)))
+    text = data[1:].decode(errors="replace")
+    announcer = made._announcer
+    parse_announced(announcer, topic, text)
+    meter_of(announcer, text)
+
+
+def sorting(data: bytes) -> None:
+    """What comes out of a whole HAN list goes through the plan."""
+    codec = codec_of("han")
+    framer = codec.framer()
+    framer.receive_data(data)
+    while (event := framer.next_event()) is not None:
+        if isinstance(event, Frame):
+            try:
+                message = codec.decode(event)
+            except MeterError:
+                continue
+            sort_objects(_HAN_PLAN, message.objects)
+
+
+def _han_plan() -> Any:
+    meter = {"name": "M", "protocol": "han", "port": "tcp://h:2", "energy_scale": 10}
+    return Config.model_validate({"meters": [meter]}).meters[0].plan()
+
+
+_HAN_PLAN = _han_plan()
+
+TARGETS: Mapping[str, Target] = {
+    "kmp": decoder("kmp"),
+    "kmp_ascii": decoder("kmp-ascii"),
+    "iec62056_21": decoder("iec62056-21"),
+    "han": decoder("han"),
+    "kmp_poll": conversation("kmp"),
+    "kmp_ascii_poll": conversation("kmp-ascii"),
+    "iec62056_21_poll": conversation("iec62056-21"),
+    "han_plan": sorting,
+    "config": config,
+    "commands": commands,
+}
+
+
+def seeds(target: str) -> list[bytes]:
+    """Where to begin: recorded frames, the vectors where they are, the files of the project."""
+    if target == "config":
+        return [(ROOT / "config.example.yaml").read_bytes()]
+    if target == "commands":
+        texts = (
+            b"",
+            b"online",
+            b'{"host": "x", "boot": null}',
+            b'{"o": {"name": "x"}}',
+        )
+        return [bytes((n,)) + text for n in range(len(TOPICS)) for text in texts]
+    protocol = target.removesuffix("_poll").removesuffix("_plan")
+    own = {"kmp": KMP, "kmp_ascii": kmp_ascii.ALL, "iec62056_21": IEC, "han": HAN}[protocol]
+    found = [*own, *vectors(protocol)]
+    if target.endswith("_poll"):
+        return [b"\x00".join(found[:40]), *found]
+    return [b"\x03" + frame for frame in found] if target == protocol else found
+
+
+def vectors(protocol: str) -> list[bytes]:
+    """The shared recordings; none where they are not at hand."""
+    name = {"kmp_ascii": "kmp"}.get(protocol, protocol)
+    path = VECTORS / f"{name}.json"
+    if not path.exists():
+        return []
+    entries = json.loads(path.read_text())
+    texts = [entry.get("hex_stuffed_by_us") or entry.get("hex") for entry in entries]
+    return [bytes.fromhex(text) for text in texts if text]
+
+
+def corpus(target: str) -> list[Path]:
+    folder = CORPUS / target
+    return sorted(folder.iterdir()) if folder.is_dir() else []
