@@ -1,4 +1,7 @@
-"""Runs the rows and writes the table: `python -m bench [--rows 1,2,...] [--output DIRECTORY]`."""
+"""Runs the rows and writes the table: `python -m bench [--rows 1,2,...] [--output DIRECTORY]`.
+
+Rows that are not run keep the figures of their last run.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +56,25 @@ def markdown(results: list[Result], machine: str) -> str:
     return "\n".join([*lines, "", machine, ""])
 
 
+def write(output: Path, results: list[Result], machine: str) -> None:
+    """table.json and table.md, with the rows of before that were not run now."""
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / "table.json"
+    rows = {result.row for result in results}
+    fields = {field.name for field in dataclasses.fields(Result)}
+    if path.exists():
+        for old in json.loads(path.read_text(encoding="utf-8"))["results"]:
+            if old["row"] not in rows:
+                results.append(Result(**{k: v for k, v in old.items() if k in fields}))
+    results.sort(key=lambda result: result.row)
+    data = {
+        "machine": machine,
+        "results": [{**dataclasses.asdict(r), "reached": r.reached} for r in results],
+    }
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (output / "table.md").write_text(markdown(results, machine), encoding="utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--rows", default=",".join(map(str, ROWS)), help="such as 1,2,10")
@@ -75,15 +97,7 @@ def main() -> int:
         f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()},"
         f" {os.cpu_count()} cores"
     )
-    args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "table.md").write_text(markdown(results, machine), encoding="utf-8")
-    data = {
-        "machine": machine,
-        "results": [{**dataclasses.asdict(r), "reached": r.reached} for r in results],
-    }
-    (args.output / "table.json").write_text(
-        json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    write(args.output, results, machine)
     return 0
 
 

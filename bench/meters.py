@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
 
@@ -65,7 +66,8 @@ class Meters:
     async def _write(self, writer: asyncio.StreamWriter, frame: bytes) -> None:
         if not self._piece:
             writer.write(frame)
-            await writer.drain()
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
             return
         for at in range(0, len(frame), self._piece):
             writer.write(frame[at : at + self._piece])
