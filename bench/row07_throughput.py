@@ -14,7 +14,7 @@ from bench.measure import Result
 from bench.system import ask, broker, daemon, directory, meter, subscriber, tcp_meters, until_quiet
 from kamstrup_mqtt.publisher import connection
 
-METERS, RUNS, SECONDS = 20, 7, 3.0
+METERS, RUNS, SECONDS = 20, 7, 2.0
 WINDOW = connection.IN_FLIGHT + getattr(connection, "HISTORY_WINDOW", 0)
 HISTORY = hasattr(connection, "HISTORY_WINDOW")
 TOPICS = ("state", "history") if HISTORY else ("state",)
@@ -54,7 +54,7 @@ async def compare() -> list[tuple[float, float]]:
                 meters = [meter(f"m{n}", f"tcp://127.0.0.1:{p}") for n, p in enumerate(ports)]
                 with daemon(place / f"daemon{run}", port, meters):
                     async with subscriber(port, "kamstrup/#") as queue:
-                        await asyncio.sleep(1.5)
+                        await asyncio.sleep(1.2)
                         ask(pushing)
                         await asyncio.sleep(1.0)
                         ours, payload = await rate(queue)

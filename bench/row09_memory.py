@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench.measure import Result
-from bench.system import ask, broker, daemon, directory, meter, rss, tcp_meters
+from bench.system import ask, broker, compiled, daemon, directory, meter, rss, tcp_meters
 
 DEPENDENCIES = """
 import argparse, asyncio, importlib.metadata, aiomqtt, pydantic_core, serial_asyncio, yaml
@@ -26,9 +26,9 @@ RUNS, FURTHER, SETTLE = 7, 200, 3.0
 @contextlib.contextmanager
 def dependencies() -> Iterator[int]:
     """A process that has imported them; its pid."""
-    code = f"{DEPENDENCIES}; print(flush=True); input()"
+    code = f"{DEPENDENCIES}\nprint(flush=True)\ninput()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=compiled()
     )
     try:
         assert process.stdout is not None

@@ -45,6 +45,8 @@ def factor(sent: str | None, wanted: str | None) -> int | None:
 
 def convert(value: Scalar, sent: str | None, wanted: str | None) -> Scalar:
     """`value` in `wanted`, every digit kept. Raises ValueError when the units are no family."""
+    if sent == wanted:
+        return value
     exponent = factor(sent, wanted)
     if exponent is None:
         raise ValueError(f"{sent or 'no unit'} cannot be converted to {wanted or 'no unit'}")
