@@ -115,7 +115,8 @@ def differences(ours: Worker, other: Worker, frames: Sequence[bytes]) -> tuple[i
 
 
 def _same(mine: list[Any], theirs: list[Any]) -> bool:
-    if mine[1] != theirs[1]:
+    # a peer may know no units; those that it tells must be ours
+    if theirs[1] is not None and mine[1] != theirs[1]:
         return False
     try:
         return Decimal(mine[0]) == Decimal(theirs[0])

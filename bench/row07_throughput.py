@@ -60,7 +60,7 @@ async def compare() -> list[tuple[float, float]]:
                         ours, payload = await rate(queue)
             async with (
                 subscriber(port, "bare/#") as queue,
-                aiomqtt.Client("127.0.0.1", port) as client,
+                aiomqtt.Client("127.0.0.1", port, max_inflight_messages=2 * WINDOW) as client,
             ):
                 client.pending_calls_threshold = 2 * WINDOW
                 publishing = asyncio.create_task(publish_for_ever(client, payload))

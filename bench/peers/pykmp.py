@@ -13,7 +13,7 @@ physical = codec.PhysicalCodec(direction=codec.PhysicalDirection.FROM_METER)
 data_link = codec.DataLinkCodec()
 application = codec.ApplicationCodec()
 numbers = codec.FloatCodec()
-_UNITS = {"m3": "m³", "l/h": "L/h", "C": "°C", "K": "K", "kW": "kW", "GJ": "GJ", "h": "h"}
+_UNITS = {"m3": "m³", "l/h": "L/h", "C": "°C", "°K": "K"}
 
 
 def decode(data: bytes) -> dict[int, tuple[Decimal, str]]:
