@@ -216,7 +216,7 @@ async def test_a_total_that_fell_is_accepted_on_the_command_line(
     tmp_path: Path, process: Daemon, broker: Mosquitto
 ) -> None:
     def heat(energy: str) -> Meter:
-        settings = {"heat_energy": energy}
+        settings = {"heat_energy": energy, "266": ""}  # one energy
         return replace(HEAT, options={"interval": "1h"}, settings=settings)
 
     async with emulated(heat("50.000"), tmp_path) as entry:
@@ -325,3 +325,18 @@ def pictures(app: App) -> list[datetime]:
     """When the meters were last read, as the publisher would say it."""
     found = getattr(app, "_pictures", {}).values()
     return [picture.last_reading for picture in found if picture.last_reading is not None]
+
+
+async def test_a_model_that_is_found_is_read_as_such(
+    process: Daemon, heat: dict[str, Any], broker: Mosquitto, manager: socket.socket
+) -> None:
+    notes = Notes(manager)
+    process.configure(mqtt(broker.port), {**heat, "model": "auto"})
+    await process.start()
+    async with watching(broker.port) as watcher:
+        text = await watcher.until("homeassistant/device/kamstrup_main_heat/config")
+        assert '"model":"MULTICAL 403"' in text.replace(": ", ":")
+        assert "heat_energy_precise" in await watcher.until(f"{ROOT}/heat/state/values")
+        await eventually(lambda: notes.has("RELOADING=1"), "started anew")
+        assert await process.end() == 0
+    assert "the meter is a multical_403" in process.log

@@ -21,6 +21,7 @@ from kamstrup_mqtt.config import (
     KmpMeter,
     MqttConfig,
     TlsConfig,
+    with_models,
 )
 from kamstrup_mqtt.config.section import parse_duration
 from kamstrup_mqtt.config.values import CustomValue, ListedValue
@@ -271,8 +272,10 @@ def test_iec_line(options: dict[str, Any], bytesize: int, parity: str, codec: st
 def test_codec_options() -> None:
     assert kmp().codec_options() == {
         "address": 0x3F,
+        "wake": None,
+        "baudrate": 1200,
         "tries": 3,
-        "first_byte": 2.0,
+        "first_byte": 1.6,
         "between": 0.5,
         "total": 6.0,
         "pause": 1.6,
@@ -585,3 +588,88 @@ def test_every_option_of_the_example_can_be_switched_on(number: int, tmp_path: P
         load(path, {"MQTT_PASSWORD": "p", "KEY_PASSWORD": "k", "GPK60": EK, "GPK61": AK})
     except ConfigError as error:
         pytest.fail(str(error))
+
+
+# MULTICAL in full
+
+
+def test_values_that_are_read_rarely() -> None:
+    meter = kmp(
+        interval="1h",
+        slow={"interval": "1d", "values": ["operating_hours", {"cooling_energy": {"unit": "GJ"}}]},
+        custom=[{"register": 371, "name": "COP"}],
+    )
+    plan = meter.plan()
+    assert dict(plan.periods) == {"values": 3600, "slow": 86400}
+    slow = {v.quantity.key: v.source for v in plan.values if v.group == "slow"}
+    assert slow == {"operating_hours": 1004, "cooling_energy": 63}
+    assert plan.group_of("heat_energy") == "values"
+    custom = kmp(
+        custom=[{"register": 371, "name": "COP"}],
+        slow={"interval": "1d", "values": ["register_371"]},
+    )
+    assert custom.plan().group_of("register_371") == "slow"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"slow": {"interval": "1h", "values": ["volume"]}}, "must be longer than the interval"),
+        ({"slow": {"interval": "1d", "values": ["volum"]}}, "did you mean volume?"),
+        ({"slow": {"interval": "1d", "values": [{"volume": {"unit": "kWh"}}]}}, "is read in m³"),
+        (
+            {"values": ["volume"], "slow": {"interval": "1d", "values": ["volume"]}},
+            "takes all values",
+        ),
+        ({"offset": "-60s"}, "means nothing without align"),
+        ({"align": True, "offset": "-1h"}, "must be less than the interval"),
+        ({"energy_unit": "cal"}, "Input should be"),
+        ({"wake": "kick"}, "Input should be"),
+    ],
+)
+def test_faults_of_the_schedule(options: dict[str, Any], words: str) -> None:
+    assert words in wrong(kmp, **options)
+
+
+def test_aligned() -> None:
+    meter = kmp(align=True, offset="-60s")
+    assert (meter.align, meter.offset) == (True, -60)
+    assert kmp(align=True, offset="+5m").offset == 300
+    assert kmp(align=True, offset=7).offset == 7
+
+
+def test_energies_in_one_unit() -> None:
+    units = {v.quantity.key: v.quantity for v in kmp(energy_unit="kWh").plan().values}
+    assert (units["heat_energy"].unit, units["heat_energy"].as_sent) == ("kWh", False)
+    assert units["heat_energy_precise"].unit == "kWh"
+    assert units["volume"].unit == "m³"
+    own = kmp(energy_unit="kWh", values=[{"heat_energy": {"unit": "MWh"}}]).plan().values
+    assert own[0].quantity.unit == "MWh"
+
+
+def test_a_402_is_kept_awake(tmp_path: Path) -> None:
+    assert kmp(model="multical_402").interval_seconds == 28 * 60
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "meters: [{name: a, protocol: kmp, model: multical_402, port: tcp://h:1, interval: 1h}]"
+    )
+    (warning,) = load(file, {}).warnings
+    assert "sleeps 30 min after the last reading" in warning
+
+
+def test_a_model_that_was_found() -> None:
+    meter = kmp(
+        model="auto",
+        baudrate=9600,
+        stopbits=1,
+        values=["energy_import", "heat_energy", "volume"],
+        slow={"interval": "1d", "values": ["volume"]},
+    )
+    config = Config(meters=(meter,))
+    assert with_models(config, {}) is config
+    assert with_models(config, {"heat": "e685_382"}) is config
+    (found,) = with_models(config, {"heat": "multical_403"}).meters
+    assert found.model == "multical_403"
+    assert found.serial_params() == meter.serial_params() == SerialParams(9600, 8, "N", 1)
+    keys = {v.quantity.key: v.group for v in found.plan().values}
+    assert keys == {"heat_energy": "values", "volume": "slow"}

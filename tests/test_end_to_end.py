@@ -103,6 +103,8 @@ EXPECTED = {
         "temp_diff": "28.58",
         "register_369": "0",
         "info_code": "0",
+        "info_text": '"ok"',
+        "info_bits_text": '"ok"',
         "operating_hours": "23456",
         "error_hours": "1",
     },

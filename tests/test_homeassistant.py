@@ -316,6 +316,13 @@ def test_one_meter_in_full() -> None:
                 "unique_id": "kamstrup_0012_reconnects",
                 "value_template": "{{ value_json.reconnects }}",
             },
+            "requests_per_day": {
+                **counter,
+                "name": "Requests per day",
+                "unique_id": "kamstrup_0012_requests_per_day",
+                "value_template": "{{ value_json.requests_per_day }}",
+                "state_class": "measurement",
+            },
             "read": {
                 "platform": "button",
                 "name": "Read now",
@@ -331,6 +338,7 @@ def test_one_meter_in_full() -> None:
     assert dict(found.announced.components) == {
         **dict.fromkeys(["heat_energy", "meter_id", "link_state", "last_reading"], "sensor"),
         **dict.fromkeys(["last_error", "frames", "dropped", "reconnects"], "sensor"),
+        "requests_per_day": "sensor",
         "read": "button",
     }
 
@@ -505,3 +513,19 @@ def test_messages_of_others_are_left_alone(topic: str | None, change: dict[str, 
 @pytest.mark.parametrize("payload", ["", "online", "[]", "{}", "5", "null"])
 def test_what_is_no_discovery_message_is_left_alone(payload: str) -> None:
     assert parse_announced(announcer(), discovery_of("volume").topic, payload) is None
+
+
+def test_a_problem_is_a_binary_sensor() -> None:
+    picture = make_picture(make_plan({"values": ("problem_leak",)}))
+    picture.apply(identity("0012"), 1.0)
+    picture.apply(reading({"problem_leak": Measured("OFF")}), 1.0)
+    found = meter_discovery(announcer(), picture)
+    assert found is not None
+    assert json.loads(found.payload)["components"]["problem_leak"] == {
+        "platform": "binary_sensor",
+        "name": "Leak",
+        "unique_id": "kamstrup_0012_problem_leak",
+        "state_topic": "kamstrup/main/heat/state/values",
+        "value_template": "{{ value_json.problem_leak }}",
+        "device_class": "problem",
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -13,6 +14,7 @@ from kamstrup_mqtt import picture as module
 from kamstrup_mqtt.memory import MeterMemory, StoredReading
 from kamstrup_mqtt.model import LinkState, Measured
 from kamstrup_mqtt.picture import Change, clean, settle_serials
+from kamstrup_mqtt.plan import PlannedValue
 from tests.pictured import (
     HEAT,
     T0,
@@ -396,6 +398,7 @@ def test_diagnostics() -> None:
         "reconnects": None,
         "internal_errors": None,
         "held": None,
+        "requests_per_day": None,
         "serial": None,
         "model": "multical_403",
         "protocol": "kmp",
@@ -449,3 +452,19 @@ def test_what_nobody_was_told_is_stamped_anew() -> None:
     picture.apply(reading({"volume": Measured(D(5), "m³")}), 100.0)
     picture.restamp(datetime(2026, 11, 21, 12, 1, tzinfo=UTC), 160.0)
     assert picture.last_reading == datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+def test_an_energy_goes_on_in_the_unit_that_is_configured() -> None:
+    memory = MeterMemory()
+    before = make_picture(make_plan({"values": ("heat_energy", "volume")}), memory)
+    before.apply(
+        reading({"heat_energy": Measured(D("0.303"), "GJ"), "volume": Measured(D(1), "m³")}), 1.0
+    )
+    plan = make_plan({"values": ("heat_energy", "volume")})
+    energy = replace(plan.values[0].quantity, as_sent=False, unit="kWh")
+    plan = replace(plan, values=(PlannedValue("heat_energy", energy, "values"), plan.values[1]))
+    after = make_picture(plan, memory)
+    assert after.keys == {"heat_energy": "kWh", "volume": "m³"}
+    # 0.303 GJ = 84.17 kWh; a step of 0.001 GJ is 0.28 kWh
+    assert json.loads(after.state_json("values"))["heat_energy"] == 84.2
+    assert "heat_energy" not in memory.totals

@@ -20,17 +20,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from kamstrup_mqtt import registry, spool
+from kamstrup_mqtt import detect, registry, spool
 from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.clock import Clock, StepWatch, rfc3339
-from kamstrup_mqtt.config import Config, Meter, SpoolConfig
+from kamstrup_mqtt.config import Config, Meter, Polled, SpoolConfig, with_models
 from kamstrup_mqtt.control import ControlServer, Handler, control_address
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.guard import Bounds
 from kamstrup_mqtt.history import History
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.liveness import EXIT_AFTER, Deadline, Watchdog, arm_exit
-from kamstrup_mqtt.memory import Memory, state_directory
+from kamstrup_mqtt.memory import Memory, found_models, state_directory
 from kamstrup_mqtt.notify import Notifier
 from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.picture import MeterFacts, Picture
@@ -118,6 +118,7 @@ class App:
     # Making everything
 
     def _build(self) -> None:
+        self._config = with_models(self._config, found_models(self._memory.meters))
         config, clock = self._config, self._clock
         self._outbox = Outbox(monotonic=clock.monotonic)
         self._ports: dict[PortAddress, Port] = {}
@@ -163,7 +164,11 @@ class App:
         deadline = Deadline(f"reader of {meter.id}", self._clock.monotonic)
         port = self._ports.setdefault(meter.port, Port(meter.port))
         reader = Reader(
-            _setup(meter, self._memory.meter(meter.id).learned),
+            _setup(
+                meter,
+                self._memory.meter(meter.id).learned,
+                self._model_found if meter.model == detect.AUTO else None,
+            ),
             port,
             self._outbox,
             self._memory,
@@ -185,6 +190,11 @@ class App:
                 restarted=restarted,
             )
         )
+
+    def _model_found(self, model: str) -> None:
+        """A meter has told its model: start anew with it."""
+        _LOG.info("starting anew to read the meter as a %s", model)
+        self.end(Ending.RELOAD)
 
     # Running
 
@@ -360,7 +370,9 @@ def _facts(meter: Meter, config: Config) -> MeterFacts:
     )
 
 
-def _setup(meter: Meter, learned: Mapping[str, str]) -> MeterSetup:
+def _setup(
+    meter: Meter, learned: Mapping[str, str], found: Callable[[str], None] | None
+) -> MeterSetup:
     spec = registry.all_protocols()[meter.protocol_name]
     return MeterSetup(
         id=meter.id,
@@ -376,6 +388,9 @@ def _setup(meter: Meter, learned: Mapping[str, str]) -> MeterSetup:
             power=meter.max_power or meter.meter_model.power_bound,
             flow=meter.max_flow or meter.meter_model.max_flow,
         ),
+        found=found,
+        align=isinstance(meter, Polled) and meter.align,
+        offset=meter.offset if isinstance(meter, Polled) else 0.0,
     )
 
 

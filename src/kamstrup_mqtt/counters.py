@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+_HOUR = 3600.0
 
 
 @dataclass(slots=True)
@@ -21,6 +23,7 @@ class Counters:
     refused_reads    read commands that were not carried out
     undecrypted      encrypted lists for which the key was missing or wrong
     replayed         encrypted lists whose frame counter did not rise
+    requests         hour (of the monotonic clock) -> requests sent in it, of the last day
     """
 
     frames: int = 0
@@ -35,6 +38,21 @@ class Counters:
     refused_reads: int = 0
     undecrypted: int = 0
     replayed: int = 0
+    requests: dict[int, int] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in self.__slots__}
+    def asked(self, now: float) -> None:
+        """A request was sent at the monotonic time `now`."""
+        hour = int(now // _HOUR)
+        self.requests[hour] = self.requests.get(hour, 0) + 1
+        for old in [past for past in self.requests if past <= hour - 24]:
+            del self.requests[old]
+
+    def requests_per_day(self, now: float) -> int:
+        """Requests sent within the last 24 hours."""
+        hour = int(now // _HOUR)
+        return sum(count for past, count in self.requests.items() if past > hour - 24)
+
+    def as_dict(self, now: float, pushed: bool) -> dict[str, int]:
+        """Counter -> count, as published; a meter that sends by itself is asked nothing."""
+        counts = {name: getattr(self, name) for name in self.__slots__ if name != "requests"}
+        return counts if pushed else {**counts, "requests_per_day": self.requests_per_day(now)}

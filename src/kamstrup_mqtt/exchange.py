@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from typing import TypeVar
 
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.model import LinkState
 from kamstrup_mqtt.protocols.base import (
-    Answer,
     Configure,
-    Conversation,
     Dropped,
     DropReason,
     Event,
@@ -28,6 +27,8 @@ from kamstrup_mqtt.protocols.base import (
     Send,
     Step,
 )
+
+T = TypeVar("T")
 
 SHOWN = 64
 """Bytes shown in a message; the log at DEBUG has all."""
@@ -160,7 +161,7 @@ class Exchange:
         self.sent = False
         self.heard = False
 
-    async def run(self, conversation: Conversation) -> Answer:
+    async def run(self, conversation: Generator[Step, Frame | None, T]) -> T:
         """Hold the conversation. Raises LinkError when the line is lost, MeterError when the
         meter did not answer and the conversation gave up."""
         try:
@@ -174,7 +175,7 @@ class Exchange:
                 else:
                     step = conversation.send(frame)
         except StopIteration as stop:
-            answer: Answer = stop.value
+            answer: T = stop.value
             return answer
         finally:
             conversation.close()
@@ -194,12 +195,14 @@ class Exchange:
 
     async def _send(self, step: Send) -> Frame | None:
         wire_time = self._link.wire_time(len(step.data))
-        self._will_act(wire_time + step.total + 1.0)
+        expected = self._link.wire_time(step.expected)
+        self._will_act(wire_time + step.total + expected + 1.0)
         if step.data:  # else: the conversation waits for more of what it asked for before
             self._wire.forget()
             self.received.clear()
             self._log.debug("-> %s", shown(step.data))
             self.sent = True
+            self._counters.asked(asyncio.get_running_loop().time())
             await self._link.write(step.data)
         if not step.answer:
             await self._link.drain()
@@ -226,8 +229,10 @@ class _Waiting:
         self._echo = _Echo(step.data)
         self._clock = asyncio.get_running_loop().time
         now = self._clock()
-        self._first_byte = now + wire_time + step.first_byte
-        self._end = now + wire_time + step.total
+        # a bridge may hand an answer over only when all of it has come
+        expected = exchange._link.wire_time(step.expected)
+        self._first_byte = now + wire_time + step.first_byte + expected
+        self._end = now + wire_time + step.total + expected
         self._between = max(step.between, exchange._link.silence)
         self._last_byte: float | None = None
         self._quiet_told = True

@@ -91,6 +91,8 @@ def meter_discovery(announcer: Announcer, picture: Picture) -> Discovery | None:
     }
     if not facts.polled:
         message["components"]["problem"] = _problem(announcer, facts.id, serial)
+    if facts.polled:
+        message["components"]["requests_per_day"] = _requests(announcer, facts.id, serial)
     if facts.polled and facts.commands:
         message["components"]["read"] = _read_button(announcer, facts.id, serial)
     _shorten_names(message["components"], facts.name)
@@ -216,8 +218,29 @@ def _device(announcer: Announcer, picture: Picture, serial: str) -> Config:
     return {key: value for key, value in device.items() if value}
 
 
+def _binary_sensor(announcer: Announcer, picture: Picture, serial: str, key: str) -> Config:
+    quantity = picture.facts.plan.quantity(key)
+    fields = {
+        "device_class": quantity.device_class,
+        "icon": quantity.icon,
+        "entity_category": quantity.category,
+        "enabled_by_default": None if quantity.enabled else False,
+    }
+    return {
+        "platform": "binary_sensor",
+        "name": quantity.name,
+        "unique_id": f"kamstrup_{serial}_{key}",
+        "state_topic": announcer.topics.state(picture.facts.id, picture.group_of(key)),
+        # ON, OFF, or None, which Home Assistant takes for unknown
+        "value_template": f"{{{{ value_json.{key} }}}}",
+        **{name: value for name, value in fields.items() if value is not None},
+    }
+
+
 def _sensor(announcer: Announcer, picture: Picture, serial: str, key: str) -> Config:
     quantity = picture.facts.plan.quantity(key)
+    if quantity.binary:
+        return _binary_sensor(announcer, picture, serial, key)
     unit, precision = picture.keys[key], quantity.precision
     template = f"{{{{ value_json.{key} }}}}"
     if unit == "L/h" and quantity.device_class == "volume_flow_rate" and not announcer.modern:
@@ -336,6 +359,19 @@ def _problem(announcer: Announcer, id_: str, serial: str) -> Config:
         ),
         "availability": [{"topic": topics.bridge_status}],
     }
+
+
+def _requests(announcer: Announcer, id_: str, serial: str) -> Config:
+    topics = announcer.topics
+    return _text(
+        "Requests per day",
+        "requests_per_day",
+        serial,
+        state_topic=topics.diagnostics(id_),
+        availability=[{"topic": topics.bridge_status}],
+        enabled_by_default=False,
+        state_class="measurement",
+    )
 
 
 def _read_button(announcer: Announcer, id_: str, serial: str) -> Config:

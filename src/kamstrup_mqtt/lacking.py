@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from kamstrup_mqtt.clock import Clock
+from kamstrup_mqtt.derived import sent
 from kamstrup_mqtt.memory import Memory, MeterMemory
 from kamstrup_mqtt.model import SourceId
 from kamstrup_mqtt.plan import Plan
@@ -41,10 +43,10 @@ class Lacking:
             for source, since in mine.unsupported.items()
         }
 
-    def due(self) -> tuple[SourceId, ...]:
-        """What to ask for now; all, where nothing would be left."""
+    def due(self, groups: Iterable[str]) -> tuple[SourceId, ...]:
+        """What to ask for these groups now; all, where nothing would be left."""
         now = self._clock.monotonic()
-        sources = self._plan.sources
+        sources = sent(self._plan.dialect, self._plan.sources_of(groups))
         return tuple(s for s in sources if self._again.get(s, now) <= now) or sources
 
     def note(self, answer: Answer) -> None:

@@ -22,7 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from kamstrup_mqtt import jsontext
+from kamstrup_mqtt import detect, jsontext
 from kamstrup_mqtt.clock import Clock, parse_rfc3339, rfc3339
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.model import Scalar, SourceId
@@ -249,6 +249,12 @@ def state_directory(environ: Mapping[str, str]) -> Path:
         return Path(given)
     home = environ.get("HOME")
     return (Path(home) if home else Path.home()) / ".local/state/kamstrup-mqtt"
+
+
+def found_models(memories: Mapping[str, MeterMemory]) -> dict[str, str]:
+    """Meter -> the model that it was found to be (`model: auto`)."""
+    found = {id_: memory.learned.get(detect.LEARNED) for id_, memory in memories.items()}
+    return {id_: model for id_, model in found.items() if model is not None}
 
 
 def peek(path: Path) -> Mapping[str, MeterMemory]:

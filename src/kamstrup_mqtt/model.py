@@ -76,6 +76,8 @@ class Quantity:
     catches_up: float = 0.0
     """Seconds of counting that this total may make up for in one step: one that is counted here
     and put right by a register from time to time."""
+    binary: bool = False
+    """The value is ON or OFF: a binary sensor."""
 
 
 class Object(NamedTuple):
@@ -104,6 +106,10 @@ class Dialect:
     serial      the line, where it differs from the protocol's default
     periods     pushed groups: seconds from one list to the next
     overrides   source -> fields of its Quantity that differ on this meter
+    precise     the register of high resolution that belongs to register 60: 266 or 155
+    info        source of an info code -> the name of its table in `info_codes`
+
+    A group may also list what this program makes out of other sources (`derived.KEYS`).
     """
 
     groups: Mapping[str, tuple[SourceId, ...]]
@@ -112,6 +118,8 @@ class Dialect:
     serial: SerialParams | None = None
     periods: Mapping[str, float] = field(default_factory=dict)
     overrides: Mapping[SourceId, Mapping[str, object]] = field(default_factory=dict)
+    precise: SourceId | None = None
+    info: Mapping[SourceId, str] = field(default_factory=dict)
 
 
 MAX_POWER = 1_000_000
@@ -126,7 +134,8 @@ MAX_FLOW = 200
 class MeterModel:
     """One meter family: data only. Its id is the name of its file in `meters/`.
 
-    `battery` decides the default interval (1 h instead of 60 s) and the warning below 60 s.
+    `battery` decides the default interval (1 h instead of 60 s) and the warning below 60 s;
+    `interval` is another default, in seconds; `longest`: from how many seconds on it sleeps.
     `max_power` (W; None: by medium) and `max_flow` (m³/h) are what it can measure at most.
     """
 
@@ -137,6 +146,8 @@ class MeterModel:
     battery: bool = False
     max_power: int | None = None
     max_flow: int = MAX_FLOW
+    interval: float | None = None
+    longest: float | None = None
     note: str = ""
 
     @property

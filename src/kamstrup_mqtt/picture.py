@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from kamstrup_mqtt import jsontext, units
+from kamstrup_mqtt import energy, jsontext, units
 from kamstrup_mqtt.clock import rfc3339
 from kamstrup_mqtt.memory import MeterMemory, StoredReading
 from kamstrup_mqtt.model import (
@@ -189,7 +189,7 @@ class Picture:
                 "link_state": None if self.link_state is None else self.link_state.value,
                 "last_reading": rfc3339(self.last_reading),
                 "last_error": self.last_error,
-                **dict.fromkeys(COUNTERS),
+                **dict.fromkeys((*COUNTERS, *(("requests_per_day",) if self.facts.polled else ()))),
                 **self.counters,
                 "serial": self.serial_text,
                 "model": self.facts.model_id,
@@ -273,6 +273,22 @@ class Picture:
         ):
             self._forget()
         memory.model = self.facts.model_id
+        self._adopt_units()
+
+    def _adopt_units(self) -> None:
+        """An energy whose unit the configuration has changed goes on in the new one."""
+        memory = self.memory
+        for value in self.facts.plan.values:
+            key, unit = value.quantity.key, value.quantity.unit
+            frozen = memory.units.get(key)
+            if unit is None or frozen == unit or not {unit, frozen} <= energy.UNITS:
+                continue
+            memory.units[key] = unit
+            memory.totals.pop(key, None)
+            for reading in memory.readings.values():
+                old = reading.values.get(key)
+                if isinstance(old, Decimal):
+                    reading.values[key] = energy.convert(old, frozen, unit)
 
     def _forget(self) -> None:
         fresh = MeterMemory(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from kamstrup_mqtt import registry, units
+from kamstrup_mqtt import energy, registry, units
 from kamstrup_mqtt.model import Dialect, Measured, Object, Quantity, SourceId
 from kamstrup_mqtt.quantities import QUANTITIES, unnamed
 
@@ -42,8 +42,13 @@ class Plan:
 
     @property
     def sources(self) -> tuple[SourceId, ...]:
-        """What a poll asks for, in order."""
+        """What is published, in order; `derived.sent` says what is read for it."""
         return tuple(value.source for value in self.values)
+
+    def sources_of(self, groups: Iterable[str]) -> tuple[SourceId, ...]:
+        """What is published in these groups, in order."""
+        wanted = frozenset(groups)
+        return tuple(value.source for value in self.values if value.group in wanted)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -102,7 +107,7 @@ def sort_objects(plan: Plan, objects: Iterable[Object], asked: Iterable[SourceId
                 continue
             quantity = registry.quantity(plan.protocol, plan.dialect, obj.id)
             planned = PlannedValue(obj.id, quantity, group)
-            if registry.all_protocols()[plan.protocol].key(obj.id) is None:
+            if registry.key_of(plan.protocol, obj.id) is None:
                 unknown.append(obj)
         quantity = planned.quantity
         values = groups.setdefault(planned.group, {})
@@ -128,7 +133,10 @@ def _rarest_group(plan: Plan, objects: Iterable[Object]) -> str:
 
 
 def in_contract_unit(quantity: Quantity, obj: Object) -> Measured:
-    """The object's value in the unit of its quantity. Raises ValueError when that cannot be."""
+    """The object's value in the unit of its quantity. Raises ValueError when that cannot be.
+
+    Energies of heat meters may be asked for in another family: GJ in kWh, rounded.
+    """
     if quantity.text:
         value = obj.raw if isinstance(obj.value, Decimal) else obj.value
         return Measured(None if value is None else str(value))
@@ -138,4 +146,6 @@ def in_contract_unit(quantity: Quantity, obj: Object) -> Measured:
         raise ValueError(f"its unit is unknown; it should be {quantity.unit}")
     # a value without unit is in the contract's (685-382: `1.6*1` prints none, 1.6 prints kW)
     sent = obj.unit if obj.unit is not None else quantity.unit
+    if {sent, quantity.unit} <= energy.UNITS:
+        return Measured(energy.convert(obj.value, sent, str(quantity.unit)), quantity.unit)
     return Measured(units.convert(obj.value, sent, quantity.unit), quantity.unit)

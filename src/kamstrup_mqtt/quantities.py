@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from kamstrup_mqtt.info_codes import PROBLEMS
 from kamstrup_mqtt.model import Quantity
 
 _TOTAL = "total_increasing"  # survives an exchanged meter; guarded against false dips
@@ -98,6 +99,7 @@ def _electricity() -> Iterable[Quantity]:
 def _heat_and_water() -> Iterable[Quantity]:
     yield _as_sent_counter("heat_energy", "Heat energy", "energy")
     yield _as_sent_counter("cooling_energy", "Cooling energy", "energy")
+    yield _counter("heat_energy_precise", "Heat energy precise", "kWh", "energy", precision=2)
     for key, name in (
         ("control_energy", "Control energy"),
         ("inlet_energy", "Inlet energy"),
@@ -133,6 +135,12 @@ def _heat_and_water() -> Iterable[Quantity]:
     for n in (2, 3, 4):
         yield _as_sent_counter(f"tariff_{n}", f"Tariff register {n}", **_RARE)
     yield Quantity(key="info_code", name="Info code", **_DIAGNOSTIC)
+    yield Quantity(key="info_text", name="Info", **_TEXT)
+    yield Quantity(key="info_bits_text", name="Info bits in words (unconfirmed)", **_TEXT, **_RARE)
+    for problem, name in PROBLEMS.items():
+        yield Quantity(
+            key=f"problem_{problem}", name=name, device_class="problem", binary=True, text=True
+        )
     yield Quantity(key="info_events", name="Info events", state_class=_TOTAL, **_DIAGNOSTIC)
     yield from _extremes()
 

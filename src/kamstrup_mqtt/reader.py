@@ -7,12 +7,15 @@ import hashlib
 import logging
 import random
 import traceback
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from typing import cast
 
+from kamstrup_mqtt import detect
 from kamstrup_mqtt.address import SerialDevice
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
+from kamstrup_mqtt.derived import Deriver
 from kamstrup_mqtt.errors import LinkError, MeterError
 from kamstrup_mqtt.exchange import Exchange, Listener
 from kamstrup_mqtt.hearing import Hearing, ParityHunt
@@ -33,6 +36,7 @@ from kamstrup_mqtt.protocols.base import (
     PolledCodec,
 )
 from kamstrup_mqtt.reports import MeterSetup, Reports
+from kamstrup_mqtt.schedule import Schedule
 
 __all__ = ["Limits", "MeterSetup", "Reader"]
 
@@ -86,13 +90,13 @@ class Reader:
         self._last_command: float | None = None
         self._failures = 0
         self._identity_due = True
-        self._spread_due = True
         self._rechecking = False
         self._meter_state: tuple[LinkState, str] | None = None
-        self._next_poll = self._first_poll()
+        self._schedule = self._make_schedule()
         self._lacking = Lacking(
             setup.plan, memory, self._mine, clock, self._log, limits.unsupported_retry
         )
+        self._deriver = Deriver(setup.plan.dialect)
         # pushed
         self._last_good = 0.0
         self._hunt = ParityHunt(
@@ -185,25 +189,29 @@ class Reader:
 
     # A meter that is asked
 
-    @property
-    def _interval(self) -> float:
-        assert self.setup.interval is not None  # polled
-        return self.setup.interval
+    def _make_schedule(self) -> Schedule:
+        """When what is polled; a pushing meter's is never asked for anything."""
+        setup, plan = self.setup, self.setup.plan
+        interval = setup.interval or SPREAD
+        groups = dict.fromkeys(v.group for v in plan.values) or dict.fromkeys(plan.groups)
+        periods = {group: plan.periods.get(group, interval) for group in groups}
+        schedule = Schedule(
+            periods,
+            self._clock,
+            align=setup.align,
+            offset=setup.offset,
+            phase=self._phase(min(periods.values())),
+        )
+        first, *others = groups
+        readings = self._mine.readings
+        last = {group: readings[group].time for group in others if group in readings}
+        schedule.remember({first: self._mine.last_poll, **last})
+        return schedule
 
-    def _phase(self) -> float:
+    def _phase(self, interval: float) -> float:
         """Seconds by which this meter's polls are shifted: always the same for one id."""
         digest = hashlib.sha256(self.setup.id.encode()).digest()
-        return int.from_bytes(digest[:4], "big") / 2**32 * min(self._interval, SPREAD)
-
-    def _first_poll(self) -> float:
-        """When the first poll is due: at once only for a meter that was never polled."""
-        now = self._clock.monotonic()
-        if self.setup.interval is None or self._mine.last_poll is None:
-            return now
-        wall = self._clock.now()
-        passed = (wall - self._mine.last_poll).total_seconds() if wall else self._interval
-        self._spread_due = False
-        return now + max(self._interval - passed, 0.0) + self._phase()
+        return int.from_bytes(digest[:4], "big") / 2**32 * min(interval, SPREAD)
 
     async def _poll_for_ever(self) -> None:
         while True:
@@ -213,7 +221,7 @@ class Reader:
     async def _wait_for_poll(self) -> None:
         """Until a poll is due or commanded; meanwhile notice a port that goes and comes."""
         while not self._wanted.is_set():
-            rest = self._next_poll - self._clock.monotonic()
+            rest = self._schedule.next - self._clock.monotonic()
             if rest <= 0:
                 return
             look = self._limits.port_check if self._port.healthy else self._port.retry_in()
@@ -247,81 +255,89 @@ class Reader:
             self._reports.bad(*self._meter_state)
 
     async def _poll(self) -> None:
+        commanded = self._wanted.is_set()
         self._wanted.clear()
-        ask = self._ask()
+        groups = tuple(self._schedule.periods) if commanded else self._schedule.due()
+        ask = self._ask(groups)
         exchange: Exchange | None = None
         self._last_bytes = b""
         try:
-            async with self._port.turn(self.setup.serial, self._deadline.within) as link:
+            async with self._port.turn(
+                self.setup.serial, self._deadline.within, first=self.setup.align
+            ) as link:
                 framer = self._framer_of(link)
                 exchange = Exchange(
                     link, framer, self.counters, self._log, will_act=self._deadline.within
                 )
                 if self._identity_due:
-                    ask = self._ask()
-                self._begin_poll()
+                    ask = self._ask(groups)
+                self._begin_poll(groups)
                 codec = cast(PolledCodec, self.setup.codec)  # what is not pushed can be polled
                 answer = await exchange.run(codec.poll(ask))
         except LinkError as error:
             self._port_failed(error)
-            self._retry(asked=exchange is not None and exchange.sent, heard=True)
+            self._retry(groups, asked=exchange is not None and exchange.sent, heard=True)
         except MeterError as error:
             self._reports.port_gone = None
             self._meter_state = (error.state, str(error))
             self._reports.bad(*self._meter_state)
-            self._retry(asked=True, heard=bool(exchange and exchange.heard))
+            self._retry(groups, asked=True, heard=bool(exchange and exchange.heard))
         else:
             self._reports.port_gone = None
-            self._accept(ask, answer, bytes(exchange.received))
+            self._accept(groups, ask, answer, bytes(exchange.received))
         finally:
             if exchange is not None:
                 self._last_bytes = bytes(exchange.received)
 
-    def _ask(self) -> Ask:
+    def _ask(self, groups: Iterable[str]) -> Ask:
         wanted = self._identity_due or self._mine.serial is None
         return Ask(
-            sources=self._lacking.due(),
+            sources=self._lacking.due(groups),
             identity=self.setup.plan.dialect.identity if wanted else (),
         )
 
-    def _begin_poll(self) -> None:
+    def _begin_poll(self, groups: Iterable[str]) -> None:
         """Said before the first byte leaves: a poll that ends in a fault of ours, or in our end,
         was one for the meter's battery all the same."""
-        spread = self._phase() if self._spread_due else 0.0
-        self._spread_due = False
-        self._next_poll = self._clock.monotonic() + self._interval + spread
+        self._schedule.begun(groups)
         now = self._clock.now()
         if now is not None:
             self._mine.last_poll = now
             self._memory.changed()
 
-    def _retry(self, *, asked: bool, heard: bool) -> None:
+    def _retry(self, groups: Iterable[str], *, asked: bool, heard: bool) -> None:
         """When to try again after a failure. A battery meter that heard us is left alone until
         its interval has passed."""
         now = self._clock.monotonic()
         if not asked:
-            self._next_poll = now + self._port.retry_in()
+            self._schedule.put_off(groups, now + self._port.retry_in(), earlier_only=False)
             return
         if self.setup.battery:
             if not heard:
-                pause = min(self._limits.retry_asleep, self._interval)
-                self._next_poll = min(self._next_poll, now + pause)
+                pause = min(self._limits.retry_asleep, self._schedule.fastest)
+                self._schedule.put_off(groups, now + pause)
             return
         limits = self._limits
         backoff = min(limits.retry_cap, limits.retry_first * 2 ** min(self._failures, 30))
         self._failures += 1
         backoff *= self._rng.uniform(0.5, 1.0)
-        self._next_poll = min(self._next_poll, now + max(backoff, self._port.retry_in()))
+        self._schedule.put_off(groups, now + max(backoff, self._port.retry_in()))
 
-    def _accept(self, ask: Ask, answer: Answer, raw: bytes) -> None:
+    def _accept(self, groups: Iterable[str], ask: Ask, answer: Answer, raw: bytes) -> None:
         self._failures = 0
         self._last_bytes = raw
+        if self._found_model(answer):
+            return
         if self._reports.identity(answer.objects) or self._mine.serial is not None:
             self._identity_due = False
+        made = self._deriver.derive(answer.objects, self._mine.learned)
+        for warning in made.warnings:
+            self._reports.warn_once(warning[:12], warning, logging.INFO)
         # also what was not asked because the meter does not have it: no value came
-        any_value = self._reports.readings(answer.objects, self.setup.plan.sources, raw)
-        self._learn(answer)
-        self._ask_once_more()
+        asked = self.setup.plan.sources_of(groups)
+        any_value = self._reports.readings(made.objects, asked, raw)
+        self._learn({**answer.learned, **made.learned})
+        self._ask_once_more(groups)
         if any_value or (answer.objects and not ask.sources):
             self._port.good()
             self._bugs = 0
@@ -336,17 +352,35 @@ class Reader:
         )
         self._reports.bad(*self._meter_state)
 
-    def _ask_once_more(self) -> None:
+    def _ask_once_more(self, groups: Iterable[str]) -> None:
         """A total that is held back: the meter is asked once more, and only once."""
         self._rechecking = self._reports.doubtful and not self._rechecking
         if self._rechecking:
-            now = self._clock.monotonic()
-            self._next_poll = min(self._next_poll, now + self._limits.recheck)
+            self._schedule.put_off(groups, self._clock.monotonic() + self._limits.recheck)
 
-    def _learn(self, answer: Answer) -> None:
-        if any(self._mine.learned.get(k) != v for k, v in answer.learned.items()):
-            self._mine.learned.update(answer.learned)
-            self._log.info("learned: %s", dict(answer.learned))
+    def _found_model(self, answer: Answer) -> bool:
+        """Whether the model of a meter was found out that nobody named; it is read as that from
+        now on."""
+        if self.setup.found is None:
+            return False
+        model = detect.guess(answer.objects)
+        if model == detect.UNKNOWN:
+            self._reports.warn_once(
+                detect.AUTO,
+                "the model could not be found out; `kamstrup-mqtt scan` shows the registers of"
+                " the meter: list them with model: kmp_meter",
+            )
+            return False
+        self._log.info("the meter is a %s", model)
+        self._learn({detect.LEARNED: model})
+        self._port.good()
+        self.setup.found(model)
+        return True
+
+    def _learn(self, learned: Mapping[str, str]) -> None:
+        if any(self._mine.learned.get(k) != v for k, v in learned.items()):
+            self._mine.learned.update(learned)
+            self._log.info("learned: %s", dict(learned))
             self._memory.changed(urgent=True)
 
     # A meter that sends by itself

@@ -14,7 +14,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from kamstrup_mqtt import meters, protocols
+from kamstrup_mqtt import derived, meters, protocols
 from kamstrup_mqtt.model import Dialect, MeterModel, Quantity, SourceId
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 from kamstrup_mqtt.quantities import QUANTITIES, unnamed
@@ -73,6 +73,11 @@ def models_of(protocol: str) -> Mapping[str, MeterModel]:
     return {id_: model for id_, model in all_models().items() if protocol in model.dialects}
 
 
+def key_of(protocol: str, source: SourceId) -> str | None:
+    """The public key of a source: the protocol's, or its own where this program makes it."""
+    return str(source) if source in derived.KEYS else all_protocols()[protocol].key(source)
+
+
 def quantity(protocol: str, dialect: Dialect | None, source: SourceId) -> Quantity:
     """What `source` is called on a meter that speaks `dialect` (None: any meter).
 
@@ -80,7 +85,7 @@ def quantity(protocol: str, dialect: Dialect | None, source: SourceId) -> Quanti
     switched off, diagnostic.
     """
     spec = all_protocols()[protocol]
-    key = spec.key(source)
+    key = key_of(protocol, source)
     found = QUANTITIES[key] if key is not None else unnamed(spec.unknown_key(source))
     changes: Mapping[str, Any] = dialect.overrides.get(source, {}) if dialect else {}
     return dataclasses.replace(found, **changes) if changes else found

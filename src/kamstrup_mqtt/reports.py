@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -41,7 +41,9 @@ _DETAILS = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterSetup:
     """One configured meter. `interval` in seconds, None: it sends by itself. `hunt_parity`: the
-    parity of its line is found out."""
+    parity of its line is found out. `bounds`: what it can count at most. `align`: polled at
+    multiples of its intervals in local time, plus `offset` seconds. `found`: the model is not
+    known yet, and told here."""
 
     id: str
     name: str
@@ -53,6 +55,9 @@ class MeterSetup:
     battery: bool = False
     hunt_parity: bool = False
     bounds: Bounds = ANY_METER
+    found: Callable[[str], None] | None = None
+    align: bool = False
+    offset: float = 0.0
 
 
 class Reports:
@@ -169,11 +174,11 @@ class Reports:
         for key, why in found.foreign.items():
             self.warn_once((key, why), f"{key} is held back: {why}; please report it with: {shown}")
 
-    def warn_once(self, what: object, message: str) -> None:
+    def warn_once(self, what: object, message: str, level: int = logging.WARNING) -> None:
         """A warning that is said once per meter (and a bound for what a noisy line invents)."""
         if what not in self._warned and len(self._warned) < 100:
             self._warned.add(what)
-            self._log.warning("%s", message)
+            self._log.log(level, "%s", message)
 
     # Who it is
 
@@ -257,7 +262,7 @@ class Reports:
             meter=self._setup.id,
             link_state=self.state,
             last_error=self._last_error,
-            counters=self._counters.as_dict(),
+            counters=self._counters.as_dict(self._clock.monotonic(), self._setup.spec.pushed),
             learned=dict(self._memory.learned),
             port_gone=self.port_gone,
             problem=self.problem_now if self.state is LinkState.OK else self._last_error,

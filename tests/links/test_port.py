@@ -224,3 +224,26 @@ async def test_a_name_that_changes_is_warned_of_once(
     for _ in range(3):
         await fails(port)
     assert len(logged(30)) == 1
+
+
+async def test_aligned_polls_come_first(device: FakeDevice) -> None:
+    port = port_at(device.path)
+    order: list[str] = []
+
+    async def poll(name: str, first: bool) -> None:
+        async with port.turn(KMP, first=first):
+            order.append(name)
+
+    async with port.turn(KMP):
+        waiting = [
+            asyncio.create_task(poll(name, first))
+            for name, first in (("a", False), ("b", True), ("c", False), ("d", True))
+        ]
+        await asyncio.sleep(0.01)
+        waiting[2].cancel()
+        await asyncio.wait({waiting[2]})
+    await asyncio.wait(waiting)
+    assert order == ["b", "d", "a"]
+    async with port.turn(KMP):
+        pass
+    await port.close()

@@ -5,20 +5,45 @@ from __future__ import annotations
 import pytest
 
 from kamstrup_mqtt import registry
-from kamstrup_mqtt.model import Dialect, SourceId
+from kamstrup_mqtt.derived import sent
+from kamstrup_mqtt.model import Dialect, SerialParams, SourceId
 
-# kmp.md 2.1, the defaults per model
-DEFAULTS = {
+# kmp.md 2.1, the defaults per model; 2.3, the register of high resolution beside 60
+DEFAULTS: dict[str, tuple[int, ...]] = {
     "multical_21": (68, 74, 99, 1004),
-    "multical_302": (60, 68, 74, 80, 86, 87, 89, 1004, 266, 239),
+    "multical_302": (60, 266, 68, 74, 80, 86, 87, 89, 1004, 239),
     "multical_303": (60, 266, 68, 74, 80, 86, 87, 89, 369, 99, 1004, 175),
     "multical_402": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113),
     "multical_403": (60, 266, 68, 74, 80, 86, 87, 89, 369, 99, 1004, 175),
-    "multical_601": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113),
-    "multical_602": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113),
+    "multical_601": (60, 155, 68, 86, 87, 89, 74, 80, 1004, 99, 113),
+    "multical_602": (60, 155, 68, 86, 87, 89, 74, 80, 1004, 99, 113),
     "multical_603": (60, 266, 68, 74, 80, 86, 87, 89, 369, 99, 1004, 175),
     "multical_801": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113),
     "kmp_meter": (),
+}
+
+# kmp.md 2.2: phases
+ELECTRICITY: dict[str, int] = {
+    "kamstrup_382": 3,
+    "kamstrup_162": 1,
+    "kamstrup_282": 3,
+    "kamstrup_351": 3,
+    "kamstrup_omnia": 3,
+}
+PROBLEMS = {
+    *("problem_leak", "problem_burst", "problem_air", "problem_reversed_flow"),
+    *("problem_probe", "problem_flow_sensor", "problem_supply"),
+}
+MADE = {
+    "multical_21": {"info_text"},
+    "multical_302": {"heat_energy_precise"},
+    **{
+        f"multical_{n}": {"heat_energy_precise", "info_text", "info_bits_text"}
+        for n in (303, 403, 603)
+    },
+    "multical_402": {"info_text"} | PROBLEMS,
+    **{f"multical_{n}": {"heat_energy_precise", "info_text"} | PROBLEMS for n in (601, 602)},
+    "multical_801": {"info_text"},
 }
 
 
@@ -32,13 +57,17 @@ def listed(model_id: str) -> set[SourceId]:
 
 
 def test_these_models_speak_kmp() -> None:
-    assert set(registry.models_of("kmp")) == set(DEFAULTS)
+    assert set(registry.models_of("kmp")) == {*DEFAULTS, *ELECTRICITY, "auto"}
 
 
 @pytest.mark.parametrize("model_id", DEFAULTS)
 def test_model(model_id: str) -> None:
     model, dialect = registry.all_models()[model_id], dialect_of(model_id)
-    assert dict(dialect.groups) == {"values": DEFAULTS[model_id]}
+    values = dialect.groups["values"]
+    assert tuple(dialect.groups) == ("values",)
+    assert tuple(s for s in values if isinstance(s, int)) == DEFAULTS[model_id]
+    assert {s for s in values if isinstance(s, str)} == MADE.get(model_id, set())
+    assert sent(dialect, values) == DEFAULTS[model_id]
     assert dialect.identity == ("serial_no", 1001)
     assert dialect.serial is None
     assert model.manufacturer == "Kamstrup"
@@ -64,9 +93,7 @@ def test_each_energy_of_high_resolution_is_where_it_was_found() -> None:
 @pytest.mark.parametrize(
     ("model_id", "register"),
     [
-        ("multical_403", 266),
         ("multical_403", 369),
-        ("multical_602", 155),
         ("multical_302", 239),
         ("multical_603", 239),
         ("multical_303", 267),
@@ -88,6 +115,50 @@ def test_an_info_code_whose_meaning_is_disputed_is_switched_off(model_id: str) -
     known = model_id in ("multical_601", "multical_602", "multical_402", "kmp_meter")
     assert info.enabled is known
     assert info.name == ("Info code" if known else "Info code (unconfirmed)")
+
+
+@pytest.mark.parametrize(
+    ("model_id", "register"), [("multical_403", 266), ("multical_302", 266), ("multical_602", 155)]
+)
+def test_the_register_of_high_resolution_is_no_total(model_id: str, register: int) -> None:
+    quantity = registry.quantity("kmp", dialect_of(model_id), register)
+    assert quantity.key == f"register_{register}"
+    assert (quantity.device_class, quantity.state_class, quantity.enabled) == (None, None, False)
+    assert dialect_of(model_id).precise == register
+
+
+@pytest.mark.parametrize("model_id", DEFAULTS)
+def test_words_of_a_disputed_info_code_are_switched_off(model_id: str) -> None:
+    dialect = dialect_of(model_id)
+    for key in MADE.get(model_id, set()) & {"info_text", "info_bits_text"}:
+        quantity = registry.quantity("kmp", dialect, key)
+        sure = key == "info_text" and bool(MADE[model_id] & PROBLEMS)
+        assert quantity.enabled is sure
+        assert quantity.name.endswith("(unconfirmed)") is not sure
+
+
+@pytest.mark.parametrize(("model_id", "phases"), ELECTRICITY.items())
+def test_electricity(model_id: str, phases: int) -> None:
+    model, dialect = registry.all_models()[model_id], dialect_of(model_id)
+    assert (model.medium, model.battery) == ("electricity", False)
+    assert dialect.serial == SerialParams(9600, 8, "N", 1)
+    keys = {registry.quantity("kmp", dialect, s).key for s in dialect.groups["values"]}
+    lines = range(1, phases + 1)
+    assert keys == {
+        *("energy_import", "energy_export", "power_import", "power_export"),
+        *("energy_import_tariff_1", "energy_import_tariff_2"),
+        *(f"{what}_l{n}" for what in ("voltage", "current") for n in lines),
+    }
+    # PHK, BIP, CONPOT, AIMIR: the rest of kmp.md 2.2
+    assert {13, 14, 3, 15, 31, 34, 1059, 1074, 1025, 1080, 1344, 1170, 1173, 1215, 39, 46} <= set(
+        dialect.more
+    )
+
+
+def test_how_often_a_402_is_read() -> None:
+    """kmp.md 4: its eye sleeps about 30 minutes after the last activity."""
+    model = registry.all_models()["multical_402"]
+    assert (model.interval, model.longest) == (28 * 60, 30 * 60)
 
 
 def test_a_water_meter_counts_water() -> None:

@@ -62,6 +62,8 @@ def example(quantity: Quantity) -> Measured:
     """A value that such a quantity may have."""
     if quantity.device_class == "date":
         return Measured("2026-11-21")
+    if quantity.binary:
+        return Measured("OFF")
     if quantity.text:
         return Measured("0012")
     unit = SENT.get(quantity.device_class or "") if quantity.as_sent else quantity.unit

@@ -12,10 +12,10 @@ from typing import Any
 
 from kamstrup_mqtt import jsontext
 from kamstrup_mqtt.cli import DONE, FAILED
-from kamstrup_mqtt.config import Config, Meter
+from kamstrup_mqtt.config import Config, Meter, with_models
 from kamstrup_mqtt.configfile import load
 from kamstrup_mqtt.homeassistant import Announcer, bridge_discovery, meter_discovery
-from kamstrup_mqtt.memory import MeterMemory, peek, state_directory
+from kamstrup_mqtt.memory import MeterMemory, found_models, peek, state_directory
 from kamstrup_mqtt.picture import MeterFacts, Picture, settle_serials
 
 
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if not config.homeassistant.enabled:
         print("homeassistant.enabled is false: the daemon sends none of these", file=sys.stderr)
     remembered = peek((config.state_directory or state_directory(os.environ)) / "memory.json")
+    config = with_models(config, found_models(remembered))
     pictures, unread = [], []
     for meter in config.meters:
         memory = remembered.get(meter.id, MeterMemory())

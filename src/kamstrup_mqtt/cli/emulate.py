@@ -13,6 +13,7 @@ from kamstrup_mqtt.cli import INTERRUPTED
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds, seconds
 from kamstrup_mqtt.emulators.base import Emulator
 from kamstrup_mqtt.emulators.catalogue import make_emulator
+from kamstrup_mqtt.emulators.faults import FAULTS, with_faults
 from kamstrup_mqtt.emulators.server import Server, serve_pty, serve_tcp
 from kamstrup_mqtt.errors import ConfigError, LinkError
 from kamstrup_mqtt.model import LinkState
@@ -41,6 +42,14 @@ def add_parser(subparsers: Any) -> None:
         "--baud", type=baudrate, metavar="N", help="send as slowly as this (default: at once)"
     )
     parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        choices=FAULTS,
+        help="asleep: silent until woken (wake: nul or ident); noisy, short: each second answer is"
+        " damaged or cut off (may be repeated)",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -58,9 +67,19 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Be the meter. 0: ended by SIGTERM; 130: by Ctrl-C."""
-    make = functools.partial(make_emulator, args.model, args.protocol, settings(args.set))
+    make = functools.partial(_make, args.model, args.protocol, settings(args.set), args.fault)
     make()  # what is wrong with the model or its settings is said before anything listens
     return asyncio.run(_serve(make, args))
+
+
+def _make(
+    model: str, protocol: str | None, values: Mapping[str, str], faults: list[str]
+) -> Emulator:
+    meter = make_emulator(model, protocol, values)
+    try:
+        return with_faults(meter, faults)
+    except ValueError as error:
+        raise ConfigError(f"--fault: {error}") from error
 
 
 def settings(pairs: list[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kamstrup_mqtt import registry
+from kamstrup_mqtt import derived, registry
 from kamstrup_mqtt.errors import ConfigError
 from kamstrup_mqtt.model import Dialect, Json, Measured, Object, SourceId
 from kamstrup_mqtt.plan import Plan, sort_objects
@@ -67,6 +67,7 @@ class Listed:
 def listed(spec: ProtocolSpec, objects: Iterable[Object], dialect: Dialect | None = None) -> Listed:
     """The objects of one meter that speaks `dialect` (None: any meter), everything included."""
     objects = tuple(objects)
+    made = objects if dialect is None else derived.Deriver(dialect).derive(objects, {}).objects
     plan = Plan(
         protocol=spec.name,
         dialect=dialect or Dialect(groups={"values": ()}),
@@ -74,7 +75,7 @@ def listed(spec: ProtocolSpec, objects: Iterable[Object], dialect: Dialect | Non
         periods={},
         open=True,
     )
-    result = sort_objects(plan, objects)
+    result = sort_objects(plan, made)
     readings = {
         key: measured
         for group in result.groups.values()
@@ -86,7 +87,7 @@ def listed(spec: ProtocolSpec, objects: Iterable[Object], dialect: Dialect | Non
 
 def key_of(spec: ProtocolSpec, source: SourceId) -> str:
     """The public key of `source` on any meter: register_<n> or obis_<code> where it has no name."""
-    return spec.key(source) or spec.unknown_key(source)
+    return registry.key_of(spec.name, source) or spec.unknown_key(source)
 
 
 def find_protocol(name: str) -> ProtocolSpec:

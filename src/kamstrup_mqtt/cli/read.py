@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, cast
 
-from kamstrup_mqtt import jsontext, registry
+from kamstrup_mqtt import derived, jsontext, registry
 from kamstrup_mqtt.address import PortAddress, parse_address
 from kamstrup_mqtt.cli import tables
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds
@@ -46,6 +46,7 @@ DEFAULT_REGISTERS: tuple[SourceId, ...] = (60, 68, 74, 80, 86, 87, 89, 1004)
 DEFAULT_MODELS = {
     "kmp-ascii": "e685_382",
     "iec62056-21": "e685_382",
+    "multical-66": "multical_66",
     "han": "kamstrup_han_3phase",
 }
 
@@ -219,7 +220,8 @@ def _sources(
         return tuple(dict.fromkeys(asked)), True
     if dialect is None:
         return DEFAULT_REGISTERS, False
-    sources = tuple(source for group in dialect.groups.values() for source in group)
+    listed = (source for group in dialect.groups.values() for source in group)
+    sources = derived.sent(dialect, listed)
     if not sources and not spec.pushed:
         raise ConfigError(f"--model {args.model} has no list of its own: add --register N")
     return sources, False

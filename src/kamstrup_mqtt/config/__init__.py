@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from kamstrup_mqtt import registry
 from kamstrup_mqtt.address import PortAddress, TcpBridge
 from kamstrup_mqtt.config.meters import (
     BATTERY_WARNING,
@@ -45,6 +46,7 @@ from kamstrup_mqtt.config.section import (
     as_text,
     refusal,
 )
+from kamstrup_mqtt.detect import AUTO
 from kamstrup_mqtt.topics import Topics
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "crossing_faults",
     "doubts",
     "faults_between",
+    "with_models",
 ]
 
 PORT, PORT_TLS = 1883, 8883
@@ -229,6 +232,18 @@ class Config(Section):
         return own + tuple(secret for meter in self.meters for secret in meter.secrets())
 
 
+def with_models(config: Config, found: Mapping[str, str]) -> Config:
+    """The configuration in which meters with `model: auto` have the model that was found."""
+    meters = tuple(
+        meter.with_model(found[meter.id])
+        if meter.model == AUTO and found.get(meter.id) in registry.models_of(meter.protocol_name)
+        else meter
+        for meter in config.meters
+    )
+    same = all(new is old for new, old in zip(meters, config.meters, strict=True))
+    return config if same else config.model_copy(update={"meters": meters})
+
+
 def crossing_faults(meters: Mapping[int, Meter]) -> Iterator[Fault]:
     """Faults between meters (position -> meter): ids that are not unique, ports that clash."""
     ids: dict[str, Meter] = {}
@@ -290,6 +305,14 @@ def doubts(config: Config) -> Iterator[Fault]:
     for index, meter in enumerate(config.meters):
         if not isinstance(meter, Polled) or meter.interval is None:
             continue
+        longest = meter.meter_model.longest
+        if longest is not None and meter.interval > longest:
+            yield (
+                ("meters", index, "interval"),
+                f"the eye of a {meter.meter_model.name} sleeps {longest / 60:g} min after the last"
+                " reading: the next one fails unless a button is pressed, or `wake` wakes it"
+                f" (interval: 28m keeps it awake)",
+            )
         if meter.meter_model.battery and meter.interval < BATTERY_WARNING:
             yield (
                 ("meters", index, "interval"),

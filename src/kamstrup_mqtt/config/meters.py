@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -19,15 +19,28 @@ from pydantic import (
 )
 
 from kamstrup_mqtt import registry
-from kamstrup_mqtt.address import PortAddress, parse_address
-from kamstrup_mqtt.config.section import Interval, Limit, Line, Section, Text, choose, refusal
+from kamstrup_mqtt.address import PortAddress, TcpBridge, parse_address
+from kamstrup_mqtt.config.section import (
+    Fault,
+    Interval,
+    Limit,
+    Line,
+    Offset,
+    Section,
+    Text,
+    choose,
+    refusal,
+)
 from kamstrup_mqtt.config.values import (
     CustomValue,
     ListedValue,
+    normalise,
+    option_faults,
     planned_custom,
     planned_values,
     read_custom,
     read_listed,
+    sources_by_key,
 )
 from kamstrup_mqtt.model import Dialect, MeterModel, SerialParams
 from kamstrup_mqtt.plan import Plan, PlannedValue, default_values
@@ -43,6 +56,7 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 MAINS_INTERVAL = 60.0
 BATTERY_INTERVAL = 3600.0
 BATTERY_WARNING = 60.0
+SLOW = "slow"
 """Seconds between two polls: the defaults, and below which a battery meter is warned about."""
 
 
@@ -86,7 +100,7 @@ class Timing(Section):
 
 
 class KmpTiming(Timing):
-    first_byte: Limit = 2.0
+    first_byte: Limit = 1.6
     between: Limit = 0.5
     total: Limit = 6.0
     pause: Limit = 1.6
@@ -186,6 +200,15 @@ class Meter(Section):
     def _dialect(cls, model: str) -> Dialect:
         return registry.all_models()[model].dialects[cls.protocol_name]
 
+    def with_model(self, model: str) -> Self:
+        """The same meter as another model; its line and what is listed stay as they are, as far
+        as the model has them."""
+        params = self.serial_params()
+        known = sources_by_key(self.protocol_name, self._dialect(model))
+        values = self.values and tuple(value for value in self.values if value.key in known)
+        line = {name: getattr(params, name) for name in ("baudrate", "parity", "stopbits")}
+        return self.model_copy(update={"model": model, "values": values, **line})
+
     @property
     def meter_model(self) -> MeterModel:
         """The model's table."""
@@ -226,7 +249,7 @@ class Meter(Section):
         """The keyword arguments of the protocol's codec."""
         return {}
 
-    def plan(self) -> Plan:
+    def _chosen(self) -> tuple[PlannedValue, ...]:
         """What is read: the model's own list, or what is listed; and the custom values."""
         if self.values is None:
             chosen = list(default_values(self.protocol_name, self.dialect))
@@ -235,29 +258,91 @@ class Meter(Section):
         by_source = {value.source: value for value in chosen}
         custom = planned_custom(self.protocol_name, self.dialect, self.custom)
         by_source.update({value.source: value for value in custom})  # in its place, listed once
+        return tuple(by_source.values())
+
+    def plan(self) -> Plan:
+        """What is read, and under which names."""
+        values = self._planned()
         return Plan(
             protocol=self.protocol_name,
             dialect=self.dialect,
-            values=tuple(by_source.values()),
-            periods=self._periods(tuple(by_source.values())),
+            values=values,
+            periods=self._periods(values),
             open=self.values is None and self._comes_whole,
         )
 
+    def _planned(self) -> tuple[PlannedValue, ...]:
+        return self._chosen()
+
     def _periods(self, values: tuple[PlannedValue, ...]) -> Mapping[str, float]:
-        interval = self.interval_seconds
-        if interval is None:
-            return dict(self.dialect.periods)
-        return dict.fromkeys((*self.dialect.groups, *(v.group for v in values)), interval)
+        return dict(self.dialect.periods)
 
     @property
     def _comes_whole(self) -> bool:
         return False
 
 
+class Slow(Section):
+    """Values that are read at an interval of their own."""
+
+    interval: Interval
+    values: tuple[ListedValue, ...]
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _three_ways(cls, raw: Any) -> Any:
+        return tuple(normalise(raw))
+
+
 class Polled(Meter):
-    """A meter that is asked. `interval` None: by the model, 60 s, on a battery 1 h."""
+    """A meter that is asked.
+
+    interval     None: by the model, 60 s, on a battery 1 h
+    align        polled when local time is a multiple of the interval, plus `offset` seconds
+    slow         values that are read more rarely
+    energy_unit  the unit of the energies that are published as the meter sends them
+    """
 
     interval: Interval | None = None
+    align: bool = False
+    offset: Offset = 0.0
+    slow: Slow | None = None
+    energy_unit: Literal["kWh", "MWh", "GJ"] | None = None
+
+    @model_validator(mode="after")
+    def _slow_is_slow(self) -> Polled:
+        faults = list(self._slow_faults())
+        if self.offset and not self.align:
+            faults.append((("offset",), "means nothing without align: true"))
+        elif abs(self.offset) >= self.interval_seconds:
+            words = f"must be less than the interval {self.interval_seconds:g}"
+            faults.append((("offset",), words))
+        if faults:
+            raise refusal(faults)
+        return self
+
+    def _slow_faults(self) -> Iterator[Fault]:
+        if self.slow is None:
+            return
+        if self.slow.interval <= self.interval_seconds:
+            yield (
+                ("slow", "interval"),
+                f"must be longer than the interval {self.interval_seconds:g}",
+            )
+        known = sources_by_key(self.protocol_name, self.dialect)
+        own = {value.quantity.key for value in self._chosen()}
+        for index, value in enumerate(self.slow.values):
+            place = ("slow", "values", index)
+            if value.key in known:
+                source = known[value.key][0][0]
+                quantity = registry.quantity(self.protocol_name, self.dialect, source)
+                for inner, text in option_faults(quantity, value):
+                    yield (*place, *inner), text
+            elif value.key not in own:
+                words = choose(value.key, sorted({*known, *own}))
+                yield (*place, "key"), f"no such value: {value.key}; {words}"
+        if not {v.quantity.key for v in self._chosen()} - {v.key for v in self.slow.values}:
+            yield ("slow", "values"), "takes all values: leave one for the interval of the meter"
 
     @model_validator(mode="before")
     @classmethod
@@ -273,7 +358,30 @@ class Polled(Meter):
         """Seconds from one poll to the next."""
         if self.interval is not None:
             return self.interval
+        if self.meter_model.interval is not None:
+            return self.meter_model.interval
         return BATTERY_INTERVAL if self.meter_model.battery else MAINS_INTERVAL
+
+    def _planned(self) -> tuple[PlannedValue, ...]:
+        """The chosen values, the slow ones in their group, energies in their unit."""
+        slow = {value.key: value for value in self.slow.values} if self.slow else {}
+        chosen = {value.source: value for value in self._chosen()}
+        known = sources_by_key(self.protocol_name, self.dialect)
+        listed = [value for key, value in slow.items() if key in known]
+        more = planned_values(self.protocol_name, self.dialect, listed)
+        chosen.update({value.source: value for value in more})
+        return tuple(self._placed(value, value.quantity.key in slow) for value in chosen.values())
+
+    def _placed(self, value: PlannedValue, slow: bool) -> PlannedValue:
+        quantity = value.quantity
+        if self.energy_unit and quantity.as_sent and quantity.device_class == "energy":
+            quantity = dataclasses.replace(quantity, as_sent=False, unit=self.energy_unit)
+        return PlannedValue(value.source, quantity, SLOW if slow else value.group)
+
+    def _periods(self, values: tuple[PlannedValue, ...]) -> Mapping[str, float]:
+        groups = dict.fromkeys((*self.dialect.groups, *(v.group for v in values)))
+        periods = dict.fromkeys(groups, self.interval_seconds)
+        return {**periods, SLOW: self.slow.interval} if self.slow else periods
 
 
 def _kmp_address(value: Any) -> Any:
@@ -286,15 +394,25 @@ def _kmp_address(value: Any) -> Any:
 
 
 class KmpMeter(Polled):
-    """A MULTICAL or flowIQ, and every other meter that speaks KMP."""
+    """A MULTICAL or flowIQ, and every other meter that speaks KMP.
+
+    wake   how a sleeping eye is woken before each poll: nul (a light that flickers for 2 s) or
+           ident (a request of the old protocol at 300 baud, which a bridge cannot send)
+    """
 
     protocol_name = "kmp"
     protocol: Literal["kmp"]
     address: Annotated[int, BeforeValidator(_kmp_address), Field(ge=0, le=0xFF)] = 0x3F
+    wake: Literal["nul", "ident"] | None = None
     timing: KmpTiming = KmpTiming()
 
     def codec_options(self) -> dict[str, Any]:
-        return {"address": self.address, **self.timing.model_dump()}
+        return {
+            "address": self.address,
+            "wake": self.wake,
+            "baudrate": self.serial_params().baudrate,
+            **self.timing.model_dump(),
+        }
 
 
 class KmpAsciiMeter(Polled):
@@ -353,6 +471,33 @@ class IecMeter(Polled):
     @property
     def _comes_whole(self) -> bool:
         return True
+
+
+class Multical66Timing(Timing):
+    first_byte: Limit = 3.0
+    between: Limit = 0.5
+    total: Limit = 8.0
+    pause: Limit = 5.0
+    tries: Annotated[int, Field(ge=1, le=10)] = 2
+
+
+class Multical66Meter(Polled):
+    """A MULTICAL 66 or III by its own requests; on a port of this computer, whose speed changes."""
+
+    protocol_name = "multical-66"
+    protocol: Literal["multical-66"]
+    model: Text = "multical_66"
+    timing: Multical66Timing = Multical66Timing()
+
+    @model_validator(mode="after")
+    def _local(self) -> Multical66Meter:
+        if isinstance(self.port, TcpBridge):
+            words = "this protocol changes the speed of the line, which a TCP bridge cannot"
+            raise refusal([(("port",), words)])
+        return self
+
+    def codec_options(self) -> dict[str, Any]:
+        return {"baudrate": self.serial_params().baudrate, **self.timing.model_dump()}
 
 
 def _energy_scale(value: Any) -> Any:
@@ -438,6 +583,13 @@ class HanMeter(Meter):
 
 
 MeterConfig: TypeAlias = Annotated[
-    KmpMeter | KmpAsciiMeter | IecMeter | HanMeter, Field(discriminator="protocol")
+    KmpMeter | KmpAsciiMeter | IecMeter | Multical66Meter | HanMeter,
+    Field(discriminator="protocol"),
 ]
-METER_CLASSES: tuple[type[Meter], ...] = (KmpMeter, KmpAsciiMeter, IecMeter, HanMeter)
+METER_CLASSES: tuple[type[Meter], ...] = (
+    KmpMeter,
+    KmpAsciiMeter,
+    IecMeter,
+    Multical66Meter,
+    HanMeter,
+)

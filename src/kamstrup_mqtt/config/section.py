@@ -140,6 +140,17 @@ def _interval(value: float) -> float:
 
 
 Limit = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_limit)]
+
+
+def _signed(value: Any) -> Any:
+    """A duration that may begin with a sign: -60s, +5m."""
+    if isinstance(value, str) and value.strip()[:1] in ("-", "+"):
+        seconds = parse_duration(value.strip()[1:])
+        return -seconds if value.strip().startswith("-") else seconds
+    return parse_duration(value)
+
+
+Offset = Annotated[float, BeforeValidator(_signed)]
 Interval = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_interval)]
 
 

@@ -92,6 +92,46 @@ _SCRIPTS: Mapping[str, Script] = {
             Line("6.31", "40345", "0000000", "h"),
         ),
     ),
+    # as MeterLogger's captures have it (test/bcc-test), with values
+    "multical_66": Script(
+        ident="/KAM MC",
+        check="sum",
+        serial=SerialParams(300, 8, "N", 2, dtr=False, rts=True),
+        lines=(
+            Line("0.0", "00000000040"),
+            Line("6.8", "50.71", "00000.00", "MWh"),
+            Line("6.26", "129.6", "000000.0", "m3"),
+            Line("6.31", "53189", "0000000", "h"),
+        ),
+    ),
+    "kamstrup_382c": Script(
+        ident="/KAM 68438BC450000",
+        check="sum",
+        lines=(
+            Line("0.0.0", "12345678"),
+            Line("1.8.0", "9032", "00000000", "kWh"),
+            Line("1.8.1", "9031", "00000000", "kWh"),
+            Line("1.8.2", "1", "00000000", "kWh"),
+            Line("1.8.3", "0", "00000000", "kWh"),
+            Line("1.8.4", "0", "00000000", "kWh"),
+            Line("96.8.0", "57392", "0000000", "h"),
+            Line("0.128.1", "0", "0000000"),
+            Line("1.6.0", "1.078", "0.000", "kW"),
+        ),
+    ),
+    "kamstrup_382l": Script(
+        ident="/KAM5382L",
+        check="sum",
+        serial=SerialParams(9600, 8, "N", 1, dtr=False, rts=True),
+        lines=(
+            Line("0.0.0", "12345678"),
+            Line("1.8.0", "9032", "00000000", "kWh"),
+            Line("1.8.1", "9031", "00000000", "kWh"),
+            Line("1.8.2", "1", "00000000", "kWh"),
+            Line("96.8.0", "57392", "0000000", "h"),
+            Line("1.6.0", "1.078", "0.000", "kW"),
+        ),
+    ),
     "iec_meter": Script(
         ident="/ISk5ME172-0000",
         check="xor",

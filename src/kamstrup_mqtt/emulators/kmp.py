@@ -9,18 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
-from kamstrup_mqtt import registry
+from kamstrup_mqtt import energy, registry
 from kamstrup_mqtt.emulators.base import Reply
+from kamstrup_mqtt.emulators.kmp_log import KmpLog, log_of
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import SerialParams
-from kamstrup_mqtt.protocols.base import Frame
+from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.kmp import SPEC
-from kamstrup_mqtt.protocols.kmp.framing import KmpFramer, encode_frame
+from kamstrup_mqtt.protocols.kmp.framing import ACK, KmpFramer, encode_frame
 from kamstrup_mqtt.protocols.kmp.messages import (
     CID_GET_REGISTER,
     CID_GET_SERIAL_NO,
     CID_GET_TYPE,
+    CID_SET_CLOCK,
     decode_message,
     register_answer,
     serial_no_answer,
@@ -28,11 +31,13 @@ from kamstrup_mqtt.protocols.kmp.messages import (
 )
 from kamstrup_mqtt.protocols.kmp.registers import KEYS
 from kamstrup_mqtt.protocols.kmp.values import (
+    ASCII,
     BITFIELD,
     DATE,
     DST_DATE_TIME,
     MONTH_DAY,
     NUMBER,
+    RTC,
     TIME,
     UNITS,
     Coded,
@@ -188,6 +193,69 @@ _REGISTERS: Mapping[int, Register] = {
     292: Register("11.2", _CELSIUS, 2),
 }
 
+# What a 382 in a house shows; 13, 1, 1054 and 39 as a captured one had them.
+_KWH, _KVARH, _KVAR, _V, _A = 0x02, 0x0E, 0x1A, 0x21, 0x22
+_ELECTRICITY: Mapping[int, Register] = {
+    1: Register("191", _KWH),
+    2: Register("0", _KWH),
+    13: Register("191.8015", _KWH),
+    14: Register("0.0000", _KWH),
+    **{n: Register("12.3", _KVARH) for n in (3, 4, 5, 6, 15, 16)},
+    19: Register("120", _KWH),
+    **{n: Register("0", _KWH) for n in (*range(20, 35), *range(1059, 1075)) if n != 23},
+    23: Register("71", _KWH),
+    1023: Register("0.412", _KW),
+    1024: Register("0.000", _KW),
+    1025: Register("0.051", _KVAR),
+    1026: Register("0.000", _KVAR),
+    **{1054 + n: Register(str(229 + n), _V, 2) for n in range(3)},
+    **{1076 + n: Register(f"0.{61 + n}", _A) for n in range(3)},
+    **{1080 + n: Register(f"0.{137 + n}", _KW, 2) for n in range(3)},
+    **{1344 + n: Register("0.000", _KW, 2) for n in range(3)},
+    **{1170 + n: Register("0.98", _NONE, 2) for n in range(4)},
+    **{1215 + n: Register("230", _V, 2) for n in range(3)},
+    **{1218 + n: Register("0.61", _A, 2) for n in range(3)},
+    39: Register("2.286", _KW),
+    **{n: Register("0.000", _KW) for n in (40, 41, 42)},
+    43: Register("2.720", _KW),
+    **{n: Register("0.000", _KW) for n in (44, 45, 46)},
+    47: Register("4", NUMBER),
+    **{n: Register("1.402", _KW) for n in (1033, 1036, 1190, 1191)},
+    **{n: Register("2026-01-12T19:45:00", RTC, 8) for n in (1049, *range(1196, 1202))},
+    1050: Register("2026-01-12", DATE),
+    1051: Register("19:45:00", TIME),
+    **{n: Register("0", NUMBER) for n in (51, 52, 53)},
+    1010: Register("14990045", NUMBER, 10),
+    1058: Register("684-12-3D", ASCII, 10),
+    1126: Register("684-12-3D-123", ASCII, 13),
+    50: Register("0", NUMBER),
+    1005: Register("1793", NUMBER),
+    1003: Register("2026-01-20", DATE),
+    1002: Register("20:02:43", TIME),
+    1047: Register("2026-01-20T20:02:43", RTC, 8),
+    1045: Register("2", NUMBER, 1),
+    1004: Register("7127", _HOUR),
+    58: Register("0", NUMBER),
+    1039: Register("0.000", _KW),
+    1040: Register("0", NUMBER),
+    1087: Register("1", NUMBER, 1),
+    1088: Register("1", NUMBER, 1),
+    2010: Register("1", NUMBER, 1),
+    1079: Register("24", _KELVIN, 2),
+    1271: Register("63", NUMBER, 1),
+}
+
+_TYPES: Mapping[str, int] = {
+    "multical_601": 0x0004,
+    "multical_602": 0x0006,  # not that of a 601; which one it has no source tells
+    "kamstrup_382": 0x3500,
+    "kamstrup_162": 0x3800,
+    "kamstrup_282": 0x3A00,
+    "kamstrup_351": 0x3C00,
+    "kamstrup_omnia": 0x5A00,
+}
+"""What GetType answers; of other models no source tells it."""
+
 _UNIT_CODES = {name: code for code, name in reversed(tuple(UNITS.items()))}
 _FIXED = ("serial", "type", "software", "address")
 _TYPE = re.compile(r"[0-9A-Fa-f]{4}")
@@ -207,11 +275,17 @@ class Identity:
 class KmpEmulator:
     """A meter with these registers; sans-IO."""
 
-    serial: SerialParams = SPEC.serial
-
-    def __init__(self, identity: Identity, registers: Mapping[int, Coded]) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        registers: Mapping[int, Coded],
+        serial: SerialParams = SPEC.serial,
+        log: KmpLog | None = None,
+    ) -> None:
+        self.serial = serial
         self._identity = identity
-        self._registers = registers
+        self._registers = dict(registers)
+        self._log = log
         self._framer = KmpFramer()
 
     def receive_data(self, data: bytes) -> list[Reply]:
@@ -219,10 +293,24 @@ class KmpEmulator:
         self._framer.receive_data(data)
         replies: list[Reply] = []
         while (event := self._framer.next_event()) is not None:
-            payload = self._answer(event) if isinstance(event, Frame) else None
-            if payload is not None:
-                replies.append(Reply(encode_frame("answer", payload)))
+            if isinstance(event, Frame):
+                replies += self._replies(event)
         return replies
+
+    def _replies(self, frame: Frame) -> list[Reply]:
+        if self._is_set_clock(frame):
+            return [Reply(self._set_clock(decode_message(frame)))]
+        payload = self._answer(frame)
+        return [] if payload is None else [Reply(encode_frame("answer", payload))]
+
+    def _is_set_clock(self, frame: Frame) -> bool:
+        mine = frame.payload[:2] == bytes((self._identity.address, CID_SET_CLOCK))
+        if frame.direction != "request" or not mine:
+            return False
+        try:
+            return "date" in decode_message(frame).header
+        except MeterError:
+            return False
 
     def _answer(self, frame: Frame) -> bytes | None:
         me = self._identity
@@ -241,7 +329,17 @@ class KmpEmulator:
             asked = message.header["registers"]
             assert isinstance(asked, list)
             return register_answer(me.address, self._known(asked))
-        return None
+        log = self._log
+        return log.answer(me.address, frame.payload) if log is not None else None
+
+    def _set_clock(self, message: Message) -> bytes:
+        """SetClock is acknowledged; the clock stands still, as everything here does."""
+        day, clock = str(message.header["date"]), str(message.header["time"])
+        for number, text in ((1003, day), (1002, clock), (348, f"{day}T{clock}")):
+            old = self._registers.get(number)
+            if old is not None:
+                self._registers[number] = encode_value(old.unit, text, len(old.data))
+        return bytes((ACK,))
 
     def _known(self, asked: Iterable[object]) -> list[tuple[int, Coded]]:
         return [
@@ -259,7 +357,7 @@ def make(model_id: str, settings: Mapping[str, str]) -> KmpEmulator:
     digits), `software` ("G1") and `address` say who answers. Raises ValueError for any other.
     """
     registers = _registers_of(model_id)
-    identity = Identity(serial=_serial_of(model_id))
+    identity = Identity(serial=_serial_of(model_id), type=_TYPES.get(model_id, 0x0001))
     left_out: set[int] = set()
     # units first: a value is checked against the unit that it is sent in
     for name, text in sorted(settings.items(), key=lambda item: not item[0].endswith(".unit")):
@@ -274,19 +372,38 @@ def make(model_id: str, settings: Mapping[str, str]) -> KmpEmulator:
             registers[number] = replace(register, text=text, nob=max(register.nob, 4))
         else:
             left_out.add(number)
+    _keep_in_step(registers, settings)
     if "serial" in settings:
         registers[_SERIAL] = replace(registers[_SERIAL], text=str(identity.serial))
     return KmpEmulator(
         identity,
         {number: _coded(number, r) for number, r in registers.items() if number not in left_out},
+        registry.all_models()[model_id].dialects[SPEC.name].serial or SPEC.serial,
+        log_of(model_id),
     )
+
+
+def _keep_in_step(registers: dict[int, Register], settings: Mapping[str, str]) -> None:
+    """A meter whose energy was set counts the same energy in register 266, unless that was set."""
+    names = (name for name in settings if name not in _FIXED and not name.endswith(".unit"))
+    set_ = {_register(registers, name) for name in names}
+    if 60 not in set_ or 266 in set_ or 266 not in registers:
+        return
+    unit = UNITS.get(registers[60].unit)
+    try:
+        wh = energy.in_wh(Decimal(registers[60].text), unit)
+    except (ValueError, ArithmeticError):
+        return  # no energy: said where it is encoded, or meant so
+    registers[266] = replace(registers[266], text=str(int(wh) % energy.PERIOD))
 
 
 def _registers_of(model_id: str) -> dict[int, Register]:
     """Everything that the model lists; everything there is for a model that lists nothing."""
     dialect = registry.all_models()[model_id].dialects[SPEC.name]
     listed = [*(source for group in dialect.groups.values() for source in group), *dialect.more]
-    registers = {n: r for n, r in _REGISTERS.items() if not listed or n in listed}
+    electric = registry.all_models()[model_id].medium == "electricity"
+    table = _ELECTRICITY if electric else _REGISTERS
+    registers = {n: r for n, r in table.items() if not listed or n in listed}
     registers[_SERIAL] = Register(str(_serial_of(model_id)), NUMBER)
     return registers
 
@@ -295,7 +412,8 @@ def _serial_of(model_id: str) -> int:
     """Different on every model, so that two emulated meters are two meters."""
     if model_id == "multical_403":
         return 123456
-    return 6_000_000 + int("0" + "".join(filter(str.isdigit, model_id)))
+    number = "".join(filter(str.isdigit, model_id))
+    return 6_000_000 + int(number or sum(model_id.encode()))
 
 
 def _register(registers: Mapping[int, Register], name: str) -> int:

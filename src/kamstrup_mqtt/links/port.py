@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -28,8 +29,38 @@ def _tell_nobody(_seconds: float) -> None:
     pass
 
 
+class _Turns:
+    """Whose turn it is: one at a time, those who must be punctual before the others."""
+
+    def __init__(self) -> None:
+        self._taken = False
+        self._punctual: deque[asyncio.Future[None]] = deque()
+        self._others: deque[asyncio.Future[None]] = deque()
+
+    def ask(self, first: bool) -> asyncio.Future[None]:
+        """Done when it is one's turn; cancel it, or `release` once it is done."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._taken:
+            (self._punctual if first else self._others).append(turn)
+        else:
+            self._taken = True
+            turn.set_result(None)
+        return turn
+
+    def release(self) -> None:
+        """The turn is over."""
+        for queue in (self._punctual, self._others):
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+                    return
+        self._taken = False
+
+
 class Port:
-    """A port that several meters may share, one at a time in the order they came.
+    """A port that several meters may share, one at a time in the order they came, aligned
+    polls first.
 
     `gone_since`: monotonic time since when it cannot be opened, None while it can. After a loss
     or a failed open it is left alone for `first_backoff` seconds, doubled each time up to
@@ -54,7 +85,7 @@ class Port:
         self._backoff_cap = backoff_cap
         self._silence = silence
         self._rng = rng or random.Random()  # noqa: S311 - jitter
-        self._lock = asyncio.Lock()
+        self._turns = _Turns()
         self._link: Link | None = None
         self._failures = 0
         self._failure: LinkError | None = None
@@ -73,13 +104,13 @@ class Port:
 
     @asynccontextmanager
     async def turn(
-        self, params: SerialParams, will_act: WillAct = _tell_nobody
+        self, params: SerialParams, will_act: WillAct = _tell_nobody, *, first: bool = False
     ) -> AsyncIterator[Link]:
-        """The open line, for one meter alone.
+        """The open line, for one meter alone; `first`: before those that wait without it.
 
         Raises LinkError when it cannot be opened, at once while it is left alone after a failure.
         """
-        await self._acquire(will_act)
+        await self._acquire(will_act, first)
         try:
             will_act(self._open_timeout + PATIENCE)
             link = await self._ready(params)
@@ -93,17 +124,17 @@ class Port:
                 raise
             self.alive()
         finally:
-            self._lock.release()
+            self._turns.release()
 
-    async def _acquire(self, will_act: WillAct) -> None:
-        waiting = asyncio.ensure_future(self._lock.acquire())
+    async def _acquire(self, will_act: WillAct, first: bool) -> None:
+        waiting = self._turns.ask(first)
         try:
             while not waiting.done():
                 will_act(PATIENCE)
                 await asyncio.wait({waiting}, timeout=PATIENCE / 2)
         except asyncio.CancelledError:
             if not waiting.cancel():
-                self._lock.release()
+                self._turns.release()
             raise
 
     async def _ready(self, params: SerialParams) -> Link:

@@ -11,11 +11,12 @@ MODEL = MeterModel(
     battery=True,
     dialects={
         "kmp": Dialect(
-            groups={"values": (68, 74, 99, 1004)},
+            groups={"values": (68, 74, 99, 1004, "info_text")},
             more=(243, 292, 299, 1001),
             identity=("serial_no", 1001),
             overrides={
                 68: {"device_class": "water"},
+                "info_text": {"name": "Info (unconfirmed)", "enabled": False},
                 99: {"name": "Info code (unconfirmed)", "enabled": False},
                 243: {
                     "name": "Reverse volume",
@@ -37,6 +38,7 @@ MODEL = MeterModel(
                     "category": None,
                 },
             },
+            info={99: "flowiq"},
         ),
     },
     note="Hold a magnet at the eye: it takes 4 s to start, and some firmware limits how often it is"

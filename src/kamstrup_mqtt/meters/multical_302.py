@@ -1,6 +1,6 @@
 """MULTICAL 302, heat and cooling: the registers that a user listed.
 
-Register 266 is register 60 in Wh, cut to its last seven digits: no total by itself.
+Register 266 is register 60 in Wh without whole 10 MWh: no total by itself.
 What its info code (99) means is not confirmed, so it is switched off.
 """
 
@@ -19,15 +19,16 @@ MODEL = MeterModel(
     battery=True,
     dialects={
         "kmp": Dialect(
-            groups={"values": (60, 68, 74, 80, 86, 87, 89, 1004, 266, 239)},
+            groups={"values": (60, 266, 68, 74, 80, 86, 87, 89, 1004, 239, "heat_energy_precise")},
             more=_MORE,
             identity=("serial_no", 1001),
             overrides={
-                266: {"name": "Heat energy high resolution (unconfirmed)"},
+                266: {"name": "Heat energy without whole 10 MWh"},
                 239: {"name": "Volume high resolution (unconfirmed)"},
                 267: {"name": "Cooling energy high resolution (unconfirmed)"},
                 99: {"name": "Info code (unconfirmed)", "enabled": False},
             },
+            precise=266,
         ),
     },
 )

@@ -16,11 +16,26 @@ MODEL = MeterModel(
     name="MULTICAL 402",
     medium="heat",
     battery=True,
+    interval=28 * 60.0,
+    longest=30 * 60.0,
     dialects={
         "kmp": Dialect(
-            groups={"values": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113)},
+            groups={
+                "values": (
+                    *(60, 68, 86, 87, 89, 74, 80, 1004, 99, 113),
+                    *(
+                        "info_text",
+                        "problem_leak",
+                        "problem_burst",
+                        "problem_air",
+                        "problem_reversed_flow",
+                    ),
+                    *("problem_probe", "problem_flow_sensor", "problem_supply"),
+                ),
+            },
             more=_MORE,
             identity=("serial_no", 1001),
+            info={99: "sum_602"},
         ),
     },
     note="The optical eye sleeps about 30 minutes after the last reading: press a button, or read"

@@ -1,8 +1,7 @@
 """MULTICAL 603, heat and cooling.
 
-Register 266 is register 60 in Wh, cut to its last seven digits; 369 holds the bits of the info
-code, which no capture has confirmed.
-What its info code (99) means is not confirmed, so it is switched off.
+Register 266 is register 60 in Wh without whole 10 MWh; 369 holds the bits of the info code. No
+capture has confirmed what the bits of 369 and the numbers of 99 mean: they are told as text.
 """
 
 from kamstrup_mqtt.model import Dialect, MeterModel
@@ -24,16 +23,24 @@ MODEL = MeterModel(
     battery=True,
     dialects={
         "kmp": Dialect(
-            groups={"values": (60, 266, 68, 74, 80, 86, 87, 89, 369, 99, 1004, 175)},
+            groups={
+                "values": (
+                    *(60, 266, 68, 74, 80, 86, 87, 89, 369, 99, 1004, 175),
+                    *("heat_energy_precise", "info_text", "info_bits_text"),
+                ),
+            },
             more=_MORE,
             identity=("serial_no", 1001),
             overrides={
-                266: {"name": "Heat energy high resolution (unconfirmed)"},
+                266: {"name": "Heat energy without whole 10 MWh"},
                 239: {"name": "Volume high resolution (unconfirmed)"},
                 267: {"name": "Cooling energy high resolution (unconfirmed)"},
                 99: {"name": "Info code (unconfirmed)", "enabled": False},
                 369: {"name": "Info bits (unconfirmed)"},
+                "info_text": {"name": "Info (unconfirmed)", "enabled": False},
             },
+            precise=266,
+            info={99: "digits_603", 369: "bits_369"},
         ),
     },
 )

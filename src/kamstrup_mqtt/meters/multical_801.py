@@ -21,12 +21,14 @@ MODEL = MeterModel(
     battery=True,
     dialects={
         "kmp": Dialect(
-            groups={"values": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113)},
+            groups={"values": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113, "info_text")},
             more=_MORE,
             identity=("serial_no", 1001),
             overrides={
                 99: {"name": "Info code (unconfirmed)", "enabled": False},
+                "info_text": {"name": "Info (unconfirmed)", "enabled": False},
             },
+            info={99: "sum_602_unconfirmed"},
         ),
     },
 )

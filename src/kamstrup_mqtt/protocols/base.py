@@ -83,7 +83,8 @@ class Send:
     our echo, `between` from byte to byte, `total` for the whole answer. The time that `data`
     itself needs on the wire is added by whoever carries this out. When no good frame comes, a
     MeterError with the reason is thrown into the generator. `answer` False: nothing is awaited,
-    and None is sent in once the bytes have left.
+    and None is sent in once the bytes have left. `expected`: how many bytes the answer has; the
+    time that they need on the wire is added to `first_byte` and `total`.
 
     Empty `data`: nothing is written and nothing that came is discarded, only the (next) answer is
     awaited (IEC 62056-21 after a change of speed).
@@ -94,6 +95,7 @@ class Send:
     between: float
     total: float
     answer: bool = True
+    expected: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,11 @@ def ids(found: Answer) -> list[SourceId]:
 def test_limits_of_the_standard_are_the_defaults() -> None:
     (step,) = [next(KmpCodec().poll(Ask(sources=(1002,))))]
     assert step == Send(
-        data=bytes.fromhex("803F100103EA4CB70D"), first_byte=2.0, between=0.5, total=6.0
+        data=bytes.fromhex("803F100103EA4CB70D"),
+        first_byte=1.6,
+        between=0.5,
+        total=6.0,
+        expected=19,  # 40 dst CID, RID unit NoB SiEx and four bytes, CRC 0D, and a stuffed one
     )
     codec = KmpCodec()
     assert (codec.address, codec.tries, codec.pause) == (0x3F, 3, 1.6)
@@ -107,7 +111,7 @@ def test_the_options_are_used() -> None:
     )
     wire = Line(codec, in_turn(DAMAGED, answer("7F02 00000007")))
     assert next(codec.poll(Ask(sources=("serial_no",)))) == Send(
-        data=request("7F02"), first_byte=1, between=2, total=3
+        data=request("7F02"), first_byte=1, between=2, total=3, expected=10
     )
     assert wire.run(Ask(sources=("serial_no",))).objects[0].value == "7"
     assert wire.pauses == [4]

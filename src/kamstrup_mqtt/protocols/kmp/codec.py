@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Literal
 
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import LinkState, Object, SourceId
 from kamstrup_mqtt.protocols.base import (
     Answer,
     Ask,
+    Configure,
     Conversation,
     Frame,
     Message,
@@ -22,6 +24,7 @@ from kamstrup_mqtt.protocols.base import (
 )
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer, encode_frame
 from kamstrup_mqtt.protocols.kmp.messages import (
+    CID_GET_REGISTER,
     MAX_REGISTERS,
     decode_message,
     get_register,
@@ -29,6 +32,13 @@ from kamstrup_mqtt.protocols.kmp.messages import (
     get_type,
 )
 from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, SOFTWARE
+
+IDENT = bytes.fromhex("AF A3 B1")
+"""`/#1` of seven bits and even parity, on a line of eight bits."""
+IDENT_BAUDRATE = 300
+WAKE_SECONDS = 2.2
+BITS = 11
+"""Of one byte on the line: start, eight, two stop bits."""
 
 _SILENT = (LinkState.NO_BYTES, LinkState.ECHO_ONLY)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -39,11 +49,16 @@ class KmpCodec:
 
     address     the destination: 3F the meter, 7F and BF its logger modules
     tries       how often a request is sent before it is given up
-    first_byte  seconds until the answer must begin (the standard: 1.6) ...
+    first_byte  seconds until the answer must begin, beside the time it needs on the wire: a
+                bridge may hand it over in one piece ...
     between     ... from byte to byte ...
     total       ... and for the whole answer
     pause       seconds of rest before a request is repeated: a meter that did not understand
                 ignores everything for 1.6 s
+    wake        what is sent before each poll so that a sleeping eye wakes: "nul", zeros for 2.2 s
+                (IEC 62056-21, annex); "ident", the request /#1 of older meters at 300 baud, which
+                some 403 wake from; None, nothing
+    baudrate    of the line, for `wake`
     """
 
     def __init__(
@@ -51,10 +66,12 @@ class KmpCodec:
         *,
         address: int = 0x3F,
         tries: int = 3,
-        first_byte: float = 2.0,
+        first_byte: float = 1.6,
         between: float = 0.5,
         total: float = 6.0,
         pause: float = 1.6,
+        wake: Literal["nul", "ident"] | None = None,
+        baudrate: int = 1200,
         learned: Mapping[str, str] = _NOTHING,
     ) -> None:
         self.address = address
@@ -63,6 +80,8 @@ class KmpCodec:
         self.between = between
         self.total = total
         self.pause = pause
+        self.wake = wake
+        self.baudrate = baudrate
 
     def framer(self) -> KmpFramer:
         """A framer for a newly opened line."""
@@ -80,6 +99,24 @@ class KmpCodec:
         """
         return (yield from _Poll(self, ask).run())
 
+    def wake_up(self) -> Generator[Step, Frame | None, None]:
+        """Wake the eye, where that was configured; what it says to that is not listened to."""
+        if self.wake is None:
+            return
+        if self.wake == "nul" or not (yield from self._ident()):
+            yield _unanswered(bytes(round(WAKE_SECONDS * self.baudrate / BITS)))
+        yield Pause(self.pause)
+
+    def _ident(self) -> Generator[Step, Frame | None, bool]:
+        """Send /#1 at 300 baud, if the line's speed can be changed."""
+        try:
+            yield Configure(IDENT_BAUDRATE)
+        except MeterError:
+            return False  # it belongs to a bridge
+        yield _unanswered(IDENT)
+        yield Configure(self.baudrate)
+        return True
+
 
 class _Poll:
     """One conversation, and what it has brought so far."""
@@ -91,6 +128,7 @@ class _Poll:
         self._awake = False  # the meter has answered in this poll
 
     def run(self) -> Conversation:
+        yield from self._codec.wake_up()
         wanted = set(self._ask.sources) | set(self._ask.identity)
         registers = [source for source in self._ask.sources if isinstance(source, int)]
         if GET_SERIAL_NO in wanted:
@@ -158,6 +196,7 @@ class _Poll:
             first_byte=codec.first_byte,
             between=codec.between,
             total=codec.total,
+            expected=_expected(payload),
         )
         while True:
             tries -= 1
@@ -167,6 +206,8 @@ class _Poll:
                 if tries < 1 or (accept_silence and error.state in _SILENT):
                     raise
                 yield Pause(codec.pause)
+                if error.state in _SILENT and not self._awake:
+                    yield from self._codec.wake_up()
             else:
                 self._awake = True
                 self._keep(message.objects if keep else ())
@@ -175,6 +216,10 @@ class _Poll:
     def _keep(self, objects: Iterable[Object]) -> None:
         for obj in objects:
             self._objects.setdefault(obj.id, obj)
+
+
+def _unanswered(data: bytes) -> Send:
+    return Send(data=data, first_byte=0.0, between=0.0, total=0.0, answer=False)
 
 
 def _answer_to(payload: bytes, frame: Frame | None) -> Message:
@@ -187,6 +232,11 @@ def _answer_to(payload: bytes, frame: Frame | None) -> Message:
             return message
     sent = frame.raw.hex(" ") if frame else "nothing"
     raise MeterError(LinkState.BYTES_NO_FRAMES, f"answer to another request: {sent}")
+
+
+def _expected(payload: bytes) -> int:
+    """Bytes of the answer when its values have the usual four bytes."""
+    return 10 + 9 * payload[2] if payload[1] == CID_GET_REGISTER else 10
 
 
 def _asked(payload: bytes) -> set[int]:

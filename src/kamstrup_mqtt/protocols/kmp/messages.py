@@ -1,18 +1,20 @@
 """KMP messages: what stands between start and stop of a frame, read and written.
 
-Source: Kamstrup 5512-447 rev M1, 6.2. Only questions are ever written here: PutRegister, SetClock
-and Login change a billing meter.
+Source: Kamstrup 5512-447 rev M1, 6.2. Questions, and SetClock, which nothing but the command
+`clock --set` sends; PutRegister and Login, which change a billing meter, are never written.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import Json, LinkState, Object
 from kamstrup_mqtt.protocols.base import Frame, Message
+from kamstrup_mqtt.protocols.kmp.logs import CID_LOGGER, CIDS_LOG, decode_log, decode_logger
 from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, SOFTWARE
 from kamstrup_mqtt.protocols.kmp.values import DATE, TIME, Coded, decode_value
 
@@ -139,6 +141,15 @@ def _answered_registers(data: bytes) -> _Fields:
     return {}, tuple(objects)
 
 
+def _log(data: bytes) -> _Fields:
+    return {"data": data.hex(), **decode_log(data).as_json()}, ()
+
+
+def _logger(data: bytes) -> _Fields:
+    found = decode_logger(data)
+    return {"data": data.hex(), **(found.as_json() if found else {})}, ()
+
+
 _DECODERS: Mapping[tuple[str, int], Callable[[bytes], _Fields]] = MappingProxyType(
     {
         ("request", CID_GET_TYPE): _nothing,
@@ -148,6 +159,8 @@ _DECODERS: Mapping[tuple[str, int], Callable[[bytes], _Fields]] = MappingProxyTy
         ("answer", CID_GET_TYPE): _type,
         ("answer", CID_GET_SERIAL_NO): _serial_no,
         ("answer", CID_GET_REGISTER): _answered_registers,
+        **{("answer", cid): _log for cid in CIDS_LOG},
+        ("answer", CID_LOGGER): _logger,
     }
 )
 
@@ -168,6 +181,12 @@ def get_register(destination: int, registers: Sequence[int]) -> bytes:
         raise ValueError(f"{len(registers)} registers in one request; 1 to {MAX_REGISTERS} can be")
     ids = b"".join(register.to_bytes(2, "big") for register in registers)
     return bytes((destination, CID_GET_REGISTER, len(registers))) + ids
+
+
+def set_clock(destination: int, at: datetime) -> bytes:
+    """The payload that sets date and time (6.2.3)."""
+    day, clock = (int(at.strftime(form)).to_bytes(4, "big") for form in ("%y%m%d", "%H%M%S"))
+    return bytes((destination, CID_SET_CLOCK)) + day + clock
 
 
 def type_answer(destination: int, kind: int, letter: str, revision: int) -> bytes:

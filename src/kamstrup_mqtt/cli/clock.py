@@ -1,0 +1,122 @@
+"""`kamstrup-mqtt clock`: how wrong the meter's clock is, and setting it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import zoneinfo
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any
+
+from kamstrup_mqtt.cli import DONE
+from kamstrup_mqtt.cli.kmp_line import KmpLine, add_arguments, kmp_line
+from kamstrup_mqtt.errors import ConfigError, MeterError
+from kamstrup_mqtt.model import LinkState
+from kamstrup_mqtt.protocols.kmp.history import read_clock, write_clock
+
+MOST = timedelta(minutes=10)
+"""A clock that is wrong by more may as well be in another zone: the user must say which."""
+_HOUR = timedelta(hours=1)
+_FARTHEST = timedelta(hours=14)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "clock",
+        help="show how wrong a meter's clock is; set it",
+        description="Show a meter's clock beside this computer's. With --set and --yes it is set:"
+        " it keeps its own distance from UTC (it has no summer time), and what it is wrong beside"
+        " that is corrected. Nothing else is ever written to a meter.",
+    )
+    add_arguments(parser)
+    parser.add_argument("--set", action="store_true", help="set the clock; needs --yes")
+    parser.add_argument("--yes", action="store_true", help="yes, write to the meter")
+    parser.add_argument(
+        "--zone",
+        help="Europe/Copenhagen or +01:00: the meter shall show the standard time of this zone;"
+        f" needed where it is wrong by more than {MOST.seconds // 60} min",
+    )
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> int:
+    """Show, and set when asked to. 0: done; 1: no answer, or too wrong to be set without --zone."""
+    zone = None if args.zone is None else zone_offset(args.zone, now())
+    if args.yes and not args.set:
+        raise ConfigError("--yes means nothing without --set")
+    line = kmp_line(args)
+    offset, rest = _show(line, zone, now)
+    if not args.set:
+        return DONE
+    if zone is None and abs(rest) > MOST:
+        raise MeterError(
+            LinkState.REFUSED,
+            f"the clock is wrong by more than {MOST.seconds // 60} min, or in a zone that is not"
+            " known: say with --zone which time it shall show",
+        )
+    if not args.yes:
+        raise ConfigError("--set writes to the meter; add --yes if that is meant")
+
+    line.talk(write_clock(line.codec, (now() + offset).replace(tzinfo=None)))
+    print("set", file=sys.stderr)
+    _show(line, offset, now)
+    return DONE
+
+
+def _show(
+    line: KmpLine, zone: timedelta | None, now: Callable[[], datetime]
+) -> tuple[timedelta, timedelta]:
+    """Print the clock; returns the distance from UTC that it keeps, and what it is wrong by."""
+    (meter,) = line.talk(read_clock(line.codec))
+    host = now()
+    distance = meter.replace(tzinfo=UTC) - host
+    offset = own_offset(distance, host) if zone is None else zone
+    rest = distance - offset
+    wrong = round(rest.total_seconds())
+    print(f"meter          {meter.isoformat()}")
+    print(
+        f"this computer  {(host + offset).replace(tzinfo=None).isoformat('T', 'seconds')}", end=""
+    )
+    print(f" (UTC{_signed(offset)})")
+    print(f"drift          {wrong:+d} s")
+    return offset, rest
+
+
+def own_offset(distance: timedelta, host: datetime) -> timedelta:
+    """The distance from UTC that a clock keeps which is `distance` ahead of UTC: this computer's
+    own, in summer or winter, or whole hours, whichever is nearest."""
+    local = host.astimezone()
+    here = local.utcoffset() or timedelta()
+    summer = timedelta(hours=1) if _summer(local) else timedelta()
+    hours = _HOUR * round(distance / _HOUR)
+    if abs(hours) > _FARTHEST:
+        return here
+    return min((here, here - summer, hours), key=lambda offset: abs(distance - offset))
+
+
+def _summer(local: datetime) -> bool:
+    return bool(local.timetuple().tm_isdst > 0)
+
+
+def zone_offset(text: str, at: datetime) -> timedelta:
+    """The standard time of a zone, as distance from UTC. Raises ConfigError."""
+    zone: tzinfo
+    if text[:1] in "+-":
+        try:
+            zone = datetime.strptime(text, "%z").tzinfo or timezone.utc  # noqa: UP017
+        except ValueError:
+            raise ConfigError(f"--zone {text}: write +01:00, or a name: Europe/Oslo") from None
+        return zone.utcoffset(None) or timedelta()
+    try:
+        zone = zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f"--zone {text}: unknown; write Europe/Oslo, or +01:00") from None
+    local = at.astimezone(zone)
+    return (local.utcoffset() or timedelta()) - (local.dst() or timedelta())
+
+
+def _signed(offset: timedelta) -> str:
+    minutes = round(offset.total_seconds() / 60)
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"

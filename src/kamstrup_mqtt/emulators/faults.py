@@ -1,0 +1,81 @@
+"""Faults of a meter and its line, put around any meter that answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from kamstrup_mqtt.emulators.base import Emulator, PolledEmulator, Reply
+
+FAULTS = ("asleep", "noisy", "short")
+"""asleep: silent until woken by zeros or by /#1; noisy: each second answer has a wrong bit; short:
+each second answer ends in its middle."""
+
+AWAKE = 240.0
+"""Seconds that a woken eye stays awake (a 403 without magnet: about 4 minutes)."""
+NULS = 30
+"""Zeros that wake it."""
+_IDENTS = (b"/#1", bytes.fromhex("AF A3 B1"))
+_TAIL = 64
+
+
+class FaultyEmulator:
+    """`meter` with these faults. `awake`: seconds that it stays awake after its last answer."""
+
+    def __init__(
+        self,
+        meter: PolledEmulator,
+        faults: Sequence[str],
+        *,
+        awake: float = AWAKE,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.serial = meter.serial
+        self._meter = meter
+        self._faults = frozenset(faults)
+        self._awake = awake
+        self._monotonic = monotonic
+        self._until = 0.0 if "asleep" in self._faults else float("inf")
+        self._heard = bytearray()
+        self._answers = 0
+
+    def receive_data(self, data: bytes) -> list[Reply]:
+        """As the meter, as far as the faults let it."""
+        now = self._monotonic()
+        if now >= self._until:
+            self._listen(data, now)
+            return []
+        replies = self._meter.receive_data(data)
+        if replies and "asleep" in self._faults:
+            self._until = now + self._awake
+        return [self._damaged(reply) for reply in replies]
+
+    def _listen(self, data: bytes, now: float) -> None:
+        self._heard = (self._heard + data)[-_TAIL:]
+        if bytes(NULS) in self._heard or any(ident in self._heard for ident in _IDENTS):
+            self._heard.clear()
+            self._until = now + self._awake
+
+    def _damaged(self, reply: Reply) -> Reply:
+        self._answers += 1
+        data = reply.data
+        if not self._answers % 2 or not data:
+            return reply
+        middle = len(data) // 2
+        if "short" in self._faults:
+            data = data[:middle]
+        elif "noisy" in self._faults:
+            data = data[:middle] + bytes((data[middle] ^ 0x10,)) + data[middle + 1 :]
+        return Reply(data, reply.baudrate)
+
+
+def with_faults(meter: Emulator, faults: Sequence[str]) -> Emulator:
+    """The meter with these faults. Raises ValueError for one that it cannot have."""
+    unknown = sorted(set(faults) - set(FAULTS))
+    if unknown:
+        raise ValueError(f"no such fault: {', '.join(unknown)}; choose from {', '.join(FAULTS)}")
+    if not faults:
+        return meter
+    if hasattr(meter, "push"):
+        raise ValueError("a meter that sends by itself has none of these faults")
+    return FaultyEmulator(meter, faults)

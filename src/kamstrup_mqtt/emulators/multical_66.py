@@ -1,0 +1,54 @@
+"""A MULTICAL 66 that answers /#1 and /#2; fresh, with the answer that a user has published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kamstrup_mqtt.emulators.base import PolledEmulator, Reply
+from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.protocols.base import Frame
+from kamstrup_mqtt.protocols.multical_66 import SPEC
+from kamstrup_mqtt.protocols.multical_66.codec import ANSWER_BAUDRATE
+from kamstrup_mqtt.protocols.multical_66.fields import FIELDS, SOURCES
+from kamstrup_mqtt.protocols.multical_66.framing import Multical66Framer, with_parity
+
+_ANSWERS: Mapping[str, str] = {
+    "1": "0507109 1296626 0032673 0006811 0003366 0003445 0000031 0000079 0000093 0000000",
+    "2": "00002742640 0000000 0000000 0000000 0000000 0000000 0000000 0010423 0000000 0260120",
+}
+
+
+class Multical66Emulator:
+    """The emulated meter; sans-IO."""
+
+    serial: SerialParams = SPEC.serial
+
+    def __init__(self, numbers: Mapping[str, str]) -> None:
+        self._numbers = numbers
+        self._framer = Multical66Framer()
+
+    def receive_data(self, data: bytes) -> list[Reply]:
+        """Take bytes from the reader; return what the meter answers."""
+        self._framer.receive_data(data)
+        replies: list[Reply] = []
+        while (event := self._framer.next_event()) is not None:
+            if isinstance(event, Frame) and event.direction == "request":
+                replies += self._answer(chr(event.payload[2]))
+        return replies
+
+    def _answer(self, request: str) -> list[Reply]:
+        if request not in FIELDS:
+            return []
+        text = " ".join(self._numbers[f"#{request}.{field}"] for field in FIELDS[request]) + "\r"
+        wire = with_parity(text.encode("ascii"))
+        return [Reply(b"", ANSWER_BAUDRATE), Reply(wire, self.serial.baudrate)]
+
+
+def make(model_id: str, settings: Mapping[str, str]) -> PolledEmulator:
+    """The meter; a setting names a field (`#1.t1`) and its digits. ValueError for any other."""
+    numbers = dict(zip(SOURCES, " ".join(_ANSWERS.values()).split(), strict=True))
+    for name, text in settings.items():
+        if name not in numbers or not text.removeprefix("-").isdecimal() or len(text) > 11:
+            raise ValueError(f"{name}={text}: digits for one of {', '.join(SOURCES)}")
+        numbers[name] = text.zfill(len(numbers[name]))
+    return Multical66Emulator(numbers)

@@ -1,0 +1,113 @@
+"""One MULTICAL 66 or III: which answers are wanted, and the change of speed between.
+
+Source: MULTICAL 66-CDE technical description 5511-634 rev C1, 4.1; MULTICAL III answers alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+
+from kamstrup_mqtt.errors import MeterError
+from kamstrup_mqtt.model import LinkState, Object, SourceId
+from kamstrup_mqtt.protocols.base import (
+    Answer,
+    Ask,
+    Configure,
+    Conversation,
+    Frame,
+    Message,
+    Pause,
+    Send,
+    Step,
+)
+from kamstrup_mqtt.protocols.multical_66.fields import FIELDS, objects
+from kamstrup_mqtt.protocols.multical_66.framing import Multical66Framer, with_parity
+
+ANSWER_BAUDRATE = 1200
+BETWEEN_REQUESTS = 5.0
+"""Seconds that the meter wants between two requests."""
+
+
+class Multical66Codec:
+    """One meter's side. The answer comes 0.3 to 2 s after the request, at 1200 baud whatever the
+    request had; `tries`, the limits of `Send` and the `pause` after a failure are as everywhere.
+    """
+
+    def __init__(
+        self,
+        *,
+        baudrate: int = 300,
+        tries: int = 2,
+        first_byte: float = 3.0,
+        between: float = 0.5,
+        total: float = 8.0,
+        pause: float = BETWEEN_REQUESTS,
+        learned: Mapping[str, str] | None = None,
+    ) -> None:
+        self._baudrate = baudrate
+        self._tries = tries
+        self._limits = (first_byte, between, total)
+        self._pause = pause
+
+    def framer(self) -> Multical66Framer:
+        """A framer for a newly opened line."""
+        return Multical66Framer()
+
+    def decode(self, frame: Frame) -> Message:
+        """A line read: ten numbers of seven digits are the answer to /#1, others that to /#2.
+        Raises MeterError for a line of any other form."""
+        text = frame.payload.decode("ascii")
+        if frame.direction == "request":
+            return Message({"direction": "request", "text": text})
+        numbers = text.split()
+        request = "1" if all(len(number) == 7 for number in numbers) else "2"
+        return Message({"direction": "answer", "request": f"/#{request}"}, _read(request, text))
+
+    def poll(self, ask: Ask) -> Conversation:
+        """Send the requests whose fields are wanted. Raises MeterError when one is not answered,
+        or where the speed belongs to a bridge."""
+        wanted = [n for n in FIELDS if any(str(s).startswith(f"#{n}.") for s in ask.sources)]
+        found: dict[SourceId, Object] = {}
+        for n, request in enumerate(wanted or ["1"]):
+            if n:
+                yield Pause(self._pause)
+            found.update({obj.id: obj for obj in (yield from self._ask(request))})
+        missing = frozenset(ask.sources) - found.keys()
+        return Answer(objects=tuple(found.values()), unsupported=missing)
+
+    def _ask(self, request: str) -> Generator[Step, Frame | None, tuple[Object, ...]]:
+        left = self._tries
+        while True:
+            left -= 1
+            try:
+                frame = yield from self._once(request)
+                return _read(request, frame.payload.decode("ascii"))
+            except MeterError:
+                if left < 1:
+                    raise
+            yield Pause(self._pause)
+
+    def _once(self, request: str) -> Generator[Step, Frame | None, Frame]:
+        yield self._send(with_parity(f"/#{request}".encode("ascii")), answer=False)
+        yield Configure(ANSWER_BAUDRATE)
+        try:
+            frame = yield self._send(b"")
+        except MeterError:
+            yield Configure(self._baudrate)
+            raise
+        yield Configure(self._baudrate)
+        assert frame is not None  # an answer was waited for
+        return frame
+
+    def _send(self, data: bytes, *, answer: bool = True) -> Send:
+        first_byte, between, total = self._limits
+        return Send(data=data, first_byte=first_byte, between=between, total=total, answer=answer)
+
+
+def _read(request: str, text: str) -> tuple[Object, ...]:
+    try:
+        return objects(request, text.split())
+    except ValueError as error:
+        raise MeterError(
+            LinkState.BYTES_NO_FRAMES, f"an answer that cannot be that to /#{request}: {error}"
+        ) from error

@@ -1,0 +1,78 @@
+"""The fields of the answers, and what they are called.
+
+Units and decimal points of energy, volume, power and flow follow from a code table of the maker
+that is not public: they are told as sent, without unit. Temperatures are hundredths of a degree:
+in a published answer 0006811 less 0003366 is 0003445.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType
+
+from kamstrup_mqtt.model import Object, SourceId
+
+FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "1": ("energy", "volume", "hours", "t1", "t2", "diff", "power", "flow", "peak", "info"),
+        "2": ("customer", "ta2", "tl2", "ta3", "tl3", "in_a", "in_b", "abccc", "ddeffgg", "date"),
+    }
+)
+"""Request -> fields of its answer in order (5511-634 rev C1, 4.1)."""
+
+_FIRST_WIDTH: Mapping[str, int] = MappingProxyType({"1": 7, "2": 11})
+"""Request -> digits of the first number; all others have seven."""
+
+_HUNDREDTHS: Mapping[str, str] = MappingProxyType({"t1": "°C", "t2": "°C", "diff": "K"})
+_TEXT = frozenset(("customer", "abccc", "ddeffgg"))
+
+_KEYS: Mapping[SourceId, str] = MappingProxyType(
+    {
+        "#1.hours": "operating_hours",
+        "#1.t1": "temp1",
+        "#1.t2": "temp2",
+        "#1.diff": "temp_diff",
+        "#1.info": "info_code",
+        "#2.customer": "customer_number",
+    }
+)
+SOURCES = tuple(f"#{n}.{field}" for n, fields in FIELDS.items() for field in fields)
+
+
+def objects(request: str, numbers: list[str]) -> tuple[Object, ...]:
+    """The fields of an answer to `/#request`. Raises ValueError when there are not so many."""
+    fields = FIELDS[request]
+    if len(numbers) != len(fields) or len(numbers[0]) != _FIRST_WIDTH[request]:
+        raise ValueError(f"not the {len(fields)} numbers of this answer")
+    pairs = zip(fields, numbers, strict=True)
+    return tuple(_object(f"#{request}.{field}", field, text) for field, text in pairs)
+
+
+def _object(source: str, field: str, text: str) -> Object:
+    if field in _TEXT:
+        return Object(source, text, text)
+    number = int(text)
+    if field in _HUNDREDTHS:
+        value = Decimal((int(number < 0), tuple(map(int, str(abs(number)))), -2))
+        return Object(source, number, value, _HUNDREDTHS[field])
+    return Object(source, number, Decimal(number), "h" if field == "hours" else None)
+
+
+def key_of(source: SourceId) -> str | None:
+    """The public key of a field, None where its meaning depends on the code table."""
+    return _KEYS.get(source)
+
+
+def unknown_key(source: SourceId) -> str:
+    """The key of a field without a name: `#1.energy` -> `register_1_energy`."""
+    return "register_" + re.sub(r"[^a-z0-9]+", "_", str(source).lower()).strip("_")
+
+
+def parse_source(text: str) -> SourceId:
+    """The field that a user names. Raises ValueError with those that there are."""
+    word = text.strip().lower()
+    if word not in SOURCES:
+        raise ValueError(f"{text!r} is no field; there are {', '.join(SOURCES)}")
+    return word
