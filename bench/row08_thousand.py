@@ -33,8 +33,9 @@ async def share(piece: int, windows: int) -> tuple[list[float], int]:
                     before, at = process.cpu, time.monotonic()
                     await asyncio.sleep(INTERVAL)
                     found.append((process.cpu - before) / (time.monotonic() - at))
-                sent = ask(pushing, "stop")["sent"]
+                ask(pushing, "stop")
                 await asyncio.sleep(3.0)
+                sent = ask(pushing)["sent"]
                 return found, sent - (queue.qsize() - start)
 
 
