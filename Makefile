@@ -14,12 +14,13 @@ FRAMES ?= 100000
 ROUNDS ?= 200
 HOURS ?= 1
 
-.PHONY: help demo test test-all mutate lint lock clean fuzz faults soak sbom audit
+.PHONY: help demo test test-all bench mutate lint lock clean fuzz faults soak sbom audit
 
 help:
 	@echo "make demo      read four emulated meters (make demo ARGS=\"--duration 20\")"
 	@echo "make test      every check: ruff, mypy, import directions, tests, coverage"
 	@echo "make test-all  the tests on every Python from 3.11 to 3.14 found here"
+	@echo "make bench     the table of measured speed (some ten minutes; ARGS=\"--rows 1,2\")"
 	@echo "make mutate    changes the protocols in thousands of ways; the tests must notice 90 %"
 	@echo "make fuzz      TIME=60 FRAMES=100000: any bytes at every decoder, the configuration, the commands"
 	@echo "make faults    ROUNDS=200: daemon and broker killed again and again, networks that fail"
@@ -95,6 +96,16 @@ test-all:
 	  echo "=== Python $$v"; $(MAKE) test PYTHON=python$$v VENV=.venv-$$v || exit 1; \
 	done; echo "passed on:$$found"
 
+# other projects' decoders have an environment of their own: nothing of ours may import them
+.venv-bench/.peers: bench/peers/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+bench: $(VENV)/.dev .venv-bench/.peers
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
+	$(BIN)/python -m bench $(ARGS)
+
 $(VENV)/.mutation: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.lock '$(MUTMUT)'
 	@touch $@
@@ -112,4 +123,4 @@ lock: | $(BIN)/python
 	  -o requirements-dev.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) $(VENV)-run sbom.json .venv-3.* mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*
+	rm -rf $(VENV) $(VENV)-run sbom.json .venv-3.* .venv-bench mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*

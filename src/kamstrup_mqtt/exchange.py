@@ -81,12 +81,15 @@ class _Wire:
         event = self.framer.next_event()
         self.counters.parity_errors += self.framer.parity_errors - self._parity
         self._parity = self.framer.parity_errors
+        talks = self.log.isEnabledFor(logging.DEBUG)
         if isinstance(event, Dropped):
             self.counters.dropped += 1
-            self.log.debug("<- dropped (%s): %s", event.reason, shown(event.raw))
+            if talks:
+                self.log.debug("<- dropped (%s): %s", event.reason, shown(event.raw))
         elif event is not None:
             self.counters.frames += event.direction != "request"
-            self.log.debug("<- %s, checksum right: %s", event.direction, shown(event.raw))
+            if talks:
+                self.log.debug("<- %s, checksum right: %s", event.direction, shown(event.raw))
         return event
 
     def forget(self) -> None:
@@ -365,6 +368,7 @@ class Listener:
                 if isinstance(event, Frame):
                     self.last_frame = self._clock()
                 yield event
+                await asyncio.sleep(0)  # a line that floods us leaves the others their turn
             wait = self._tick
             if not quiet:
                 wait = min(wait, self.last_byte + self._link.silence - self._clock())

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
 MAX_DIGITS = 18
 """A number with more significant digits becomes a JSON string: no reader of JSON numbers would
 keep them."""
@@ -30,15 +32,17 @@ def _write(value: Any, indent: int | None, depth: int) -> str:
     if isinstance(value, Decimal):
         text = plain(value)
         return f'"{text}"' if len(text.strip("-0.").replace(".", "")) > MAX_DIGITS else text
+    if isinstance(value, str):
+        return _ENCODER.encode(value)
     if isinstance(value, Mapping):
         items = [
-            f"{json.dumps(str(key), ensure_ascii=False)}: {_write(item, indent, depth + 1)}"
+            f"{_ENCODER.encode(str(key))}: {_write(item, indent, depth + 1)}"
             for key, item in value.items()
         ]
         return _wrap("{", items, "}", indent, depth)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return _wrap("[", [_write(item, indent, depth + 1) for item in value], "]", indent, depth)
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def _wrap(start: str, items: list[str], end: str, indent: int | None, depth: int) -> str:

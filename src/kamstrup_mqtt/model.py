@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 Scalar: TypeAlias = Decimal | str | None
 """A value: an exact number, a text (dates and times in ISO 8601), or None for "no value came"."""
@@ -80,8 +80,7 @@ class Quantity:
     """The value is ON or OFF: a binary sensor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Object:
+class Object(NamedTuple):
     """One register, OBIS object or data set as the meter sent it.
 
     `raw` is the integer or text before scaling, a hex string for octets; `value` is scaled;

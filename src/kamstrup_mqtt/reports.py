@@ -110,7 +110,7 @@ class Reports:
         """Hand over one Reading for each group; whether there was any value at all. `raw`: the
         bytes that the objects came in, for warnings; `belongs`: the moment that the rarest group
         among them belongs to, if it is another one than now."""
-        for obj in objects:
+        for obj in objects if self._log.isEnabledFor(logging.DEBUG) else ():
             self._log.debug("%s = %s %s", obj.id, obj.value, obj.unit or "")
         found = sort_objects(self._setup.plan, objects, asked)
         self._warn(found, raw)

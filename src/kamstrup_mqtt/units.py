@@ -9,6 +9,9 @@ from kamstrup_mqtt.model import Scalar
 EXACT = Context(prec=60, traps=[Inexact])
 """For arithmetic that must not round: 60 digits, and an exception instead of a lost one."""
 
+_FITS = 10**EXACT.prec
+"""Larger numbers are built digit by digit, beyond any context."""
+
 # family -> unit -> exponent. Joule, calorie and watt-hour are not powers of ten of each other, and
 # so are three families.
 _FAMILIES: tuple[dict[str, int], ...] = (
@@ -42,10 +45,20 @@ def factor(sent: str | None, wanted: str | None) -> int | None:
 
 def convert(value: Scalar, sent: str | None, wanted: str | None) -> Scalar:
     """`value` in `wanted`, every digit kept. Raises ValueError when the units are no family."""
+    if sent == wanted:
+        return value
     exponent = factor(sent, wanted)
     if exponent is None:
         raise ValueError(f"{sent or 'no unit'} cannot be converted to {wanted or 'no unit'}")
     return shift(value, exponent) if isinstance(value, Decimal) else value
+
+
+def power(count: int, exponent: int) -> Decimal:
+    """count × 10^exponent, every digit kept: 4422800 × 10^-2 is 44228.00."""
+    if -_FITS < count < _FITS:
+        return Decimal(count).scaleb(exponent, EXACT)
+    digits = tuple(map(int, str(abs(count))))
+    return Decimal((int(count < 0), digits, exponent))
 
 
 def shift(value: Decimal, exponent: int) -> Decimal:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from kamstrup_mqtt.model import Json, Object, Scalar, SerialParams, SourceId
 
@@ -30,8 +30,7 @@ class DropReason(StrEnum):
     PARITY = "parity"  # what a line of 8N1 looks like that is read as 8E1
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One whole frame whose checksum is right.
 
     raw         as on the wire, from the start to the stop byte
@@ -147,8 +146,7 @@ class Answer:
 Conversation: TypeAlias = Generator[Step, Frame | None, Answer]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A frame read: its header fields (for `decode --json`) and its objects in the order sent."""
 
     header: Mapping[str, Json]

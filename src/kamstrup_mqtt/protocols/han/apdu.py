@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import LinkState
+from kamstrup_mqtt.model import Json, LinkState
 from kamstrup_mqtt.protocols.han import axdr, datetimes
 from kamstrup_mqtt.protocols.han.axdr import AxdrError, Element
 from kamstrup_mqtt.protocols.han.cipher import GENERAL_GLO_CIPHERING
@@ -75,6 +75,17 @@ def _read_notification(apdu: bytes) -> Notification:
     if end != len(apdu):
         raise AxdrError(f"{len(apdu) - end} bytes too many at byte {end}")
     return Notification(date_header, datetimes.read(octets) if octets else None, body)
+
+
+def body_at(apdu: bytes) -> int:
+    """Where the list begins in a data-notification. Raises AxdrError."""
+    return _read_date(apdu)[2]
+
+
+def header(clock: MeterClock | None) -> dict[str, Json]:
+    """The clock of a notification as `Message.header` has it."""
+    local, weekday, status = clock if clock is not None else (None, None, None)
+    return {"meter_time": local, "weekday": weekday, "clock_status": status}
 
 
 def _read_date(apdu: bytes) -> tuple[DateHeader, bytes, int]:

@@ -11,6 +11,7 @@ Source: IEC 61334-6; DLMS UA Blue Book (tags of the common data types).
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
 NULL: Final = 0x00
@@ -91,6 +92,30 @@ def _read_several(tag: int, data: bytes, position: int, depth: int) -> tuple[Ele
         element, position = read(data, position, depth + 1)
         elements.append(element)
     return Element(tag, tuple(elements)), position
+
+
+def places(element: Element, data: bytes, position: int) -> Iterator[tuple[Element, int]]:
+    """The elements that hold no others, of `element` as it was read at `position`, and where the
+    contents of each begin."""
+    yield from _places(element, data, position)
+
+
+def _places(
+    element: Element, data: bytes, position: int
+) -> Generator[tuple[Element, int], None, int]:
+    if isinstance(element.value, tuple):
+        _, position = read_length(data, position + 1)
+        for inner in element.value:
+            position = yield from _places(inner, data, position)
+        return position
+    _, end = read(data, position)
+    size = len(element.value) if isinstance(element.value, bytes) else _size(element)
+    yield element, end - size
+    return end
+
+
+def _size(element: Element) -> int:
+    return _INTEGERS[element.tag][0] if element.tag in _INTEGERS else 0
 
 
 def read_length(data: bytes, position: int) -> tuple[int, int]:

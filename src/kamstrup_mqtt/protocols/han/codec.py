@@ -10,11 +10,11 @@ from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import Json, Scalar
 from kamstrup_mqtt.protocols.base import Frame, Heard, Message, Moment
 from kamstrup_mqtt.protocols.han import apdu, axdr, cipher, lists, obis
-from kamstrup_mqtt.protocols.han.apdu import Notification
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys
 from kamstrup_mqtt.protocols.han.follow import WARNING, Follower
 from kamstrup_mqtt.protocols.han.framing import HdlcFramer, header_end
+from kamstrup_mqtt.protocols.han.known import KnownLists
 from kamstrup_mqtt.protocols.han.scales import CurrentScale
 
 
@@ -41,6 +41,7 @@ class HanCodec:
         self._keys = Keys(encryption_key, authentication_key)
         self._counters = CounterGuard()
         self._current = CurrentScale()
+        self._known = KnownLists(energy_scale, self._current)
         self._log: list[tuple[int, str]] = []
         self._follower = Follower(energy_scale, learned or {})
 
@@ -51,22 +52,30 @@ class HanCodec:
     def decode(self, frame: Frame) -> Message:
         """The list in a frame. Raises MeterError for what is no list, or cannot be read, and
         ReplayError for an encrypted list that is older than the last."""
+        known = self._known.read(frame.payload)
+        return known if known is not None else self._walk(frame)
+
+    def _walk(self, frame: Frame) -> Message:
+        """The plain way, element by element."""
         addresses, information = _split(frame.payload)
         apdu_, cipher = self._clear(apdu.message(information))
         notification = apdu.read(apdu_)
-        pushed = lists.read(notification.body, self.energy_scale, self._current)
+        walked = lists.walk(notification.body)
         header: dict[str, Json] = {
             "direction": frame.direction,
             **addresses,
             "length": len(frame.payload) + 2,
-            "list_id": pushed.list_id,
-            "maker": pushed.maker,
-            **_clock(notification),
-            "elements": pushed.elements,
+            "list_id": walked.list_id,
+            "maker": walked.maker,
+            **apdu.header(notification.clock),
+            "elements": walked.elements,
             "date_header": notification.date_header,
             **cipher,
         }
-        return Message(header, pushed.objects)
+        message = Message(header, lists.objects(walked, self.energy_scale, self._current))
+        if not cipher:
+            self._known.learn(frame.payload, apdu_, notification, walked, message)
+        return message
 
     def _clear(self, message: bytes) -> tuple[bytes, dict[str, Json]]:
         """The message in clear, and what its envelope says."""
@@ -117,15 +126,6 @@ def _split(payload: bytes) -> tuple[dict[str, Json], bytes]:
         "control": f"{payload[end - 1]:02X}",
     }
     return fields, payload[end + 2 :]
-
-
-def _clock(notification: Notification) -> dict[str, Json]:
-    clock = notification.clock
-    return {
-        "meter_time": clock.local if clock else None,
-        "weekday": clock.weekday if clock else None,
-        "clock_status": clock.status if clock else None,
-    }
 
 
 def kamstrup_body(list_id: bytes, values: Iterable[tuple[str, Element] | None]) -> Element:

@@ -12,19 +12,20 @@ Source: DLMS UA Blue Book, 4.1.6.1; Kamstrup HAN-NVE interface description rev 3
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
 from datetime import datetime
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 SIZE: Final = 12
+_FIELDS = struct.Struct(">HBBBBBBBHB")
 _INVALID = 0x01
 _NO_STATUS = 0xFF
 _NEVER_SET = 2000
 """A clock that was never set counts from 2000-01-01; no HAN port existed before 2015."""
 
 
-@dataclass(frozen=True, slots=True)
-class MeterClock:
+class MeterClock(NamedTuple):
     """A meter's date-time. `local` is ISO 8601 without zone, None when the clock is not set or
     the bytes are no time; `weekday` and `status` are as sent."""
 
@@ -33,22 +34,21 @@ class MeterClock:
     status: int
 
 
+@lru_cache(maxsize=16)
 def read(octets: bytes) -> MeterClock:
     """The twelve bytes of a date-time."""
-    status = octets[11]
+    year, month, day, weekday, hour, minute, second, _, _, status = _FIELDS.unpack(octets)
     local: str | None = None
-    year = int.from_bytes(octets[:2], "big")
     valid = status == _NO_STATUS or not status & _INVALID
     if valid and year != _NEVER_SET:
         try:
-            moment = datetime(  # noqa: DTZ001 - the frame does not say which zone
-                year, octets[2], octets[3], octets[5], octets[6], octets[7]
-            )
+            # the frame does not say which zone
+            moment = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001
         except ValueError:
             local = None  # unspecified fields are FF
         else:
             local = moment.isoformat()
-    return MeterClock(local, octets[4], status)
+    return MeterClock(local, weekday, status)
 
 
 def write(moment: datetime) -> bytes:

@@ -8,7 +8,6 @@ whether the phases add up to the totals. Pure: the time of each list is passed i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -20,6 +19,7 @@ from kamstrup_mqtt.protocols.han.clock_offset import ClockOffset
 from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
 from kamstrup_mqtt.protocols.han.integral import LONGEST_GAP, Integral
 from kamstrup_mqtt.protocols.han.live import LiveCounter
+from kamstrup_mqtt.units import power
 
 DEBUG: Final = 10
 INFO: Final = 20
@@ -250,7 +250,7 @@ class Follower:
                 scale = self._scale.trusted
                 if scale is not None and isinstance(obj.raw, int):
                     exponent = lists.energy_measure(measure, scale).exponent
-                    yield replace(obj, value=lists.scaled(obj.raw, exponent), unit=measure.unit)
+                    yield obj._replace(value=power(obj.raw, exponent), unit=measure.unit)
             elif obj.id in obis.CLOCKS:
                 yield from self._clock_objects(obj, moment)
             else:
@@ -259,7 +259,7 @@ class Follower:
     def _clock_objects(self, obj: Object, moment: Moment) -> Iterator[Object]:
         local = _naive(obj.value)
         zoned = None if local is None else self._clock.utc(local)
-        yield obj if zoned is None else replace(obj, value=zoned.isoformat())
+        yield obj if zoned is None else obj._replace(value=zoned.isoformat())
         if local is not None and zoned is not None and moment.utc is not None:
             yield Object(obis.DRIFT, None, self._clock.drift(local, moment.utc), "s")
 

@@ -105,6 +105,8 @@ class HdlcFramer:
         self._rubbish = bytearray()
         self._reason = DropReason.GARBAGE
         self._known_header = b"\x00"  # format..HCS of the last good frame: verified already
+        self._known_length = 0  # from flag to flag
+        self._bad_header = b"\x00"  # flag..HCS of the last header that was wrong
         self._events: deque[Event] = deque()
         self._segments: list[Frame] = []
         self._parity = ParityWatch()
@@ -140,6 +142,9 @@ class HdlcFramer:
             self._events.append(event)
             return
         self._parity.good()
+        if not self._segments and event.kind != "segment":
+            self._events.append(event)
+            return
         info = (header_end(event.payload, 0) or 0) + 2
         if self._segments and not self._continues(event, info):
             self._give_up_segments()
@@ -195,6 +200,8 @@ class HdlcFramer:
             if verdict is None and not quiet:
                 return None
             self._fail(verdict or DropReason.TRUNCATED)
+            if verdict is DropReason.CHECKSUM:
+                self._step_over()
 
     def _header(self, start: int) -> int | DropReason | None:
         """Where the closing flag of the frame at `start` must be; why there is no frame; None:
@@ -202,10 +209,10 @@ class HdlcFramer:
         buffer = self._buffer
         if len(buffer) < start + 3:
             return None
+        if buffer.startswith(self._known_header, start + 1):
+            return start + self._known_length
         length = (buffer[start + 1] & 0x07) << 8 | buffer[start + 2]
         end = start + 1 + length
-        if buffer.startswith(self._known_header, start + 1):
-            return end
         try:
             hcs = header_end(buffer, start + 1)
         except ValueError:
@@ -215,8 +222,10 @@ class HdlcFramer:
         if hcs is None or len(buffer) < hcs + 2:
             return None
         if x25(buffer[start + 1 : hcs]) != buffer[hcs : hcs + 2]:
+            self._bad_header = bytes(buffer[start : hcs + 2])
             return DropReason.CHECKSUM
         self._known_header = bytes(buffer[start + 1 : hcs + 2])
+        self._known_length = end - start
         return end
 
     def _body(self, start: int, end: int) -> Frame | DropReason | None:
@@ -247,6 +256,19 @@ class HdlcFramer:
             self._reason = reason
         self._rubbish.append(FLAG)
         self._position += 1
+
+    def _step_over(self) -> None:
+        """Step over the starts that follow with the header that was wrong last: noise repeats
+        itself."""
+        begin = position = self._position
+        room = MAX_RUBBISH - len(self._rubbish)
+        while (found := _START.search(self._buffer, position)) is not None:
+            start = found.start()
+            if start - begin >= room or not self._buffer.startswith(self._bad_header, start):
+                break
+            position = start + 1
+        self._rubbish += self._buffer[begin:position]
+        self._position = position
 
     def _drop(self) -> Dropped | None:
         if not self._rubbish:

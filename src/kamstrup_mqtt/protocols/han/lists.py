@@ -14,7 +14,6 @@ Kaifa.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from kamstrup_mqtt.errors import MeterError
@@ -23,6 +22,7 @@ from kamstrup_mqtt.protocols.han import axdr, datetimes, kaifa, obis
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.obis import Measure
 from kamstrup_mqtt.protocols.han.scales import CurrentScale, Scales
+from kamstrup_mqtt.units import power
 
 _CODE_SIZE = 6
 _UNITS = {  # DLMS UA Blue Book, table of units
@@ -57,21 +57,18 @@ class Pair(NamedTuple):
     measure: Measure | None = None
 
 
-class PushedList(NamedTuple):
-    """A list as sent: `list_id` its identifier (None: it tells none), `maker` whose list it is
-    (None: nobody knows), `elements` their number. `assumed`: the scales that are not in the frame
-    (None: they are, or the maker's documents have them)."""
+class Walked(NamedTuple):
+    """A list taken apart: `list_id` its identifier (None: it tells none), `maker` whose list it is
+    (None: nobody knows), `elements` their number."""
 
     list_id: str | None
     maker: Maker | None
     elements: int
-    objects: tuple[Object, ...]
-    assumed: Scales | None
+    pairs: tuple[Pair, ...]
 
 
-def read(body: Element, energy_scale: int | None, current: CurrentScale) -> PushedList:
-    """Every object of a list, in the order sent. `energy_scale`: Wh per count of the energies of
-    a Kamstrup meter; None: not known, they have no value. Raises MeterError for a damaged list."""
+def walk(body: Element) -> Walked:
+    """Every pair of a list, in the order sent. Raises MeterError for a damaged list."""
     if not isinstance(body.value, tuple):
         raise _unreadable("it is a single value, not a list")
     if _is_positional(body.value):
@@ -80,12 +77,21 @@ def read(body: Element, energy_scale: int | None, current: CurrentScale) -> Push
     else:
         pairs = tuple(_pairs(body.value))
         maker = _maker(pairs)
-    list_id = _text_of(pairs, *_LIST_IDS)
+    return Walked(_text_of(pairs, *_LIST_IDS), maker, len(body.value), pairs)
+
+
+def objects(walked: Walked, energy_scale: int | None, current: CurrentScale) -> tuple[Object, ...]:
+    """Every object of a list. `energy_scale`: Wh per count of the energies of a Kamstrup meter;
+    None: not known, they have no value."""
     assumed = None
-    if maker == "kamstrup":
-        assumed = current.of(_counts(pairs), _text_of(pairs, "1-1:96.1.1.255"))
-    objects = tuple(_object(p, _assumed(p, maker, energy_scale, assumed)) for p in pairs)
-    return PushedList(list_id, maker, len(body.value), objects, assumed)
+    if walked.maker == "kamstrup":
+        assumed = current.of(_counts(walked.pairs), meter_type(walked))
+    return tuple(_object(p, measure(p, walked.maker, energy_scale, assumed)) for p in walked.pairs)
+
+
+def meter_type(walked: Walked) -> str | None:
+    """The type number in a Kamstrup list."""
+    return _text_of(walked.pairs, "1-1:96.1.1.255")
 
 
 def _maker(pairs: tuple[Pair, ...]) -> Maker | None:
@@ -111,11 +117,12 @@ def _is_positional(elements: tuple[Element, ...]) -> bool:
 
 def _counts(pairs: Iterable[Pair]) -> Mapping[str, int]:
     """What `scales` needs: the numbers, by C, D and E of their code."""
-    return {
-        pair.id.partition(":")[2].removesuffix(".255"): pair.value.value
-        for pair in pairs
-        if isinstance(pair.value.value, int)
-    }
+    return {short(pair.id): pair.value.value for pair in pairs if isinstance(pair.value.value, int)}
+
+
+def short(code: str) -> str:
+    """C, D and E of a code: "1-1:31.7.0.255" is "31.7.0"."""
+    return code.partition(":")[2].removesuffix(".255")
 
 
 def _unreadable(why: str) -> MeterError:
@@ -178,13 +185,14 @@ def _object(pair: Pair, measure: Measure | None) -> Object:
         return Object(pair.id, raw, shown)
     if measure is None:
         return Object(pair.id, value, None)
-    return Object(pair.id, value, scaled(value, measure.exponent), measure.unit)
+    return Object(pair.id, value, power(value, measure.exponent), measure.unit)
 
 
-def _assumed(
+def measure(
     pair: Pair, maker: Maker | None, energy_scale: int | None, scales: Scales | None
 ) -> Measure | None:
-    """What a count is worth. None: its quantity has a unit, but nothing tells the scale."""
+    """What the count of a pair is worth; `scales`: of this frame. None: its quantity has a unit,
+    but nothing tells the scale."""
     if pair.measure is not None:
         return pair.measure
     known = obis.MEASURES.get(pair.id)
@@ -205,12 +213,6 @@ def _assumed(
 def energy_measure(known: Measure, energy_scale: int) -> Measure:
     """The measure of an energy that counts `energy_scale` Wh (10 or 1)."""
     return known._replace(exponent=-2 if energy_scale == 10 else -3)
-
-
-def scaled(count: int, exponent: int) -> Decimal:
-    """count × 10^exponent, every digit kept: 4422800 × 10^-2 is 44228.00."""
-    sign = 1 if count < 0 else 0
-    return Decimal((sign, tuple(map(int, str(abs(count)))), exponent))
 
 
 def _octets(pair: Pair, value: bytes) -> tuple[str, Scalar]:

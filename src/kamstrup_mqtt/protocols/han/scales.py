@@ -28,6 +28,8 @@ POSSIBLE: Final = 0.85
 USUAL: Final = 3.0
 """The largest r of meters whose phases import and export at once, 2.9 in the recordings."""
 
+VOLTAGES: Final = ("32.7.0", "52.7.0", "72.7.0")
+
 _CENTI, _MILLI = -2, -3
 
 Proof: TypeAlias = Literal["proven", "likely"]
@@ -50,9 +52,11 @@ class CurrentScale:
 
     def of(self, counts: Mapping[str, int], meter_type: str | None) -> Scales:
         """The scales of a frame. `counts`: OBIS code without A, B and F ("31.7.0") -> count."""
-        voltage = voltage_exponent(counts)
+        voltage = voltage_exponent(*(counts.get(code, 0) for code in VOLTAGES))
+        if self.is_settled(meter_type):
+            return Scales(voltage, self._current)
         ratio = _ratio(counts, voltage, meter_type)
-        if not self._proven and ratio is not None and not _is_direct(meter_type):
+        if ratio is not None:
             if ratio / 10 < POSSIBLE:
                 self._current = _CENTI
                 self._proven = ratio >= POSSIBLE
@@ -60,11 +64,18 @@ class CurrentScale:
                 self._current = _MILLI
         return Scales(voltage, self._current)
 
+    def is_settled(self, meter_type: str | None) -> bool:
+        """Whether no frame of this meter can change the scale of its currents any more."""
+        return self._proven or _is_direct(meter_type)
 
-def voltage_exponent(counts: Mapping[str, int]) -> int:
-    """The scale of the voltages in a frame."""
-    highest = max((counts.get(code, 0) for code in ("32.7.0", "52.7.0", "72.7.0")), default=0)
-    return _CENTI if highest > HIGHEST_VOLTS else 0
+    def settled(self, *voltages: int) -> Scales:
+        """The scales of a frame with these counts of voltage, of a meter that is settled."""
+        return Scales(voltage_exponent(*voltages), self._current)
+
+
+def voltage_exponent(*counts: int) -> int:
+    """The scale of the voltages of a frame."""
+    return _CENTI if max(counts, default=0) > HIGHEST_VOLTS else 0
 
 
 def _is_direct(meter_type: str | None) -> bool:

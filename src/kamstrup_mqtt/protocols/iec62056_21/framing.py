@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
@@ -42,7 +44,24 @@ _ACK = re.compile(rb"\x06[0-9A-Z]{3}[\r\n]*")
 P1_CRC = re.compile(rb"![0-9A-Fa-f]{4}[\r\n]*\Z")
 """The end of a P1 telegram."""
 
+
+def _but(characters: bytes) -> re.Pattern[bytes]:
+    """A run of other characters, whatever their parity bit."""
+    both = characters + bytes(c | 0x80 for c in characters)
+    return re.compile(b"[^" + re.escape(both) + b"]+")
+
+
 _State: TypeAlias = Literal["idle", "line", "ack", "block", "bcc", "lines", "tail"]
+
+# a line end matters inside a block only behind a '/' (`_split_off_line`)
+_RUNS: Mapping[_State, tuple[re.Pattern[bytes], int]] = MappingProxyType(
+    {
+        "line": (_but(bytes((SOH, STX, ACK, SLASH, CR, LF))), _MAX_LINE),
+        "block": (_but(bytes((SOH, STX, ETX, EOT, SLASH))), MAX_BLOCK),
+        "lines": (_but(bytes((STX, BANG, LF))), MAX_BLOCK),
+    }
+)
+"""State -> what may be taken together in it, and how long its element may become."""
 
 
 class IecFramer:
@@ -54,6 +73,7 @@ class IecFramer:
         self._vote = vote
         self._state: _State = "idle"
         self._raw = bytearray()
+        self._slash = False  # a '/' in this line of a block
         self._garbage = bytearray()
         self._ident = bytearray()  # a good identification line that waits for its data
         self._ident_told = False  # ... and came as a frame already
@@ -61,8 +81,25 @@ class IecFramer:
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
-        for byte in data:
-            self._take(byte)
+        at = 0
+        while at < len(data):
+            run = self._run(data, at) if self._state in _RUNS else 0
+            if not run:
+                self._take(data[at])
+            at += run or 1
+
+    def _run(self, data: bytes, at: int) -> int:
+        """Take characters together that decide nothing here; how many there were."""
+        pattern, limit = _RUNS[self._state]
+        if self._state == "line" and self._raw[-1] & 0x7F == CR:
+            return 0
+        if self._state == "block" and self._slash:
+            return 0
+        found = pattern.match(data, at, at + max(0, limit - 1 - len(self._raw)))
+        if found is None:
+            return 0
+        self._raw += found[0]
+        return found.end() - at
 
     def next_event(self) -> Event | None:
         """The next frame or drop, None when more bytes are needed."""
@@ -119,6 +156,7 @@ class IecFramer:
     def _start(self, byte: int, char: int) -> None:
         self._drop_garbage()
         self._raw.append(byte)
+        self._slash = False
         self._state = "line" if char == SLASH else "ack" if char == ACK else "block"
 
     def _in_line(self, byte: int, char: int) -> None:
@@ -151,6 +189,7 @@ class IecFramer:
             self._start(byte, char)
             return
         self._raw.append(byte)
+        self._slash = char == SLASH or (self._slash and char != LF)
         if char in (ETX, EOT):
             self._state = "bcc"
         elif char == LF:

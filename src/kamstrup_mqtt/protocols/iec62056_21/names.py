@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 from kamstrup_mqtt.model import SourceId
@@ -78,11 +79,13 @@ def short(address: str) -> str:
     return _OBIS_MEDIUM.sub("", address).removesuffix("*255")
 
 
+@lru_cache(maxsize=1024)
 def is_text(address: str) -> bool:
     """Numbers that name something, dates and times: leading zeros are kept."""
     return _TEXT.match(short(address)) is not None
 
 
+@lru_cache(maxsize=1024)
 def unit_of(address: str, printed: str) -> str | None:
     """The unit as Home Assistant spells it, None when there is none."""
     text = printed.strip()

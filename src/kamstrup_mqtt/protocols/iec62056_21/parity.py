@@ -10,6 +10,8 @@ bit over as bit 7 (iec62056_21.md 6).
 from __future__ import annotations
 
 _EVEN = bytes(c | 0x80 if c.bit_count() % 2 else c for c in range(0x80))
+_ODD = bytes(c.bit_count() % 2 for c in range(0x100))
+_SEVEN_BITS = bytes(range(0x80))
 STRIP = bytes(c & 0x7F for c in range(0x100))
 
 
@@ -29,6 +31,8 @@ def errors(raw: bytes | bytearray) -> int:
     A link either hands parity bits over or strips them; it is taken to do what leaves the fewer
     errors. So a message whose characters all have bit 7 clear has none.
     """
-    wrong_parity = sum(byte.bit_count() % 2 for byte in raw)
-    not_stripped = sum(byte >> 7 for byte in raw)
+    if raw.isascii():
+        return 0
+    wrong_parity = raw.translate(_ODD).count(1)
+    not_stripped = len(raw.translate(None, _SEVEN_BITS))
     return min(wrong_parity, not_stripped)

@@ -6,6 +6,7 @@ Source: Kamstrup 5512-447 rev M1, 2.1 and 3.
 from __future__ import annotations
 
 import binascii
+import re
 from collections import deque
 from typing import Literal
 
@@ -25,7 +26,12 @@ ACK = 0x06
 ESCAPE = 0x1B
 
 _STUFFED = frozenset((REQUEST_START, ANSWER_START, STOP, ACK, ESCAPE))
-_UNSTUFFED = {value ^ 0xFF: value for value in _STUFFED}
+_UNSTUFFED = {bytes((value ^ 0xFF,)): bytes((value,)) for value in _STUFFED}
+_ESCAPE = bytes((ESCAPE,))
+_NEVER_SENT = re.compile(rb"[\x80\x40\x0D\x06]")
+_PIECE = re.compile(rb"[\x80\x40]?[^\x80\x40\x0D]*\x0D?")
+"""What a stream is cut into: before each start byte, and behind each stop byte."""
+_STARTS = (bytes((REQUEST_START,)), bytes((ANSWER_START,)))
 _SHORTEST = 4  # dst, CID, CRC
 
 MAX_FRAME = 1024
@@ -55,21 +61,18 @@ def stuff(inner: bytes) -> bytes:
 def unstuff(sent: bytes) -> bytes | None:
     """What `sent` means; None when it holds an escape that means nothing, or an unescaped 06.
 
-    One pass from left to right: 1B E4 7F is 1B 7F, and not the start of another escape.
+    No byte's inverse is 1B, so each 1B begins an escape: 1B E4 7F is 1B 7F.
     """
-    out = bytearray()
-    stream = iter(sent)
-    for byte in stream:
-        if byte == ESCAPE:
-            meant = _UNSTUFFED.get(next(stream, -1))
-            if meant is None:
-                return None
-            out.append(meant)
-        elif byte in _STUFFED:
+    if _NEVER_SENT.search(sent):
+        return None
+    plain, *escapes = sent.split(_ESCAPE)
+    out = [plain]
+    for piece in escapes:
+        meant = _UNSTUFFED.get(piece[:1])
+        if meant is None:
             return None
-        else:
-            out.append(byte)
-    return bytes(out)
+        out += (meant, piece[1:])
+    return b"".join(out)
 
 
 def encode_frame(direction: Literal["request", "answer"], payload: bytes) -> bytes:
@@ -90,14 +93,14 @@ class KmpFramer:
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
-        for byte in data:
-            if byte in (REQUEST_START, ANSWER_START):
+        for piece in _PIECE.findall(data):
+            if piece[:1] in _STARTS:
                 self.silence()
-                self._frame.append(byte)
+                self._inside(piece)
             elif self._frame:
-                self._inside(byte)
+                self._inside(piece)
             else:
-                self._between(byte)
+                self._between(piece)
 
     def next_event(self) -> Event | None:
         """The next frame or drop, None when more bytes are needed."""
@@ -110,22 +113,25 @@ class KmpFramer:
         if self._garbage:
             self._drop(DropReason.GARBAGE, self._garbage)
 
-    def _inside(self, byte: int) -> None:
-        self._frame.append(byte)
-        if byte == STOP:
+    def _inside(self, piece: bytes) -> None:
+        room = MAX_FRAME - len(self._frame)
+        self._frame += piece[:room]
+        if self._frame[-1] == STOP:
             self._finish()
         elif len(self._frame) >= MAX_FRAME:
             self._drop(DropReason.LENGTH, self._frame)
+            self._between(piece[room:])
 
-    def _between(self, byte: int) -> None:
-        if byte == 0x00:  # meters send single ones unasked (5512-447, 2)
-            return
-        if byte == ACK and not self._garbage:
-            self._events.append(Frame(bytes((ACK,)), b"", "answer", "ack"))
-            return
-        self._garbage.append(byte)
-        if len(self._garbage) >= MAX_GARBAGE:
-            self._drop(DropReason.GARBAGE, self._garbage)
+    def _between(self, piece: bytes) -> None:
+        for byte in piece:
+            if byte == 0x00:  # meters send single ones unasked (5512-447, 2)
+                continue
+            if byte == ACK and not self._garbage:
+                self._events.append(Frame(bytes((ACK,)), b"", "answer", "ack"))
+                continue
+            self._garbage.append(byte)
+            if len(self._garbage) >= MAX_GARBAGE:
+                self._drop(DropReason.GARBAGE, self._garbage)
 
     def _finish(self) -> None:
         inner = unstuff(bytes(self._frame[1:-1]))

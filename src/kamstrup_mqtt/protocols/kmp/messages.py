@@ -6,6 +6,7 @@ Source: Kamstrup 5512-447 rev M1, 6.2. Questions, and SetClock, which nothing bu
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -42,6 +43,9 @@ NAMES: Mapping[int, str] = MappingProxyType(
         0xB8: "Logger",
     }
 )
+
+_REGISTER = struct.Struct(">HBBB")
+"""Register, unit, NoB, SiEx."""
 
 _Fields = tuple[dict[str, Json], tuple[Object, ...]]
 
@@ -125,16 +129,15 @@ def _asked_registers(data: bytes) -> _Fields:
 # A register that the meter does not have is left out: only the RID tells which one a value is.
 def _answered_registers(data: bytes) -> _Fields:
     objects: list[Object] = []
-    while data:
-        if len(data) < 5:
-            raise ValueError(f"ends with {data.hex(' ')}, which is no register")
-        register, nob = int.from_bytes(data[:2], "big"), data[3]
-        coded, rest = Coded(data[2], data[4], data[5 : 5 + nob]), data[5 + nob :]
-        if len(coded.data) < nob:
-            raise ValueError(f"register {register} ends after {len(coded.data)} of {nob} bytes")
-        value = decode_value(coded)
-        objects.append(Object(register, value.raw, value.value, value.unit, value.unknown_unit))
-        data = rest
+    at, end = 0, len(data)
+    while at < end:
+        if end - at < _REGISTER.size:
+            raise ValueError(f"ends with {data[at:].hex(' ')}, which is no register")
+        register, unit, nob, siex = _REGISTER.unpack_from(data, at)
+        at += _REGISTER.size + nob
+        if at > end:
+            raise ValueError(f"register {register} ends after {nob - at + end} of {nob} bytes")
+        objects.append(Object(register, *decode_value(Coded(unit, siex, data[at - nob : at]))))
     return {}, tuple(objects)
 
 

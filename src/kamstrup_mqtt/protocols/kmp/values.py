@@ -6,13 +6,14 @@ Source: Kamstrup 5512-447 rev M1, 4.2 and 4.3; units beyond 0x34 from captures a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import cache
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from kamstrup_mqtt.model import Scalar
+from kamstrup_mqtt.units import power
 
 # | unit | NoB | SiEx | value, NoB bytes |                                   5512-447, 4.2
 #
@@ -68,8 +69,7 @@ _OCTETS = frozenset((0x40, 0x48, 0x4A))
 """Codings of which only the name is known (date-time, KamDateTime, IPv6)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Coded:
+class Coded(NamedTuple):
     """One value as it stands in a frame. `siex` is sign and exponent, `data` the NoB bytes."""
 
     unit: int
@@ -77,8 +77,7 @@ class Coded:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """One value read; see `model.Object` for raw, value and unit."""
 
     raw: int | str | None
@@ -89,24 +88,32 @@ class Value:
 
 def decode_value(coded: Coded) -> Value:
     """What was sent. A date or clock that cannot be (all zero: never) is None, its raw kept."""
-    if not coded.data:
+    unit, siex, data = coded
+    if not data:
         return Value(None, None)
-    if coded.unit in _AS_BYTES:
-        return _AS_BYTES[coded.unit](coded.data)
-    mantissa = int.from_bytes(coded.data, "big")
-    if coded.unit in _AS_DIGITS:
-        return Value(mantissa, _AS_DIGITS[coded.unit](mantissa))
-    exponent = coded.siex & _EXPONENT
-    if coded.siex & _NEGATIVE_EXPONENT:
+    if unit in _AS_BYTES:
+        return _AS_BYTES[unit](data)
+    mantissa = int.from_bytes(data, "big")
+    if unit in _AS_DIGITS:
+        return Value(mantissa, _AS_DIGITS[unit](mantissa))
+    negative, exponent, name, unknown = _measure(unit, siex)
+    return Value(mantissa, number(mantissa, negative, exponent), name, unknown)
+
+
+@cache
+def _measure(unit: int, siex: int) -> tuple[bool, int, str | None, bool]:
+    """Of a number: its sign, its exponent, its unit, and whether that is one that nobody knows."""
+    exponent = siex & _EXPONENT
+    if siex & _NEGATIVE_EXPONENT:
         exponent = -exponent
-    value = number(mantissa, bool(coded.siex & _NEGATIVE), exponent + (coded.unit in _TENS))
-    unknown = coded.unit not in UNITS and coded.unit not in _WITHOUT_UNIT
-    return Value(mantissa, value, UNITS.get(coded.unit), unknown)
+    unknown = unit not in UNITS and unit not in _WITHOUT_UNIT
+    return bool(siex & _NEGATIVE), exponent + (unit in _TENS), UNITS.get(unit), unknown
 
 
 def number(mantissa: int, negative: bool, exponent: int) -> Decimal:
-    """±mantissa × 10^exponent, exactly: built from its digits, no context can round it."""
-    return Decimal((int(negative), tuple(int(digit) for digit in str(mantissa)), exponent))
+    """±mantissa × 10^exponent, exactly; -0 keeps its sign."""
+    value = power(mantissa, exponent)
+    return value.copy_negate() if negative else value
 
 
 def _pairs(packed: int) -> tuple[int, int, int]:

@@ -1,0 +1,97 @@
+"""A list of a known layout comes out as if it had been walked, whatever is in it."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kamstrup_mqtt.errors import MeterError
+from kamstrup_mqtt.protocols.base import Frame, Message
+from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
+from tests.framing import frames_of
+from tests.protocols.han.recorded import HOURLY_1, HOURLY_2, LIVE_1, LIVE_2, LIVE_3, hdlc
+from tests.shared_vectors import shared_vectors
+
+RECORDED = (LIVE_1, LIVE_2, LIVE_3, HOURLY_1, HOURLY_2)
+SCALES = (10, 1, None)
+
+
+def frame_of(data: bytes) -> Frame:
+    (frame,) = frames_of(HdlcFramer(), [data])
+    return frame
+
+
+def outcome(codec: HanCodec, frame: Frame, *, plain: bool) -> tuple[Any, ...]:
+    """What comes out of a frame, in the order of the header too; `plain`: by the walk alone."""
+    try:
+        message: Message = codec._walk(frame) if plain else codec.decode(frame)
+    except MeterError as error:
+        return (error.state, str(error))
+    return (list(message.header.items()), message.objects, str(message.objects))
+
+
+def agree(frames: list[Frame], scale: int | None) -> None:
+    """Two codecs in the same state all along: one that walks each list, one that knows some."""
+    walking, knowing = HanCodec(energy_scale=scale), HanCodec(energy_scale=scale)
+    for frame in frames:
+        assert outcome(knowing, frame, plain=False) == outcome(walking, frame, plain=True)
+
+
+def changed(frame: Frame, rng: random.Random, count: int) -> Frame:
+    """The frame with other bytes, as if its checksums were right."""
+    payload = bytearray(frame.payload)
+    for _ in range(count):
+        payload[rng.randrange(len(payload))] = rng.randrange(256)
+    return frame._replace(payload=bytes(payload))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_recorded_lists_in_turn(scale: int | None) -> None:
+    agree([frame_of(data) for data in RECORDED * 2], scale)
+
+
+def test_the_second_list_of_a_layout_is_not_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = HanCodec(energy_scale=10)
+    codec.decode(frame_of(LIVE_1))
+    monkeypatch.setattr(HanCodec, "_walk", lambda *_: pytest.fail("walked"))
+    objects = {obj.id: obj for obj in codec.decode(frame_of(LIVE_3)).objects}
+    # 0x1530 and 0x08AB in the frame (recorded.py)
+    assert (objects["1-1:1.7.0.255"].raw, str(objects["1-1:31.7.0.255"].value)) == (5424, "22.19")
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_random_changes(data: st.DataObject) -> None:
+    rng = random.Random(data.draw(st.integers(0, 2**32)))
+    frame = frame_of(data.draw(st.sampled_from(RECORDED)))
+    counts = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=6))
+    frames = [frame, *(changed(frame, rng, count) for count in counts), frame]
+    agree(frames, data.draw(st.sampled_from(SCALES)))
+
+
+@pytest.mark.parametrize(
+    "vector", shared_vectors("han.json", lambda v: v["kind"] == "hdlc" and bool(v["fcs_ok"]))
+)
+def test_every_vector(vector: dict[str, Any]) -> None:
+    framer = HdlcFramer()
+    frames = frames_of(framer, [bytes.fromhex(vector["hex"])])
+    rng = random.Random(1)
+    for frame in frames:
+        variants = [changed(frame, rng, count) for count in (1, 1, 1, 2, 8)]
+        for scale in SCALES:
+            agree([frame, frame, *variants, frame], scale)
+
+
+def test_layouts_are_not_kept_without_end() -> None:
+    codec = HanCodec(energy_scale=10)
+    information = bytes.fromhex("E6E700 0F 00000000 00 0204")
+    numbers = bytes.fromhex("0906 0101010700FF 06 00000001 0906 0101020700FF 06 00000002")
+    for size in range(1, 20):
+        text = bytes((0x0A, size)) + b"Kamstrup_V000000000000"[:size]
+        body = information[:-1] + b"\x05" + text + numbers
+        codec.decode(frame_of(hdlc(body)))
+    assert len(codec._known._by_size) <= 8
