@@ -6,6 +6,11 @@ import logging
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
+
+# on a loaded machine an example may take any time; each test has its own time limit
+settings.register_profile("steady", settings.default, deadline=None)
+settings.load_profile("steady")
 
 
 @pytest.fixture
