@@ -16,6 +16,9 @@ from kamstrup_mqtt.publisher import connection
 
 METERS, RUNS, SECONDS = 20, 7, 2.0
 WINDOW = connection.IN_FLIGHT + getattr(connection, "HISTORY_WINDOW", 0)
+BARE_WINDOWS = (connection.IN_FLIGHT, WINDOW)
+"""The bare loop is tried with both, and the faster one counts: with 30 in flight it stalls, at a
+third of what it does with 10."""
 HISTORY = hasattr(connection, "HISTORY_WINDOW")
 TOPICS = ("state", "history") if HISTORY else ("state",)
 
@@ -32,9 +35,9 @@ async def rate(queue: asyncio.Queue[tuple[float, str, bytes]]) -> tuple[float, b
         count += 1
 
 
-async def publish_for_ever(client: aiomqtt.Client, payload: bytes) -> None:
+async def publish_for_ever(client: aiomqtt.Client, payload: bytes, window: int) -> None:
     """QoS 1, so many in flight, state and history in turn."""
-    slots = asyncio.Semaphore(WINDOW)
+    slots = asyncio.Semaphore(window)
 
     async def one(topic: str) -> None:
         await client.publish(topic, payload, qos=1, retain=topic.startswith("bare/state"))
@@ -44,6 +47,22 @@ async def publish_for_ever(client: aiomqtt.Client, payload: bytes) -> None:
         for number in itertools.count():
             await slots.acquire()
             group.create_task(one(f"bare/{TOPICS[number % len(TOPICS)]}/{number % METERS}"))
+
+
+async def bare(port: int, payload: bytes, window: int) -> float:
+    """Messages per second of a bare loop."""
+    async with (
+        subscriber(port, "bare/#") as queue,
+        aiomqtt.Client("127.0.0.1", port, max_inflight_messages=2 * window) as client,
+    ):
+        client.pending_calls_threshold = 2 * window
+        publishing = asyncio.create_task(publish_for_ever(client, payload, window))
+        await asyncio.sleep(0.5)
+        found, _ = await rate(queue)
+        publishing.cancel()
+        await asyncio.wait([publishing])
+        await until_quiet(queue, 0.5)
+        return found
 
 
 async def compare() -> list[tuple[float, float]]:
@@ -58,17 +77,7 @@ async def compare() -> list[tuple[float, float]]:
                         ask(pushing)
                         await asyncio.sleep(1.0)
                         ours, payload = await rate(queue)
-            async with (
-                subscriber(port, "bare/#") as queue,
-                aiomqtt.Client("127.0.0.1", port, max_inflight_messages=2 * WINDOW) as client,
-            ):
-                client.pending_calls_threshold = 2 * WINDOW
-                publishing = asyncio.create_task(publish_for_ever(client, payload))
-                await asyncio.sleep(0.5)
-                other, _ = await rate(queue)
-                publishing.cancel()
-                await asyncio.wait([publishing])
-                await until_quiet(queue, 0.5)
+            other = max([await bare(port, payload, window) for window in BARE_WINDOWS])
             found.append((ours, other))
     return found
 
@@ -85,6 +94,6 @@ def run() -> list[Result]:
             figure=statistics.median(a / b for a, b in runs),
             reach=0.6,
             better="higher",
-            note=f"{WINDOW} in flight",
+            note=f"{WINDOW} in flight; bare: the best of {BARE_WINDOWS}",
         )
     ]
