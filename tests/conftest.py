@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +12,10 @@ from hypothesis import settings
 # on a loaded machine an example may take any time; each test has its own time limit
 settings.register_profile("steady", settings.default, deadline=None)
 settings.load_profile("steady")
+
+# what is started in the background inherits that Ctrl-C is ignored; its tests send one
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
