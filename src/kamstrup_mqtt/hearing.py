@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import cast
 
 from kamstrup_mqtt.clock import Clock
@@ -80,18 +82,34 @@ class Hearing:
         self.fault = _fault(drop)
 
 
-def _fault(drop: Dropped) -> tuple[LinkState, str]:
-    if drop.reason is DropReason.CHECKSUM:
-        return (
+_FAULTS: Mapping[DropReason, tuple[LinkState, str]] = MappingProxyType(
+    {
+        DropReason.CHECKSUM: (
             LinkState.CHECKSUM,
             "bytes come, but their checksums are wrong: check the wiring and the line's settings",
-        )
-    if drop.reason is DropReason.PARITY:
-        return (
+        ),
+        DropReason.PARITY: (
             LinkState.BYTES_NO_FRAMES,
             "bytes come, but the parity of the line is wrong: the meter sends 8N1 and is read as"
             " 8E1. Set `parity: none` (behind a TCP bridge: 2400n81 in the bridge)",
-        )
+        ),
+        DropReason.M_BUS: (
+            LinkState.BYTES_NO_FRAMES,
+            "M-Bus telegrams come (68 .. 68), as Austrian and Polish meters send them: this is no"
+            " HAN port that is read here (Norway, Sweden, Denmark, Switzerland: 7E .. 7E)",
+        ),
+        DropReason.P1: (
+            LinkState.BYTES_NO_FRAMES,
+            "a P1 telegram comes (/KAM5 ..., text): this is a P1 port, not a HAN port; it needs a"
+            " reader for P1 (DSMR)",
+        ),
+    }
+)
+
+
+def _fault(drop: Dropped) -> tuple[LinkState, str]:
+    if drop.reason in _FAULTS:
+        return _FAULTS[drop.reason]
     return (
         LinkState.BYTES_NO_FRAMES,
         f"bytes come, but no whole list ({drop.reason}): check speed and parity (Kamstrup 2400 8N1,"

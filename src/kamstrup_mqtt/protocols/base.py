@@ -28,6 +28,8 @@ class DropReason(StrEnum):
     LENGTH = "length"  # longer or shorter than the protocol allows
     MALFORMED = "malformed"  # right checksum, contents that cannot be read
     PARITY = "parity"  # what a line of 8N1 looks like that is read as 8E1
+    M_BUS = "m_bus"  # a telegram of a wired M-Bus
+    P1 = "p1"  # a telegram of a P1 port (DSMR)
 
 
 class Frame(NamedTuple):
