@@ -124,7 +124,12 @@ class App:
         self._ports: dict[PortAddress, Port] = {}
         started = clock.monotonic()
         self._pictures = {
-            meter.id: Picture(_facts(meter, config), self._memory.meter(meter.id), started)
+            meter.id: Picture(
+                _facts(meter, config),
+                self._memory.meter(meter.id),
+                started,
+                exact=self._memory.ended_well,
+            )
             for meter in config.meters
         }
         self._readers: dict[str, Reader] = {}

@@ -38,7 +38,10 @@ class Hearing:
         self._counters = counters
         self._log = log
         totals = self._mine.totals
-        self._codec.resume({key: (total.value, total.time) for key, total in totals.items()})
+        self._codec.resume(
+            {key: (total.value, total.time) for key, total in totals.items()},
+            exact=memory.ended_well,
+        )
 
     def take(self, frame: Frame) -> bool:
         """Hand over what a frame tells; whether there was any value in it."""

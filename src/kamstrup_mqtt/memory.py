@@ -113,6 +113,8 @@ class Memory:
         self._failing = False
         self._last: Future[None] | None = None
         self._lock: int | None = None
+        self.ended_well = True
+        """Whether the process before this one wrote all that it knew before it ended."""
 
     def open(self) -> None:
         """Lock and read. Raises ConfigError naming the pid when another daemon has it."""
@@ -120,8 +122,9 @@ class Memory:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self._path.with_suffix(".lock"), self._path)
+            self._lock, self.ended_well = _lock(self._path.with_suffix(".lock"), self._path)
         except OSError as error:
+            self.ended_well = False  # nobody can say
             self._say_unwritable(error)
         self._meters = self._read(self._path)
         self._clock.not_before = max([self._clock.not_before, *self._times()])
@@ -167,6 +170,8 @@ class Memory:
         if self._last is not None:
             wait([self._last], timeout=self._last_write_limit)
         if self._lock is not None:
+            if not self._failing and (self._last is None or self._last.done()):
+                os.truncate(self._lock, 0)
             os.close(self._lock)
             self._lock = None
 
@@ -298,8 +303,9 @@ def write_whole(path: Path, text: str) -> None:
         os.close(directory)
 
 
-def _lock(lock: Path, path: Path) -> int:
-    """The locked file, with our pid in it. Raises ConfigError, or OSError where none can be."""
+def _lock(lock: Path, path: Path) -> tuple[int, bool]:
+    """The locked file, with our pid in it; and whether it was empty, as a clean end leaves it.
+    Raises ConfigError, or OSError where none can be."""
     number = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -310,9 +316,11 @@ def _lock(lock: Path, path: Path) -> int:
             f"{path}: another kamstrup-mqtt (process {pid}) uses this memory; stop it, or give"
             " this one a STATE_DIRECTORY and an mqtt.instance of its own"
         ) from None
+    clean = os.fstat(number).st_size == 0
     os.truncate(number, 0)
     os.write(number, f"{os.getpid()}\n".encode("ascii"))
-    return number
+    os.fsync(number)  # a power cut, too, is no clean end
+    return number, clean
 
 
 def _set_aside(path: Path, why: str, what: str) -> None:

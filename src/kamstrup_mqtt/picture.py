@@ -28,6 +28,7 @@ from kamstrup_mqtt.model import (
     Scalar,
 )
 from kamstrup_mqtt.plan import Plan
+from kamstrup_mqtt.told import LiveCounters, is_newer, parse_state
 from kamstrup_mqtt.topics import id_part
 
 MISSED_PERIODS = 3
@@ -93,9 +94,12 @@ class Change:
 
 
 class Picture:
-    """One meter. `started` is the monotonic time at which the daemon began to listen."""
+    """One meter. `started` is the monotonic time at which the daemon began to listen; `exact`:
+    what is remembered is what was published last."""
 
-    def __init__(self, facts: MeterFacts, memory: MeterMemory, started: float) -> None:
+    def __init__(
+        self, facts: MeterFacts, memory: MeterMemory, started: float, *, exact: bool = True
+    ) -> None:
         self.facts = facts
         self.memory = memory
         self.suffix = ""
@@ -110,7 +114,9 @@ class Picture:
         self._received: dict[str, float] = {}
         self._nulled: set[str] = set()
         self._told: set[str] = set()
+        self._replaced = False
         self._adopt_model()
+        self._live = LiveCounters(memory.readings, self._is_live, exact=exact)
 
     # Who it is
 
@@ -255,6 +261,21 @@ class Picture:
             reading = self.memory.readings[group]
             reading.time = now - timedelta(seconds=monotonic - received)
 
+    def recall(self, group: str, payload: str) -> None:
+        """What the broker retained of a group, before we publish: after an end that was not clean
+        it may be newer than memory."""
+        ours = self.memory.readings.get(group)
+        told = parse_state(payload, ours.values) if ours is not None else None
+        if ours is None or told is None or self._replaced:
+            return
+        if group not in self._received and is_newer(told.time, ours.time):
+            ours.time = told.time
+            ours.values.update(told.values)
+        ours.values.update(self._live.recall(group, told.values))
+
+    def _is_live(self, key: str) -> bool:
+        return self.facts.plan.quantity(key).catches_up > 0
+
     # What reports change
 
     def apply(self, report: Report, monotonic: float) -> Change:
@@ -301,6 +322,7 @@ class Picture:
         self._received.clear()
         self._nulled.clear()
         self._told.clear()
+        self._live = LiveCounters({}, self._is_live, exact=True)
 
     def _identify(self, report: Identity) -> Change:
         memory = self.memory
@@ -323,6 +345,7 @@ class Picture:
 
     def _replace(self, report: Identity, details: dict[str, str]) -> Change:
         given, before = self.facts.serial is not None, clean(self.memory.serial or "")
+        self._replaced = True
         if not given:
             self._forget()
         self.memory.serial, self.memory.serial_source = report.serial, report.source
@@ -372,6 +395,7 @@ class Picture:
         values: dict[str, Scalar] = {}
         for key, measured in report.values.items():
             values[key] = self._accept(key, measured, log)
+        self._live.take(report.group, values)
         self.memory.readings[report.group] = StoredReading(report.time, values)
         self._received[report.group] = monotonic
         self._nulled.discard(report.group)

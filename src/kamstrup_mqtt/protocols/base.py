@@ -200,8 +200,11 @@ class Codec(Protocol):
 class PushedCodec(Codec, Protocol):
     """A codec of a meter that sends by itself."""
 
-    def resume(self, totals: Mapping[str, tuple[Scalar, datetime | None]]) -> None:
-        """Go on from the totals that were published before, by key, each with its time."""
+    def resume(
+        self, totals: Mapping[str, tuple[Scalar, datetime | None]], *, exact: bool = True
+    ) -> None:
+        """Go on from the totals that were published before, by key, each with its time; `exact`
+        False: later ones may have been published too."""
 
     def hear(self, message: Message, moment: Moment) -> Heard:
         """Take a message that came at `moment` for what it is worth after those before it."""

@@ -164,6 +164,7 @@ class Session:
         await self._connection.subscribe(self._subscriptions())
         await self._settle()
         await self._remove_gone()
+        self._board.recall(self._topics, self._retained.topics)
         self._board.everything()
         await self._publish_due(first=True)
         await self._publish_info()

@@ -51,6 +51,7 @@ class Follower:
     def __init__(self, energy_scale: int | None, learned: Mapping[str, str]) -> None:
         self._given = energy_scale
         self._resumed: dict[str, tuple[Decimal, datetime]] = {}
+        self._exact = True
         self._begin(learned)
 
     def _begin(self, learned: Mapping[str, str]) -> None:
@@ -66,8 +67,12 @@ class Follower:
         self._anonymous = 0
         self._kamstrup = False  # its lists are a Kamstrup meter's: the scale is to be found
 
-    def resume(self, totals: Mapping[str, tuple[Scalar, datetime | None]]) -> None:
-        """Let the live counters go on from these totals, by key."""
+    def resume(
+        self, totals: Mapping[str, tuple[Scalar, datetime | None]], *, exact: bool = True
+    ) -> None:
+        """Let the live counters go on from these totals, by key; `exact` False: not before the
+        next register, for there may have been later ones."""
+        self._exact = exact
         self._resumed = {
             key: (value, time)
             for key, (value, time) in totals.items()
@@ -213,7 +218,9 @@ class Follower:
 
     def _go_on(self, moment: Moment) -> None:
         """Counters that were published a moment ago, before a restart, need no register."""
-        if moment.utc is None or (self._kamstrup and self._scale.trusted is None):
+        if moment.utc is None or not self._exact:
+            return
+        if self._kamstrup and self._scale.trusted is None:
             return
         for code in self._integrals:
             value, time = self._resumed.get(_live_key(code), (None, None))
