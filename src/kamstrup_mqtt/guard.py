@@ -10,7 +10,7 @@ judged like any other value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_FLOOR, Context, Decimal
@@ -135,10 +135,11 @@ class Guard:
             self._believe(key, doubted.last)
         return keys
 
-    def forget(self) -> None:
-        """Another meter answers."""
-        self._accepted.clear()
-        self._doubted.clear()
+    def forget(self, keys: Iterable[str] | None = None) -> None:
+        """Another meter answers, or these totals of it count differently from now on."""
+        for key in [*self._accepted, *self._doubted] if keys is None else keys:
+            self._accepted.pop(key, None)
+            self._doubted.pop(key, None)
 
     def _judge(
         self, key: str, measured: Measured, time: datetime | None, monotonic: float

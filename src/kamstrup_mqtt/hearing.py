@@ -16,6 +16,9 @@ from kamstrup_mqtt.model import LinkState, SerialParams
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Frame, Moment, PushedCodec
 from kamstrup_mqtt.reports import MeterSetup, Reports
 
+_ENERGIES = frozenset(("kWh", "kvarh"))
+"""Units of the totals that an accepted scale changes."""
+
 
 class Hearing:
     """Takes the frames of one meter. `fault`: why the last of them was of no use."""
@@ -68,6 +71,17 @@ class Hearing:
         self._reports.problem_now = heard.problem
         self._reports.identity(heard.objects)
         return self._reports.readings(heard.objects, (), frame.raw, belongs=heard.belongs)
+
+    def accept(self) -> tuple[str, ...]:
+        """Believe what the codec holds back; what that was, in words."""
+        accepted, learned = self._codec.accept()
+        if accepted is None:
+            return ()
+        self._mine.learned.update(learned)
+        self._memory.changed(urgent=True)
+        self._reports.begin_anew(k for k, unit in self._mine.units.items() if unit in _ENERGIES)
+        self._log.info("accepted by hand: %s", accepted)
+        return (accepted,)
 
     def _refuse(self, error: MeterError, frame: Frame) -> None:
         self.fault = (error.state, str(error))

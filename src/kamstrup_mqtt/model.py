@@ -173,7 +173,8 @@ class Reading:
     `time` is the UTC receive time, None while the host's clock cannot be right. `values` holds
     every key that was asked for or listed; a Measured(None) means that no value came. `belongs`
     is the UTC moment that the values belong to where that is not `time` (registers of the full
-    hour that come seconds later): the time for history.
+    hour that come seconds later): the time for history. `anew`: totals that may be less than
+    before, by the user's word.
     """
 
     meter: str
@@ -181,6 +182,7 @@ class Reading:
     time: datetime | None
     values: Mapping[str, Measured]
     belongs: datetime | None = None
+    anew: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -395,6 +395,7 @@ class Picture:
         values: dict[str, Scalar] = {}
         for key, measured in report.values.items():
             values[key] = self._accept(key, measured, log)
+        self._live.forget(report.anew)
         self._live.take(report.group, values)
         self.memory.readings[report.group] = StoredReading(report.time, values)
         self._received[report.group] = monotonic

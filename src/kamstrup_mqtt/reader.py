@@ -152,8 +152,9 @@ class Reader:
         return None
 
     def accept(self) -> tuple[str, ...]:
-        """Believe the totals that are held back; their keys."""
-        return self._reports.accept()
+        """Believe what is held back: the keys of the totals, and what else, in words."""
+        heard = self._hearing.accept() if self.setup.spec.pushed else ()
+        return (*heard, *self._reports.accept())
 
     def _why_not_now(self) -> str | None:
         if self.setup.spec.pushed:

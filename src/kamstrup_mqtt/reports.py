@@ -86,6 +86,7 @@ class Reports:
         self._guard = Guard(setup.plan, memory, setup.bounds, weak=setup.spec.checksum == "weak")
         self._newest: dict[str, Reading] = {}  # as the meter told them
         self._held: set[str] = set()
+        self._anew: set[str] = set()
         self._complained: set[str] = set()
         self._last_error: str | None = None
         self._told: Diagnosis | None = None
@@ -147,7 +148,9 @@ class Reports:
             self._complained.discard(key)
             self._log.info("%s is accepted again", key)
         self._held = set(self._guard.held)
-        self._outbox.put(dataclasses.replace(reading, values=judged.values))
+        anew = frozenset(self._anew & set(judged.values))
+        self._anew -= anew
+        self._outbox.put(dataclasses.replace(reading, values=judged.values, anew=anew))
 
     def accept(self) -> tuple[str, ...]:
         """Believe the totals that are held back, and tell them; their keys."""
@@ -157,10 +160,18 @@ class Reports:
         if keys:
             self._log.info("accepted by hand: %s", ", ".join(keys))
         for reading in self._newest.values():
-            if any(key in reading.values for key in keys):
-                self._outbox.put(reading)
+            anew = frozenset(keys) & set(reading.values)
+            if anew:
+                self._outbox.put(dataclasses.replace(reading, anew=anew))
         self.tell(at_once=True)
         return keys
+
+    def begin_anew(self, keys: Iterable[str]) -> None:
+        """These totals count differently from now on, by the user's word."""
+        self._anew.update(keys)
+        self._guard.forget(self._anew)
+        self._held -= self._anew
+        self.problem_now = None
 
     def _warn(self, found: Sorted, raw: bytes) -> None:
         shown = raw[:SHOWN].hex(" ")

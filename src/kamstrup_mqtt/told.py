@@ -11,7 +11,7 @@ below what memory had.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
@@ -65,6 +65,12 @@ class LiveCounters:
                 if value > least:
                     self._standing.pop(key, None)
                 values[key] = self._least[key] = max(value, least)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """These begin anew, by the user's word."""
+        for key in keys:
+            self._least.pop(key, None)
+            self._standing.pop(key, None)
 
     def _stand(self, group: str, key: str, value: Decimal) -> Decimal:
         self._standing[key] = group

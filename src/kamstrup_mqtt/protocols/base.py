@@ -206,6 +206,10 @@ class PushedCodec(Codec, Protocol):
         """Go on from the totals that were published before, by key, each with its time; `exact`
         False: later ones may have been published too."""
 
+    def accept(self) -> tuple[str | None, Mapping[str, str]]:
+        """The user's word that what it holds back is right: what that was, in words (None: it
+        holds nothing back), and all that is to be remembered now."""
+
     def hear(self, message: Message, moment: Moment) -> Heard:
         """Take a message that came at `moment` for what it is worth after those before it."""
 

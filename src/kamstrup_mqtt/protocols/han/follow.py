@@ -65,6 +65,7 @@ class Follower:
         self._last_gap = 0
         self._compared = self._inconsistent = 0
         self._anonymous = 0
+        self._held_said = False
         self._kamstrup = False  # its lists are a Kamstrup meter's: the scale is to be found
 
     def resume(
@@ -83,6 +84,7 @@ class Follower:
         """Take one list, received at `moment`."""
         log: list[tuple[int, str]] = []
         anew = self._meet(message, log)
+        self._say_held(log)
         now = round(moment.monotonic * _MILLI)
         short = {_short(obj.id): obj for obj in message.objects}
         local = _local(message)
@@ -93,13 +95,14 @@ class Follower:
         if belongs is not None and (moment.utc is None or abs(moment.utc - belongs) > _DAY):
             belongs = None  # the meter's clock is wrong
         self._check(short, log)
+        objects = (*self._published(message, local, moment), *self._counted(short))
         return Heard(
-            objects=(*self._published(message, local, moment), *self._counted(short)),
+            objects=objects,
             belongs=belongs,
-            learned=self._learned(),
+            learned=self.learned(),
             anew=anew,
             notes=tuple(self._notes(now)),
-            problem=self._scale.problem,
+            problem=self._scale.problem if self._kamstrup else None,
             log=tuple(log),
         )
 
@@ -128,7 +131,23 @@ class Follower:
                 )
         return bool(other)
 
-    def _learned(self) -> dict[str, str]:
+    def _say_held(self, log: list[tuple[int, str]]) -> None:
+        """Once: the configuration has another scale than before."""
+        if self._kamstrup and self._scale.is_another and not self._held_said:
+            self._held_said = True
+            log.append((WARNING, self._scale.problem or ""))
+
+    def accept(self) -> str | None:
+        """Go on with the scale that totals are held back for: what was accepted, in words."""
+        scale = self._scale.accept() if self._kamstrup else None
+        if scale is None:
+            return None
+        self._live.clear()
+        self._resumed.clear()
+        return f"energy_scale {scale}"
+
+    def learned(self) -> dict[str, str]:
+        """Everything to remember."""
         found = dict(self._scale.learned)
         if self._meter is not None:
             found[_METER] = self._meter
@@ -256,6 +275,7 @@ class Follower:
             if measure is not None and measure.unit in lists.ENERGY_UNITS:
                 scale = self._scale.trusted
                 if scale is not None and isinstance(obj.raw, int):
+                    self._scale.published = scale
                     exponent = lists.energy_measure(measure, scale).exponent
                     yield obj._replace(value=power(obj.raw, exponent), unit=measure.unit)
             elif obj.id in obis.CLOCKS:
