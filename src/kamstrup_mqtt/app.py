@@ -393,6 +393,7 @@ def _setup(
             power=meter.max_power or meter.meter_model.power_bound,
             flow=meter.max_flow or meter.meter_model.max_flow,
         ),
+        bounded=meter.max_power is not None,
         found=found,
         align=isinstance(meter, Polled) and meter.align,
         offset=meter.offset if isinstance(meter, Polled) else 0.0,

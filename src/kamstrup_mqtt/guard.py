@@ -11,7 +11,7 @@ judged like any other value.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import ROUND_FLOOR, Context, Decimal
 
@@ -134,6 +134,10 @@ class Guard:
         for key, doubted in list(self._doubted.items()):
             self._believe(key, doubted.last)
         return keys
+
+    def bound(self, power: int) -> None:
+        """It was found out what the meter can do at most, in W."""
+        self._bounds = replace(self._bounds, power=power)
 
     def forget(self, keys: Iterable[str] | None = None) -> None:
         """Another meter answers, or these totals of it count differently from now on."""

@@ -67,6 +67,7 @@ class Hearing:
         if any(self._mine.learned.get(k) != v for k, v in heard.learned.items()):
             self._mine.learned.update(heard.learned)
             self._memory.changed(urgent=True)
+            self._reports.connection()
         self._reports.notes = heard.notes
         self._reports.problem_now = heard.problem
         self._reports.identity(heard.objects)

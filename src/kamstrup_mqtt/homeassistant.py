@@ -206,11 +206,12 @@ def _origin(announcer: Announcer) -> Config:
 def _device(announcer: Announcer, picture: Picture, serial: str) -> Config:
     facts = picture.facts
     details = picture.memory.details
+    manufacturer, model = picture.model
     device: Config = {
         "identifiers": [f"kamstrup_{serial}"],
         "name": facts.name,
-        "manufacturer": facts.model.manufacturer,
-        "model": facts.model.name,
+        "manufacturer": manufacturer,
+        "model": model,
         "serial_number": None if picture.serial_text is None else clean(picture.serial_text),
         **{key: details.get(key) for key in ("sw_version", "hw_version", "model_id")},
         "via_device": f"kamstrup_{_bridge_serial(announcer.topics)}",

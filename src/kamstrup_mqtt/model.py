@@ -126,6 +126,9 @@ MAX_POWER = 1_000_000
 """W: a heat meter, or an electricity meter behind current transformers."""
 MAX_POWER_DIRECT = 3 * 80 * 230
 """W: a directly connected electricity meter, 3×80 A."""
+DIRECT, TRANSFORMERS = "direct", "transformers"
+"""How an electricity meter is connected."""
+POWER_OF_CONNECTION: Mapping[str, int] = {DIRECT: MAX_POWER_DIRECT, TRANSFORMERS: MAX_POWER}
 MAX_FLOW = 200
 """m³/h: a large heat or water meter."""
 

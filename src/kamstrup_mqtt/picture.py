@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from kamstrup_mqtt import energy, jsontext, units
+from kamstrup_mqtt import energy, jsontext, registry, units
 from kamstrup_mqtt.clock import rfc3339
 from kamstrup_mqtt.memory import MeterMemory, StoredReading
 from kamstrup_mqtt.model import (
@@ -116,6 +116,7 @@ class Picture:
         self._told: set[str] = set()
         self._replaced = False
         self._adopt_model()
+        self._model = self.model
         self._live = LiveCounters(memory.readings, self._is_live, exact=exact)
 
     # Who it is
@@ -142,6 +143,18 @@ class Picture:
     def serial_text(self) -> str | None:
         """The serial number as people write it; None where there is none."""
         return self.facts.serial or self.memory.serial
+
+    @property
+    def model(self) -> tuple[str, str]:
+        """Manufacturer and name: as configured, or as the meter was recognised by its lists."""
+        model, learned = self.facts.model, self.memory.learned
+        found = registry.all_models().get(learned.get("recognised", ""))
+        if model.manufacturer or found is None:
+            return model.manufacturer, model.name
+        maker = learned.get("manufacturer", found.manufacturer)
+        if maker != found.manufacturer:  # its lists are another maker's
+            return maker, f"HAN meter, {found.name.partition(', ')[2]}"
+        return maker, found.name
 
     # What it tells
 
@@ -397,12 +410,13 @@ class Picture:
             values[key] = self._accept(key, measured, log)
         self._live.forget(report.anew)
         self._live.take(report.group, values)
+        model, self._model = self._model, self.model
         self.memory.readings[report.group] = StoredReading(report.time, values)
         self._received[report.group] = monotonic
         self._nulled.discard(report.group)
         grown = len(self.memory.units) > known
         return Change(
-            discovery=grown,
+            discovery=grown or model != self._model,
             states=frozenset({report.group}),
             diagnostics=True,
             memory=True,

@@ -15,6 +15,7 @@ from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.guard import ANY_METER, Bounds, Guard
 from kamstrup_mqtt.memory import MeterMemory
 from kamstrup_mqtt.model import (
+    POWER_OF_CONNECTION,
     Diagnosis,
     Identity,
     LinkState,
@@ -43,7 +44,7 @@ class MeterSetup:
     """One configured meter. `interval` in seconds, None: it sends by itself. `hunt_parity`: the
     parity of its line is found out. `bounds`: what it can count at most. `align`: polled at
     multiples of its intervals in local time, plus `offset` seconds. `found`: the model is not
-    known yet, and told here."""
+    known yet, and told here. `bounded`: the user said what it can do at most."""
 
     id: str
     name: str
@@ -55,6 +56,7 @@ class MeterSetup:
     battery: bool = False
     hunt_parity: bool = False
     bounds: Bounds = ANY_METER
+    bounded: bool = False
     found: Callable[[str], None] | None = None
     align: bool = False
     offset: float = 0.0
@@ -92,6 +94,7 @@ class Reports:
         self._told: Diagnosis | None = None
         self._told_at = 0.0
         self._told_faults: set[LinkState] = set()  # since the last good reading
+        self.connection()
         self.state: LinkState | None = None
         self.port_gone: float | None = None
         self.notes: tuple[str, ...] = ()
@@ -165,6 +168,12 @@ class Reports:
                 self._outbox.put(dataclasses.replace(reading, anew=anew))
         self.tell(at_once=True)
         return keys
+
+    def connection(self) -> None:
+        """What a meter can do at most follows from how it is connected, if it has told that."""
+        power = POWER_OF_CONNECTION.get(self._memory.learned.get("connection", ""))
+        if power is not None and not self._setup.bounded:
+            self._guard.bound(power)
 
     def begin_anew(self, keys: Iterable[str]) -> None:
         """These totals count differently from now on, by the user's word."""

@@ -155,7 +155,10 @@ def test_a_proven_type_decides_at_once() -> None:
     again.id = "9999999999999999"
     assert "1-1:1.8.0.255" not in again.tell(registers=True)
     assert again.heard.anew
-    assert again.heard.learned == {"energy_scale_meter": "1-1:0.0.5.255 9999999999999999"}
+    assert again.heard.learned == {
+        "energy_scale_meter": "1-1:0.0.5.255 9999999999999999",
+        "connection": "direct",
+    }
 
 
 def test_what_the_user_says_counts() -> None:

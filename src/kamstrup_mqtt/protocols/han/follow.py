@@ -14,7 +14,7 @@ from typing import Final
 
 from kamstrup_mqtt.model import Object, Scalar
 from kamstrup_mqtt.protocols.base import Heard, Message, Moment
-from kamstrup_mqtt.protocols.han import consistency, lists, obis
+from kamstrup_mqtt.protocols.han import consistency, lists, obis, recognise
 from kamstrup_mqtt.protocols.han.clock_offset import ClockOffset
 from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
 from kamstrup_mqtt.protocols.han.integral import LONGEST_GAP, Integral
@@ -27,7 +27,6 @@ WARNING: Final = 30
 """Levels of logging, for `Heard.log`."""
 
 _IDS = ("1-1:0.0.5.255", "1-1:0.0.1.255", "0-0:96.1.0.255")
-_TYPES = ("1-1:96.1.1.255", "0-0:96.1.7.255")
 _MILLI = 1000
 _METER = "energy_scale_meter"
 
@@ -56,6 +55,7 @@ class Follower:
 
     def _begin(self, learned: Mapping[str, str]) -> None:
         self._meter = learned.get(_METER)
+        self._recognised = {key: learned[key] for key in recognise.KEYS if key in learned}
         self._scale = EnergyScale(self._given, learned)
         self._clock = ClockOffset(learned.get("clock_offset"))
         self._integrals: dict[str, Integral] = {}
@@ -87,6 +87,7 @@ class Follower:
         self._say_held(log)
         now = round(moment.monotonic * _MILLI)
         short = {_short(obj.id): obj for obj in message.objects}
+        self._recognised.update(recognise.recognise(message, short))
         local = _local(message)
         self._set_clock(local, moment, log)
         self._integrate(short, now)
@@ -124,7 +125,7 @@ class Follower:
             self._anonymous += 1
         self._kamstrup = message.header.get("maker") == "kamstrup"
         if self._kamstrup:
-            types = [str(by_id[id_].value) for id_ in _TYPES if id_ in by_id]
+            types = [str(by_id[id_].value) for id_ in recognise.TYPES if id_ in by_id]
             if types and self._scale.type_is(types[0]):
                 log.append(
                     (INFO, f"the energies count {self._scale.scale} Wh: proven for {types[0]}")
@@ -148,7 +149,7 @@ class Follower:
 
     def learned(self) -> dict[str, str]:
         """Everything to remember."""
-        found = dict(self._scale.learned)
+        found = {**self._scale.learned, **self._recognised}
         if self._meter is not None:
             found[_METER] = self._meter
         if self._clock.text is not None:
