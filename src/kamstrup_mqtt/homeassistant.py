@@ -14,7 +14,7 @@ remove it: it is published once more as {"platform": ...} alone, then left out (
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,8 +99,9 @@ def meter_discovery(announcer: Announcer, picture: Picture) -> Discovery | None:
     return _message(announcer, facts.id, serial, message)
 
 
-def bridge_discovery(announcer: Announcer) -> Discovery:
-    """The message of the daemon itself: the device that all meters are reached by."""
+def bridge_discovery(announcer: Announcer, waiting: Iterable[Picture] = ()) -> Discovery:
+    """The message of the daemon itself: the device that all meters are reached by. Meters that
+    wait for their serial number have no device yet: what keeps them is a problem of this one."""
     topics = announcer.topics
     serial = _bridge_serial(topics)
     name = "Kamstrup MQTT" if topics.instance == "main" else f"Kamstrup MQTT {topics.instance}"
@@ -132,7 +133,15 @@ def bridge_discovery(announcer: Announcer) -> Discovery:
         "origin": _origin(announcer),
         "components": {"connection": connection, "version": version, "started": started},
     }
+    for facts in (picture.facts for picture in waiting):
+        sensor = _problem(announcer, facts.id, f"{serial}_{facts.id}")
+        message["components"][problem_of(facts.id)] = {**sensor, "name": f"{facts.name} problem"}
     return _message(announcer, BRIDGE, serial, message)
+
+
+def problem_of(id_: str) -> str:
+    """The component of the bridge that says what keeps a meter without a device."""
+    return f"{id_}_problem"
 
 
 def steps(now: Discovery, before: Announced | None) -> tuple[str, ...]:
