@@ -32,6 +32,12 @@ VERDICT = 30.0
 """Seconds after which it is said that nothing comes, or no list."""
 
 _SHOWN = 48
+_ADVICE = {
+    DropReason.PARITY: "the meter sends 8N1 and is read as 8E1: use --parity N (`parity: none`)",
+    DropReason.M_BUS: "M-Bus telegrams (68 .. 68), as Austrian and Polish meters send them: no HAN"
+    " port that is read here",
+    DropReason.P1: "a P1 telegram: this is a P1 port (DSMR), not a HAN port",
+}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,9 +58,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--baudrate", type=baudrate, default=2400, help="default: 2400")
     parser.add_argument(
         "--parity",
-        choices=("N", "E", "O"),
+        type=_parity,
         default="N",
-        help="default: N (Kamstrup); Aidon and Kaifa: E",
+        metavar="{N,E,O}",
+        help="none, even or odd; default: N (Kamstrup); Aidon and Kaifa: E",
     )
     parser.add_argument(
         "--energy-scale",
@@ -74,6 +81,13 @@ def add_parser(subparsers: Any) -> None:
         help=f"say after S seconds that nothing comes, or no list (default: {VERDICT:g})",
     )
     parser.set_defaults(func=run)
+
+
+def _parity(text: str) -> str:
+    first = text[:1].upper()
+    if text.lower() not in ("n", "e", "o", "none", "even", "odd"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no parity: write N (none), E or O")
+    return first
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,22 +121,21 @@ class Watch:
 
     def take(self, event: Event | None, moment: Moment, since: float) -> Iterator[str]:
         """The lines to print for an event. `since`: seconds since the watching began."""
-        if event is None:
-            yield from self._silence(since)
-            return
-        self._heard = True
-        if self._raw:
-            yield f"  {event.raw.hex(' ')}"
+        if event is not None:
+            self._heard = True
+            if self._raw:
+                yield f"  {event.raw.hex(' ')}"
         if isinstance(event, Dropped):
             yield from self._dropped(event)
-        else:
+        elif event is not None:
             yield from self._frame(event, moment)
+        yield from self._silence(since)
 
     def _dropped(self, drop: Dropped) -> Iterator[str]:
         self._drops[drop.reason] += 1
         yield f"dropped, {drop.reason}: {drop.raw[:_SHOWN].hex(' ')} ({len(drop.raw)} bytes)"
-        if drop.reason is DropReason.PARITY:
-            yield "the meter sends 8N1 and is read as 8E1: use --parity N (`parity: none`)"
+        if drop.reason in _ADVICE:
+            yield _ADVICE[drop.reason]
 
     def _frame(self, frame: Frame, moment: Moment) -> Iterator[str]:
         try:

@@ -138,6 +138,15 @@ def aidon(values: Values, *, hourly: bool, swedish: bool) -> bytes:
                 if key in values.live:
                     yield _entry(f"1-0:{code}.255", Element(type_, values.live[key]), -1, unit)
 
+    def phases() -> Iterator[Element]:
+        """The powers of each phase, as the Swedish list has them."""
+        shares = {key: values.shared(key) for key in POWERS}
+        for phase in values.phases:
+            for n, key in enumerate(POWERS):
+                unit = "W" if "reactive" not in key else "var"
+                count = Element(UINT32, shares[key][phase])
+                yield _entry(f"1-0:{1 + n + 20 * phase}.7.0.255", count, 0, unit)
+
     def registers() -> Iterator[Element]:
         for key, code in REGISTERS.items():
             unit = "Wh" if "reactive" not in key else "varh"
@@ -148,7 +157,7 @@ def aidon(values: Values, *, hourly: bool, swedish: bool) -> bytes:
     clock = _entry("0-0:1.0.0.255", Element(OCTETS, datetimes.write(values.clock)))
     entries = [*numbers()]
     if swedish:
-        entries = [clock, *entries, *registers()]
+        entries = [clock, *entries, *phases(), *registers()]
     else:
         ids = (
             text("1-1:0.2.129.255", "list_id"),
