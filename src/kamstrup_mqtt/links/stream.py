@@ -11,7 +11,7 @@ from kamstrup_mqtt.model import SerialParams
 
 MAX_UNREAD = 65536
 """Bytes kept for a reader that does not read (noise on a line between two polls); the oldest
-are dropped."""
+are dropped. From one that reads all the time no more are taken before it has read."""
 
 
 class StreamLink(Link, asyncio.Protocol):
@@ -23,14 +23,23 @@ class StreamLink(Link, asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._unread = bytearray()
         self._news = asyncio.Event()
+        self._expected = 1  # bytes before which nobody is told of them
+        self._listening = False
+        self._held_up = False
         self._sent_until = 0.0  # loop time at which what was written has left a line of its speed
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
+        self.last_byte = self._loop.time()
         self._unread += data
         if len(self._unread) > MAX_UNREAD:
-            del self._unread[:-MAX_UNREAD]
-        self._news.set()
+            if self._listening:
+                self._held_up = True
+                self._pause()
+            else:
+                del self._unread[:-MAX_UNREAD]
+        if len(self._unread) >= self._expected:
+            self._news.set()
 
     def lose(self, error: LinkError) -> None:
         """The line is lost; the first reason given stays."""
@@ -38,8 +47,20 @@ class StreamLink(Link, asyncio.Protocol):
             self.lost = error
         self._news.set()
 
+    def _pause(self) -> None:
+        """Take no more bytes."""
+
+    def _resume(self) -> None:
+        """Take bytes again."""
+
+    def listen(self) -> None:
+        self._listening = True
+
+    def expect(self, count: int) -> None:
+        self._expected = max(1, count)
+
     async def read(self) -> bytes:
-        while not self._unread:
+        while len(self._unread) < self._expected:
             self.check()
             self._news.clear()
             await self._news.wait()
@@ -58,6 +79,10 @@ class StreamLink(Link, asyncio.Protocol):
     def _take(self) -> bytes:
         data = bytes(self._unread)
         self._unread.clear()
+        self._expected = 1
+        if self._held_up:
+            self._held_up = False
+            self._resume()
         return data
 
     def wire_time(self, count: int) -> float:

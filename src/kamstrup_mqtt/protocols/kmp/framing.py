@@ -84,6 +84,8 @@ def encode_frame(direction: Literal["request", "answer"], payload: bytes) -> byt
 class KmpFramer:
     """Cuts a stream into KMP frames, requests and answers alike."""
 
+    wanted = 0
+    settled = False
     parity_errors = 0
 
     def __init__(self) -> None:
