@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MARGIN = 5.0
+"""Seconds beyond a sleep within which the reader promises to act again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

@@ -25,11 +25,11 @@ class Link(ABC):
     async def read(self) -> bytes:
         """The bytes that came, at least one; waits for them. Cancelling loses none."""
 
-    def listen(self) -> None:
+    def listen(self) -> None:  # noqa: B027 - a line may do without
         """From now on somebody reads all the time: what comes faster than it is read waits
         outside, and pushes nothing out."""
 
-    def expect(self, count: int) -> None:
+    def expect(self, count: int) -> None:  # noqa: B027 - a line may do without
         """Nothing can be made of what comes before there are `count` bytes more: until then `read`
         may wait, and the line may be left alone. Holds for the next `read`."""
 
