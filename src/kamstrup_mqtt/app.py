@@ -59,7 +59,7 @@ class Limits:
     """Seconds. `stop`: for the whole end; `status`: between two looks at the status line."""
 
     stop: float = 5.0
-    status: float = 1.0
+    status: float = 5.0
     clock: float = 5.0
     publisher: PublisherLimits = field(default_factory=PublisherLimits)
     reader: ReaderLimits = field(default_factory=ReaderLimits)

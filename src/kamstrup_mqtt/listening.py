@@ -53,7 +53,10 @@ class Listening:
         self._last_good = 0.0
         # a meter whose lists are rarer than the limits is given three of its periods
         periods = setup.plan.dialect.periods.values()
-        self._patience = 3 * min(periods) if periods else 0.0
+        patience = 3 * min(periods) if periods else 0.0
+        self._no_bytes = max(limits.no_bytes, patience)
+        self._no_frames = max(limits.no_frames, patience)
+        self._reopen = max(limits.reopen_mute, 2 * patience)
         self._hearing = Hearing(setup, reports, memory, clock, counters, log)
         self._hunt = ParityHunt(
             setup.serial,
@@ -126,24 +129,27 @@ class Listening:
         return True
 
     def _notice_silence(self, listener: Listener) -> None:
+        """Say how long nothing came, and when to look again."""
         now = asyncio.get_running_loop().time()
-        limits, patience = self._limits, self._patience
         mute = now - listener.last_byte
-        if mute > max(limits.no_bytes, patience):
+        no_good = now - self._last_good
+        if mute >= self._no_bytes:
             self._reports.bad(
                 LinkState.NO_BYTES,
                 f"nothing came for {mute:.0f} s: is the meter's port switched on (the grid company"
                 " does it), the adapter plugged in, and are its wires the right way round?",
             )
-        elif now - self._last_good > max(limits.no_frames, patience):
+        elif no_good >= self._no_frames:
             self._reports.bad(
                 *(
                     self._hearing.fault
                     or (LinkState.BYTES_NO_FRAMES, "bytes come, but no whole list among them")
                 )
             )
-        if mute > max(limits.reopen_mute, 2 * patience):
+        if mute >= self._reopen:
             raise LinkError(
                 LinkState.NO_BYTES,
                 "nothing came for long: the line is opened again, in case it is stuck",
             )
+        rests = (self._no_bytes - mute, self._no_frames - no_good, self._reopen - mute)
+        listener.look_at = now + min(rest for rest in rests if rest > 0)

@@ -258,6 +258,11 @@ class Reports:
         port did, else at most once in `diagnosis_interval` seconds."""
         if self.state is None:
             return
+        told, now = self._told, self._clock.monotonic()
+        problem = self.problem_now if self.state is LinkState.OK else self._last_error
+        moved = told is None or told.port_gone != self.port_gone or told.problem != problem
+        if not at_once and not moved and now - self._told_at < self._interval:
+            return
         diagnosis = Diagnosis(
             meter=self._setup.id,
             link_state=self.state,
@@ -265,19 +270,11 @@ class Reports:
             counters=self._counters.as_dict(self._clock.monotonic(), self._setup.spec.pushed),
             learned=dict(self._memory.learned),
             port_gone=self.port_gone,
-            problem=self.problem_now if self.state is LinkState.OK else self._last_error,
+            problem=problem,
             notes=self.notes,
             held_back=self._guard.held,
         )
-        told, now = self._told, self._clock.monotonic()
-        if diagnosis == told:
-            return
-        moved = (
-            told is None
-            or told.port_gone != diagnosis.port_gone
-            or told.problem != diagnosis.problem
-        )
-        if at_once or moved or now - self._told_at >= self._interval:
+        if diagnosis != told:
             self._told = diagnosis
             self._told_at = now
             self._outbox.put(diagnosis)
