@@ -36,7 +36,8 @@ class Due:
 
 
 class Board:
-    """The pictures and what is due of them."""
+    """The pictures and what is due of them. `changed` wakes a session; whoever takes reports or
+    ticks decides whether that is needed."""
 
     def __init__(
         self,
@@ -87,7 +88,6 @@ class Board:
             self.due.diagnostics[id_] = None
         elif change.diagnostics:
             self._waiting.add(id_)
-        self.changed.set()
 
     def _settle(self) -> None:
         """A serial number is new: whose ids does that change?"""
@@ -111,8 +111,6 @@ class Board:
                 self._diagnostics_interval
             ):
                 self.due.diagnostics[id_] = None
-        if self.due:
-            self.changed.set()
 
     def _is_online(self, id_: str) -> bool:
         return self.pictures[id_].online(self._clock.now(), self._clock.monotonic())
@@ -122,7 +120,6 @@ class Board:
         if online != self.online[id_]:
             self.online[id_] = online
             self.due.status[id_] = None
-            self.changed.set()
 
     def status(self, id_: str) -> str:
         """The payload of a meter's status topic."""
