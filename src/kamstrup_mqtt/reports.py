@@ -114,8 +114,7 @@ class Reports:
             self._log.debug("%s = %s %s", obj.id, obj.value, obj.unit or "")
         found = sort_objects(self._setup.plan, objects, asked)
         self._warn(found, raw)
-        values = [measured.value for group in found.groups.values() for measured in group.values()]
-        if all(value is None for value in values):
+        if all(m.value is None for group in found.groups.values() for m in group.values()):
             return False
         now = self._clock.now()
         for group, measured in found.groups.items():
@@ -143,11 +142,13 @@ class Reports:
                 self._log.log(_level(why), "%s is held back: %s", key, why)
             if _level(why) == logging.WARNING:
                 self._complained.add(key)
-        for key in sorted(self._complained & set(reading.values) - set(self._guard.held)):
-            self._complained.discard(key)
-            self._log.info("%s is accepted again", key)
-        self._held = set(self._guard.held)
-        self._outbox.put(dataclasses.replace(reading, values=judged.values))
+        if self._held or judged.held:
+            for key in sorted(self._complained & set(reading.values) - set(self._guard.held)):
+                self._complained.discard(key)
+                self._log.info("%s is accepted again", key)
+            self._held = set(self._guard.held)
+            reading = dataclasses.replace(reading, values=judged.values)
+        self._outbox.put(reading)
 
     def accept(self) -> tuple[str, ...]:
         """Believe the totals that are held back, and tell them; their keys."""
@@ -163,6 +164,8 @@ class Reports:
         return keys
 
     def _warn(self, found: Sorted, raw: bytes) -> None:
+        if not found.unknown and not found.foreign:
+            return
         shown = raw[:SHOWN].hex(" ")
         for obj in found.unknown:
             self.warn_once(
@@ -184,10 +187,14 @@ class Reports:
 
     def identity(self, objects: tuple[Object, ...]) -> bool:
         """Tell who the meter is when these objects say so; whether they do."""
-        by_id = {obj.id: obj for obj in objects}
         for source in self._setup.plan.dialect.identity:
-            text = _text(by_id.get(source))
+            text = next((_text(obj) for obj in reversed(objects) if obj.id == source), "")
             if text:
+                known = self._identity
+                if known is not None and (known.serial, known.source) == (text, source):
+                    details = self._details(objects)
+                    if details == known.details:
+                        return True
                 identity = Identity(
                     meter=self._setup.id,
                     serial=text,

@@ -142,6 +142,7 @@ class Publisher:
         """Publish what is there, say `offline` (not before an exec anew), and end `run`."""
         for report in self._outbox.take_all():
             self._board.take(report)
+            self._board.record(report)
         self._say_offline = offline
         self._stop.set()
         self._board.changed.set()
@@ -166,7 +167,8 @@ class Publisher:
         try:
             for report in self._outbox.take_all():
                 self._board.take(report)
-            self._push()
+                self._push()  # the record has time until the state is on its way
+                self._board.record(report)
         except Exception as bug:  # noqa: BLE001 - not swallowed: a task raises it
             self._bugs.append(bug)
             self._bug.set()
