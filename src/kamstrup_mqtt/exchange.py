@@ -63,14 +63,6 @@ class _Wire:
         self.log = log
         self._parity = framer.parity_errors
 
-    async def read(self, timeout: float) -> bytes:
-        """The bytes that come within `timeout` seconds, b"" when none do."""
-        try:
-            async with asyncio.timeout(max(0.0, timeout)):
-                return await self.link.read()
-        except TimeoutError:
-            return b""
-
     def feed(self, data: bytes) -> None:
         if data:
             self.framer.receive_data(data)
@@ -252,7 +244,7 @@ class _Waiting:
                     raise self._failure()
                 self._quiet()
                 continue
-            data = await self._wire.read(until - now)
+            data = await self._wire.link.read_within(until - now)
             if data:
                 self._take(data)
             elif not self._quiet_told:
@@ -382,7 +374,7 @@ class Listener:
                     await asyncio.sleep(0)  # a line that floods us leaves the others their turn
             quiet = quiet or framer.settled
             self._link.expect(framer.wanted)
-            data = await self._wire.read(self._rest(quiet))
+            data = await self._link.read_within(self._rest(quiet))
             if data:
                 self._last_read = self._clock()
                 quiet = False

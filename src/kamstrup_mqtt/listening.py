@@ -85,11 +85,13 @@ class Listening:
             self._deadline.within(self._limits.tick + MARGIN)
             async for event in events:
                 self._deadline.within(self._limits.tick + MARGIN)
-                if isinstance(event, Frame):
-                    self._hear(event)
-                elif isinstance(event, Dropped):
+                if isinstance(event, Frame) and self._hear(event):
+                    listener.look_at = self._last_good + min(self._no_bytes, self._no_frames)
+                    self._reports.tell()
+                    continue
+                if isinstance(event, Dropped):
                     self._hearing.drop(event)
-                else:
+                elif event is None:
                     self._port_is_back()
                 self._notice_silence(listener)
                 self._reports.tell()
@@ -102,22 +104,26 @@ class Listening:
             self._reports.port_gone = None
             self._reports.bad(LinkState.NO_BYTES, "the port is open again; nothing came yet")
 
-    def _hear(self, frame: Frame) -> None:
+    def _hear(self, frame: Frame) -> bool:
+        """Take a frame; whether it was a good reading."""
         if frame.direction == "request":
-            return
+            return False
         self._line.last_bytes = frame.raw
-        if self._hearing.take(frame):
-            self._last_good = asyncio.get_running_loop().time()
-            self._hearing.fault = None
-            self._good()
-            self._port.good()
-            self._reports.port_gone = None
-            self._reports.good()
-            parity = self._hunt.params.parity
-            if self._hunt.enabled and self._mine.learned.get("parity") != parity:
-                self._mine.learned["parity"] = parity
-                self._log.info("the line is %s", self._hunt.params)
-                self._memory.changed(urgent=True)
+        if not self._hearing.take(frame):
+            return False
+        self._last_good = asyncio.get_running_loop().time()
+        self._hearing.fault = None
+        self._hunt.over()
+        self._good()
+        self._port.good()
+        self._reports.port_gone = None
+        self._reports.good()
+        parity = self._hunt.params.parity
+        if self._hunt.enabled and self._mine.learned.get("parity") != parity:
+            self._mine.learned["parity"] = parity
+            self._log.info("the line is %s", self._hunt.params)
+            self._memory.changed(urgent=True)
+        return True
 
     def _hunted(self) -> bool:
         """Whether the other parity is to be tried now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 
 from kamstrup_mqtt.errors import LinkError
@@ -24,6 +25,14 @@ class Link(ABC):
     @abstractmethod
     async def read(self) -> bytes:
         """The bytes that came, at least one; waits for them. Cancelling loses none."""
+
+    async def read_within(self, seconds: float) -> bytes:
+        """What `read` gives within so many seconds, b"" when it gives nothing."""
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                return await self.read()
+        except TimeoutError:
+            return b""
 
     def listen(self) -> None:  # noqa: B027 - a line may do without
         """From now on somebody reads all the time: what comes faster than it is read waits

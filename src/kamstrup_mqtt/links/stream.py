@@ -22,7 +22,7 @@ class StreamLink(Link, asyncio.Protocol):
         self.silence = silence
         self._loop = asyncio.get_running_loop()
         self._unread = bytearray()
-        self._news = asyncio.Event()
+        self._reader: asyncio.Future[None] | None = None  # who waits in `read`
         self._expected = 1  # bytes before which nobody is told of them
         self._listening = False
         self._held_up = False
@@ -39,13 +39,17 @@ class StreamLink(Link, asyncio.Protocol):
             else:
                 del self._unread[:-MAX_UNREAD]
         if len(self._unread) >= self._expected:
-            self._news.set()
+            self._wake_reader()
 
     def lose(self, error: LinkError) -> None:
         """The line is lost; the first reason given stays."""
         if self.lost is None:
             self.lost = error
-        self._news.set()
+        self._wake_reader()
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
     def _pause(self) -> None:
         """Take no more bytes."""
@@ -62,9 +66,29 @@ class StreamLink(Link, asyncio.Protocol):
     async def read(self) -> bytes:
         while len(self._unread) < self._expected:
             self.check()
-            self._news.clear()
-            await self._news.wait()
+            await self._news()
         return self._take()
+
+    async def read_within(self, seconds: float) -> bytes:
+        if len(self._unread) < self._expected:
+            self.check()
+            timer = self._loop.call_later(max(0.0, seconds), self._wake_reader)
+            try:
+                await self._news()
+            finally:
+                timer.cancel()
+            if len(self._unread) < self._expected:
+                self.check()
+                return b""
+        return self._take()
+
+    async def _news(self) -> None:
+        """Wait for as many bytes as are expected, the loss of the line, or a time limit."""
+        self._reader = self._loop.create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
 
     def discard_input(self) -> bytes:
         self.check()
