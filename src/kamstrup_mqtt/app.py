@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 import os
@@ -212,6 +213,9 @@ class App:
                         group.create_task(self._watch_clock()),
                     ]
                     self._notifier.send(READY="1", STATUS=self.status_text())
+                    # what is there now stays: the collector need not look at it again
+                    gc.collect()
+                    gc.freeze()
                     _LOG.info("%s: %s", self._config.mqtt.topics.root, _meters(len(readers)))
                     await self._end.wait()
                     self._say_stopping()

@@ -83,6 +83,7 @@ class Reports:
         self._interval = diagnosis_interval
         self._warned: set[object] = set()
         self._identity: Identity | None = None
+        self._detail_of: dict[SourceId, str] = {}  # "": none
         self._guard = Guard(setup.plan, memory, setup.bounds, weak=setup.spec.checksum == "weak")
         self._newest: dict[str, Reading] = {}  # as the meter told them
         self._held: set[str] = set()
@@ -188,7 +189,10 @@ class Reports:
     def identity(self, objects: tuple[Object, ...]) -> bool:
         """Tell who the meter is when these objects say so; whether they do."""
         for source in self._setup.plan.dialect.identity:
-            text = next((_text(obj) for obj in reversed(objects) if obj.id == source), "")
+            text = ""
+            for obj in objects:
+                if obj.id == source:
+                    text = _text(obj)
             if text:
                 known = self._identity
                 if known is not None and (known.serial, known.source) == (text, source):
@@ -222,9 +226,11 @@ class Reports:
         # a list that tells less than another does not take anything back
         details = dict(self._identity.details) if self._identity else {}
         for obj in objects:
-            name = _DETAILS.get(self._setup.spec.key(obj.id) or "")
-            text = _text(obj)
-            if name and text:
+            name = self._detail_of.get(obj.id)
+            if name is None:
+                name = _DETAILS.get(self._setup.spec.key(obj.id) or "", "")
+                self._detail_of[obj.id] = name
+            if name and (text := _text(obj)):
                 details[name] = text
         return details
 
