@@ -119,13 +119,14 @@ class Guard:
         self, values: Mapping[str, Measured], time: datetime | None, monotonic: float
     ) -> Judged:
         """One group of readings, received at `time` (None: the clock is not right)."""
-        passed: dict[str, Measured] = {}
         held: dict[str, str] = {}
         for key, measured in values.items():
             why = self._judge(key, measured, time, monotonic)
-            passed[key] = measured if why is None else Measured(None, measured.unit)
             if why is not None:
                 held[key] = why
+        if not held:
+            return Judged(values)
+        passed = {k: Measured(None, m.unit) if k in held else m for k, m in values.items()}
         return Judged(passed, held)
 
     def accept(self) -> tuple[str, ...]:
@@ -183,7 +184,10 @@ class Guard:
     ) -> str | None:
         key, catches_up = quantity.key, quantity.catches_up
         last = self._doubted.get(key)
-        agrees = last is not None and self._implausible(last.last, now, unit, catches_up) is None
+        # a value that nobody believed yet has not run over: 999999 and 0 are two wild ones
+        agrees = last is not None and not self._implausible(
+            last.last, now, unit, catches_up, wraps=False
+        )
         agreeing = last.agreeing + 1 if last is not None and agrees else 1
         if agreeing >= (STRONG if first or not self._weak else WEAK):
             self._believe(key, now)
@@ -192,14 +196,20 @@ class Guard:
         return why
 
     def _implausible(
-        self, before: Accepted, now: Accepted, unit: str | None, catches_up: float
+        self,
+        before: Accepted,
+        now: Accepted,
+        unit: str | None,
+        catches_up: float,
+        *,
+        wraps: bool = True,
     ) -> str | None:
         count = _count(before.value, now.value)
         least = before.value
         if count > _count(before.value):  # it shows fewer digits than before: 12.34 -> 12.3
             least = least.quantize(count, rounding=ROUND_FLOOR, context=_WIDE)
         value = now.value
-        if value < least:
+        if value < least and wraps:
             value = _unwrapped(before.value, value, count)
         if value < least:
             return f"{_text(now.value, unit)} is less than the last accepted {_since(before, unit)}"

@@ -11,7 +11,7 @@ below what memory had.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
@@ -23,24 +23,20 @@ from kamstrup_mqtt.model import Scalar
 class LiveCounters:
     """The live counters of one meter: what each of them told last.
 
-    `readings` are those of memory; `exact` False: they may be older than what was published, so
-    that the counters in them have no value. `is_live`: whether a key is such a counter.
+    `keys` are theirs; `readings` are those of memory; `exact` False: they may be older than what
+    was published, so that the counters in them have no value.
     """
 
     def __init__(
-        self,
-        readings: Mapping[str, StoredReading],
-        is_live: Callable[[str], bool],
-        *,
-        exact: bool,
+        self, keys: frozenset[str], readings: Mapping[str, StoredReading], *, exact: bool
     ) -> None:
-        self._is_live = is_live
+        self._keys = keys
         self._least: dict[str, Decimal] = {}
         self._standing: dict[str, str] = {}
         """Key -> group, of those that show their last value until a new one comes."""
         for group, reading in readings.items():
             for key, value in reading.values.items():
-                if isinstance(value, Decimal) and is_live(key):
+                if isinstance(value, Decimal) and key in keys:
                     self._stand(group, key, value)
                     if not exact:
                         del self._standing[key]
@@ -51,7 +47,7 @@ class LiveCounters:
         return {
             key: self._stand(group, key, value)
             for key, value in values.items()
-            if isinstance(value, Decimal) and self._is_live(key)
+            if isinstance(value, Decimal) and key in self._keys
         }
 
     def take(self, group: str, values: dict[str, Scalar]) -> None:
@@ -59,8 +55,9 @@ class LiveCounters:
         for key, home in self._standing.items():
             if home == group and values.get(key) is None:
                 values[key] = self._least[key]
-        for key, value in values.items():
-            if isinstance(value, Decimal) and self._is_live(key):
+        for key in self._keys & values.keys():
+            value = values[key]
+            if isinstance(value, Decimal):
                 least = self._least.get(key, value)
                 if value > least:
                     self._standing.pop(key, None)
