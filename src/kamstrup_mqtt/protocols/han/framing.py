@@ -271,6 +271,8 @@ class HdlcFramer:
     def _skip(self, start: int) -> None:
         """Set aside what lies before the next possible start. A flag that follows rubbish closes
         it; flags between frames are no loss."""
+        if start == self._position:
+            return
         if not self._rubbish:
             while self._position < start and self._buffer[self._position] == FLAG:
                 self._position += 1
