@@ -105,8 +105,35 @@ def bridge_discovery(announcer: Announcer, waiting: Iterable[Picture] = ()) -> D
     topics = announcer.topics
     serial = _bridge_serial(topics)
     name = "Kamstrup MQTT" if topics.instance == "main" else f"Kamstrup MQTT {topics.instance}"
-    with_bridge = {"availability": [{"topic": topics.bridge_status}]}
-    connection: Config = {
+    info = {
+        "state_topic": topics.bridge_info,
+        "availability": [{"topic": topics.bridge_status}],
+    }
+    version = _text("Version", "version", serial, **info)
+    started = _text("Started", "started", serial, device_class="timestamp", **info)
+    message: Config = {
+        "device": {
+            "identifiers": [f"kamstrup_{serial}"],
+            "name": name,
+            "manufacturer": ORIGIN,
+            "model": "Meter gateway",
+            "sw_version": announcer.version,
+        },
+        "origin": _origin(announcer),
+        "components": {
+            "connection": _connection(topics, serial),
+            "version": version,
+            "started": started,
+        },
+    }
+    for facts in (picture.facts for picture in waiting):
+        sensor = _problem(announcer, facts.id, f"{serial}_{facts.id}")
+        message["components"][problem_of(facts.id)] = {**sensor, "name": f"{facts.name} problem"}
+    return _message(announcer, BRIDGE, serial, message)
+
+
+def _connection(topics: Topics, serial: str) -> Config:
+    return {
         "platform": "binary_sensor",
         "name": "Connection",
         "unique_id": f"kamstrup_{serial}_connection",
@@ -119,24 +146,6 @@ def bridge_discovery(announcer: Announcer, waiting: Iterable[Picture] = ()) -> D
         # entity becomes unavailable at that moment, which says it already
         "enabled_by_default": False,
     }
-    info = {"state_topic": topics.bridge_info, **with_bridge}
-    version = _text("Version", "version", serial, **info)
-    started = _text("Started", "started", serial, device_class="timestamp", **info)
-    message: Config = {
-        "device": {
-            "identifiers": [f"kamstrup_{serial}"],
-            "name": name,
-            "manufacturer": ORIGIN,
-            "model": "Meter gateway",
-            "sw_version": announcer.version,
-        },
-        "origin": _origin(announcer),
-        "components": {"connection": connection, "version": version, "started": started},
-    }
-    for facts in (picture.facts for picture in waiting):
-        sensor = _problem(announcer, facts.id, f"{serial}_{facts.id}")
-        message["components"][problem_of(facts.id)] = {**sensor, "name": f"{facts.name} problem"}
-    return _message(announcer, BRIDGE, serial, message)
 
 
 def problem_of(id_: str) -> str:
