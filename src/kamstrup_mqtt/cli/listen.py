@@ -16,7 +16,7 @@ from typing import Any
 
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.address import parse_address
-from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, tables
+from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, objects, tables
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds
 from kamstrup_mqtt.cli.emulate import stop_signals
 from kamstrup_mqtt.cli.objects import add_key_arguments, key_options, listed
@@ -25,19 +25,13 @@ from kamstrup_mqtt.errors import ConfigError, MeterError
 from kamstrup_mqtt.exchange import listen
 from kamstrup_mqtt.links.opening import open_link
 from kamstrup_mqtt.model import SerialParams
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame, Moment
+from kamstrup_mqtt.protocols.base import Dropped, Event, Frame, Moment
 from kamstrup_mqtt.protocols.han import HanCodec
 
 VERDICT = 30.0
 """Seconds after which it is said that nothing comes, or no list."""
 
 _SHOWN = 48
-_ADVICE = {
-    DropReason.PARITY: "the meter sends 8N1 and is read as 8E1: use --parity N (`parity: none`)",
-    DropReason.M_BUS: "M-Bus telegrams (68 .. 68), as Austrian and Polish meters send them: no HAN"
-    " port that is read here",
-    DropReason.P1: "a P1 telegram: this is a P1 port (DSMR), not a HAN port",
-}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -134,8 +128,8 @@ class Watch:
     def _dropped(self, drop: Dropped) -> Iterator[str]:
         self._drops[drop.reason] += 1
         yield f"dropped, {drop.reason}: {drop.raw[:_SHOWN].hex(' ')} ({len(drop.raw)} bytes)"
-        if drop.reason in _ADVICE:
-            yield _ADVICE[drop.reason]
+        if drop.reason in objects.ADVICE:
+            yield objects.ADVICE[drop.reason]
 
     def _frame(self, frame: Frame, moment: Moment) -> Iterator[str]:
         try:
