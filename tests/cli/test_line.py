@@ -12,7 +12,7 @@ import pytest
 
 from kamstrup_mqtt.cli import clock, scan
 from kamstrup_mqtt.cli.align import Try, View
-from kamstrup_mqtt.errors import ConfigError
+from kamstrup_mqtt.errors import ConfigError, MeterError
 from kamstrup_mqtt.model import LinkState, SerialParams
 from kamstrup_mqtt.protocols.kmp import SPEC
 
@@ -75,8 +75,46 @@ def test_zones_that_are_none(text: str) -> None:
         clock.zone_offset(text, METER)
 
 
-def test_a_clock_in_another_year_has_no_offset_of_its_own() -> None:
-    assert abs(clock.own_offset(timedelta(days=300), METER)) <= timedelta(hours=14)
+@pytest.mark.parametrize(
+    ("ahead", "kept", "wrong"),
+    [
+        # Nepal, India, Newfoundland in summer, Chatham: quarter hours that zones have
+        ("5:46:10", "5:45:00", "0:01:10"),
+        ("5:29:30", "5:30:00", "-0:00:30"),
+        ("-2:30:05", "-2:30:00", "-0:00:05"),
+        ("12:44:00", "12:45:00", "-0:01:00"),
+        ("1:09:00", "1:00:00", "0:09:00"),
+        # a quarter hour that no zone has is not what a clock keeps: too wrong to be set
+        ("1:15:20", "1:00:00", "0:15:20"),
+        ("0:12:00", "0:00:00", "0:12:00"),
+        # the date is wrong
+        ("7200:00:00", "14:00:00", "7186:00:00"),
+    ],
+)
+def test_the_distance_that_a_clock_keeps(ahead: str, kept: str, wrong: str) -> None:
+    def seconds(text: str) -> timedelta:
+        hours, minutes, rest = text.lstrip("-").split(":")
+        size = timedelta(hours=int(hours), minutes=int(minutes), seconds=int(rest))
+        return -size if text.startswith("-") else size
+
+    found = clock.own_offset(seconds(ahead), METER)
+    assert (found, seconds(ahead) - found) == (seconds(kept), seconds(wrong))
+
+
+def test_a_clock_keeps_its_quarter_hour_and_beyond_ten_minutes_it_is_not_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "meter")
+    with emulated("multical_403", "--pty", path):
+        now = METER - timedelta(hours=5, minutes=45, seconds=30)
+        assert run_clock(path, "--set", "--yes", now=now) == 0
+        assert "(UTC+05:45)" in capsys.readouterr().out
+        with pytest.raises(MeterError, match="wrong by more than 10 min"):
+            run_clock(path, "--set", "--yes", now=METER - timedelta(minutes=10, seconds=31))
+        set_ = run_clock(
+            path, "--set", "--yes", "--zone", "+01:15", now=METER - timedelta(hours=1, minutes=20)
+        )
+        assert set_ == 0
 
 
 def test_the_log_of_a_403() -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 import zoneinfo
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kamstrup_mqtt.cli import DONE
@@ -17,8 +17,20 @@ from kamstrup_mqtt.protocols.kmp.history import read_clock, write_clock
 
 MOST = timedelta(minutes=10)
 """A clock that is wrong by more may as well be in another zone: the user must say which."""
-_HOUR = timedelta(hours=1)
-_FARTHEST = timedelta(hours=14)
+_BETWEEN_HOURS = (
+    *("-09:30", "-03:30", "-02:30", "+03:30", "+04:30", "+05:30", "+05:45", "+06:30", "+08:45"),
+    *("+09:30", "+10:30", "+12:45", "+13:45"),
+)
+"""The zones of the tz database that are not whole hours from UTC."""
+
+
+def _offset(text: str) -> timedelta:
+    """The distance from UTC that is written like +05:45. Raises ValueError."""
+    return datetime.strptime(text, "%z").utcoffset() or timedelta()
+
+
+KEPT = (*(timedelta(hours=n) for n in range(-12, 15)), *map(_offset, _BETWEEN_HOURS))
+"""The quarter hours that clocks keep as their distance from UTC."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -27,8 +39,9 @@ def add_parser(subparsers: Any) -> None:
         "clock",
         help="show how wrong a meter's clock is; set it",
         description="Show a meter's clock beside this computer's. With --set and --yes it is set:"
-        " it keeps its own distance from UTC (it has no summer time), and what it is wrong beside"
-        " that is corrected. Nothing else is ever written to a meter.",
+        " it keeps its own distance from UTC, which is what it is ahead, rounded to a quarter hour"
+        " that some zone has, and what it is wrong beside that is corrected. Nothing else is ever"
+        " written to a meter.",
     )
     add_arguments(parser)
     parser.add_argument("--set", action="store_true", help="set the clock; needs --yes")
@@ -85,30 +98,20 @@ def _show(
 
 
 def own_offset(distance: timedelta, host: datetime) -> timedelta:
-    """The distance from UTC that a clock keeps which is `distance` ahead of UTC: this computer's
-    own, in summer or winter, or whole hours, whichever is nearest."""
-    local = host.astimezone()
-    here = local.utcoffset() or timedelta()
-    summer = timedelta(hours=1) if _summer(local) else timedelta()
-    hours = _HOUR * round(distance / _HOUR)
-    if abs(hours) > _FARTHEST:
-        return here
-    return min((here, here - summer, hours), key=lambda offset: abs(distance - offset))
-
-
-def _summer(local: datetime) -> bool:
-    return bool(local.timetuple().tm_isdst > 0)
+    """The distance from UTC that a clock keeps which is `distance` ahead of UTC: rounded to the
+    quarter hour, among those that some zone has. A quarter hour that none has (+00:15) is a fault
+    of the clock, not its distance: the nearest that one has is taken."""
+    here = host.astimezone().utcoffset() or timedelta()
+    return min((here, *KEPT), key=lambda offset: abs(distance - offset))
 
 
 def zone_offset(text: str, at: datetime) -> timedelta:
     """The standard time of a zone, as distance from UTC. Raises ConfigError."""
-    zone: tzinfo
     if text[:1] in "+-":
         try:
-            zone = datetime.strptime(text, "%z").tzinfo or timezone.utc  # noqa: UP017
+            return _offset(text)
         except ValueError:
             raise ConfigError(f"--zone {text}: write +01:00, or a name: Europe/Oslo") from None
-        return zone.utcoffset(None) or timedelta()
     try:
         zone = zoneinfo.ZoneInfo(text)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
