@@ -293,6 +293,7 @@ def test_codec_options() -> None:
     assert iec(baudrate=2400).codec_options() == {
         "address": "",
         "bcc": "auto",
+        "wake": None,
         "parity": "software",
         "baudrate": 2400,
         "tries": 2,
