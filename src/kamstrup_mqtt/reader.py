@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from typing import cast
 
-from kamstrup_mqtt import detect
+from kamstrup_mqtt import backfill, detect
 from kamstrup_mqtt.address import SerialDevice
+from kamstrup_mqtt.backfill import Backfill
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.derived import Deriver
@@ -36,6 +37,7 @@ from kamstrup_mqtt.protocols.base import (
     Framer,
     PolledCodec,
 )
+from kamstrup_mqtt.protocols.kmp import KmpCodec
 from kamstrup_mqtt.reports import MeterSetup, Reports
 from kamstrup_mqtt.schedule import Schedule
 
@@ -100,6 +102,7 @@ class Reader:
         )
         self._deriver = Deriver(setup.plan.dialect)
         self._parts = Parts(setup.plan, self._reports, self._log)
+        self._backfill = self._make_backfill()
         # pushed
         self._last_good = 0.0
         self._hunt = ParityHunt(
@@ -220,6 +223,48 @@ class Reader:
         while True:
             await self._wait_for_poll()
             await self._poll()
+            while self._backfill is not None and self._backfill.active and not self._poll_due:
+                await self._fill(self._backfill)
+                await self._sleep(backfill.PAUSE)
+
+    @property
+    def _poll_due(self) -> bool:
+        return self._wanted.is_set() or self._schedule.next <= self._clock.monotonic()
+
+    def _make_backfill(self) -> Backfill | None:
+        setup = self.setup
+        if setup.backfill is None:
+            return None
+        return Backfill(
+            setup.backfill,
+            cast(KmpCodec, setup.codec),  # the configuration has it for no other protocol
+            setup.plan,
+            meter=setup.id,
+            interval=self._schedule.fastest,
+            battery=setup.battery,
+            memory=self._memory,
+            outbox=self._reports.outbox,
+            clock=self._clock,
+            log=self._log,
+        )
+
+    async def _fill(self, filling: Backfill) -> None:
+        """One request to the meter's own log."""
+        try:
+            async with self._port.turn(self.setup.serial, self._deadline.within) as link:
+                exchange = Exchange(
+                    link,
+                    self._framer_of(link),
+                    self.counters,
+                    self._log,
+                    will_act=self._deadline.within,
+                )
+                await exchange.run(filling.step())
+        except (LinkError, MeterError) as error:
+            filling.failed(error)
+        except Exception:  # a bug of ours: not again and again
+            filling.abandon()
+            raise
 
     async def _wait_for_poll(self) -> None:
         """Until a poll is due or commanded; meanwhile notice a port that goes and comes."""
@@ -362,6 +407,8 @@ class Reader:
             self._meter_state = (LinkState.OK, "")
             self._parts.note(answer.fault)
             self._reports.good()
+            if self._backfill is not None:
+                self._backfill.read()
             if answer.fault is not None:
                 rest = set(groups) - set(answered)
                 self._schedule.put_off(rest, self._clock.monotonic() + self._schedule.fastest)

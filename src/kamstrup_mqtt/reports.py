@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from kamstrup_mqtt import jsontext
+from kamstrup_mqtt.backfill import Wanted
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.guard import ANY_METER, Bounds, Guard
@@ -43,7 +44,7 @@ class MeterSetup:
     """One configured meter. `interval` in seconds, None: it sends by itself. `hunt_parity`: the
     parity of its line is found out. `bounds`: what it can count at most. `align`: polled at
     multiples of its intervals in local time, plus `offset` seconds. `found`: the model is not
-    known yet, and told here."""
+    known yet, and told here. `backfill`: what of its own log fills a gap."""
 
     id: str
     name: str
@@ -58,6 +59,7 @@ class MeterSetup:
     found: Callable[[str], None] | None = None
     align: bool = False
     offset: float = 0.0
+    backfill: Wanted | None = None
 
 
 class Reports:
@@ -75,7 +77,7 @@ class Reports:
         diagnosis_interval: float = DIAGNOSIS_INTERVAL,
     ) -> None:
         self._setup = setup
-        self._outbox = outbox
+        self.outbox = outbox
         self._memory = memory
         self._clock = clock
         self._counters = counters
@@ -147,7 +149,7 @@ class Reports:
             self._complained.discard(key)
             self._log.info("%s is accepted again", key)
         self._held = set(self._guard.held)
-        self._outbox.put(dataclasses.replace(reading, values=judged.values))
+        self.outbox.put(dataclasses.replace(reading, values=judged.values))
 
     def accept(self) -> tuple[str, ...]:
         """Believe the totals that are held back, and tell them; their keys."""
@@ -158,7 +160,7 @@ class Reports:
             self._log.info("accepted by hand: %s", ", ".join(keys))
         for reading in self._newest.values():
             if any(key in reading.values for key in keys):
-                self._outbox.put(reading)
+                self.outbox.put(reading)
         self.tell(at_once=True)
         return keys
 
@@ -197,7 +199,7 @@ class Reports:
                 self._notice_exchange(identity)
                 if identity != self._identity:
                     self._identity = identity
-                    self._outbox.put(identity)
+                    self.outbox.put(identity)
                 return True
         return False
 
@@ -280,7 +282,7 @@ class Reports:
         if at_once or moved or now - self._told_at >= self._interval:
             self._told = diagnosis
             self._told_at = now
-            self._outbox.put(diagnosis)
+            self.outbox.put(diagnosis)
 
 
 def _text(obj: Object | None) -> str:

@@ -13,6 +13,7 @@ import pytest
 from kamstrup_mqtt.cli import clock, scan
 from kamstrup_mqtt.cli.align import Try, View
 from kamstrup_mqtt.errors import ConfigError, MeterError
+from kamstrup_mqtt.meter_clock import own_offset
 from kamstrup_mqtt.model import LinkState, SerialParams
 from kamstrup_mqtt.protocols.kmp import SPEC
 
@@ -97,7 +98,7 @@ def test_the_distance_that_a_clock_keeps(ahead: str, kept: str, wrong: str) -> N
         size = timedelta(hours=int(hours), minutes=int(minutes), seconds=int(rest))
         return -size if text.startswith("-") else size
 
-    found = clock.own_offset(seconds(ahead), METER)
+    found = own_offset(seconds(ahead), METER)
     assert (found, seconds(ahead) - found) == (seconds(kept), seconds(wrong))
 
 

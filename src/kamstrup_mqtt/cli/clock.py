@@ -12,25 +12,9 @@ from typing import Any
 from kamstrup_mqtt.cli import DONE
 from kamstrup_mqtt.cli.kmp_line import KmpLine, add_arguments, kmp_line
 from kamstrup_mqtt.errors import ConfigError, MeterError
+from kamstrup_mqtt.meter_clock import MOST, distance, offset_of, own_offset
 from kamstrup_mqtt.model import LinkState
 from kamstrup_mqtt.protocols.kmp.history import read_clock, write_clock
-
-MOST = timedelta(minutes=10)
-"""A clock that is wrong by more may as well be in another zone: the user must say which."""
-_BETWEEN_HOURS = (
-    *("-09:30", "-03:30", "-02:30", "+03:30", "+04:30", "+05:30", "+05:45", "+06:30", "+08:45"),
-    *("+09:30", "+10:30", "+12:45", "+13:45"),
-)
-"""The zones of the tz database that are not whole hours from UTC."""
-
-
-def _offset(text: str) -> timedelta:
-    """The distance from UTC that is written like +05:45. Raises ValueError."""
-    return datetime.strptime(text, "%z").utcoffset() or timedelta()
-
-
-KEPT = (*(timedelta(hours=n) for n in range(-12, 15)), *map(_offset, _BETWEEN_HOURS))
-"""The quarter hours that clocks keep as their distance from UTC."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -84,9 +68,9 @@ def _show(
     """Print the clock; returns the distance from UTC that it keeps, and what it is wrong by."""
     (meter,) = line.talk(read_clock(line.codec))
     host = now()
-    distance = meter.replace(tzinfo=UTC) - host
-    offset = own_offset(distance, host) if zone is None else zone
-    rest = distance - offset
+    ahead = distance(meter, host)
+    offset = own_offset(ahead, host) if zone is None else zone
+    rest = ahead - offset
     wrong = round(rest.total_seconds())
     print(f"meter          {meter.isoformat()}")
     print(
@@ -97,19 +81,11 @@ def _show(
     return offset, rest
 
 
-def own_offset(distance: timedelta, host: datetime) -> timedelta:
-    """The distance from UTC that a clock keeps which is `distance` ahead of UTC: rounded to the
-    quarter hour, among those that some zone has. A quarter hour that none has (+00:15) is a fault
-    of the clock, not its distance: the nearest that one has is taken."""
-    here = host.astimezone().utcoffset() or timedelta()
-    return min((here, *KEPT), key=lambda offset: abs(distance - offset))
-
-
 def zone_offset(text: str, at: datetime) -> timedelta:
     """The standard time of a zone, as distance from UTC. Raises ConfigError."""
     if text[:1] in "+-":
         try:
-            return _offset(text)
+            return offset_of(text)
         except ValueError:
             raise ConfigError(f"--zone {text}: write +01:00, or a name: Europe/Oslo") from None
     try:

@@ -385,6 +385,25 @@ class Polled(Meter):
         return {**periods, SLOW: self.slow.interval} if self.slow else periods
 
 
+class Backfill(Section):
+    """The meter's own log, read after a gap. Experimental.
+
+    logger    of hours, days, months or years, of 303, 403 and 603
+    log_id    of other meters: a log with this number
+    records   read at most after one gap
+    """
+
+    logger: Literal["hour", "day", "month", "year"] = "hour"
+    log_id: Annotated[int, Field(ge=0, le=255)] | None = None
+    records: Annotated[int, Field(ge=1, le=2000)] = 168
+
+
+def _backfill(value: Any) -> Any:
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
+
+
 def _kmp_address(value: Any) -> Any:
     if isinstance(value, str):
         try:
@@ -405,7 +424,18 @@ class KmpMeter(Polled):
     protocol: Literal["kmp"]
     address: Annotated[int, BeforeValidator(_kmp_address), Field(ge=0, le=0xFF)] = 0x3F
     wake: Wake | None = None
+    backfill: Annotated[Backfill | None, BeforeValidator(_backfill)] = None
     timing: KmpTiming = KmpTiming()
+
+    @model_validator(mode="after")
+    def _has_log(self) -> KmpMeter:
+        if self.backfill and self.backfill.log_id is None and not self.dialect.logger:
+            words = (
+                f"a {self.meter_model.name} has no log of hours that this program can ask for; if"
+                " you know the number of one of its logs: backfill: {log_id: 1}"
+            )
+            raise refusal([(("backfill",), words)])
+        return self
 
     def codec_options(self) -> dict[str, Any]:
         return {

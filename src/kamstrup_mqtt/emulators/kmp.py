@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from kamstrup_mqtt import energy, registry
@@ -16,6 +17,7 @@ from kamstrup_mqtt.emulators.base import Reply
 from kamstrup_mqtt.emulators.kmp_log import KmpLog, log_of
 from kamstrup_mqtt.emulators.kmp_registers import ELECTRICITY, NO_UNIT, REGISTERS, TYPES, Register
 from kamstrup_mqtt.errors import MeterError
+from kamstrup_mqtt.meter_clock import offset_of
 from kamstrup_mqtt.model import SerialParams
 from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.kmp import SPEC
@@ -40,7 +42,7 @@ from kamstrup_mqtt.protocols.kmp.values import (
 
 _SERIAL = 1001
 _UNIT_CODES = {name: code for code, name in reversed(tuple(UNITS.items()))}
-_FIXED = ("serial", "type", "software", "address")
+_FIXED = ("serial", "type", "software", "address", "clock")
 _TYPE = re.compile(r"[0-9A-Fa-f]{4}")
 _SOFTWARE = re.compile(r"([A-Z])([0-9]{1,3})")
 
@@ -55,8 +57,32 @@ class Identity:
     address: int = 0x3F
 
 
+CLOCKS = frozenset((1003, 1002, 348))
+"""The registers that tell the meter's time, unless they are set to something else."""
+
+
+class MeterClock:
+    """The meter's own time: it stands still, or runs `ahead` of UTC."""
+
+    def __init__(self, ahead: timedelta | None = None) -> None:
+        self._ahead = ahead
+        self._stands = datetime(2026, 1, 20, 20, 2, 43)  # noqa: DTZ001 - the meter's own
+
+    def now(self) -> datetime:
+        """Date and time, without zone."""
+        if self._ahead is None:
+            return self._stands
+        return (datetime.now(UTC) + self._ahead).replace(tzinfo=None, microsecond=0)
+
+    def set(self, at: datetime) -> None:
+        """From now on it is `at`."""
+        self._stands = at
+        if self._ahead is not None:
+            self._ahead = at.replace(tzinfo=UTC) - datetime.now(UTC)
+
+
 class KmpEmulator:
-    """A meter with these registers; sans-IO."""
+    """A meter with these registers; sans-IO but for a clock that runs."""
 
     def __init__(
         self,
@@ -64,11 +90,15 @@ class KmpEmulator:
         registers: Mapping[int, Coded],
         serial: SerialParams = SPEC.serial,
         log: KmpLog | None = None,
+        clock: MeterClock | None = None,
+        telling_time: frozenset[int] = CLOCKS,
     ) -> None:
         self.serial = serial
         self._identity = identity
         self._registers = dict(registers)
         self._log = log
+        self._clock = clock or MeterClock()
+        self._telling_time = telling_time
         self._framer = KmpFramer()
 
     def receive_data(self, data: bytes) -> list[Reply]:
@@ -116,17 +146,23 @@ class KmpEmulator:
         return log.answer(me.address, frame.payload) if log is not None else None
 
     def _set_clock(self, message: Message) -> bytes:
-        """SetClock is acknowledged; the clock stands still, as everything here does."""
         day, clock = str(message.header["date"]), str(message.header["time"])
-        for number, text in ((1003, day), (1002, clock), (348, f"{day}T{clock}")):
-            old = self._registers.get(number)
-            if old is not None:
-                self._registers[number] = encode_value(old.unit, text, len(old.data))
+        self._telling_time = CLOCKS
+        self._clock.set(datetime.fromisoformat(f"{day}T{clock}"))
         return bytes((ACK,))
+
+    def _told(self, number: int) -> Coded:
+        """What a register holds now."""
+        held = self._registers[number]
+        if number not in self._telling_time:
+            return held
+        at = self._clock.now()
+        texts = {1003: at.date().isoformat(), 1002: at.time().isoformat(), 348: at.isoformat()}
+        return encode_value(held.unit, texts[number], len(held.data))
 
     def _known(self, asked: Iterable[object]) -> list[tuple[int, Coded]]:
         return [
-            (register, self._registers[register])
+            (register, self._told(register))
             for register in asked
             if isinstance(register, int) and register in self._registers
         ]
@@ -137,13 +173,18 @@ def make(model_id: str, settings: Mapping[str, str]) -> KmpEmulator:
 
     A setting names a register (60, 0x3C, heat_energy, register_266) and its value; an empty value
     leaves the register out of the answers. `60.unit` changes the unit; `serial`, `type` (4 hex
-    digits), `software` ("G1") and `address` say who answers. Raises ValueError for any other.
+    digits), `software` ("G1") and `address` say who answers; `clock=+01:00` lets its clock run, so
+    far ahead of UTC. Raises ValueError for any other.
     """
     registers = _registers_of(model_id)
     identity = Identity(serial=_serial_of(model_id), type=TYPES.get(model_id, 0x0001))
+    clock = MeterClock()
     left_out: set[int] = set()
     # units first: a value is checked against the unit that it is sent in
     for name, text in sorted(settings.items(), key=lambda item: not item[0].endswith(".unit")):
+        if name == "clock":
+            clock = MeterClock(_ahead(text))
+            continue
         if name in _FIXED:
             identity = _identify(identity, name, text)
             continue
@@ -162,14 +203,28 @@ def make(model_id: str, settings: Mapping[str, str]) -> KmpEmulator:
         identity,
         {number: _coded(number, r) for number, r in registers.items() if number not in left_out},
         registry.all_models()[model_id].dialects[SPEC.name].serial or SPEC.serial,
-        log_of(model_id),
+        log_of(model_id, clock.now),
+        clock,
+        CLOCKS - _set_by(registers, settings),
     )
+
+
+def _set_by(registers: Mapping[int, Register], settings: Mapping[str, str]) -> set[int]:
+    """The registers whose value is set."""
+    names = (name for name in settings if name not in _FIXED and not name.endswith(".unit"))
+    return {_register(registers, name) for name in names}
+
+
+def _ahead(text: str) -> timedelta:
+    try:
+        return offset_of(text)
+    except ValueError:
+        raise ValueError(f"clock={text!r}: how far ahead of UTC it runs, such as +01:00") from None
 
 
 def _keep_in_step(registers: dict[int, Register], settings: Mapping[str, str]) -> None:
     """A meter whose energy was set counts the same energy in register 266, unless that was set."""
-    names = (name for name in settings if name not in _FIXED and not name.endswith(".unit"))
-    set_ = {_register(registers, name) for name in names}
+    set_ = _set_by(registers, settings)
     if 60 not in set_ or 266 in set_ or 266 not in registers:
         return
     unit = UNITS.get(registers[60].unit)
