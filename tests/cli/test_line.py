@@ -192,7 +192,16 @@ def test_wrong_usage(args: tuple[str, ...], message: str) -> None:
 def test_scan_names_the_meter_and_all_it_answers() -> None:
     with emulated("multical_403", *LOOPBACK) as (_, address):
         result = kamstrup_mqtt(
-            "scan", "--port", f"tcp://{address}", "--pause", "0", "--json", "--timeout", "1"
+            "scan",
+            "--listen",
+            "0",
+            "--port",
+            f"tcp://{address}",
+            "--pause",
+            "0",
+            "--json",
+            "--timeout",
+            "1",
         )
     assert result.code == 0
     found = json.loads(result.out)
@@ -209,7 +218,9 @@ def test_scan_names_the_meter_and_all_it_answers() -> None:
 def test_scan_prints_a_configuration(tmp_path: Path) -> None:
     path = str(tmp_path / "meter")
     with emulated("e685_382", "--protocol", "iec62056-21", "--pty", path):
-        result = kamstrup_mqtt("scan", "--port", path, "--timeout", "0.1", limit=60)
+        result = kamstrup_mqtt(
+            "scan", "--listen", "0", "--port", path, "--timeout", "0.1", limit=60
+        )
     assert result.code == 0
     block = result.out[result.out.index("meters:") :]
     file = tmp_path / "config.yaml"
@@ -221,7 +232,17 @@ def test_scan_prints_a_configuration(tmp_path: Path) -> None:
 def test_scan_of_everything_stops_in_time_and_goes_on(tmp_path: Path) -> None:
     record = tmp_path / "record.json"
     with emulated("kamstrup_382", *LOOPBACK) as (_, address):
-        args = ("scan", "--port", f"tcp://{address}", "--pause", "0", "--all", "--json")
+        args = (
+            "scan",
+            "--listen",
+            "0",
+            "--port",
+            f"tcp://{address}",
+            "--pause",
+            "0",
+            "--all",
+            "--json",
+        )
         args += ("--awake", "0.01", "--resume", str(record))
         first = kamstrup_mqtt(*args)
         assert first.code == 0
@@ -239,7 +260,9 @@ def test_scan_of_everything_stops_in_time_and_goes_on(tmp_path: Path) -> None:
 def test_scan_of_nothing(tmp_path: Path) -> None:
     path = str(tmp_path / "meter")
     with emulated("multical_403", "--fault", "asleep", "--pty", path):
-        result = kamstrup_mqtt("scan", "--port", path, "--timeout", "0.05", limit=60)
+        result = kamstrup_mqtt(
+            "scan", "--listen", "0", "--port", path, "--timeout", "0.05", limit=60
+        )
     assert result.code == 1
     assert "no meter answered" in result.err
 
