@@ -12,7 +12,7 @@ from kamstrup_mqtt import registry
 from kamstrup_mqtt.address import PortAddress, SerialDevice
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.exchange import listen
+from kamstrup_mqtt.exchange import Listener
 from kamstrup_mqtt.links.opening import open_link
 from kamstrup_mqtt.model import LinkState, Object, SerialParams, SourceId
 from kamstrup_mqtt.protocols.base import Event, Frame
@@ -87,15 +87,17 @@ class Ear:
         self._say(f"listening for lists at {params}, up to {seconds:.0f} s ...")
         link = await open_link(self._address, params)
         codec = registry.all_protocols()[HAN].codec()
+        listener = Listener(link, codec.framer(), Counters(), _log)
+        began = listener.last_byte
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    async for event in listen(link, codec.framer(), Counters(), _log):
-                        self._bytes = self._bytes or event is not None
+                    async for event in listener.events():
                         found = self._read(event, params)
                         if found is not None:
                             return found
         finally:
+            self._bytes = self._bytes or listener.last_byte > began
             await link.close()
         return None
 
