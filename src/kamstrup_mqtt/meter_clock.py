@@ -19,6 +19,7 @@ _BETWEEN_HOURS = (
 )
 """The zones of the tz database that are not whole hours from UTC."""
 
+_FARTHEST = timedelta(hours=15)
 KEPT = (*(timedelta(hours=n) for n in range(-12, 15)), *map(offset_of, _BETWEEN_HOURS))
 """The quarter hours that clocks keep as their distance from UTC."""
 
@@ -26,8 +27,11 @@ KEPT = (*(timedelta(hours=n) for n in range(-12, 15)), *map(offset_of, _BETWEEN_
 def own_offset(distance: timedelta, host: datetime) -> timedelta:
     """The distance from UTC that a clock keeps which is `distance` ahead of UTC: rounded to the
     quarter hour, among those that some zone has. A quarter hour that none has (+00:15) is a fault
-    of the clock, not its distance: the nearest that one has is taken."""
+    of the clock, not its distance: the nearest that one has is taken. Where the date is wrong
+    there is no telling: this computer's own."""
     here = host.astimezone().utcoffset() or timedelta()
+    if abs(distance) > _FARTHEST:
+        return here
     return min((here, *KEPT), key=lambda offset: abs(distance - offset))
 
 

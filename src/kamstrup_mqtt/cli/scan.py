@@ -16,13 +16,13 @@ from typing import Any, cast
 from kamstrup_mqtt import detect, jsontext, registry
 from kamstrup_mqtt.address import PortAddress, SerialDevice
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, tables
-from kamstrup_mqtt.cli.arguments import positive_seconds, seconds
+from kamstrup_mqtt.cli.arguments import minutes, positive_minutes, positive_seconds, seconds
 from kamstrup_mqtt.cli.kmp_line import add_port_argument, port_address
 from kamstrup_mqtt.cli.objects import key_of
 from kamstrup_mqtt.cli.scan_listen import HAN, Ear, Pushed
 from kamstrup_mqtt.cli.scan_record import EVERYTHING, Record
 from kamstrup_mqtt.counters import Counters
-from kamstrup_mqtt.errors import LinkError, MeterError
+from kamstrup_mqtt.errors import ConfigError, LinkError, MeterError
 from kamstrup_mqtt.exchange import Exchange
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.opening import open_link
@@ -62,14 +62,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--resume", metavar="FILE", help="where --all keeps what it has found")
     parser.add_argument(
         "--awake",
-        type=positive_seconds,
+        type=positive_minutes,
         default=AWAKE,
         metavar="MINUTES",
         help=f"stop after this time, to spare a battery (default: {AWAKE:g})",
     )
     parser.add_argument(
         "--listen",
-        type=seconds,
+        type=minutes,
         default=LISTEN,
         metavar="MINUTES",
         help="for a meter that sends by itself, at most; 12 s of it first, the rest if bytes come"
@@ -138,6 +138,8 @@ def run(args: argparse.Namespace) -> int:
     """Scan and print. 0: a meter was found; 1: none, or it fell silent; 130: interrupted, with
     what was found until then."""
     address = port_address(args)
+    if args.resume and not args.all:
+        raise ConfigError("--resume means nothing without --all")
     scan = _Scan(args, address)
     code = DONE
     try:

@@ -14,7 +14,12 @@ from kamstrup_mqtt.protocols.kmp import logs
 from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
 from kamstrup_mqtt.protocols.kmp.framing import encode_frame
 from kamstrup_mqtt.protocols.kmp.logs import LogAnswer, LoggerConfiguration, Record
-from kamstrup_mqtt.protocols.kmp.messages import decode_message, get_register, set_clock
+from kamstrup_mqtt.protocols.kmp.messages import (
+    decode_message,
+    get_register,
+    get_serial_no,
+    set_clock,
+)
 
 T = TypeVar("T")
 Talk = Generator[Step, Frame | None, Frame]
@@ -49,6 +54,26 @@ def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> Talk:
         yield Pause(codec.pause)
 
 
+def _first(codec: KmpCodec, payload: bytes, lacking: str) -> Talk:
+    """The first request to a log. A meter that says nothing to it may well answer others."""
+    try:
+        return (yield from inquire(codec, payload))
+    except MeterError as error:
+        if error.state not in (LinkState.NO_BYTES, LinkState.ECHO_ONLY):
+            raise
+        silent = error
+    yield Pause(codec.pause)
+    try:
+        yield from inquire(codec, get_serial_no(codec.address), 10)
+    except MeterError:
+        raise silent from None
+    raise MeterError(
+        LinkState.REFUSED,
+        f"the meter answers, but not about this log: {lacking} (303, 403 and 603 have loggers of"
+        " hours, days, months and years, others logs with numbers)",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """What is wanted of a log: `registers` (clocks included), back to `start` (ISO 8601, the
@@ -73,7 +98,8 @@ def configuration(
     codec: KmpCodec, logger: int
 ) -> Generator[Step, Frame | None, LoggerConfiguration]:
     """What a logger of B8 holds. Raises MeterError, also where the meter has none."""
-    frame = yield from inquire(codec, logs.get_configuration(codec.address, logger))
+    payload = logs.get_configuration(codec.address, logger)
+    frame = yield from _first(codec, payload, "it does not have this logger")
     found = _read(logs.decode_logger, frame)
     if not isinstance(found, LoggerConfiguration):
         raise MeterError(LinkState.BYTES_NO_FRAMES, "the meter did not tell what its logger holds")
@@ -145,7 +171,11 @@ class RecordWalk:
         return tuple(self._found[id_] for id_ in sorted(self._found, reverse=True))
 
     def step(self) -> Generator[Step, Frame | None, None]:
-        frame = yield from inquire(self._codec, self._payload)
+        frame = yield from (
+            inquire(self._codec, self._payload)
+            if self._found
+            else _first(self._codec, self._payload, "it has none with this number")
+        )
         before = min(self._found, default=1 << 16)
         answer = _read(logs.decode_log, frame)
         fresh = {record.id: record for record in answer.records if record.id < before}
