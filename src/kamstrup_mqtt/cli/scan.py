@@ -354,7 +354,8 @@ def _print(args: argparse.Namespace, address: PortAddress, found: Found) -> None
         print(jsontext.dumps(result, indent=2))
         return
     table = [(o.id, key_of(spec, o.id), o.value, o.unit or "") for o in objects]
-    name = registry.all_models()[found.model].name
+    pushed = found.attempt.protocol == HAN
+    name = "it sends by itself" if pushed else registry.all_models()[found.model].name
     serial = f", serial number {found.serial}" if found.serial else ""
     if found.encrypted:
         print(
