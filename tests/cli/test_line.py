@@ -289,6 +289,10 @@ def test_align(tmp_path: Path) -> None:
     assert good.code == 0
     assert "[####################] 100%, answer in" in good.err
     assert "the head sits well" in good.out
+    with emulated("multical_403", "--echo", *LOOPBACK) as (_, address):
+        echo = kamstrup_mqtt("align", "--port", f"tcp://{address}", "--tries", "3", "--pause", "0")
+    assert echo.err.count("sends back what we send") == 1
+    assert echo.err.count("echo seen") == 3
     with emulated("multical_403", "--echo", "--fault", "asleep", *LOOPBACK) as (_, address):
         dark = kamstrup_mqtt(
             *("align", "--port", f"tcp://{address}", "--tries", "1", "--timeout", "0.1")

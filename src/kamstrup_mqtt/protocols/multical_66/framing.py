@@ -31,6 +31,9 @@ class Multical66Framer:
     """One line's framer. Characters without parity bits are taken too: a bridge may strip them.
     `any_count`: the answer that is awaited may have any number of numbers."""
 
+    wanted = 0
+    settled = False
+
     def __init__(self) -> None:
         self.any_count = False
         self.parity_errors = 0
