@@ -23,8 +23,9 @@ from typing import Any
 
 from kamstrup_mqtt import detect, registry, spool
 from kamstrup_mqtt.address import PortAddress
+from kamstrup_mqtt.backfill import Wanted
 from kamstrup_mqtt.clock import Clock, StepWatch, rfc3339
-from kamstrup_mqtt.config import Config, Meter, Polled, SpoolConfig, with_models
+from kamstrup_mqtt.config import Config, KmpMeter, Meter, Polled, SpoolConfig, with_models
 from kamstrup_mqtt.control import ControlServer, Handler, control_address
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.guard import Bounds
@@ -401,7 +402,13 @@ def _setup(
         found=found,
         align=isinstance(meter, Polled) and meter.align,
         offset=meter.offset if isinstance(meter, Polled) else 0.0,
+        backfill=_backfill(meter),
     )
+
+
+def _backfill(meter: Meter) -> Wanted | None:
+    found = meter.backfill if isinstance(meter, KmpMeter) else None
+    return Wanted(**found.model_dump()) if found else None
 
 
 def _boot_id() -> str | None:

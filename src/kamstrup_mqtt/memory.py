@@ -63,6 +63,7 @@ class MeterMemory:
     """What is remembered of one configured meter. Whoever changes it calls Memory.changed().
 
     units      key -> its frozen unit, for every key ever seen with a value, in order first seen
+    backfilled when the meter's own log was last read because of a gap
     announced  component id -> platform, as the last discovery sent for this meter listed them
     announced_as  the serial number (with its suffix) that this discovery was sent under
     """
@@ -75,6 +76,7 @@ class MeterMemory:
     readings: dict[str, StoredReading] = field(default_factory=dict)
     totals: dict[str, StoredTotal] = field(default_factory=dict)
     last_poll: datetime | None = None
+    backfilled: datetime | None = None
     unsupported: dict[SourceId, datetime] = field(default_factory=dict)
     learned: dict[str, str] = field(default_factory=dict)
     announced: dict[str, str] = field(default_factory=dict)
@@ -355,6 +357,7 @@ def _dump(meter: MeterMemory) -> dict[str, Any]:
             for key, total in meter.totals.items()
         },
         "last_poll": rfc3339(meter.last_poll),
+        "backfilled": rfc3339(meter.backfilled),
         "unsupported": [[source, rfc3339(time)] for source, time in meter.unsupported.items()],
         "learned": meter.learned,
         "announced": meter.announced,
@@ -391,6 +394,7 @@ def _meter(stored: dict[str, Any]) -> MeterMemory:
             for key, total in stored.get("totals", {}).items()
         },
         last_poll=_time(stored.get("last_poll")),
+        backfilled=_time(stored.get("backfilled")),
         unsupported={
             _source(source): parse_rfc3339(time) for source, time in stored.get("unsupported", [])
         },

@@ -108,6 +108,7 @@ class Dialect:
     overrides   source -> fields of its Quantity that differ on this meter
     precise     the register of high resolution that belongs to register 60: 266 or 155
     info        source of an info code -> the name of its table in `info_codes`
+    logger      it has a log of hours, days, months and years, or may have one
 
     A group may also list what this program makes out of other sources (`derived.KEYS`).
     """
@@ -120,6 +121,7 @@ class Dialect:
     overrides: Mapping[SourceId, Mapping[str, object]] = field(default_factory=dict)
     precise: SourceId | None = None
     info: Mapping[SourceId, str] = field(default_factory=dict)
+    logger: bool = False
 
 
 MAX_POWER = 1_000_000
@@ -220,5 +222,16 @@ class Diagnosis:
     held_back: Mapping[str, str] = field(default_factory=dict)
 
 
-Report: TypeAlias = Reading | Identity | Diagnosis
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """One record of a meter's own log, for the history alone: `time` is when it was read, `at`
+    when the meter wrote it, both UTC."""
+
+    meter: str
+    time: datetime | None
+    at: datetime
+    values: Mapping[str, Measured]
+
+
+Report: TypeAlias = Reading | Identity | Diagnosis | Logged
 """What travels from the readers to the publisher."""

@@ -20,11 +20,11 @@ from kamstrup_mqtt.model import (
     Diagnosis,
     Identity,
     LinkState,
+    Logged,
     Measured,
     MeterModel,
     Quantity,
     Reading,
-    Report,
     Scalar,
 )
 from kamstrup_mqtt.plan import Plan
@@ -307,7 +307,7 @@ class Picture:
 
     # What reports change
 
-    def apply(self, report: Report, monotonic: float) -> Change:
+    def apply(self, report: Reading | Identity | Diagnosis, monotonic: float) -> Change:
         """Take a report of this meter, received at `monotonic`."""
         if isinstance(report, Identity):
             return self._identify(report)
@@ -444,6 +444,21 @@ class Picture:
             return usual
         anew = grown or model != self._model
         return replace(usual, discovery=anew, urgent=grown, log=tuple(log))
+
+    def logged(self, report: Logged) -> dict[str, Scalar]:
+        """The values of a record of the meter's own log, in the frozen units; it changes nothing
+        here, and what does not fit is left out."""
+        values: dict[str, Scalar] = {}
+        for key, measured in report.values.items():
+            frozen = self.memory.units.get(key, measured.unit)
+            try:
+                value = clean(measured.value) if isinstance(measured.value, str) else measured.value
+                if value is not None:
+                    check_kind(self.facts.plan.quantity(key), value, measured.unit)
+                    values[key] = units.convert(value, measured.unit, frozen)
+            except ValueError:
+                continue
+        return values
 
     def _accept(self, key: str, measured: Measured, log: list[tuple[int, str]]) -> Scalar:
         """The value in the key's frozen unit; None, with a WARNING, when it cannot be that."""

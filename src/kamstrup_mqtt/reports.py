@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from kamstrup_mqtt import jsontext
+from kamstrup_mqtt.backfill import Wanted
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.guard import ANY_METER, Bounds, Guard
@@ -44,7 +45,8 @@ class MeterSetup:
     """One configured meter. `interval` in seconds, None: it sends by itself. `hunt_parity`: the
     parity of its line is found out. `bounds`: what it can count at most. `align`: polled at
     multiples of its intervals in local time, plus `offset` seconds. `found`: the model is not
-    known yet, and told here. `bounded`: the user said what it can do at most."""
+    known yet, and told here. `bounded`: the user said what it can do at most. `backfill`: what of
+    its own log fills a gap."""
 
     id: str
     name: str
@@ -60,6 +62,7 @@ class MeterSetup:
     found: Callable[[str], None] | None = None
     align: bool = False
     offset: float = 0.0
+    backfill: Wanted | None = None
 
 
 class Reports:
@@ -77,7 +80,7 @@ class Reports:
         diagnosis_interval: float = DIAGNOSIS_INTERVAL,
     ) -> None:
         self._setup = setup
-        self._outbox = outbox
+        self.outbox = outbox
         self._memory = memory
         self._clock = clock
         self._counters = counters
@@ -157,7 +160,7 @@ class Reports:
             anew = frozenset(self._anew & set(reading.values))
             self._anew -= anew
             reading = dataclasses.replace(reading, anew=anew)
-        self._outbox.put(reading)
+        self.outbox.put(reading)
 
     def accept(self) -> tuple[str, ...]:
         """Believe the totals that are held back, and tell them; their keys."""
@@ -169,7 +172,7 @@ class Reports:
         for reading in self._newest.values():
             anew = frozenset(keys) & set(reading.values)
             if anew:
-                self._outbox.put(dataclasses.replace(reading, anew=anew))
+                self.outbox.put(dataclasses.replace(reading, anew=anew))
         self.tell(at_once=True)
         return keys
 
@@ -230,7 +233,7 @@ class Reports:
                 self._notice_exchange(identity)
                 if identity != self._identity:
                     self._identity = identity
-                    self._outbox.put(identity)
+                    self.outbox.put(identity)
                 return True
         return False
 
@@ -312,7 +315,7 @@ class Reports:
         if diagnosis != told:
             self._told = diagnosis
             self._told_at = now
-            self._outbox.put(diagnosis)
+            self.outbox.put(diagnosis)
 
 
 def _text(obj: Object | None) -> str:

@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
+from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import Json, Object, Scalar, SerialParams, SourceId
 
 
@@ -133,10 +134,12 @@ class Ask:
     """What one poll wants: the objects of `sources`, and with `identity` also who the meter is.
 
     `identity` lists where the serial number may stand, the best first; () = not wanted now.
+    `knock`: the meter was mute last time: one request, sent once, shows whether it still is.
     """
 
     sources: tuple[SourceId, ...]
     identity: tuple[SourceId, ...] = ()
+    knock: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,10 +149,14 @@ class Answer:
     objects      everything that was read, identity included
     unsupported  what the meter answered without, though asked
     learned      choices to remember for this meter (such as {"bcc": "sum"})
+    failed       what was asked for in a request that brought no answer, while others did ...
+    fault        ... and why it brought none
     """
 
     objects: tuple[Object, ...]
     unsupported: frozenset[SourceId] = frozenset()
+    failed: frozenset[SourceId] = frozenset()
+    fault: MeterError | None = None
     learned: Mapping[str, str] = field(default_factory=dict)
 
 

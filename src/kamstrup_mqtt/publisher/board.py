@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.history import History
 from kamstrup_mqtt.memory import Memory
-from kamstrup_mqtt.model import Reading, Report
+from kamstrup_mqtt.model import Logged, Reading, Report
 from kamstrup_mqtt.picture import Change, Picture, settle_serials
 from kamstrup_mqtt.publisher.records import Records
 from kamstrup_mqtt.topics import Topics
@@ -66,6 +66,9 @@ class Board:
     def take(self, report: Report) -> None:
         """Take one report into its picture."""
         picture = self.pictures[report.meter]
+        if isinstance(report, Logged):
+            self.history.add(report.meter, self._records.logged(report, picture))
+            return
         change = picture.apply(report, self._clock.monotonic())
         for level, message in change.log:
             logging.getLogger(f"kamstrup_mqtt.meter.{report.meter}").log(level, "%s", message)
