@@ -120,7 +120,7 @@ class Memory:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self._path.with_suffix(".lock"), self._path)
+            self._lock = lock(self._path)
         except OSError as error:
             self._say_unwritable(error)
         self._meters = self._read(self._path)
@@ -298,9 +298,10 @@ def write_whole(path: Path, text: str) -> None:
         os.close(directory)
 
 
-def _lock(lock: Path, path: Path) -> int:
-    """The locked file, with our pid in it. Raises ConfigError, or OSError where none can be."""
-    number = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+def lock(path: Path) -> int:
+    """Make the memory in `path` ours: a locked file with our pid in it, ours until it is closed.
+    Raises ConfigError when another process has it, OSError where none can be made."""
+    number = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

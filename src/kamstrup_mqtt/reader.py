@@ -237,7 +237,9 @@ class Reader:
 
     async def _look_at_port(self) -> None:
         try:
-            async with self._port.turn(self.setup.serial, self._deadline.within) as link:
+            async with self._port.turn(
+                self.setup.serial, self._deadline.within, holder=self.setup.id
+            ) as link:
                 self._framer_of(link)
                 # a bridge without its device accepts, and closes at once
                 await asyncio.sleep(self._limits.steady)
@@ -263,7 +265,10 @@ class Reader:
         self._last_bytes = b""
         try:
             async with self._port.turn(
-                self.setup.serial, self._deadline.within, first=self.setup.align
+                self.setup.serial,
+                self._deadline.within,
+                first=self.setup.align,
+                holder=self.setup.id,
             ) as link:
                 framer = self._framer_of(link)
                 exchange = Exchange(
@@ -388,7 +393,9 @@ class Reader:
     async def _listen_for_ever(self) -> None:
         while True:
             try:
-                async with self._port.turn(self._hunt.params, self._deadline.within) as link:
+                async with self._port.turn(
+                    self._hunt.params, self._deadline.within, holder=self.setup.id
+                ) as link:
                     await self._listen(link)
             except LinkError as error:
                 self._port_failed(error)

@@ -24,6 +24,8 @@ COMMANDS: Mapping[str, str] = {
     "discovery": "print the Home Assistant discovery messages as JSON",
     "read": "read one meter now",
     "listen": "watch a HAN port live",
+    "capture": "record what passes on the lines of the configured meters",
+    "replay": "run a recording through the whole daemon",
     "scan": "find out what is on a port: protocol, speed, model, registers",
     "align": "seat an optical head: live view of what comes back",
     "history": "read a meter's own log",
@@ -33,6 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "models": "what is supported",
     "health": "ask the running daemon how it is",
     "accept": "believe a total that the running daemon holds back",
+    "dump": "what a bug report needs, without secrets",
     "remove": "clear from the broker what this daemon retained there",
     "demo": "four emulated meters, a broker and the daemon, shown live",
 }

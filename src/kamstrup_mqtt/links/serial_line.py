@@ -144,7 +144,7 @@ class SerialLink(StreamLink):
         except (OSError, TypeError) as error:  # pyserial: a closed port has no number
             self.lose(self._gone())
             raise self._gone() from error
-        self._written(count)
+        self._written(data[:count])
         if count < len(data):
             self.lose(
                 LinkError(
@@ -173,7 +173,7 @@ class SerialLink(StreamLink):
     async def configure(self, params: SerialParams) -> None:
         self.check()
         await self._blocking(partial(_set, self._port, params), "set")
-        self.params = params
+        self._changed(params)
 
     async def _blocking(self, call: Callable[[], T], what: str) -> T:
         try:
@@ -185,7 +185,7 @@ class SerialLink(StreamLink):
             raise
 
     async def close(self) -> None:
-        self.lose(LinkError(LinkState.PORT_MISSING, f"{self._device} was closed"))
+        self.lose(LinkError(LinkState.PORT_MISSING, f"{self._device} was closed"), by_us=True)
         transport, self._transport = self._transport, None
         if transport is None or not self._port.is_open:
             return
