@@ -26,37 +26,38 @@ _LOOK = 0.2
 
 
 class ReplayTime:
-    """`speed` None: as fast as possible. Its `time` is the loop's and the daemon's clock."""
+    """`speed` None: as fast as possible. Its `time` is the loop's and the daemon's clock.
+
+    Between two waits the clock stands: what our own work takes is made up for by shorter waits, and
+    never seen in a time of the replay.
+    """
 
     def __init__(self, speed: float | None, *, real: Callable[[], float] = time.monotonic) -> None:
-        self.speed = speed
+        self._speed = speed
         self._real = real
+        self._begin = real()
         self._now = START
-        self._anchor = real()
         self._holders = 0
+        self._held_since = 0.0
 
     def time(self) -> float:
         """Seconds."""
-        passed = self._real() - self._anchor
-        if self._holders:
-            return self._now + max(0.0, passed - HOLD_LIMIT)
-        return self._now if self.speed is None else self._now + passed * self.speed
+        if not self._holders:
+            return self._now
+        return self._now + max(0.0, self._real() - self._held_since - HOLD_LIMIT)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """The clock stands still inside, unless it runs at the world's own speed."""
-        if self.speed == 1:
-            yield
-            return
-        self._set(self._holders + 1)
+        """The clock stands still inside."""
+        self._hold(1)
         try:
             yield
         finally:
-            self._set(self._holders - 1)
+            self._hold(-1)
 
-    def _set(self, holders: int) -> None:
-        self._now, self._anchor = self.time(), self._real()
-        self._holders = holders
+    def _hold(self, more: int) -> None:
+        self._now, self._held_since = self.time(), self._real()
+        self._holders += more
 
     def wait(self, select: Callable[[float | None], bool], timeout: float | None) -> None:
         """Wait for `timeout` seconds of ours, or until something comes. `select(real seconds)`:
@@ -65,10 +66,15 @@ class ReplayTime:
             select(timeout)
         elif self._holders:
             select(min(timeout, _LOOK))
-        elif self.speed is not None:
-            select(timeout / self.speed)
-        elif not select(0):
-            self._now += timeout
+        elif self._speed is None:
+            if not select(0):
+                self._now += timeout
+        else:
+            until = self._now + timeout
+            due = self._begin + (until - START) / self._speed
+            if select(max(0.0, due - self._real())):
+                until = min(until, START + (self._real() - self._begin) * self._speed)
+            self._now = max(self._now, until)
 
 
 class _Selector(selectors.DefaultSelector):

@@ -72,6 +72,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record; see `add_parser` for the exit codes."""
+    if str(args.output) == "-":
+        raise ConfigError("-o -: give the recording a file; - is none")
     config = only(configfile.load(args.config), args.meter)
     logs.set_up(config.log_level, verbose=args.verbose, secrets=config.secrets())
     if not args.verbose:

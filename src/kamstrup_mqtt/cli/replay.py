@@ -175,7 +175,7 @@ class Replay:
         self._recording = found
         self._config = config
         self._printing = printing
-        self._clock = RecordedClock(found.header.started, time.time)
+        self._clock = RecordedClock(found.header.started, time.time)  # time stands until we run
         self._player: Player | None = None
         self._readings: Counter[str] = Counter()
         self._counts: dict[str, Counter[str]] = {meter.id: Counter() for meter in config.meters}
