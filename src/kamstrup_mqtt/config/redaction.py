@@ -12,10 +12,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import SecretStr
+
 from kamstrup_mqtt.address import TcpBridge
 from kamstrup_mqtt.config import Config
 
 MASK = "********"
+_PYDANTICS = str(SecretStr("any"))
 _SHORTEST = 3
 """A shorter text stands in half of all words."""
 
@@ -64,7 +67,9 @@ class Redaction:
             {**entry, "id": meter.id}
             for entry, meter in zip(whole["meters"], self._config.meters, strict=True)
         ]
-        masked: dict[str, Any] = _each(whole, lambda text: self._masked(text, self._words))
+        masked: dict[str, Any] = _each(
+            whole, lambda text: MASK if text == _PYDANTICS else self._masked(text, self._words)
+        )
         return masked
 
     def _masked(self, text: str, words: Mapping[str, str]) -> str:
