@@ -17,6 +17,7 @@ mqtt:
   tls: {key_password: "${KEY_PASSWORD}", cert_file: cert.pem}
 meters:
   - name: Heat in the ${ROOM}
+    id: heat
     protocol: kmp
     model: multical_403
     port: tcp://10.1.2.3:2002
@@ -63,6 +64,7 @@ def test_the_configuration(tmp_path: Path) -> None:
     heat, main, local = shown["meters"]
     assert heat["name"] == "Heat in the ${ROOM}"
     assert heat["model"] == "multical_403"
+    assert main["encryption_key"] == main["authentication_key"] == "********"
     # equal hosts stay equal, this machine is no secret
     assert (heat["port"], main["port"]) == ("tcp://host-2:2002", "tcp://host-1:2003")
     assert local["port"] == "tcp://127.0.0.1:2004"
@@ -71,10 +73,8 @@ def test_the_configuration(tmp_path: Path) -> None:
 
 def test_messages(tmp_path: Path) -> None:
     mask = redaction(tmp_path).text
-    told = mask(
-        "tcp://10.1.2.3:2002: refused; broker.attic.lan:1883 refused kamstrup, kamstrup-mqtt"
-    )
-    assert told == "tcp://host-2:2002: refused; host-1:1883 refused ********, kamstrup-mqtt"
+    told = mask("tcp://10.1.2.3:2002: refused; broker.attic.lan:1883 says kamstrup, kamstrup-mqtt")
+    assert told == "tcp://host-2:2002: refused; host-1:1883 says ********, kamstrup-mqtt"
     assert mask("xfrom-a-file-8f3ax") == "x********x"
     assert mask(r"\1 of the cellar") == r"\1 of the ${ROOM}"
     assert redaction(tmp_path).tree({"a": ["cellar", 3, None, {"b": True}]}) == {

@@ -139,6 +139,14 @@ def test_without_a_configuration(file: Path) -> None:
     assert [state["power_import"] for state in live] == list(POWERS.values())
 
 
+def test_keys_are_not_in_a_recording(file: Path) -> None:
+    hidden = {"encryption_key": "********", "authentication_key": "********"}
+    write(file, [{**MAIN, **hidden}], [line(at, "main", rx=data.hex()) for at, data in PUSHED])
+    done = replay(file, "--print", "--speed", "max")
+    assert done.code == 0, done.err
+    assert len(of(done, "kamstrup/replay/main/state/live")) == 2
+
+
 def test_another_configuration_asks_what_was_not_recorded(file: Path, config: Path) -> None:
     other = {**HEAT, "custom": [{"name": "Clock", "source": "0x03EB"}]}
     config.write_text(json.dumps({"meters": [other]}))
