@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 import os
@@ -63,7 +64,7 @@ class Limits:
     """Seconds. `stop`: for the whole end; `status`: between two looks at the status line."""
 
     stop: float = 5.0
-    status: float = 1.0
+    status: float = 5.0
     clock: float = 5.0
     publisher: PublisherLimits = field(default_factory=PublisherLimits)
     reader: ReaderLimits = field(default_factory=ReaderLimits)
@@ -248,6 +249,9 @@ class App:
                         group.create_task(self._watch_clock()),
                     ]
                     self._notifier.send(READY="1", STATUS=self._answers.status_text())
+                    # what is there now stays: the collector need not look at it again
+                    gc.collect()
+                    gc.freeze()
                     _LOG.info("%s: %s", self._config.mqtt.topics.root, _meters(len(readers)))
                     await self._end.wait()
                     self._say_stopping()

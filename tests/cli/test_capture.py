@@ -128,7 +128,8 @@ async def test_every_byte_both_ways_and_no_secret(run: Run, meter: Meter) -> Non
     found = recording.read(run.file)
     assert meter.received.count(CLOCK_ASKED) >= 2
     assert sent(found) == meter.received
-    assert received(found) == meter.sent
+    assert received(found).count(CLOCK_TOLD) >= 2
+    assert meter.sent.startswith(received(found))  # the end may cut an answer off
     assert found.meters == ("heat",)
     assert found.end == "the time is over"
     assert 2.5 <= found.length < 10
@@ -137,7 +138,7 @@ async def test_every_byte_both_ways_and_no_secret(run: Run, meter: Meter) -> Non
     for secret in ("hunter2", "attic-user", "broker.attic.lan"):
         assert secret not in text + said
     count = len([e for e in found.events if isinstance(e, Sent)])
-    assert f"heat: {count} requests sent, {len(meter.sent)} bytes received" in said
+    assert f"heat: {count} requests sent, {len(received(found))} bytes received" in said
     assert "connected to the broker" not in said
     # the daemon's memory is neither read nor made
     assert not (run.directory / "state").exists()
@@ -159,13 +160,14 @@ async def test_lost_and_reopened(run: Run, meter: Meter) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 async def test_ctrl_c_is_a_good_end(run: Run, meter: Meter, number: signal.Signals) -> None:
     process = await run.start()
-    await eventually(lambda: CLOCK_TOLD in meter.sent, "an answer")
+    await eventually(lambda: TYPE_ASKED in meter.received, "an answer, and what comes after it")
     process.send_signal(number)
     _, err = await process.communicate()
     assert process.returncode == 0, err
     found = recording.read(run.file)
     assert found.end == ("interrupted" if number is signal.SIGINT else "stopped")
-    assert received(found) == meter.sent
+    assert received(found).startswith(SERIAL_TOLD + CLOCK_TOLD)
+    assert meter.sent.startswith(received(found))
 
 
 async def test_kill_leaves_what_was_recorded(run: Run, meter: Meter) -> None:

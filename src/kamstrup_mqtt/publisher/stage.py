@@ -49,16 +49,38 @@ def waited_for(
         async with contextlib.AsyncExitStack() as stack:
             with hold():
                 connection = await stack.enter_async_context(connector(mqtt, will, **limits))
-            yield _WaitedFor(connection, hold, write)
+            waited_for = _WaitedFor(connection, hold, write)
+            try:
+                yield waited_for
+            finally:
+                waited_for.close()
 
     return holding
 
 
 class _Written(Connection):
-    """Nothing comes in; what goes out is written."""
+    """Nothing comes in; what goes out is written, and counts as acknowledged."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
+        self._loop = asyncio.get_running_loop()
+        self._failed: asyncio.Future[None] = self._loop.create_future()
+
+    def send(
+        self, topic: str, payload: str, acked: Callable[[], None], *, retain: bool = True
+    ) -> None:
+        self._write(topic, payload, retain)
+        self._loop.call_soon(acked)
+
+    def flush(self) -> None:
+        pass
+
+    def fail(self, error: Exception) -> None:
+        if not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def lost(self) -> None:
+        await self._failed
 
     async def publish(self, topic: str, payload: str, *, retain: bool = True) -> None:
         self._write(topic, payload, retain)
@@ -86,6 +108,37 @@ class _WaitedFor(Connection):
         self._connection = connection
         self._hold = hold
         self._write = write
+        self._holding: set[contextlib.ExitStack] = set()
+
+    def close(self) -> None:
+        """What is not acknowledged now never will be."""
+        for holding in self._holding:
+            holding.close()
+        self._holding.clear()
+
+    def send(
+        self, topic: str, payload: str, acked: Callable[[], None], *, retain: bool = True
+    ) -> None:
+        holding = contextlib.ExitStack()
+        holding.enter_context(self._hold())
+        self._holding.add(holding)
+
+        def done() -> None:
+            self._holding.discard(holding)
+            holding.close()
+            self._write(topic, payload, retain)
+            acked()
+
+        self._connection.send(topic, payload, done, retain=retain)
+
+    def flush(self) -> None:
+        self._connection.flush()
+
+    def fail(self, error: Exception) -> None:
+        self._connection.fail(error)
+
+    async def lost(self) -> None:
+        await self._connection.lost()
 
     async def publish(self, topic: str, payload: str, *, retain: bool = True) -> None:
         with self._hold():
