@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,33 @@ def test_no_broker(file: Path, config: Path) -> None:
     done = replay(file, "-c", str(config), "--speed", "max")
     assert done.code == 1
     assert "connection refused; is the broker running" in done.err
+
+
+def test_who_reads_the_output_leaves(file: Path) -> None:
+    line = " ".join(command("replay", str(file), "--print", "--speed", "max"))
+    done = subprocess.run(
+        ["sh", "-c", f"{line} | head -1"],
+        capture_output=True,
+        text=True,
+        env=environment(PYTHONUNBUFFERED="1"),
+        check=False,
+    )
+    assert json.loads(done.stdout)["topic"].startswith("kamstrup/replay/")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_output_is_full(file: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command("replay", str(file), "--print", "--speed", "max"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.endswith("kamstrup-mqtt: standard output: No space left on device\n")
 
 
 @pytest.mark.parametrize(

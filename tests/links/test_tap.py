@@ -154,3 +154,16 @@ async def test_a_port_that_cannot_be_opened_is_told_for_each_of_its_meters() -> 
         assert isinstance(event, Line)
         assert (event.event, event.state) == ("failed", LinkState.PORT_MISSING)
         assert "/dev/no-such-port does not exist" in (event.text or "")
+
+
+async def test_a_tapped_tty_is_never_left_alone(device: FakeDevice) -> None:
+    """Otherwise bytes would be written down when we looked, not when they came."""
+    address = SerialDevice(str(device.path))
+    tap, events = recorder(address, "main")
+    link = await tap.open(address, SerialParams(300), open_timeout=5.0)
+    link.listen()
+    link.expect(200)  # almost seven seconds of the line
+    device.send(b"\x7e")
+    async with asyncio.timeout(0.4):
+        await until(lambda: events.received("main") == b"\x7e")
+    await link.close()

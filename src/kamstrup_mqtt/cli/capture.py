@@ -174,8 +174,10 @@ class Capture:
         for meter in self._config.meters:
             ports[meter.port] = (*ports.get(meter.port, ()), meter.id)
         recorder = Recorder(self._put, ports, self._now)
+        memory_only = self._config.spool.model_copy(update={"mode": "memory"})
         self._app = App(
-            self._config.model_copy(update={"state_directory": None}),  # one of its own
+            # a directory of its own, which is thrown away
+            self._config.model_copy(update={"state_directory": None, "spool": memory_only}),
             environ={"STATE_DIRECTORY": directory, "RUNTIME_DIRECTORY": directory},
             clock=self._clock,
             open_link=recorder.open,

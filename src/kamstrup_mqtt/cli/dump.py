@@ -12,6 +12,7 @@ from typing import Any
 
 from kamstrup_mqtt import configfile, dump
 from kamstrup_mqtt.cli import DONE
+from kamstrup_mqtt.cli.output import put
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.control import ControlError, ask, control_address
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
@@ -43,11 +44,11 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the dump; what could not be had is told in it, and on standard error."""
     config, faults = _config(args.config)
-    text = json.dumps(collect(args, config, faults), ensure_ascii=False, indent=2) + "\n"
+    text = json.dumps(collect(args, config, faults), ensure_ascii=False, indent=2)
     if args.output is None:
-        print(text, end="")
+        put(text, flush=True)
         return DONE
-    _write(args.output, text, replace=args.force)
+    _write(args.output, text + "\n", replace=args.force)
     print(f"{args.output}: read it before you send it", file=sys.stderr)
     return DONE
 

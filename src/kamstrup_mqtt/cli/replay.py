@@ -10,6 +10,8 @@ import math
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,11 @@ from kamstrup_mqtt.address import RecordedLine
 from kamstrup_mqtt.app import App, Ending
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED
 from kamstrup_mqtt.cli.arguments import with_instance
+from kamstrup_mqtt.cli.output import put
 from kamstrup_mqtt.clock import RecordedClock, rfc3339
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.config.redaction import MASK
-from kamstrup_mqtt.errors import ConfigError
+from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.links.replay import Player
 from kamstrup_mqtt.publisher import Connector
 from kamstrup_mqtt.publisher.stage import waited_for, without_broker
@@ -175,6 +178,8 @@ class Replay:
         self._recording = found
         self._config = config
         self._printing = printing
+        self._unprinted: Exception | None = None
+        self._stop: Callable[[], None] = lambda: None
         self._clock = RecordedClock(found.header.started, time.time)  # time stands until we run
         self._player: Player | None = None
         self._readings: Counter[str] = Counter()
@@ -195,6 +200,8 @@ class Replay:
         finally:
             playing.cancel()
             await asyncio.wait([playing])
+        if self._unprinted is not None:
+            raise self._unprinted
         if not playing.cancelled():
             playing.result()
         return ending
@@ -209,6 +216,7 @@ class Replay:
             connect=self._connector(),
             seed="replay",
         )
+        self._stop = partial(app.end, Ending.STOPPED)
         playing.add_done_callback(lambda _: app.end(Ending.STOPPED))
         ending = await app.run()
         for id_, counters in app.counters.items():
@@ -228,10 +236,16 @@ class Replay:
     def _print(self, topic: str, payload: str, retained: bool) -> None:
         self._note(topic, payload, retained)
         value = payload if payload.startswith("{") else json.dumps(payload)
-        print(
-            f'{{"time": {json.dumps(rfc3339(self._clock.now()))}, "topic": {json.dumps(topic)},'
-            f' "retain": {json.dumps(retained)}, "payload": {value}}}'
-        )
+        time = json.dumps(rfc3339(self._clock.now()))
+        if self._unprinted is None:
+            try:
+                put(
+                    f'{{"time": {time}, "topic": {json.dumps(topic)},'
+                    f' "retain": {json.dumps(retained)}, "payload": {value}}}'
+                )
+            except (BrokenPipeError, KamstrupMqttError) as error:
+                self._unprinted = error  # the session is not at fault, and must not end by it
+                self._stop()
 
     def report(self, stream: Any) -> None:
         """One line for each meter, and what there is to know of the recording."""
