@@ -6,10 +6,13 @@ import json
 import os
 import re
 import stat
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kamstrup_mqtt import recording
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
@@ -110,13 +113,16 @@ def test_a_file_that_was_cut_off_is_good_up_to_there(path: Path, whole: int) -> 
         ('{"t": 1, "meter": "heat"}', "4: cannot be read: must hold rx, tx or an event of opened,"),
         ('{"t": 1, "meter": "heat", "event": "failed", "state": "sad"}', "4: cannot be read"),
         ('{"t": 1, "meter": "heat", "event": "changed", "line": {"x": 1}}', "4: cannot be read: "),
+        ('{"t": 1, "meter": "heat", "event": "opened", "silence": NaN}', "silence must be a number"),
+        ('{"t": 1, "meter": ["heat"], "rx": ""}', "4: cannot be read: "),
         (HEAD, "4: cannot be read: another recording begins here"),
     ],
 )  # fmt: skip
 def test_a_line_that_is_wrong_is_named(path: Path, line: str, fault: str) -> None:
     path.write_text("\n".join([*TYPED[:3], line, *TYPED[4:]]) + "\n")
-    with pytest.raises(ConfigError, match=re.escape(f"{path}:{fault}")):
+    with pytest.raises(ConfigError, match=re.escape(f"{fault}")) as caught:
         recording.read(path)
+    assert caught.value.faults[0].startswith(f"{path}:4: ")
 
 
 @pytest.mark.parametrize(
@@ -129,6 +135,14 @@ def test_a_line_that_is_wrong_is_named(path: Path, line: str, fault: str) -> Non
         ('{"kamstrup_mqtt_recording": 2}\n', ":1: is not a recording: version 2 of the format"),
         ('{"kamstrup_mqtt_recording": 1}\n', ":1: is not a recording: meters is missing"),
         ('{"kamstrup_mqtt_recording": 1, "meters": [3]}\n', "meters must be a list of meters"),
+        (
+            HEAD.replace("main", "heat") + "\n",
+            ":1: is not a recording: two meters have the same id",
+        ),
+        (
+            HEAD.replace("2026-11-21T03:30:00.000Z", "0001-01-01T00:00:00+23:00") + "\n",
+            ":1: is not",
+        ),
         (HEAD.replace("2026-11", "2026-99") + "\n", ":1: is not a recording: "),
         ("\n".join([*TYPED, TYPED[2]]) + "\n", ":7: goes on behind its end"),
         ("[" * 100_000 + "\n", ":1: is not a recording: "),
@@ -151,8 +165,10 @@ def test_a_file_that_cannot_be_read_or_made(tmp_path: Path, path: Path) -> None:
     with pytest.raises(ConfigError, match="is there already; name another file, or --force"):
         RecordingFile(path)
     assert path.read_text() == "somebody's"
+    path.chmod(0o644)
     RecordingFile(path, replace=True)
     assert path.read_text() == ""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_full_disk_at_the_first_line() -> None:
@@ -181,3 +197,30 @@ def test_half_a_line_is_taken_back(path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert file.failure == f"{path}: No space left on device; what was recorded before is good"
     assert path.read_bytes() == before
     assert recording.read(path).end is None
+
+
+words = st.sampled_from(
+    ["t", "meter", "rx", "tx", "event", "line", "silence", "state", "end", recording.FORMAT]
+)
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["heat", "80", "lost"]),
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(words, inside, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(lines=st.lists(st.dictionaries(words, anything) | anything, max_size=4), raw=st.binary())
+def test_any_file_is_a_recording_or_a_fault_with_its_line(lines: list[object], raw: bytes) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        path = Path(file.name)
+        text = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        for content in (HEAD.encode() + b"\n" + text, text, raw, HEAD.encode() + b"\n" + raw):
+            path.write_bytes(content)
+            try:
+                recording.read(path)
+            except ConfigError as error:
+                assert error.faults[0].startswith(str(path))

@@ -10,6 +10,7 @@ import platform
 import resource
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,10 @@ def port(configured: Meter) -> str:
 
 
 def _drop(drop: Drop, clock: Clock) -> dict[str, Any]:
+    now, ago = clock.now(), clock.monotonic() - drop.at
     return {
-        "seconds_ago": round(clock.monotonic() - drop.at, 1),
+        "time": rfc3339(now and now - timedelta(seconds=ago)),
+        "seconds_ago": round(ago, 1),
         "reason": drop.reason,
         "bytes": drop.size,
         "hex": drop.raw.hex(" "),

@@ -19,6 +19,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -115,6 +116,21 @@ class Recording:
 # Writing
 
 
+def open_private(path: Path, *, replace: bool = False) -> int:
+    """A new file for its owner only. Raises ConfigError where it is there already (unless
+    `replace`) or cannot be made."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if replace else os.O_EXCL)
+    try:
+        number = os.open(path, flags, 0o600)
+        if stat.S_ISREG(os.fstat(number).st_mode):  # not of a device
+            os.fchmod(number, 0o600)
+    except FileExistsError:
+        raise ConfigError(f"{path} is there already; name another file, or --force") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+    return number
+
+
 class RecordingFile:
     """A file that is being written. `failure`: why nothing more can be written; from then on
     events are left out."""
@@ -124,14 +140,8 @@ class RecordingFile:
         self.path = path
         self.failure: str | None = None
         self._size = 0
-        flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if replace else os.O_EXCL)
-        try:
-            # for its owner only: it tells serial numbers, and when somebody was at home
-            self._file = os.open(path, flags | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            raise ConfigError(f"{path} is there already; name another file, or --force") from None
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+        # it tells serial numbers, and when somebody was at home
+        self._file = open_private(path, replace=replace)
 
     def begin(self, header: Header) -> None:
         """Write the first line. Raises KamstrupMqttError when that fails."""
@@ -224,7 +234,7 @@ def read(path: Path) -> Recording:
 def _at(path: Path, number: int, parse: Callable[[], T]) -> T:
     try:
         return parse()
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         words = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
         what = "is not a recording" if number == 1 else "cannot be read"
         raise ConfigError(f"{path}:{number}: {what}: {words}") from None
@@ -249,6 +259,8 @@ def _header(entry: Mapping[str, Any]) -> Header:
     meters = entry["meters"]
     if not isinstance(meters, list) or not all(isinstance(m, dict) and "id" in m for m in meters):
         raise ValueError("meters must be a list of meters with their ids")
+    if len({str(meter["id"]) for meter in meters}) < len(meters):
+        raise ValueError("two meters have the same id")
     started = entry.get("started")
     return Header(
         version=str(entry.get("version")),
@@ -281,6 +293,8 @@ def _line(at: float, meter: str, entry: Mapping[str, Any]) -> Line:
         raise ValueError(f"must hold rx, tx or an event of {', '.join(_EVENTS)}")
     params, state = entry.get("line"), entry.get("state")
     silence = entry.get("silence")
+    if silence is not None and not 0 < silence < 3600:
+        raise ValueError("silence must be a number of seconds")
     return Line(
         at=at,
         meter=meter,

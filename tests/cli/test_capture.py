@@ -77,6 +77,11 @@ async def meter() -> AsyncIterator[Meter]:
     server.close()
 
 
+def places(directory: Path) -> dict[str, str]:
+    """Where this program keeps things, apart from what else runs here."""
+    return {"STATE_DIRECTORY": str(directory / "state"), "RUNTIME_DIRECTORY": str(directory)}
+
+
 class Run:
     """The command in a process of its own, in a folder of its own."""
 
@@ -85,7 +90,8 @@ class Run:
         self.file = directory / "line.jsonl"
         self.config = directory / "config.yaml"
         self.config.write_text(CONFIG % meter.port)
-        self.environment = {"STATE_DIRECTORY": str(directory / "state")}
+        # the socket too: a daemon of this user may run on this machine
+        self.environment = places(directory)
 
     def arguments(self, *more: str, meter: str = "heat") -> list[str]:
         files = ["-c", str(self.config), "-o", str(self.file)]
@@ -216,7 +222,6 @@ async def test_a_file_that_is_there_is_not_touched(run: Run) -> None:
 
 
 async def test_not_beside_a_daemon(run: Run, tmp_path: Path) -> None:
-    run.environment["RUNTIME_DIRECTORY"] = str(tmp_path)
     server = control.ControlServer(str(tmp_path / "control.sock"), {})
     await server.start()
     code, said = await run.to_its_end()
@@ -259,7 +264,7 @@ def test_mistakes(tmp_path: Path, change: Mapping[str, str | None], fault: str) 
     config.write_text(CONFIG % 2)
     options: dict[str, str | None] = {"-c": str(config), "-o": str(tmp_path / "x"), **change}
     words = [word for k, v in options.items() if v is not None for word in (k, v)]
-    done = kamstrup_mqtt("capture", *words, env={"STATE_DIRECTORY": str(tmp_path)})
+    done = kamstrup_mqtt("capture", *words, env=places(tmp_path))
     assert (done.code, done.out) == (2, "")
     assert fault in done.err
     assert "Traceback" not in done.err
@@ -279,7 +284,7 @@ async def test_a_model_that_is_found_out_is_read_as_that(tmp_path: Path) -> None
     file = tmp_path / "line.jsonl"
     process = await asyncio.create_subprocess_exec(
         *command("capture", "-c", str(config), "-o", str(file), "--duration", "4"),
-        env=environment(STATE_DIRECTORY=str(tmp_path / "state")),
+        env=environment(**places(tmp_path)),
         stderr=asyncio.subprocess.PIPE,
     )
     _, said = await process.communicate()
@@ -294,3 +299,5 @@ async def test_a_model_that_is_found_out_is_read_as_that(tmp_path: Path) -> None
     assert "starting anew to read the meter as a multical_403" in done.err
     last = [line for line in done.lines if line["topic"] == "kamstrup/replay/heat/state/values"]
     assert str(last[-1]["payload"]["heat_energy"]) == "0.303"
+    records = [line["payload"] for line in done.lines if line["topic"].endswith("/history")]
+    assert len({(record["boot"], record["seq"]) for record in records}) == len(records)

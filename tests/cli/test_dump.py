@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ async def test_beside_the_daemon(tmp_path: Path, pushing: int) -> None:
     assert (drop["reason"], drop["bytes"]) == ("checksum", len(DAMAGED))
     assert bytes.fromhex(drop["hex"]) == DAMAGED
     assert 0 <= drop["seconds_ago"] < 60
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(drop["time"])) < timedelta(seconds=60)
     assert len(main["drops"]) <= 20
     assert secret["link_state"] == "port_missing"
     assert "host-1" in secret["last_error"]
@@ -184,6 +186,7 @@ def test_where_to_write(tmp_path: Path) -> None:
     assert f"{file} is there already; name another file, or --force" in done.err
     assert dump(tmp_path, "-o", str(file), "--force").code == 0
     assert json.loads(file.read_text())["version"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
     for wrong in ("/no/such/folder/x", "/"):
         done = dump(tmp_path, "-o", wrong)
         assert done.code == 2

@@ -130,6 +130,11 @@ def test_the_same_twice(file: Path, config: Path) -> None:
     )
     assert first.code == 0
     assert first.out == second.out
+    other = file.with_name("other.jsonl")
+    other.write_text(file.read_text().replace("10:00:00.000Z", "10:00:01.000Z", 1))
+    third = replay(other, "-c", str(config), "--print", "--speed", "max")
+    boots = [of(done, "kamstrup/replay/main/history")[0]["boot"] for done in (first, third)]
+    assert boots[0] != boots[1]  # whoever drops what came twice must not drop this
     assert any(entry["topic"].startswith("homeassistant/device/") for entry in first.lines)
 
 

@@ -17,6 +17,7 @@ from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.control import ControlError, ask, control_address
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.memory import FILE, MeterMemory, peek, state_directory
+from kamstrup_mqtt.recording import open_private
 
 
 def add_parser(subparsers: Any) -> None:
@@ -101,11 +102,8 @@ def _say(text: str) -> None:
 
 
 def _write(path: Path, text: str, *, replace: bool) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if replace else os.O_EXCL)
     try:
-        with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+        with open(open_private(path, replace=replace), "w", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:
-        raise ConfigError(f"{path} is there already; name another file, or --force") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None

@@ -182,6 +182,8 @@ class Replay:
         self._stop: Callable[[], None] = lambda: None
         self._clock = RecordedClock(found.header.started, time.time)  # time stands until we run
         self._player: Player | None = None
+        self._runs = 0
+        self._told: set[str] = set()
         self._readings: Counter[str] = Counter()
         self._counts: dict[str, Counter[str]] = {meter.id: Counter() for meter in config.meters}
         self._records = {config.mqtt.topics.history(meter.id): meter.id for meter in config.meters}
@@ -207,6 +209,7 @@ class Replay:
         return ending
 
     async def _daemon(self, directory: str, player: Player, playing: asyncio.Task[None]) -> Ending:
+        self._runs += 1
         app = App(
             self._config,
             environ={"STATE_DIRECTORY": directory, "RUNTIME_DIRECTORY": directory},
@@ -214,7 +217,7 @@ class Replay:
             arm=lambda _: None,  # its seconds are not those of the host
             open_link=player.open,
             connect=self._connector(),
-            seed="replay",
+            seed=f"{self._recording.header} {self._runs}",
         )
         self._stop = partial(app.end, Ending.STOPPED)
         playing.add_done_callback(lambda _: app.end(Ending.STOPPED))
@@ -230,7 +233,8 @@ class Replay:
 
     def _note(self, topic: str, payload: str, retained: bool) -> None:
         self.reached = True
-        if topic in self._records:
+        if topic in self._records and payload not in self._told:  # some come twice
+            self._told.add(payload)
             self._readings[self._records[topic]] += 1
 
     def _print(self, topic: str, payload: str, retained: bool) -> None:
@@ -241,7 +245,8 @@ class Replay:
             try:
                 put(
                     f'{{"time": {time}, "topic": {json.dumps(topic)},'
-                    f' "retain": {json.dumps(retained)}, "payload": {value}}}'
+                    f' "retain": {json.dumps(retained)}, "payload": {value}}}',
+                    flush=True,
                 )
             except (BrokenPipeError, KamstrupMqttError) as error:
                 self._unprinted = error  # the session is not at fault, and must not end by it
