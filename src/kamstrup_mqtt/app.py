@@ -24,8 +24,9 @@ from pathlib import Path
 from kamstrup_mqtt import detect, registry, spool
 from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.answers import Answers, Running
+from kamstrup_mqtt.backfill import Wanted
 from kamstrup_mqtt.clock import Clock, StepWatch, rfc3339
-from kamstrup_mqtt.config import Config, Meter, Polled, SpoolConfig, with_models
+from kamstrup_mqtt.config import Config, KmpMeter, Meter, Polled, SpoolConfig, with_models
 from kamstrup_mqtt.control import ControlServer, control_address
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.errors import ConfigError
@@ -144,7 +145,12 @@ class App:
         self._ports: dict[PortAddress, Port] = {}
         started = clock.monotonic()
         self._pictures = {
-            meter.id: Picture(_facts(meter, config), self._memory.meter(meter.id), started)
+            meter.id: Picture(
+                _facts(meter, config),
+                self._memory.meter(meter.id),
+                started,
+                exact=self._memory.ended_well,
+            )
             for meter in config.meters
         }
         self._supervisors: list[Supervisor] = []
@@ -392,10 +398,17 @@ def _setup(
             power=meter.max_power or meter.meter_model.power_bound,
             flow=meter.max_flow or meter.meter_model.max_flow,
         ),
+        bounded=meter.max_power is not None,
         found=found,
         align=isinstance(meter, Polled) and meter.align,
         offset=meter.offset if isinstance(meter, Polled) else 0.0,
+        backfill=_backfill(meter),
     )
+
+
+def _backfill(meter: Meter) -> Wanted | None:
+    found = meter.backfill if isinstance(meter, KmpMeter) else None
+    return Wanted(**found.model_dump()) if found else None
 
 
 def _boot_id() -> str | None:

@@ -65,6 +65,10 @@ class Listening:
             enabled=setup.hunt_parity and isinstance(self._port.address, SerialDevice),
         )
 
+    def accept(self) -> tuple[str, ...]:
+        """Believe what the meter's codec holds back; what that was, in words."""
+        return self._hearing.accept()
+
     async def for_ever(self) -> None:
         """Listen; ends only by cancellation."""
         while True:

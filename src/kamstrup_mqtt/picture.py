@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from kamstrup_mqtt import energy, jsontext, units
+from kamstrup_mqtt import energy, jsontext, registry, units
 from kamstrup_mqtt.clock import rfc3339
 from kamstrup_mqtt.kinds import check_kind, clean
 from kamstrup_mqtt.memory import MeterMemory, StoredReading
@@ -20,13 +20,14 @@ from kamstrup_mqtt.model import (
     Diagnosis,
     Identity,
     LinkState,
+    Logged,
     Measured,
     MeterModel,
     Reading,
-    Report,
     Scalar,
 )
 from kamstrup_mqtt.plan import Plan
+from kamstrup_mqtt.told import LiveCounters, is_newer, parse_state
 from kamstrup_mqtt.topics import id_part
 
 MISSED_PERIODS = 3
@@ -90,9 +91,12 @@ class Change:
 
 
 class Picture:
-    """One meter. `started` is the monotonic time at which the daemon began to listen."""
+    """One meter. `started` is the monotonic time at which the daemon began to listen; `exact`:
+    what is remembered is what was published last."""
 
-    def __init__(self, facts: MeterFacts, memory: MeterMemory, started: float) -> None:
+    def __init__(
+        self, facts: MeterFacts, memory: MeterMemory, started: float, *, exact: bool = True
+    ) -> None:
         self.facts = facts
         self.memory = memory
         self.suffix = ""
@@ -107,12 +111,15 @@ class Picture:
         self._received: dict[str, float] = {}
         self._nulled: set[str] = set()
         self._told: set[str] = set()
+        self._replaced = False
         self._layout: dict[str, tuple[str, ...]] = {}  # group -> the keys of its state
         self._usual: dict[str, Change] = {}  # group -> what a reading of it changes
         self._planned = frozenset(facts.plan.by_key)
         self.patience = self._patience()
         """Seconds after the last valid reading at which the meter counts as offline."""
         self._adopt_model()
+        self._model = self.model
+        self._live = LiveCounters(self._live_keys(), memory.readings, exact=exact)
 
     # Who it is
 
@@ -138,6 +145,20 @@ class Picture:
     def serial_text(self) -> str | None:
         """The serial number as people write it; None where there is none."""
         return self.facts.serial or self.memory.serial
+
+    @property
+    def model(self) -> tuple[str, str]:
+        """Manufacturer and name: as configured, or as the meter was recognised by its lists."""
+        model, learned = self.facts.model, self.memory.learned
+        if model.manufacturer:
+            return model.manufacturer, model.name
+        found = registry.all_models().get(learned.get("recognised", ""))
+        if found is None:
+            return model.manufacturer, model.name
+        maker = learned.get("manufacturer", found.manufacturer)
+        if maker != found.manufacturer:  # its lists are another maker's
+            return maker, f"HAN meter, {found.name.partition(', ')[2]}"
+        return maker, found.name
 
     # What it tells
 
@@ -264,9 +285,25 @@ class Picture:
             reading = self.memory.readings[group]
             reading.time = now - timedelta(seconds=monotonic - received)
 
+    def recall(self, group: str, payload: str) -> None:
+        """What the broker retained of a group, before we publish: after an end that was not clean
+        it may be newer than memory."""
+        ours = self.memory.readings.get(group)
+        told = parse_state(payload, ours.values) if ours is not None else None
+        if ours is None or told is None or self._replaced:
+            return
+        if group not in self._received and is_newer(told.time, ours.time):
+            ours.time = told.time
+            ours.values.update(told.values)
+        ours.values.update(self._live.recall(group, told.values))
+
+    def _live_keys(self) -> frozenset[str]:
+        planned = self.facts.plan.values
+        return frozenset(v.quantity.key for v in planned if v.quantity.catches_up)
+
     # What reports change
 
-    def apply(self, report: Report, monotonic: float) -> Change:
+    def apply(self, report: Reading | Identity | Diagnosis, monotonic: float) -> Change:
         """Take a report of this meter, received at `monotonic`."""
         if isinstance(report, Identity):
             return self._identify(report)
@@ -310,6 +347,7 @@ class Picture:
         self._received.clear()
         self._nulled.clear()
         self._told.clear()
+        self._live = LiveCounters(self._live_keys(), {}, exact=True)
         self._layout.clear()
 
     def _identify(self, report: Identity) -> Change:
@@ -333,6 +371,7 @@ class Picture:
 
     def _replace(self, report: Identity, details: dict[str, str]) -> Change:
         given, before = self.facts.serial is not None, clean(self.memory.serial or "")
+        self._replaced = True
         if not given:
             self._forget()
         self.memory.serial, self.memory.serial_source = report.serial, report.source
@@ -383,6 +422,9 @@ class Picture:
         values: dict[str, Scalar] = {}
         for key, measured in report.values.items():
             values[key] = self._accept(key, measured, log)
+        self._live.forget(report.anew)
+        self._live.take(group, values)
+        model, self._model = self._model, self.model
         before = memory.readings.get(group)
         memory.readings[group] = StoredReading(report.time, values)
         self._received[group] = monotonic
@@ -394,9 +436,25 @@ class Picture:
         if usual is None:
             usual = Change(states=frozenset({group}), diagnostics=True, memory=True)
             self._usual[group] = usual
-        if not grown and not log:
+        if not grown and not log and model == self._model:
             return usual
-        return replace(usual, discovery=grown, urgent=grown, log=tuple(log))
+        anew = grown or model != self._model
+        return replace(usual, discovery=anew, urgent=grown, log=tuple(log))
+
+    def logged(self, report: Logged) -> dict[str, Scalar]:
+        """The values of a record of the meter's own log, in the frozen units; it changes nothing
+        here, and what does not fit is left out."""
+        values: dict[str, Scalar] = {}
+        for key, measured in report.values.items():
+            frozen = self.memory.units.get(key, measured.unit)
+            try:
+                value = clean(measured.value) if isinstance(measured.value, str) else measured.value
+                if value is not None:
+                    check_kind(self.facts.plan.quantity(key), value, measured.unit)
+                    values[key] = units.convert(value, measured.unit, frozen)
+            except ValueError:
+                continue
+        return values
 
     def _accept(self, key: str, measured: Measured, log: list[tuple[int, str]]) -> Scalar:
         """The value in the key's frozen unit; None, with a WARNING, when it cannot be that."""

@@ -242,6 +242,8 @@ async def test_not_beside_who_has_the_memory(run: Run, tmp_path: Path) -> None:
     assert code == 2
     assert f"another kamstrup-mqtt (process {first.pid}) uses this memory" in said
     assert not run.file.exists()
+    # the daemon's next start must not take the recording for a daemon that was killed
+    assert (tmp_path / "state" / "memory.lock").read_text() == ""
 
 
 @pytest.mark.parametrize(

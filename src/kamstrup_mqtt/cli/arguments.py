@@ -25,6 +25,22 @@ def positive_seconds(text: str) -> float:
     return value
 
 
+def minutes(text: str) -> float:
+    """A number of minutes, 0 or more."""
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number of minutes, such as 1.5")
+    return value
+
+
+def positive_minutes(text: str) -> float:
+    """A number of minutes, more than 0."""
+    value = minutes(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: give more than 0 minutes")
+    return value
+
+
 def baudrate(text: str) -> int:
     """A speed in baud."""
     if not text.isdecimal() or int(text) == 0:

@@ -107,14 +107,17 @@ def beside_no_daemon(config: Config) -> Iterator[None]:
                 " it first (`sudo systemctl stop kamstrup-mqtt`)"
             )
     directory = config.state_directory or state_directory(os.environ)
-    held: int | None = None
+    held: tuple[int, bool] | None = None
     with contextlib.suppress(OSError):  # no memory there, or somebody else's: nothing to lock
         held = lock(Path(directory) / FILE) if Path(directory).is_dir() else None
     try:
         yield
     finally:
         if held is not None:
-            os.close(held)
+            number, daemon_ended_well = held
+            if daemon_ended_well:  # we must not look like a daemon that was killed
+                os.truncate(number, 0)
+            os.close(number)
 
 
 class Capture:

@@ -35,6 +35,7 @@ from kamstrup_mqtt.config.values import (
 )
 from kamstrup_mqtt.model import SerialParams
 from kamstrup_mqtt.plan import PlannedValue
+from kamstrup_mqtt.protocols.waking import Wake
 
 MAINS_INTERVAL = 60.0
 BATTERY_INTERVAL = 3600.0
@@ -184,6 +185,25 @@ class IecTiming(Timing):
     tries: Annotated[int, Field(ge=1, le=10)] = 2
 
 
+class Backfill(Section):
+    """The meter's own log, read after a gap. Experimental.
+
+    logger    of hours, days, months or years, of 303, 403 and 603
+    log_id    of other meters: a log with this number
+    records   read at most after one gap
+    """
+
+    logger: Literal["hour", "day", "month", "year"] = "hour"
+    log_id: Annotated[int, Field(ge=0, le=255)] | None = None
+    records: Annotated[int, Field(ge=1, le=2000)] = 168
+
+
+def _backfill(value: Any) -> Any:
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
+
+
 def _kmp_address(value: Any) -> Any:
     if isinstance(value, str):
         try:
@@ -203,8 +223,19 @@ class KmpMeter(Polled):
     protocol_name = "kmp"
     protocol: Literal["kmp"]
     address: Annotated[int, BeforeValidator(_kmp_address), Field(ge=0, le=0xFF)] = 0x3F
-    wake: Literal["nul", "ident"] | None = None
+    wake: Wake | None = None
+    backfill: Annotated[Backfill | None, BeforeValidator(_backfill)] = None
     timing: KmpTiming = KmpTiming()
+
+    @model_validator(mode="after")
+    def _has_log(self) -> KmpMeter:
+        if self.backfill and self.backfill.log_id is None and not self.dialect.logger:
+            words = (
+                f"a {self.meter_model.name} has no log of hours that this program can ask for; if"
+                " you know the number of one of its logs: backfill: {log_id: 1}"
+            )
+            raise refusal([(("backfill",), words)])
+        return self
 
     def codec_options(self) -> dict[str, Any]:
         return {
@@ -231,6 +262,7 @@ class IecMeter(Polled):
     """A meter that answers `/?!` with a readout.
 
     bcc           the block check: auto finds out and remembers
+    wake          how a sleeping eye (MULTICAL 401, 66) is woken before each poll
     parity_mode   software: seven bits and parity are done here, over a line of 8N1, which works
                   alike on a tty and behind a bridge; hardware: by the port
     """
@@ -240,6 +272,7 @@ class IecMeter(Polled):
     model: Text = "e685_382"
     address: Annotated[Text, Field(max_length=32, pattern=r"^[0-9A-Za-z ]*$")] = ""
     bcc: Literal["auto", "sum", "xor", "none"] = "auto"
+    wake: Wake | None = None
     parity_mode: Literal["software", "hardware"] = "software"
     timing: IecTiming = IecTiming()
 
@@ -253,6 +286,7 @@ class IecMeter(Polled):
         return {
             "address": self.address,
             "bcc": self.bcc,
+            "wake": self.wake,
             "parity": "software" if self._in_software else "hardware",
             "baudrate": self.serial_params().baudrate,
             **self.timing.model_dump(),
@@ -287,6 +321,7 @@ class Multical66Meter(Polled):
     protocol_name = "multical-66"
     protocol: Literal["multical-66"]
     model: Text = "multical_66"
+    wake: Wake | None = None
     timing: Multical66Timing = Multical66Timing()
 
     @model_validator(mode="after")
@@ -297,4 +332,8 @@ class Multical66Meter(Polled):
         return self
 
     def codec_options(self) -> dict[str, Any]:
-        return {"baudrate": self.serial_params().baudrate, **self.timing.model_dump()}
+        return {
+            "baudrate": self.serial_params().baudrate,
+            "wake": self.wake,
+            **self.timing.model_dump(),
+        }

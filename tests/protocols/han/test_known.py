@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
+from kamstrup_mqtt.protocols.han.framing import header_end
 from tests.framing import frames_of
 from tests.protocols.han.recorded import HOURLY_1, HOURLY_2, LIVE_1, LIVE_2, LIVE_3, hdlc
 from tests.shared_vectors import shared_vectors
@@ -42,11 +44,15 @@ def agree(frames: list[Frame], scale: int | None) -> None:
 
 
 def changed(frame: Frame, rng: random.Random, count: int) -> Frame:
-    """The frame with other bytes, as if its checksums were right."""
-    payload = bytearray(frame.payload)
-    for _ in range(count):
-        payload[rng.randrange(len(payload))] = rng.randrange(256)
-    return frame._replace(payload=bytes(payload))
+    """The frame with other bytes, as if its checksums were right; its addresses end, or it would
+    be none."""
+    while True:
+        payload = bytearray(frame.payload)
+        for _ in range(count):
+            payload[rng.randrange(len(payload))] = rng.randrange(256)
+        with contextlib.suppress(ValueError):
+            if header_end(payload, 0) is not None:
+                return frame._replace(payload=bytes(payload))
 
 
 @pytest.mark.parametrize("scale", SCALES)
