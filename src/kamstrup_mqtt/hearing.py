@@ -52,7 +52,7 @@ class Hearing:
             message = self._codec.decode(frame)
         except ReplayError as error:
             self.fault = (LinkState.BYTES_NO_FRAMES, str(error))
-            self._counters.dropped += 1
+            self._counters.drop(str(error), frame.raw, self._clock.monotonic())
             self._counters.replayed += 1
             self._log.info("%s", error)
             return False
@@ -86,7 +86,7 @@ class Hearing:
 
     def _refuse(self, error: MeterError, frame: Frame) -> None:
         self.fault = (error.state, str(error))
-        self._counters.dropped += 1
+        self._counters.drop(str(error), frame.raw, self._clock.monotonic())
         if error.state is LinkState.WRONG_KEY:
             self._counters.undecrypted += 1
             self._reports.bad(*self.fault)  # it will not become right by waiting

@@ -20,8 +20,9 @@ from typing import Any
 
 from kamstrup_mqtt import jsontext
 from kamstrup_mqtt.ha_units import class_fault, unit_fault
+from kamstrup_mqtt.kinds import clean, is_number
 from kamstrup_mqtt.model import LinkState
-from kamstrup_mqtt.picture import Picture, clean, is_number
+from kamstrup_mqtt.picture import Picture
 from kamstrup_mqtt.topics import Topics
 
 ORIGIN = "kamstrup-mqtt"

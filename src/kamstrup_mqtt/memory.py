@@ -124,7 +124,7 @@ class Memory:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock, self.ended_well = _lock(self._path.with_suffix(".lock"), self._path)
+            self._lock, self.ended_well = lock(self._path)
         except OSError as error:
             self.ended_well = False  # nobody can say
             self._say_unwritable(error)
@@ -305,10 +305,11 @@ def write_whole(path: Path, text: str) -> None:
         os.close(directory)
 
 
-def _lock(lock: Path, path: Path) -> tuple[int, bool]:
-    """The locked file, with our pid in it; and whether it was empty, as a clean end leaves it.
-    Raises ConfigError, or OSError where none can be."""
-    number = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+def lock(path: Path) -> tuple[int, bool]:
+    """Make the memory in `path` ours: its lock file, open and with our pid in it, ours until it is
+    closed; and whether it was empty, as a clean end leaves it. Raises ConfigError when another
+    process has it, OSError where none can be made."""
+    number = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -7,14 +7,14 @@ Pure: made from reports and memory, all times are passed in. What a picture chan
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from kamstrup_mqtt import energy, jsontext, registry, units
 from kamstrup_mqtt.clock import rfc3339
+from kamstrup_mqtt.kinds import check_kind, clean
 from kamstrup_mqtt.memory import MeterMemory, StoredReading
 from kamstrup_mqtt.model import (
     Diagnosis,
@@ -23,7 +23,6 @@ from kamstrup_mqtt.model import (
     Logged,
     Measured,
     MeterModel,
-    Quantity,
     Reading,
     Scalar,
 )
@@ -36,14 +35,11 @@ PUSHED_AT_LEAST = 30.0
 """Seconds of silence that a pushing meter is always allowed."""
 PORT_GONE = 60.0
 """Seconds without a port after which its meters are offline, however fresh their readings are."""
-MAX_TEXT = 255
-"""Home Assistant's longest state."""
 COUNTERS = ("frames", "dropped", "timeouts", "echoes", "reconnects", "internal_errors", "held")
 """Always in the diagnostics, null until a reader has told them: a missing key is a warning in
 Home Assistant's log for every message."""
 
 _NOTHING = StoredReading(None, {})
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -477,59 +473,3 @@ class Picture:
             return None
         self.memory.units.setdefault(key, measured.unit)
         return value
-
-
-def check_kind(quantity: Quantity, value: Decimal | str, unit: str | None) -> None:
-    """Raises ValueError when Home Assistant would refuse the value: text where its unit or class
-    promise a number, a date that is none, a time without zone."""
-    if isinstance(value, Decimal):
-        return
-    if quantity.device_class == "date":
-        date.fromisoformat(value)
-    elif quantity.device_class == "timestamp":
-        if datetime.fromisoformat(value).tzinfo is None:
-            raise ValueError(f"{value!r} is a time without zone")
-    elif is_number(quantity, unit):
-        raise ValueError(f"{value!r} is not a number")
-
-
-def is_number(quantity: Quantity, unit: str | None) -> bool:
-    """Whether Home Assistant expects a number: by unit, state class, precision or class."""
-    return not quantity.text and bool(
-        unit
-        or quantity.state_class
-        or quantity.precision is not None
-        or quantity.device_class not in (None, "date", "timestamp", "enum")
-    )
-
-
-def clean(text: str) -> str:
-    r"""Text from a meter, fit for logs and states: control characters escaped as \x00, and not
-    longer than Home Assistant takes."""
-    if text.isprintable():
-        return text[:MAX_TEXT]
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)[:MAX_TEXT]
-
-
-def settle_serials(pictures: Iterable[Picture]) -> list[str]:
-    """Give each of several meters with one serial number ids of its own; returns warnings.
-
-    Who was announced under the bare number keeps it, else the first configured has it; the
-    others get `_<id>` behind it, for as long as they are remembered.
-    """
-    named = [(p, own) for p in pictures if (own := p.own_serial) is not None]
-    holders: dict[str, Picture] = {}
-    for picture, own in sorted(named, key=lambda item: item[0].memory.announced_as != item[1]):
-        if picture.memory.announced_as != f"{own}_{picture.facts.id}":
-            holders.setdefault(own, picture)
-    warnings = []
-    for picture, own in named:
-        holder = holders.get(own)
-        suffix = "" if holder is picture else f"_{picture.facts.id}"
-        if suffix and picture.suffix != suffix and holder is not None:
-            warnings.append(
-                f"{picture.facts.id} and {holder.facts.id} tell the same serial number {own}:"
-                f" the ids of {picture.facts.id} end in {suffix}; are both on one meter?"
-            )
-        picture.suffix = suffix
-    return warnings

@@ -276,7 +276,9 @@ class Reader:
 
     async def _look_at_port(self) -> None:
         try:
-            async with self._port.turn(self.setup.serial, self._deadline.within) as link:
+            async with self._port.turn(
+                self.setup.serial, self._deadline.within, holder=self.setup.id
+            ) as link:
                 self._framer_of(link)
                 # a bridge without its device accepts, and closes at once
                 await asyncio.sleep(self._limits.steady)
@@ -302,7 +304,10 @@ class Reader:
         self._line.last_bytes = b""
         try:
             async with self._port.turn(
-                self.setup.serial, self._deadline.within, first=self.setup.align
+                self.setup.serial,
+                self._deadline.within,
+                first=self.setup.align,
+                holder=self.setup.id,
             ) as link:
                 framer = self._framer_of(link)
                 exchange = Exchange(

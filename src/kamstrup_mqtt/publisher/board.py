@@ -14,8 +14,9 @@ from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.history import History
 from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.model import Logged, Reading, Report
-from kamstrup_mqtt.picture import Change, Picture, settle_serials
+from kamstrup_mqtt.picture import Change, Picture
 from kamstrup_mqtt.publisher.records import Records
+from kamstrup_mqtt.serials import settle_serials
 from kamstrup_mqtt.topics import Topics
 
 DIAGNOSTICS_INTERVAL = 60.0
