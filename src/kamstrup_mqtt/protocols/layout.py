@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
 from operator import itemgetter
 from typing import Any, Final, Generic, TypeVar
 
@@ -84,8 +83,19 @@ class TextLayout(_Template):
 _SHAPE = bytes(ord("0") if chr(byte) in "0123456789" else byte for byte in range(256))
 """Every digit as 0."""
 
-_new = tuple.__new__
-"""Object(*row), but without a call of Python's for each."""
+
+class _Tuple(tuple[Any, ...]):
+    __slots__ = ()
+
+
+class _Object(_Tuple, Object):
+    """An Object, made from its row as a tuple is: without a call of Python's for each."""
+
+    __slots__ = ()
+    __new__ = tuple.__new__  # type: ignore[assignment]
+
+
+_Object.__name__ = Object.__name__  # as it shows itself
 
 
 class Rows:
@@ -108,7 +118,7 @@ class Rows:
     ) -> tuple[Object, ...]:
         """All objects of the message; raws and values in the order of `changing`."""
         rows = zip(self._ids, raws, values, self._units, self._unknown)  # noqa: B905 (takes time)
-        return self._in_order([*map(_new, repeat(Object), rows), *self._constant])
+        return self._in_order([*map(_Object, rows), *self._constant])
 
 
 _Known = TypeVar("_Known")

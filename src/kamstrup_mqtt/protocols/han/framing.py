@@ -37,6 +37,8 @@ _LLC = b"\xe6\xe7\x00"
 _START = re.compile(rb"\x7e(?:[\xa0-\xaf]|\Z)")
 _MIN_LENGTH = 7  # format, two addresses, control, FCS
 _SEGMENTED = 0x08
+_REMAINDER = 0x1D0F
+_SETTLED = (b"", b"\x7e")  # nothing before, or the closing flag of the last frame
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -48,6 +50,11 @@ def x25(data: bytes | bytearray) -> bytes:
     """
     crc = crc_hqx(data.translate(_REVERSED), 0xFFFF) ^ 0xFFFF
     return crc.to_bytes(2, "big").translate(_REVERSED)
+
+
+def is_right(data: bytes) -> bool:
+    """Whether `data` ends in its CRC-16/X-25: with it, the same remainder is always left."""
+    return crc_hqx(data.translate(_REVERSED), 0xFFFF) == _REMAINDER
 
 
 def header_end(data: bytes | bytearray, start: int) -> int | None:
@@ -113,11 +120,29 @@ class HdlcFramer:
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
+        if self._whole(data):
+            return
         if self._position:
             del self._buffer[: self._position]
             self._position = 0
         self._buffer += data
         self._parity.receive_data(data)
+
+    def _whole(self, data: bytes) -> bool:
+        """Take `data` if it is one good frame and the header the last one's: so bridges hand lists
+        over. Whatever else it may be is searched for."""
+        known = self._known_length and data.startswith(self._known_header, 1)
+        if not known or self._rubbish:
+            return False
+        length = (data[1] & 0x07) << 8 | data[2]
+        flags = len(data) == length + 2 and data[0] == data[-1] == FLAG
+        if not flags or not is_right(data[1:-1]) or self._buffer[self._position :] not in _SETTLED:
+            return False
+        self._buffer[:] = b"\x7e"  # its flag may open the next
+        self._position = 0
+        self._parity.receive_data(data)
+        self._take(Frame(data, data[1:-3], "push", "segment" if data[1] & _SEGMENTED else ""))
+        return True
 
     def next_event(self) -> Event | None:
         """The next frame or drop, None when more bytes are needed."""
