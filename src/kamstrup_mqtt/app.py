@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 import os
@@ -59,7 +60,7 @@ class Limits:
     """Seconds. `stop`: for the whole end; `status`: between two looks at the status line."""
 
     stop: float = 5.0
-    status: float = 1.0
+    status: float = 5.0
     clock: float = 5.0
     publisher: PublisherLimits = field(default_factory=PublisherLimits)
     reader: ReaderLimits = field(default_factory=ReaderLimits)
@@ -212,6 +213,9 @@ class App:
                         group.create_task(self._watch_clock()),
                     ]
                     self._notifier.send(READY="1", STATUS=self.status_text())
+                    # what is there now stays: the collector need not look at it again
+                    gc.collect()
+                    gc.freeze()
                     _LOG.info("%s: %s", self._config.mqtt.topics.root, _meters(len(readers)))
                     await self._end.wait()
                     self._say_stopping()

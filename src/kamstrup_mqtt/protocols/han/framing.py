@@ -38,7 +38,6 @@ _START = re.compile(rb"\x7e(?:[\xa0-\xaf]|\Z)")
 _MIN_LENGTH = 7  # format, two addresses, control, FCS
 _SEGMENTED = 0x08
 _REMAINDER = 0x1D0F
-_SETTLED = (b"", b"\x7e")  # nothing before, or the closing flag of the last frame
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -117,11 +116,27 @@ class HdlcFramer:
         self._events: deque[Event] = deque()
         self._segments: list[Frame] = []
         self._parity = ParityWatch()
+        self._missing = 0
+
+    @property
+    def wanted(self) -> int:
+        """Bytes that the frame which has begun still lacks: its header is right, and tells."""
+        return self._missing
+
+    @property
+    def settled(self) -> bool:
+        """Whether a silence now would change nothing: all that came was whole frames."""
+        rest = len(self._buffer) - self._position
+        closed = rest == 0 or (rest == 1 and self._buffer[-1] == FLAG)
+        return closed and not self._rubbish and self._parity.settled
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
-        if self._whole(data):
-            return
+        if self.settled:
+            if self._whole(data):
+                return
+            self._parity.silence()
+        self._missing = 0
         if self._position:
             del self._buffer[: self._position]
             self._position = 0
@@ -129,18 +144,16 @@ class HdlcFramer:
         self._parity.receive_data(data)
 
     def _whole(self, data: bytes) -> bool:
-        """Take `data` if it is one good frame and the header the last one's: so bridges hand lists
+        """Take `data` if it is one good frame and its header the last one's: so bridges hand lists
         over. Whatever else it may be is searched for."""
-        known = self._known_length and data.startswith(self._known_header, 1)
-        if not known or self._rubbish:
+        if not self._known_length or not data.startswith(self._known_header, 1):
             return False
         length = (data[1] & 0x07) << 8 | data[2]
-        flags = len(data) == length + 2 and data[0] == data[-1] == FLAG
-        if not flags or not is_right(data[1:-1]) or self._buffer[self._position :] not in _SETTLED:
+        if len(data) != length + 2 or not data[0] == data[-1] == FLAG or not is_right(data[1:-1]):
             return False
         self._buffer[:] = b"\x7e"  # its flag may open the next
         self._position = 0
-        self._parity.receive_data(data)
+        self._parity.whole()
         self._take(Frame(data, data[1:-3], "push", "segment" if data[1] & _SEGMENTED else ""))
         return True
 
@@ -157,6 +170,7 @@ class HdlcFramer:
         """The line was quiet: a frame that began will not end; what follows it may be whole."""
         while (found := self._scan(quiet=True)) is not None:
             self._take(found)
+        self._missing = 0
         if self._parity.silence() and self._events and isinstance(self._events[-1], Dropped):
             self._events[-1] = Dropped(DropReason.PARITY, self._events[-1].raw)
 
@@ -257,6 +271,7 @@ class HdlcFramer:
         """The frame between the flags at `start` and `end`; why it is none; None: incomplete."""
         buffer = self._buffer
         if len(buffer) <= end:
+            self._missing = end + 1 - len(buffer)
             return None
         raw = bytes(buffer[start : end + 1])
         payload = raw[1:-3]

@@ -74,6 +74,9 @@ _RUNS: Mapping[_State, tuple[re.Pattern[bytes], int]] = MappingProxyType(
 class IecFramer:
     """One line's framer; holds at most one block of 16 KiB. `vote` knows which BCC is right."""
 
+    wanted = 0
+    settled = False
+
     def __init__(self, vote: BccVote, *, early_ident: bool = False) -> None:
         self.parity_errors = 0
         self.early_ident = early_ident

@@ -94,6 +94,8 @@ def _is_one_piece(data: bytes) -> bool:
 class KmpFramer:
     """Cuts a stream into KMP frames, requests and answers alike."""
 
+    wanted = 0
+    settled = False
     parity_errors = 0
 
     def __init__(self) -> None:
