@@ -5,8 +5,9 @@ plain way knows where its values stand; the next one of that layout needs no sec
 
     constant | value | constant | value | ... | constant       a constant may be empty
 
-All that is done for speed in the decoders of a protocol is here. What a protocol builds of it
-(`KnownLists`, `KnownAnswers`, `KnownReadouts`) must tell the same as its plain way, whatever comes.
+What a protocol builds of this (`han.known`, `kmp.known`, `iec62056_21.known`) tells the same as its
+plain way, whatever comes: tests hold the two against each other on every recording and on random
+changes.
 """
 
 from __future__ import annotations
@@ -58,9 +59,8 @@ class Layout(_Template):
 
 
 class TextLayout(_Template):
-    """The same for ASCII text: of the `fields` (from, to; in ascending order) the digits may
-    change, no other character; a digit stays a digit, a decimal point where it is. There are two
-    fields or more."""
+    """The same for ASCII text: of the `fields` (from, to; two or more, in any order) the digits may
+    change, no other character; a digit stays a digit, and a decimal point where it is."""
 
     def __init__(self, data: bytes, fields: Sequence[tuple[int, int]]) -> None:
         mask = bytearray(b"\xff" * len(data))
