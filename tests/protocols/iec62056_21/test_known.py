@@ -79,6 +79,15 @@ def test_other_digits_of_a_known_layout() -> None:
     assert (message.header["bcc"], message.header["bcc_ok"]) == ("sum", True)
 
 
+def test_two_fields_are_worth_while() -> None:
+    message = knowing(recorded.TWO_SETS).read(frame_of(recorded.TWO_SETS))
+    assert message is not None
+    assert [(obj.id, obj.raw, obj.value, obj.unit) for obj in message.objects] == [
+        ("3:14", "314", 314, "kWh"),
+        ("4:15", "415", 415, "kWh"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -73,6 +73,11 @@ def test_values_that_are_no_plain_numbers_of_a_known_layout() -> None:
     ]
 
 
+def test_two_numbers_are_worth_while() -> None:
+    two = answer("3F10 003C 02 04 42 0001E240 0044 27 01 00 04")
+    assert read_known(two, two) == [(60, 123456, "1234.56", "kWh"), (68, 4, "4", "L")]
+
+
 def test_an_unknown_unit_stays_unknown() -> None:
     layouts = known.KnownAnswers()
     layouts.learn(frame_of(MIXED), decode_message(frame_of(MIXED)))
