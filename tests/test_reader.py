@@ -109,6 +109,7 @@ Start = Callable[..., Awaitable[Bench]]
 async def start(expected_logs: list[str]) -> AsyncIterator[Start]:
     # the emulated meter goes before the reader does
     expected_logs.append("the bridge closed the connection")
+    expected_logs.append("the connection broke")  # it went with a request unread
     running: list[tuple[asyncio.Task[None], Bench]] = []
 
     async def start(
