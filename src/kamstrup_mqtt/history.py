@@ -31,6 +31,8 @@ BATCH = 100
 """Records read from the spool at once."""
 IN_MEMORY = 400
 """Records that may wait in memory while the broker acknowledges; more go to the spool."""
+BEHIND = 40
+"""Records that may wait while a broker is there that takes them, before the readers are slowed."""
 COMMIT = 500
 """Records in one commit."""
 
@@ -271,6 +273,16 @@ class History:
     def idle(self) -> bool:
         """Whether everything that was added is delivered."""
         return self._through >= self._last and not self._window
+
+    @property
+    def behind(self) -> bool:
+        """Whether records come faster than the broker, which is there, takes them."""
+        return self._connected is not None and self._unacked > BEHIND
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether what is sent now has waited for long, and so is to be sent at a `pace`."""
+        return bool(self._loaded) or self._cursor < self._stored.last or self._unacked > 2 * BEHIND
 
     @property
     def waiting(self) -> int:

@@ -103,6 +103,7 @@ class Reader:
                 limits,
                 self._log,
                 good=self._no_bug,
+                turn=outbox.turn,
             )
 
     async def run(self) -> None:

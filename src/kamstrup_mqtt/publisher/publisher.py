@@ -169,9 +169,13 @@ class Publisher:
                 self._board.take(report)
                 self._push()  # the record has time until the state is on its way
                 self._board.record(report)
+            self._show_crowd()
         except Exception as bug:  # noqa: BLE001 - not swallowed: a task raises it
             self._bugs.append(bug)
             self._bug.set()
+
+    def _show_crowd(self) -> None:
+        self._outbox.crowd(self._board.history.behind)
 
     async def _raise_bugs(self) -> None:
         """What went wrong in a call by the loop, which would only log it."""
@@ -215,6 +219,7 @@ class Publisher:
                 other_daemon=self._other_daemon,
                 alive=self._session_deadline.within,
                 warn_once=self._warn_once,
+                progress=self._show_crowd,
             )
             self._open = session = Session(
                 connection,
@@ -237,6 +242,7 @@ class Publisher:
             finally:
                 self._open = None
                 self._board.history.lost()
+                self._show_crowd()
             await self._farewell(session)
             self._announced = False
 
