@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.history import History
 from kamstrup_mqtt.memory import Memory
-from kamstrup_mqtt.model import Reading, Report
+from kamstrup_mqtt.model import Identity, Reading, Report
 from kamstrup_mqtt.picture import Change, Picture, settle_serials
 from kamstrup_mqtt.publisher.records import Records
 
@@ -59,16 +59,17 @@ class Board:
         self._diagnosed: dict[str, float] = {}
         self._waiting: set[str] = set()
         self.online: dict[str, bool] = {id_: self._is_online(id_) for id_ in pictures}
-        self._settle()
+        self._settle({picture.own_serial for picture in pictures.values()})
 
     def take(self, report: Report) -> None:
         """Take one report into its picture."""
         picture = self.pictures[report.meter]
+        before = picture.own_serial if isinstance(report, Identity) else None
         change = picture.apply(report, self._clock.monotonic())
         for level, message in change.log:
             logging.getLogger(f"kamstrup_mqtt.meter.{report.meter}").log(level, "%s", message)
         if change.identity:
-            self._settle()
+            self._settle({before, picture.own_serial})
         if change.memory:
             self.memory.changed(urgent=change.urgent)
         self._mark(report.meter, change)
@@ -92,12 +93,15 @@ class Board:
         elif change.diagnostics:
             self._waiting.add(id_)
 
-    def _settle(self) -> None:
-        """A serial number is new: whose ids does that change?"""
-        before = {id_: picture.serial for id_, picture in self.pictures.items()}
-        for warning in settle_serials(self.pictures.values()):
+    def _settle(self, serials: Container[str | None]) -> None:
+        """Who has one of these serial numbers, or had: whose ids does that change?"""
+        meant = {
+            i: picture for i, picture in self.pictures.items() if picture.own_serial in serials
+        }
+        before = {id_: picture.serial for id_, picture in meant.items()}
+        for warning in settle_serials(meant.values()):
             logging.getLogger(__package__).warning("%s", warning)
-        for id_, picture in self.pictures.items():
+        for id_, picture in meant.items():
             if picture.serial != before[id_]:
                 self.due.discovery[id_] = None
 
