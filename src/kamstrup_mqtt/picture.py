@@ -7,6 +7,7 @@ Pure: made from reports and memory, all times are passed in. What a picture chan
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -253,6 +254,17 @@ class Picture:
         }
         self._nulled |= late
         return frozenset(late)
+
+    def next_end(self, monotonic: float) -> float:
+        """When, after `monotonic`, the meter goes offline or a group is overdue if nothing comes."""
+        ends = [
+            self._received.get(group, self._started) + self._limit(group) for group in self.groups
+        ]
+        if self._received:
+            ends.append(max(self._received.values()) + self.patience)
+        if self._port_gone is not None:
+            ends.append(self._port_gone + PORT_GONE)
+        return min((end for end in ends if end > monotonic), default=math.inf)
 
     def _limit(self, group: str) -> float:
         period = self.facts.plan.periods.get(group, self.facts.interval)

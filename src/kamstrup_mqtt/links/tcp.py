@@ -81,7 +81,12 @@ def _tune(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-class TcpLink(StreamLink):
+_BUFFER = memoryview(bytearray(65536))
+"""Where all connections receive: what came is taken out before the loop does anything else.
+Without it asyncio would ask for fresh memory of 256 KiB for each piece of a list."""
+
+
+class TcpLink(StreamLink, asyncio.BufferedProtocol):
     """An open connection. The line's speed belongs to the bridge; `params` only tell how long
     bytes take on it."""
 
@@ -103,6 +108,12 @@ class TcpLink(StreamLink):
     def _resume(self) -> None:
         if self._transport is not None:
             self._transport.resume_reading()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(_BUFFER[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

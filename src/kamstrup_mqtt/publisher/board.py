@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
@@ -105,19 +106,22 @@ class Board:
             if picture.serial != before[id_]:
                 self.due.discovery[id_] = None
 
-    def tick(self) -> None:
+    def tick(self) -> float:
         """Look at the clock: who is offline now, what is overdue, which diagnostics have waited
-        long enough."""
-        now = self._clock.monotonic()
+        long enough. Returns the monotonic time at which the next of this may be so."""
+        now, ends = self._clock.monotonic(), [math.inf]
         for id_, picture in self.pictures.items():
             self._look(id_)
             for group in picture.overdue(now):
                 self.due.states[id_, group] = None
+            ends.append(picture.next_end(now))
         for id_ in list(self._waiting):
-            if now - self._diagnosed.get(id_, -self._diagnostics_interval) >= (
-                self._diagnostics_interval
-            ):
+            end = self._diagnosed.get(id_, -math.inf) + self._diagnostics_interval
+            if end <= now:
                 self.due.diagnostics[id_] = None
+            else:
+                ends.append(end)
+        return min(ends)
 
     def _is_online(self, id_: str) -> bool:
         picture = self.pictures[id_]

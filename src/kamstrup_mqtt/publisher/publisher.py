@@ -46,7 +46,8 @@ class Daemon:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Time limits in seconds, and how many quick losses in a row mean a second daemon."""
+    """Time limits in seconds, and how many quick losses in a row mean a second daemon. `tick`: from
+    one look at the clock to the next, where nothing is due before."""
 
     connect: float = CONNECT_TIMEOUT
     ack: float = ACK_TIMEOUT
@@ -55,7 +56,7 @@ class Limits:
     slow_backoff: float = 60.0
     quick_loss: float = 10.0
     quick_losses: int = 3
-    tick: float = 1.0
+    tick: float = 5.0
     diagnostics: float = DIAGNOSTICS_INTERVAL
     farewell: float = 3.0
     leave: float = 1.0
@@ -189,10 +190,11 @@ class Publisher:
 
     async def _tick(self) -> None:
         while True:
-            self._board.tick()
+            rest = self._board.tick() - self._clock.monotonic()
             self._push()
-            self._drain_deadline.within(self._limits.tick)
-            await asyncio.sleep(self._limits.tick)
+            wait = min(max(rest, 0.0), self._limits.tick)
+            self._drain_deadline.within(wait)
+            await asyncio.sleep(wait)
 
     # Sessions
 
