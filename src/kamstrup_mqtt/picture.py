@@ -256,7 +256,7 @@ class Picture:
         return frozenset(late)
 
     def next_end(self, monotonic: float) -> float:
-        """When, after `monotonic`, the meter goes offline or a group is overdue if nothing comes."""
+        """When, after `monotonic`, it goes offline or a group is overdue, if nothing comes."""
         ends = [
             self._received.get(group, self._started) + self._limit(group) for group in self.groups
         ]
