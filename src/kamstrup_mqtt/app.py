@@ -377,7 +377,7 @@ def _facts(meter: Meter, config: Config) -> MeterFacts:
 def _setup(
     meter: Meter, learned: Mapping[str, str], found: Callable[[str], None] | None
 ) -> MeterSetup:
-    spec = registry.all_protocols()[meter.protocol_name]
+    spec = registry.protocol(meter.protocol_name)
     return MeterSetup(
         id=meter.id,
         name=meter.name,
