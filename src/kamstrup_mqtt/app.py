@@ -35,6 +35,7 @@ from kamstrup_mqtt.memory import Memory, found_models, state_directory
 from kamstrup_mqtt.notify import Notifier
 from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.picture import MeterFacts, Picture
+from kamstrup_mqtt.plan import shared
 from kamstrup_mqtt.publisher import Daemon, Publisher
 from kamstrup_mqtt.publisher import Limits as PublisherLimits
 from kamstrup_mqtt.publisher.session import Host
@@ -367,7 +368,7 @@ def _facts(meter: Meter, config: Config) -> MeterFacts:
         name=meter.name,
         model_id=meter.model,
         model=meter.meter_model,
-        plan=meter.plan(),
+        plan=shared(meter.plan()),
         interval=meter.interval_seconds,
         serial=meter.serial,
         commands=config.mqtt.commands,
@@ -383,7 +384,7 @@ def _setup(
         name=meter.name,
         spec=spec,
         codec=spec.codec(**meter.codec_options(), learned=learned),
-        plan=meter.plan(),
+        plan=shared(meter.plan()),
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
         battery=meter.meter_model.battery,

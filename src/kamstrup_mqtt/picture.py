@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 
 from kamstrup_mqtt import energy, jsontext, units
 from kamstrup_mqtt.clock import rfc3339
@@ -94,8 +95,34 @@ class Change:
     log: tuple[tuple[int, str], ...] = ()
 
 
+@cache
+def _usual(group: str) -> Change:
+    """What a reading of a group changes when nothing of it is new."""
+    return Change(states=frozenset({group}), diagnostics=True, memory=True)
+
+
 class Picture:
-    """One meter. `started` is the monotonic time at which the daemon began to listen."""
+    """One meter. `started` is the monotonic time at which the daemon began to listen. `patience`:
+    seconds after the last valid reading at which it counts as offline."""
+
+    __slots__ = (
+        "_layout",
+        "_nulled",
+        "_port_gone",
+        "_received",
+        "_started",
+        "_told",
+        "counters",
+        "facts",
+        "held_back",
+        "last_error",
+        "link_state",
+        "memory",
+        "notes",
+        "patience",
+        "problem",
+        "suffix",
+    )
 
     def __init__(self, facts: MeterFacts, memory: MeterMemory, started: float) -> None:
         self.facts = facts
@@ -113,10 +140,7 @@ class Picture:
         self._nulled: set[str] = set()
         self._told: set[str] = set()
         self._layout: dict[str, tuple[str, ...]] = {}  # group -> the keys of its state
-        self._usual: dict[str, Change] = {}  # group -> what a reading of it changes
-        self._planned = frozenset(facts.plan.by_key)
         self.patience = self._patience()
-        """Seconds after the last valid reading at which the meter counts as offline."""
         self._adopt_model()
 
     # Who it is
@@ -152,7 +176,7 @@ class Picture:
         units = self.memory.units
         if self.facts.plan.open:
             return dict(units)
-        return {key: unit for key, unit in units.items() if key in self._planned}
+        return {key: unit for key, unit in units.items() if key in self.facts.plan.by_key}
 
     def group_of(self, key: str) -> str:
         """The reading group in which `key` is published."""
@@ -406,13 +430,9 @@ class Picture:
         grown = len(memory.units) > known
         if grown or before is None or before.values.keys() != values.keys():
             self._layout.clear()
-        usual = self._usual.get(group)
-        if usual is None:
-            usual = Change(states=frozenset({group}), diagnostics=True, memory=True)
-            self._usual[group] = usual
         if not grown and not log:
-            return usual
-        return replace(usual, discovery=grown, urgent=grown, log=tuple(log))
+            return _usual(group)
+        return replace(_usual(group), discovery=grown, urgent=grown, log=tuple(log))
 
     def _accept(self, key: str, measured: Measured, log: list[tuple[int, str]]) -> Scalar:
         """The value in the key's frozen unit; None, with a WARNING, when it cannot be that."""

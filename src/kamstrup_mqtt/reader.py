@@ -39,6 +39,7 @@ __all__ = ["Limits", "MeterSetup", "Reader"]
 
 SPREAD = 60.0
 """The polls of several meters are spread over this many seconds, or over their interval."""
+_RNG = random.Random()  # noqa: S311 - jitter
 
 
 class Reader:
@@ -64,7 +65,7 @@ class Reader:
         self._clock = clock
         self._deadline = deadline
         self._limits = limits = limits or Limits()
-        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._rng = rng or _RNG
         self._log = logging.getLogger(f"kamstrup_mqtt.meter.{setup.id}")
         self._reports = Reports(
             setup,
@@ -78,18 +79,6 @@ class Reader:
         self._line = Line(port, setup.codec, self._reports, self.counters)
         self._bug_places: set[tuple[str, int | None]] = set()
         self._bugs = 0  # since the last good reading
-        # polled
-        self._wanted = asyncio.Event()
-        self._last_command: float | None = None
-        self._failures = 0
-        self._identity_due = True
-        self._rechecking = False
-        self._meter_state: tuple[LinkState, str] | None = None
-        self._schedule = self._make_schedule()
-        self._lacking = Lacking(
-            setup.plan, memory, self._mine, clock, self._log, limits.unsupported_retry
-        )
-        self._deriver = Deriver(setup.plan.dialect)
         self._listening: Listening | None = None
         if setup.spec.pushed:
             self._listening = Listening(
@@ -105,6 +94,22 @@ class Reader:
                 good=self._no_bug,
                 turn=outbox.turn,
             )
+        else:
+            self._prepare_polling()
+
+    def _prepare_polling(self) -> None:
+        setup, limits = self.setup, self._limits
+        self._wanted = asyncio.Event()
+        self._last_command: float | None = None
+        self._failures = 0
+        self._identity_due = True
+        self._rechecking = False
+        self._meter_state: tuple[LinkState, str] | None = None
+        self._schedule = self._make_schedule()
+        self._lacking = Lacking(
+            setup.plan, self._memory, self._mine, self._clock, self._log, limits.unsupported_retry
+        )
+        self._deriver = Deriver(setup.plan.dialect)
 
     async def run(self) -> None:
         """Read until cancelled.
@@ -176,7 +181,7 @@ class Reader:
     # A meter that is asked
 
     def _make_schedule(self) -> Schedule:
-        """When what is polled; a pushing meter's is never asked for anything."""
+        """When what is polled."""
         setup, plan = self.setup, self.setup.plan
         interval = setup.interval or SPREAD
         groups = dict.fromkeys(v.group for v in plan.values) or dict.fromkeys(plan.groups)

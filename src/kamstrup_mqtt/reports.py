@@ -63,6 +63,31 @@ class MeterSetup:
 class Reports:
     """Puts what is found out about one meter into the outbox, and transitions into the log."""
 
+    __slots__ = (
+        "_clock",
+        "_complained",
+        "_counters",
+        "_detail_of",
+        "_guard",
+        "_held",
+        "_identity",
+        "_interval",
+        "_last_error",
+        "_log",
+        "_memory",
+        "_newest",
+        "_outbox",
+        "_setup",
+        "_told",
+        "_told_at",
+        "_told_faults",
+        "_warned",
+        "notes",
+        "port_gone",
+        "problem_now",
+        "state",
+    )
+
     def __init__(
         self,
         setup: MeterSetup,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from functools import partial
 
@@ -95,7 +94,7 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
         self._bridge = bridge
         self._transport: asyncio.Transport | None = None
         self._head = bytearray()
-        self._ended = asyncio.Event()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -141,7 +140,8 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
                 " or another program connected?)",
             )
         self.lose(reason)
-        self._ended.set()
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     async def write(self, data: bytes) -> None:
         self.check()
@@ -166,7 +166,5 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
         if self._transport is None:
             return
         self._transport.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self._ended.wait()
+        await asyncio.wait([self._ended], timeout=CLOSE_TIMEOUT)
         self._transport.abort()
