@@ -612,3 +612,22 @@ async def test_spool_errors_name_the_file(path: Path) -> None:
     path = path.parent  # a folder
     with pytest.raises(SpoolError, match=str(path)):
         await Spool(SpoolFile(path, rows=1, size=1)).open(0.0)
+
+
+async def test_behind_and_catching_up() -> None:
+    history = History()
+    add(history, 1, 200)
+    assert not history.behind  # nobody is there who could take them
+    history.connected()
+    assert history.behind
+    assert history.catching_up
+    for _ in range(120):
+        history.acked(await history.next())
+    assert history.behind
+    assert not history.catching_up  # 80 records are what a moment brings
+    for _ in range(40):
+        history.acked(await history.next())
+    assert not history.behind
+    history.lost()
+    add(history, 201, 300)
+    assert not history.behind
