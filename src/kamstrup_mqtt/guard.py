@@ -179,7 +179,10 @@ class Guard:
     ) -> str | None:
         key, catches_up = quantity.key, quantity.catches_up
         last = self._doubted.get(key)
-        agrees = last is not None and self._implausible(last.last, now, unit, catches_up) is None
+        # a wild value near the top and a 0 after it are no register that ran over
+        agrees = last is not None and (
+            self._implausible(last.last, now, unit, catches_up, wraps=False) is None
+        )
         agreeing = last.agreeing + 1 if last is not None and agrees else 1
         if agreeing >= (STRONG if first or not self._weak else WEAK):
             self._believe(key, now)
@@ -188,14 +191,20 @@ class Guard:
         return why
 
     def _implausible(
-        self, before: Accepted, now: Accepted, unit: str | None, catches_up: float
+        self,
+        before: Accepted,
+        now: Accepted,
+        unit: str | None,
+        catches_up: float,
+        *,
+        wraps: bool = True,
     ) -> str | None:
         count = _count(before.value, now.value)
         least = before.value
         if count > _count(before.value):  # it shows fewer digits than before: 12.34 -> 12.3
             least = least.quantize(count, rounding=ROUND_FLOOR, context=_WIDE)
         value = now.value
-        if value < least:
+        if value < least and wraps:
             value = _unwrapped(before.value, value, count)
         if value < least:
             return f"{_text(now.value, unit)} is less than the last accepted {_since(before, unit)}"

@@ -71,7 +71,7 @@ async def daemon_here(
         {
             "mqtt": {"host": "127.0.0.1", "port": proxy.port},
             "meters": entries,
-            "spool": {"mode": mode, "resend": 0.5},
+            "spool": {"mode": mode, "resend": 1.5},
             "state_directory": str(directory),
         }
     )

@@ -170,6 +170,7 @@ def session() -> Session:
             other_daemon=lambda _: None,
             alive=lambda _: None,
             warn_once=lambda _: None,
+            progress=lambda: None,
         ),
         "_limits": SessionLimits(),
         "_rng": random.Random(1),
