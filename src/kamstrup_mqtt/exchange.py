@@ -75,7 +75,7 @@ class _Wire:
         self._parity = self.framer.parity_errors
         talks = self.log.isEnabledFor(logging.DEBUG)
         if isinstance(event, Dropped):
-            self.counters.dropped += 1
+            self.counters.drop(event.reason, event.raw, asyncio.get_running_loop().time())
             if talks:
                 self.log.debug("<- dropped (%s): %s", event.reason, shown(event.raw))
         elif event is not None:

@@ -115,6 +115,8 @@ class Memory:
         self._failing = False
         self._last: Future[None] | None = None
         self._lock: int | None = None
+        self.ended_well = True
+        """Whether the process before this one wrote all that it knew before it ended."""
 
     def open(self) -> None:
         """Lock and read. Raises ConfigError naming the pid when another daemon has it."""
@@ -122,8 +124,9 @@ class Memory:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self._path.with_suffix(".lock"), self._path)
+            self._lock, self.ended_well = lock(self._path)
         except OSError as error:
+            self.ended_well = False  # nobody can say
             self._say_unwritable(error)
         self._meters = self._read(self._path)
         self._clock.not_before = max([self._clock.not_before, *self._times()])
@@ -169,6 +172,8 @@ class Memory:
         if self._last is not None:
             wait([self._last], timeout=self._last_write_limit)
         if self._lock is not None:
+            if not self._failing and (self._last is None or self._last.done()):
+                os.truncate(self._lock, 0)
             os.close(self._lock)
             self._lock = None
 
@@ -300,9 +305,11 @@ def write_whole(path: Path, text: str) -> None:
         os.close(directory)
 
 
-def _lock(lock: Path, path: Path) -> int:
-    """The locked file, with our pid in it. Raises ConfigError, or OSError where none can be."""
-    number = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+def lock(path: Path) -> tuple[int, bool]:
+    """Make the memory in `path` ours: its lock file, open and with our pid in it, ours until it is
+    closed; and whether it was empty, as a clean end leaves it. Raises ConfigError when another
+    process has it, OSError where none can be made."""
+    number = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -312,9 +319,11 @@ def _lock(lock: Path, path: Path) -> int:
             f"{path}: another kamstrup-mqtt (process {pid}) uses this memory; stop it, or give"
             " this one a STATE_DIRECTORY and an mqtt.instance of its own"
         ) from None
+    clean = os.fstat(number).st_size == 0
     os.truncate(number, 0)
     os.write(number, f"{os.getpid()}\n".encode("ascii"))
-    return number
+    os.fsync(number)  # a power cut, too, is no clean end
+    return number, clean
 
 
 def _set_aside(path: Path, why: str, what: str) -> None:

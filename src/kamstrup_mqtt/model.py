@@ -128,6 +128,9 @@ MAX_POWER = 1_000_000
 """W: a heat meter, or an electricity meter behind current transformers."""
 MAX_POWER_DIRECT = 3 * 80 * 230
 """W: a directly connected electricity meter, 3×80 A."""
+DIRECT, TRANSFORMERS = "direct", "transformers"
+"""How an electricity meter is connected."""
+POWER_OF_CONNECTION: Mapping[str, int] = {DIRECT: MAX_POWER_DIRECT, TRANSFORMERS: MAX_POWER}
 MAX_FLOW = 200
 """m³/h: a large heat or water meter."""
 
@@ -174,7 +177,8 @@ class Reading:
     `time` is the UTC receive time, None while the host's clock cannot be right. `values` holds
     every key that was asked for or listed; a Measured(None) means that no value came. `belongs`
     is the UTC moment that the values belong to where that is not `time` (registers of the full
-    hour that come seconds later): the time for history.
+    hour that come seconds later): the time for history. `anew`: totals that may be less than
+    before, by the user's word.
     """
 
     meter: str
@@ -182,6 +186,7 @@ class Reading:
     time: datetime | None
     values: Mapping[str, Measured]
     belongs: datetime | None = None
+    anew: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

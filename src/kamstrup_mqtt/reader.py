@@ -161,8 +161,9 @@ class Reader:
         return None
 
     def accept(self) -> tuple[str, ...]:
-        """Believe the totals that are held back; their keys."""
-        return self._reports.accept()
+        """Believe what is held back: the keys of the totals, and what else, in words."""
+        heard = self._listening.accept() if self._listening is not None else ()
+        return (*heard, *self._reports.accept())
 
     def _why_not_now(self) -> str | None:
         if self.setup.spec.pushed:
@@ -277,7 +278,9 @@ class Reader:
 
     async def _look_at_port(self) -> None:
         try:
-            async with self._port.turn(self.setup.serial, self._deadline.within) as link:
+            async with self._port.turn(
+                self.setup.serial, self._deadline.within, holder=self.setup.id
+            ) as link:
                 self._framer_of(link)
                 # a bridge without its device accepts, and closes at once
                 await asyncio.sleep(self._limits.steady)
@@ -303,7 +306,10 @@ class Reader:
         self._line.last_bytes = b""
         try:
             async with self._port.turn(
-                self.setup.serial, self._deadline.within, first=self.setup.align
+                self.setup.serial,
+                self._deadline.within,
+                first=self.setup.align,
+                holder=self.setup.id,
             ) as link:
                 framer = self._framer_of(link)
                 exchange = Exchange(

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.errors import LinkError, MeterError
 from kamstrup_mqtt.links import advice
-from kamstrup_mqtt.links.base import Link
+from kamstrup_mqtt.links.base import Link, Opener
 from kamstrup_mqtt.links.opening import OPEN_TIMEOUT, open_link
 from kamstrup_mqtt.model import SerialParams
 
@@ -85,8 +85,10 @@ class Port:
         dead_polls: int = DEAD_POLLS,
         silence: float | None = None,
         rng: random.Random | None = None,
+        opener: Opener = open_link,
     ) -> None:
         self.address = address
+        self._opener = opener
         self.gone_since: float | None = None
         self._open_timeout = open_timeout
         self._first_backoff = first_backoff
@@ -115,9 +117,15 @@ class Port:
 
     @asynccontextmanager
     async def turn(
-        self, params: SerialParams, will_act: WillAct = _tell_nobody, *, first: bool = False
+        self,
+        params: SerialParams,
+        will_act: WillAct = _tell_nobody,
+        *,
+        first: bool = False,
+        holder: str | None = None,
     ) -> AsyncIterator[Link]:
-        """The open line, for one meter alone; `first`: before those that wait without it.
+        """The open line, for one meter alone, the `holder`; `first`: before those that wait
+        without it.
 
         Raises LinkError when it cannot be opened, at once while it is left alone after a failure.
         """
@@ -125,6 +133,7 @@ class Port:
         try:
             will_act(self._open_timeout + PATIENCE)
             link = await self._ready(params)
+            link.holder = holder
             try:
                 yield link
             except LinkError as error:
@@ -195,7 +204,7 @@ class Port:
             raise LinkError(self._failure.state, str(self._failure))
         self._warn_once()
         try:
-            self._link = await open_link(
+            self._link = await self._opener(
                 self.address, params, open_timeout=self._open_timeout, silence=self._silence
             )
         except LinkError as error:

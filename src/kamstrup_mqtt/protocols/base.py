@@ -29,6 +29,8 @@ class DropReason(StrEnum):
     LENGTH = "length"  # longer or shorter than the protocol allows
     MALFORMED = "malformed"  # right checksum, contents that cannot be read
     PARITY = "parity"  # what a line of 8N1 looks like that is read as 8E1
+    M_BUS = "m_bus"  # a telegram of a wired M-Bus
+    P1 = "p1"  # a telegram of a P1 port (DSMR)
 
 
 class Frame(NamedTuple):
@@ -213,8 +215,15 @@ class Codec(Protocol):
 class PushedCodec(Codec, Protocol):
     """A codec of a meter that sends by itself."""
 
-    def resume(self, totals: Mapping[str, tuple[Scalar, datetime | None]]) -> None:
-        """Go on from the totals that were published before, by key, each with its time."""
+    def resume(
+        self, totals: Mapping[str, tuple[Scalar, datetime | None]], *, exact: bool = True
+    ) -> None:
+        """Go on from the totals that were published before, by key, each with its time; `exact`
+        False: later ones may have been published too."""
+
+    def accept(self) -> tuple[str | None, Mapping[str, str]]:
+        """The user's word that what it holds back is right: what that was, in words (None: it
+        holds nothing back), and all that is to be remembered now."""
 
     def hear(self, message: Message, moment: Moment) -> Heard:
         """Take a message that came at `moment` for what it is worth after those before it."""
