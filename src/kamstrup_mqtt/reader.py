@@ -40,6 +40,8 @@ from kamstrup_mqtt.schedule import Schedule
 
 __all__ = ["Limits", "MeterSetup", "Reader"]
 
+WHOLE_POLL = 5
+"""Of the polls of a mute meter one in so many is whole, with all its tries."""
 SPREAD = 60.0
 """The polls of several meters are spread over this many seconds, or over their interval."""
 _RNG = random.Random()  # noqa: S311 - jitter
@@ -355,7 +357,8 @@ class Reader:
         return Ask(
             sources=self._lacking.due(groups),
             identity=self.setup.plan.dialect.identity if wanted else (),
-            knock=knock and self._mute >= self._limits.mute,
+            # now and then a whole poll: a meter may be silent to one request, and answer others
+            knock=knock and self._mute >= self._limits.mute and self._mute % WHOLE_POLL != 0,
         )
 
     def _begin_poll(self, groups: Iterable[str]) -> None:
