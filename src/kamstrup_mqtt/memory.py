@@ -8,7 +8,6 @@ Numbers stand in it with every digit; sources that are numbers stay numbers.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import json
 import logging
@@ -173,9 +172,12 @@ class Memory:
     async def _until_due(self) -> None:
         await self._dirty.wait()
         rest = self._written + self._otherwise_every - self._clock.monotonic()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._urgent.wait(), max(rest, 0.0))
-            await asyncio.sleep(self._urgent_within)
+        try:
+            async with asyncio.timeout(max(rest, 0.0)):
+                await self._urgent.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(self._urgent_within)
 
     def _start_write(self) -> Future[None]:
         """Write in a daemonic thread of our own, so that neither loop nor exit waits for a card."""
