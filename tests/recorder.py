@@ -59,9 +59,9 @@ def identity(payload: str) -> tuple[str, str, int]:
     return record["meter"], record["boot"], record["seq"]
 
 
-def judge(seen: list[str], accepted: set[str]) -> None:
+def judge(seen: list[str], accepted: set[str]) -> str:
     """Every accepted record is there; none was altered; first deliveries of one meter and boot
-    ascend without a gap."""
+    ascend without a gap. The figures."""
     missing = accepted - set(seen)
     assert not missing, f"{len(missing)} of {len(accepted)} lost: {sorted(missing)[:3]}"
     texts: dict[tuple[str, str, int], str] = {}
@@ -73,3 +73,8 @@ def judge(seen: list[str], accepted: set[str]) -> None:
         before = last.get((meter, boot), 0)
         assert seq <= before + 1, f"{meter} {boot}: {seq} after {before}"
         last[meter, boot] = max(before, seq)
+    boots = len({boot for _, boot in last})
+    return (
+        f"{len(accepted)} accepted, {len(texts)} delivered, {len(seen) - len(texts)} of them again,"
+        f" 0 lost, in order; {boots} boots"
+    )

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import random
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def stored(path: Path) -> set[str]:
 
 
 @pytest.mark.timeout(3600)
-async def test_the_daemon_is_killed_again_and_again(tmp_path: Path) -> None:
+async def test_the_daemon_is_killed_again_and_again(
+    tmp_path: Path, figures: Callable[[str], None]
+) -> None:
     chance = random.Random(5)
     (tmp_path / "broker").mkdir()
     with running(tmp_path / "broker") as broker:
@@ -63,7 +66,8 @@ async def test_the_daemon_is_killed_again_and_again(tmp_path: Path) -> None:
             assert await daemon.end() == 0
             await eventually(lambda: history(proxy.acknowledged) <= set(recorder.seen), "the last")
             assert len(accepted) > 10 * rounds(6)
-            judge(recorder.seen, accepted | history(proxy.acknowledged))
+            counted = judge(recorder.seen, accepted | history(proxy.acknowledged))
+            figures(f"{rounds(6)} times: {counted}")
             assert "WARNING" not in daemon.log
             assert "Traceback" not in daemon.log
 
@@ -77,7 +81,7 @@ def spooling(daemon: Daemon, spool: dict[str, Any]) -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mode", ["offline", "always"])
 async def test_the_broker_is_killed_again_and_again(
-    tmp_path: Path, mode: str, expected_logs: list[str]
+    tmp_path: Path, mode: str, expected_logs: list[str], figures: Callable[[str], None]
 ) -> None:
     expected_logs += ["broker: ", "the bridge closed the connection"]
     chance = random.Random(6)
@@ -97,4 +101,5 @@ async def test_the_broker_is_killed_again_and_again(
                 await eventually(lambda: wanted <= set(recorder.seen), "all of them", 60)
             await eventually(lambda: history(proxy.acknowledged) <= set(recorder.seen), "the last")
         assert len(wanted) > 5 * rounds(8)
-        judge(recorder.seen, history(proxy.acknowledged))
+        counted = judge(recorder.seen, history(proxy.acknowledged))
+        figures(f"{rounds(8)} times: {counted}")
