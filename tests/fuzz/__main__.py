@@ -23,6 +23,8 @@ from tests.fuzz import NAMES
 CORPUS = Path(__file__).parent / "corpus"
 
 LONGEST = 4096
+GROWTH = 20_000
+"""kB by which the process may grow while one protocol's frames are damaged."""
 
 
 def main() -> int:
@@ -43,7 +45,7 @@ def main() -> int:
 
 
 def damaged(frames: int) -> list[str]:
-    """The protocols that took too many of these damaged frames for good."""
+    """The protocols that took too many of these damaged frames for good, or too much memory."""
     from tests.fuzz import damage
 
     failed = []
@@ -51,9 +53,10 @@ def damaged(frames: int) -> list[str]:
         result = damage.run(name, frames // len(damage.LINES), seed=int(time.time()))
         print(
             f"{name}: {result.damaged} damaged frames in {result.seconds:.0f} s,"
-            f" {result.accepted} taken for good, at most {result.allowed:.1f} allowed"
+            f" {result.accepted} taken for good, at most {result.allowed:.1f} allowed;"
+            f" {result.grown:+d} kB"
         )
-        if result.accepted > result.allowed:
+        if result.accepted > result.allowed or result.grown > GROWTH:
             failed.append(name)
     return failed
 

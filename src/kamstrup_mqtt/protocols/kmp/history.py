@@ -87,7 +87,8 @@ def past(codec: KmpCodec, logger: int, query: Query) -> Records:
     while True:
         frame = yield from inquire(codec, payload)
         answer = _read(logs.decode_logger, frame)
-        assert isinstance(answer, LogAnswer)  # 06 and 07 are answered as such
+        if not isinstance(answer, LogAnswer):
+            raise MeterError(LinkState.BYTES_NO_FRAMES, "the logger did not answer with records")
         known = {record.id for record in found}
         fresh = [record for record in answer.records if record.id not in known]
         found += fresh
