@@ -20,9 +20,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from kamstrup_mqtt import detect, registry, spool
+from kamstrup_mqtt import clockwatch, detect, registry, spool
 from kamstrup_mqtt.address import PortAddress
-from kamstrup_mqtt.clock import Clock, StepWatch, rfc3339
+from kamstrup_mqtt.clock import Clock, rfc3339
+from kamstrup_mqtt.clockwatch import ClockWatch
 from kamstrup_mqtt.config import Config, Meter, Polled, SpoolConfig, with_models
 from kamstrup_mqtt.control import ControlServer, Handler, control_address
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
@@ -56,11 +57,12 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Seconds. `stop`: for the whole end; `status`: between two looks at the status line."""
+    """Seconds. `stop`: for the whole end; `status`: between two looks at the status line; `clock`:
+    at the clock."""
 
     stop: float = 5.0
     status: float = 1.0
-    clock: float = 5.0
+    clock: float = clockwatch.INTERVAL
     publisher: PublisherLimits = field(default_factory=PublisherLimits)
     reader: ReaderLimits = field(default_factory=ReaderLimits)
 
@@ -132,6 +134,14 @@ class App:
         for meter in config.meters:
             self._add_reader(meter)
         self._publisher = self._make_publisher()
+        self._clock_watch = ClockWatch(
+            clock,
+            self._memory,
+            self._outbox,
+            self._pictures,
+            lambda: self._publisher.connected,
+            interval=self._limits.clock,
+        )
         self._watchdog = Watchdog(
             (*self._publisher.deadlines, *(s.deadline for s in self._supervisors)),
             lambda: self._notifier.send(WATCHDOG="1"),
@@ -209,7 +219,7 @@ class App:
                         group.create_task(self._memory.keep()),
                         group.create_task(self._watchdog.run()),
                         group.create_task(self._tell_status()),
-                        group.create_task(self._watch_clock()),
+                        group.create_task(self._clock_watch.run()),
                     ]
                     self._notifier.send(READY="1", STATUS=self.status_text())
                     _LOG.info("%s: %s", self._config.mqtt.topics.root, _meters(len(readers)))
@@ -274,23 +284,6 @@ class App:
         online = self._publisher.online.values()
         broker = "connected" if self._publisher.connected else "away"
         return f"{sum(online)} of {len(online)} meters online, broker {broker}"
-
-    async def _watch_clock(self) -> None:
-        """What was stamped by a wrong clock and not published yet is stamped anew."""
-        watch = StepWatch(self._clock)
-        while True:
-            await asyncio.sleep(self._limits.clock)
-            stepped = watch.look()
-            if stepped is None:
-                continue
-            _LOG.warning("the host's clock was set by %+.0f s", stepped)
-            now, monotonic = self._clock.now(), self._clock.monotonic()
-            if now is None:
-                continue
-            self._outbox.restamp(now, monotonic)
-            if not self._publisher.connected:
-                for picture in self._pictures.values():
-                    picture.restamp(now, monotonic)
 
     async def _tell_status(self) -> None:
         while True:

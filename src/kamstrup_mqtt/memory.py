@@ -139,6 +139,20 @@ class Memory:
         if self._meters.pop(id_, None) is not None:
             self.changed(urgent=True)
 
+    def not_after(self, now: datetime) -> None:
+        """The clock was set back: moments that are still to come were told by a wrong clock."""
+        for meter in self._meters.values():
+            if meter.last_poll is not None:
+                meter.last_poll = min(meter.last_poll, now)
+            stamps: list[StoredReading | StoredTotal] = [
+                *meter.readings.values(),
+                *meter.totals.values(),
+            ]
+            for stamped in stamps:
+                if stamped.time is not None:
+                    stamped.time = min(stamped.time, now)
+        self.changed(urgent=True)
+
     def changed(self, *, urgent: bool = False) -> None:
         """Something in it changed. To be called in the loop's thread."""
         self._dirty.set()
