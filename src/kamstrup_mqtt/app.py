@@ -29,6 +29,7 @@ from kamstrup_mqtt.control import ControlServer, Handler, control_address
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.guard import Bounds
 from kamstrup_mqtt.history import History
+from kamstrup_mqtt.history import Limits as HistoryLimits
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.liveness import EXIT_AFTER, Deadline, Watchdog, arm_exit
 from kamstrup_mqtt.memory import Memory, found_models, state_directory
@@ -63,6 +64,7 @@ class Limits:
     stop: float = 5.0
     status: float = 1.0
     clock: float = clockwatch.INTERVAL
+    history: HistoryLimits = field(default_factory=HistoryLimits)
     publisher: PublisherLimits = field(default_factory=PublisherLimits)
     reader: ReaderLimits = field(default_factory=ReaderLimits)
 
@@ -96,7 +98,8 @@ class App:
         self._status = ""
         directory = config.state_directory or state_directory(environ)
         self._memory = Memory(Path(directory) / "memory.json", self._clock)
-        self._history = _history(config.spool, Path(directory) / spool.FILE)
+        file = Path(directory) / spool.FILE
+        self._history = _history(config.spool, file, self._limits.history)
 
     async def run(self) -> Ending:
         """Until a signal ends it. Raises ConfigError when another daemon has our memory."""
@@ -342,12 +345,14 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks)
 
 
-def _history(config: SpoolConfig, path: Path) -> History:
+def _history(config: SpoolConfig, path: Path, limits: HistoryLimits) -> History:
     size = config.megabytes * 1_000_000
     disk = None
     if config.mode != "memory":
         disk = spool.Spool(spool.SpoolFile(path, rows=config.rows, size=size))
-    return History(config.mode, disk, rows=config.rows, size=size, resend=config.resend)
+    return History(
+        config.mode, disk, rows=config.rows, size=size, resend=config.resend, limits=limits
+    )
 
 
 def _facts(meter: Meter, config: Config) -> MeterFacts:
