@@ -265,6 +265,52 @@ async def test_what_was_delivered_lately_is_sent_again(path: Path, mode: str) ->
         assert history.delivered == 7
 
 
+@pytest.mark.parametrize("mode", ["offline", "always", "memory"])
+async def test_what_was_not_yet_sent_again_does_not_grow_too_old_for_it(
+    path: Path, mode: str
+) -> None:
+    """A broker that dies again and again: found by killing it 200 times."""
+    now = [1000.0]
+    history = on(path, mode, monotonic=lambda: now[0], resend=60.0)
+    async with running(history) as broker:
+        broker.connect()
+        wanted = add(history, 1, 3)
+        await broker.until(3)
+        now[0] += 59
+        await broker.disconnect()
+        broker.hold = True
+        for _ in range(3):  # connections on which nothing is acknowledged, or only the first
+            broker.seen.clear()
+            broker.held.clear()
+            broker.connect()
+            await broker.until(3)
+            assert broker.seen == wanted
+            history.acked(broker.held[0])
+            now[0] += 30
+            await asyncio.sleep(0.05)
+            await broker.disconnect()
+            wanted = wanted[1:] + add(history, 0, 0)  # the first is old enough now
+        broker.seen.clear()
+        broker.hold = False
+        broker.connect()
+        await broker.until(3)
+        assert broker.seen == wanted
+        now[0] += 0.9  # this broker may fail as well
+        await broker.disconnect()
+        broker.seen.clear()
+        broker.connect()
+        await broker.until(3)
+        assert broker.seen == wanted
+        now[0] += 61
+        await asyncio.sleep(0.05)
+        await broker.disconnect()
+        broker.seen.clear()
+        broker.connect()
+        last = add(history, 7, 7)
+        await broker.until(1)
+        assert broker.seen == last
+
+
 async def test_bounds_in_memory(expected_logs: list[str]) -> None:
     expected_logs.append("history is full")
     expected_logs.append("neither delivered nor stored")

@@ -27,6 +27,8 @@ Mode: TypeAlias = Literal["offline", "always", "memory"]
 
 ROWS, MEGABYTES, RESEND = 100_000, 64, 60.0
 """The defaults of the configuration: records and bytes kept, seconds sent again."""
+AGAIN = 1.0
+"""Seconds that a record which was sent again may still have to be, should this broker fail too."""
 BATCH = 100
 """Records read from the spool at once."""
 IN_MEMORY = 400
@@ -112,8 +114,9 @@ class History:
         self._unsent: deque[int] = deque()  # ids in memory, not handed out
         self._loaded: deque[Record] = deque()  # from the spool, not handed out
         self._window: dict[int, bool] = {}  # handed out -> acknowledged
-        # delivered: id and when, for as long as it may have to be sent again
-        self._recent: deque[tuple[int, float]] = deque()
+        # delivered: id and until when it may have to be sent again; ascending
+        self._recent: dict[int, float] = {}
+        self._confirmed = 0  # delivered on this connection up to this id
         self._through = 0  # delivered up to this id
         self._settled = (0, 0)
 
@@ -163,7 +166,8 @@ class History:
         self._waiting_for_first = False
         self._window.clear()
         self._loaded.clear()
-        self._cursor = self._recent[0][0] - 1 if self._recent else self._through
+        self._cursor = next(iter(self._recent)) - 1 if self._recent else self._through
+        self._confirmed = self._cursor
         self._unsent = deque(id_ for id_ in self._memory if id_ > self._cursor)
         self._wake.set()
 
@@ -240,11 +244,14 @@ class History:
             self._deliver(id_)
 
     def _deliver(self, id_: int) -> None:
-        if id_ <= self._through:
-            return  # sent again
         now = self._clock()
+        self._confirmed = id_
+        if id_ <= self._through:  # sent again, and this broker may fail as the one before it did
+            if id_ in self._recent:
+                self._recent[id_] = max(self._recent[id_], now + min(self._resend, AGAIN))
+            return
         self._through = id_
-        self._recent.append((id_, now))
+        self._recent[id_] = now + self._resend
         self._progress.set()
         self.delivered += 1
         record = self._memory.get(id_)
@@ -402,11 +409,21 @@ class History:
             await asyncio.sleep(self._limits.settle)
             await self._settle()
 
+    def _expire(self) -> int:
+        """The newest id that need not be sent again any more."""
+        expired, now = self._settled[1], self._clock()
+        while self._recent:
+            oldest = next(iter(self._recent))
+            # what is still to be sent again on this connection is not too old for it
+            if self._recent[oldest] > now or oldest > self._confirmed:
+                break
+            del self._recent[oldest]
+            expired = oldest
+        return expired
+
     async def _settle(self) -> None:
         """Forget what was delivered long enough ago."""
-        expired, end = self._settled[1], self._clock() - self._resend
-        while self._recent and self._recent[0][1] <= end:
-            expired = self._recent.popleft()[0]
+        expired = self._expire()
         while self._memory:
             record = self._memory[next(iter(self._memory))]
             if record.id > expired or record.acked is None:
