@@ -32,8 +32,21 @@ class Recorder:
             async with aiomqtt.Client("127.0.0.1", self.port) as client:
                 await client.subscribe("kamstrup/main/+/history", qos=1)
                 ready.set()
-                async for message in client.messages:
-                    self.seen.append(bytes(message.payload).decode())
+                try:
+                    async for message in client.messages:
+                        self._keep(message)
+                finally:  # what came before the end; aiomqtt would throw it away
+                    while len(client.messages):
+                        self._keep(client._queue.get_nowait())
+
+    def _keep(self, message: aiomqtt.Message) -> None:
+        self.seen.append(bytes(message.payload).decode())
+
+    async def ended(self) -> None:
+        """The broker is dead: take what it still sent, then `stop`."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=5)
+        await self.stop()
 
     async def stop(self) -> None:
         if self._task is not None:

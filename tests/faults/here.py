@@ -87,7 +87,7 @@ async def kill(broker: Mosquitto, proxy: Proxy, recorder: Recorder) -> None:
     proxy.closed = True
     broker.kill()
     proxy.reset()
-    await recorder.stop()
+    await recorder.ended()
     broker.start()
     await recorder.start()
     proxy.closed = False

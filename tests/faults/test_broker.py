@@ -55,8 +55,8 @@ async def test_connections_are_reset(stage: Stage) -> None:
 @pytest.mark.timeout(180)
 async def test_the_broker_is_stopped_for_a_while(stage: Stage) -> None:
     async with stage.fault():
-        await stage.recorder.stop()
         stage.broker.stop()
+        await stage.recorder.ended()
         await stage.until_lost()
         await asyncio.sleep(1.0)
         # the recorder must be there before the daemon is let through
@@ -128,8 +128,8 @@ async def test_a_broker_that_does_not_know_us_is_not_hammered(
         users = tmp_path / "broker" / "users"
         users.write_text("")
         stage.proxy.closed = True
-        await stage.recorder.stop()
         stage.broker.stop()
+        await stage.recorder.ended()
         open_to_all = stage.broker.settings
         stage.broker.settings = ("allow_anonymous false", f"password_file {users}")
         stage.broker.start()
@@ -155,7 +155,7 @@ async def test_the_broker_forgets_what_it_retained(stage: Stage, tmp_path: Path)
     async with stage.fault():
         stage.proxy.closed = True
         stage.broker.kill()
-        await stage.recorder.stop()
+        await stage.recorder.ended()
         (tmp_path / "broker" / "mosquitto.db").unlink(missing_ok=True)
         stage.broker.start()
         await stage.recorder.start()

@@ -46,8 +46,11 @@ async def test_a_bridge_resets_its_connections(stage: Stage) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_a_connection_to_a_bridge_is_half_open(stage: Stage) -> None:
+async def test_a_connection_to_a_bridge_is_half_open(
+    stage: Stage, expected_logs: list[str]
+) -> None:
     """Nothing comes and nothing is closed: noticed by the silence, and opened anew."""
+    expected_logs += ["nothing came for"]
     bridge = stage.bridges["first"]
     impatient(stage, "first")
     async with stage.fault(FIRST):
@@ -170,14 +173,16 @@ async def test_a_port_that_another_program_has(tmp_path: Path) -> None:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
+        assert other.stdout is not None
+        assert other.stdin is not None
         try:
-            assert other.stdout is not None
             await other.stdout.readline()
             await process.start()
             await eventually(lambda: told(process, f"(pid {other.pid})") == 1, "it is named", 20)
             await asyncio.sleep(2.0)
         finally:
-            await other.communicate()
+            other.stdin.close()
+            await other.wait()
         await eventually(lambda: told(process, "again") == 1, "taken", 30)
         assert told(process, "WARNING") == 1
         assert await process.end() == 0

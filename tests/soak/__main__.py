@@ -172,7 +172,7 @@ async def kill(chance: random.Random, broker: Mosquitto, proxy: Proxy, rec: Reco
     proxy.closed = True
     broker.kill()
     proxy.reset()
-    await rec.stop()
+    await rec.ended()
     await asyncio.sleep(chance.uniform(0.1, 5.0))
     broker.start()
     await rec.start()
