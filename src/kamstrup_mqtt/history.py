@@ -27,7 +27,7 @@ Mode: TypeAlias = Literal["offline", "always", "memory"]
 
 ROWS, MEGABYTES, RESEND = 100_000, 64, 60.0
 """The defaults of the configuration: records and bytes kept, seconds sent again."""
-AGAIN = 1.0
+AGAIN = 0.25
 """Seconds that a record which was sent again may still have to be, should this broker fail too."""
 BATCH = 100
 """Records read from the spool at once."""
