@@ -365,6 +365,43 @@ async def test_telegraf_17200_what_is_being_sent_is_not_what_overflows(
         assert broker.seen[-10:] == [f"record {n}" for n in range(101, 111)]
 
 
+async def test_telegraf_16615_a_buffer_that_was_full_is_sent_when_the_broker_is_back(
+    path: Path, expected_logs: list[str]
+) -> None:
+    """After a downtime that filled it, the buffer was not flushed until a restart."""
+    expected_logs.append("history is full")
+    async with running(on(path, rows=10, resend=0.0)) as broker:
+        for outage in range(1, 4):
+            wanted = add(broker.history, 100 * outage + 1, 100 * outage + 25)[-10:]
+            await eventually(lambda wanted=wanted: stored(path) == wanted, "the newest")  # type: ignore[misc]
+            broker.seen.clear()
+            broker.connect()
+            await broker.until(10)
+            wanted += add(broker.history, 100 * outage + 26, 100 * outage + 30)
+            await broker.until(15)
+            assert broker.seen == wanted
+            assert broker.history.dropped == 15 * outage
+            await eventually(lambda: stored(path) == [], "delivered")
+            await broker.disconnect()
+
+
+async def test_telegraf_802_what_waits_outlives_the_process_and_holds_nobody_up(
+    path: Path,
+) -> None:
+    """What an output did not take was in memory only: gone with the process."""
+    wanted: list[str] = []
+    for run in range(5):
+        async with running(on(path)) as broker:
+            start = time.monotonic()
+            wanted += add(broker.history, 1000 * run + 1, 1000 * run + 200)
+            assert time.monotonic() - start < 1.0  # returned at once: no reader waits
+            await asyncio.sleep(0.01)
+    async with running(on(path)) as broker:
+        broker.connect()
+        await broker.until(1000)
+        assert broker.seen == wanted
+
+
 async def test_telegraf_16500_only_what_is_not_delivered_is_sent_after_a_restart(
     path: Path,
 ) -> None:
@@ -475,6 +512,19 @@ async def test_thingsboard_6880_ten_messages_a_second_all_survive(path: Path) ->
         broker.connect()
         await broker.until(3000)
         assert broker.seen == wanted
+
+
+async def test_thingsboard_7060_long_payloads_survive_too(path: Path) -> None:
+    """SQLite got 40 % of 10 small payloads a second; of 3000 characters each, still fewer."""
+    async with running(on(path, "always", resend=0.0)) as broker:
+        wanted = [f"{n} " + "x" * 3000 for n in range(500)]
+        broker.connect()
+        for payload in wanted:
+            broker.history.add("heat", payload)
+            await asyncio.sleep(0.002)
+        await broker.until(500)
+        assert broker.seen == wanted
+        assert broker.history.dropped == 0
 
 
 @pytest.mark.parametrize("backlog", [0, 10])

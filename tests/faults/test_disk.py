@@ -188,7 +188,7 @@ async def test_a_read_only_state_directory_at_the_start(tmp_path: Path) -> None:
         memory, history = sorted(warnings(process), key=lambda line: "history" in line)[:2]
         assert "memory.json cannot be written (Read-only file system)" in memory
         assert "set STATE_DIRECTORY" in memory
-        assert f"{FAILING}{disk}/history.db: unable to open database file" in history
+        assert f"{FAILING}{disk}/history.db: unable to open database file (Read-only" in history
         # at the end the records that nobody has are counted, if there are any
         assert len(warnings(process)) <= 3
 
