@@ -45,7 +45,7 @@ async def test_the_broker_is_absent_at_the_start(
 @pytest.mark.timeout(600)
 async def test_connections_are_reset(stage: Stage) -> None:
     before = burden()
-    for _ in range(rounds(3)):
+    for _ in range(min(rounds(2), 20)):
         async with stage.fault():
             stage.proxy.reset()
             await stage.until_lost()

@@ -11,6 +11,7 @@ import pytest
 
 from tests.broker import eventually, running, watching
 from tests.daemon import Daemon, daemon, emulated
+from tests.faults import slow
 from tests.faults.here import METERS
 from tests.faults.stage import ROOT
 from tests.recorder import judge, recording
@@ -37,7 +38,8 @@ def with_a_jumping_clock(process: Daemon, directory: Path) -> Path:
     return ahead
 
 
-@pytest.mark.timeout(180)
+@slow
+@pytest.mark.timeout(300)
 async def test_the_clock_jumps(tmp_path: Path) -> None:
     """By an hour and by years, forth and back: nothing is lost, nobody goes offline, and times
     are those of the clock that is right."""

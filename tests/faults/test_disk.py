@@ -107,7 +107,8 @@ async def test_the_disk_is_read_only_for_a_while(
             history = "kamstrup_mqtt.history"
             (told,) = stage.said(history, 30)
             assert told == (
-                f"{FAILING}{disk}/history.db: unable to open database file; free or repair the disk"
+                f"{FAILING}{disk}/history.db: unable to open database file (Read-only file"
+                " system); free or repair the disk"
             )
             (memory,) = stage.said("kamstrup_mqtt.memory", 30)
             assert memory.startswith(f"{disk}/memory.json cannot be written (Read-only file ")

@@ -51,7 +51,7 @@ async def test_the_daemon_is_killed_again_and_again(
             daemon.configure({"host": "127.0.0.1", "port": proxy.port}, *entries)
             spooling(daemon, {"mode": "always", "resend": 0.5})
             accepted: set[str] = set()
-            for _ in range(rounds(6)):
+            for _ in range(rounds(3)):
                 await daemon.start()
                 await asyncio.sleep(chance.uniform(0.5, 2.5))
                 assert await daemon.end(9) == -9
@@ -65,9 +65,9 @@ async def test_the_daemon_is_killed_again_and_again(
             await eventually(lambda: accepted <= set(recorder.seen), "all accepted", 300)
             assert await daemon.end() == 0
             await eventually(lambda: history(proxy.acknowledged) <= set(recorder.seen), "the last")
-            assert len(accepted) > 10 * rounds(6)
+            assert len(accepted) > 10 * rounds(3)
             counted = judge(recorder.seen, accepted | history(proxy.acknowledged))
-            figures(f"{rounds(6)} times: {counted}")
+            figures(f"{rounds(3)} times: {counted}")
             assert "WARNING" not in daemon.log
             assert "Traceback" not in daemon.log
 
@@ -94,12 +94,12 @@ async def test_the_broker_is_killed_again_and_again(
         ):
             async with daemon_here(tmp_path, entries, proxy, mode):
                 await eventually(lambda: len(recorder.seen) > 10, "records come")
-                for _ in range(rounds(8)):
+                for _ in range(rounds(4)):
                     await asyncio.sleep(chance.uniform(0.3, 1.2))
                     await kill(broker, proxy, recorder)
                 wanted = history(proxy.acknowledged)
                 await eventually(lambda: wanted <= set(recorder.seen), "all of them", 60)
             await eventually(lambda: history(proxy.acknowledged) <= set(recorder.seen), "the last")
-        assert len(wanted) > 5 * rounds(8)
+        assert len(wanted) > 5 * rounds(4)
         counted = judge(recorder.seen, history(proxy.acknowledged))
-        figures(f"{rounds(8)} times: {counted}")
+        figures(f"{rounds(4)} times: {counted}")

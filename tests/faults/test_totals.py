@@ -18,7 +18,7 @@ import pytest
 
 from kamstrup_mqtt.emulators.han import make
 from tests.broker import eventually, running, watching
-from tests.faults import rounds
+from tests.faults import rounds, slow
 from tests.faults.here import daemon_here
 from tests.faults.stage import ROOT
 from tests.proxy import proxied
@@ -77,7 +77,8 @@ class LyingMeter:
             writer.close()
 
 
-@pytest.mark.timeout(600)
+@slow
+@pytest.mark.timeout(1200)
 async def test_a_total_outside_of_the_band_reaches_no_topic(
     tmp_path: Path,
     expected_logs: list[str],
@@ -100,7 +101,7 @@ async def test_a_total_outside_of_the_band_reaches_no_topic(
             daemon_here(tmp_path, [entry], proxy, "offline"),
         ):
             await watcher.until(f"{ROOT}/liar/state/hourly", timeout=20)
-            await eventually(lambda: len(liar.lies) >= lies, "lies", 500)
+            await eventually(lambda: len(liar.lies) >= lies, "lies", 1000)
             liar.share = 0.0
             mark = liar.sent
             await eventually(lambda: liar.sent > mark + 20, "the truth again", 20)

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.fuzz import NAMES
@@ -37,7 +38,11 @@ def main() -> int:
     if args.inside:
         return inside(args.target, args.time)
     targets = [args.target] if args.target else list(NAMES)
-    failed = [name for name in targets if outside(name, args.time / len(targets))]
+    workers = min(len(targets), os.cpu_count() or 1)
+    seconds = args.time * workers / len(targets)
+    with ThreadPoolExecutor(workers) as pool:
+        found = pool.map(lambda name: outside(name, seconds), targets)
+        failed = [name for name, bad in zip(targets, found, strict=True) if bad]
     if not args.target:
         failed += damaged(args.frames)
     print(f"failed: {', '.join(failed)}" if failed else "nothing was found")
@@ -72,13 +77,13 @@ def outside(name: str, seconds: float) -> bool:
             capture_output=True,
             text=True,
             check=False,
-            timeout=seconds + 120,
+            timeout=seconds + 600,  # a loaded machine takes long to start
         )
         found = [*Path(directory).glob("crash-*"), *Path(directory).glob("timeout-*")]
         for path in found:
             keep(name, path.read_bytes())
     runs = [line for line in done.stdout.splitlines() + done.stderr.splitlines() if "runs" in line]
-    print(f"{name}: {runs[-1] if runs else 'no runs'}")
+    print(f"{name}: {runs[-1] if runs else 'no runs'}", flush=True)
     if done.returncode:
         print(done.stdout[-2000:], done.stderr[-3000:], sep="\n")
     return done.returncode != 0

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, cast
@@ -54,10 +55,44 @@ class _Demoted(logging.LoggerAdapter[logging.Logger]):
         super().log(logging.DEBUG, msg, *args, **kwargs)
 
 
+class _CarefulLoop:
+    """The loop as aiomqtt sees it. aiomqtt has it watch a descriptor a moment later, when the
+    socket may be closed and its number that of a meter's line."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any) -> asyncio.Handle:
+        if callback not in (self._loop.add_reader, self._loop.add_writer):
+            return self._loop.call_soon_threadsafe(callback, *args)
+        asked = _identity(args[0])
+
+        def watch() -> None:
+            if asked is not None and _identity(args[0]) == asked:
+                callback(*args)
+
+        return self._loop.call_soon_threadsafe(watch)
+
+
+def _identity(descriptor: int) -> int | None:
+    """Tells one socket from another that has its number; None: it is closed."""
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        return None
+
+
 class _Client(aiomqtt.Client):
     """A client whose attempt to connect can be given up, wherever it is stuck."""
 
     given_up = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._loop = cast(asyncio.AbstractEventLoop, _CarefulLoop(self._loop))
 
     def give_up(self) -> None:
         """aiomqtt leaves the socket of a failed attempt open, and watched by the loop."""
