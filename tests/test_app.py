@@ -87,7 +87,7 @@ def nowhere() -> dict[str, Any]:
 
 
 def test_the_defaults() -> None:
-    assert (Limits().stop, Limits().status, Limits().clock) == (5.0, 1.0, 5.0)
+    assert (Limits().stop, Limits().status, Limits().clock) == (5.0, 5.0, 5.0)
 
 
 async def test_what_systemd_is_told(

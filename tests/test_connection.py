@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from kamstrup_mqtt.publisher.connection import _CarefulLoop
+from kamstrup_mqtt.publisher.careful import CarefulLoop
 
 
 async def watched(loop: asyncio.AbstractEventLoop, descriptor: int) -> bool:
@@ -22,7 +22,7 @@ async def test_a_descriptor_is_watched_only_while_it_is_that_socket(again: bool)
     """Found by the soak: the broker's socket was closed before the loop came to watch it, and its
     number was already that of a meter's connection."""
     loop = asyncio.get_running_loop()
-    careful = _CarefulLoop(loop)
+    careful = CarefulLoop(loop)
     near, far = socket.socketpair()
     number = near.fileno()
     careful.call_soon_threadsafe(loop.add_writer, number, lambda: None)

@@ -155,7 +155,7 @@ def test_default_limits() -> None:
     assert (limits.retry_first, limits.retry_cap, limits.retry_asleep) == (5, 60, 900)
     assert (limits.restart_first, limits.restart_cap) == (1, 60)
     assert (limits.read_mains, limits.read_battery) == (10, 900)
-    assert (limits.diagnosis, limits.port_check, limits.tick) == (60, 15, 1)
+    assert (limits.diagnosis, limits.port_check, limits.tick) == (60, 15, 20)
     assert limits.steady == 1
 
 

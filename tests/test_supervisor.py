@@ -21,7 +21,7 @@ class Time:
 
 
 def test_the_default() -> None:
-    assert supervisor.CHECK_INTERVAL == 5.0
+    assert supervisor.CHECK_INTERVAL == 30.0
 
 
 async def test_stuck_work_is_cancelled_and_started_anew(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 import os
@@ -62,7 +63,7 @@ class Limits:
     at the clock."""
 
     stop: float = 5.0
-    status: float = 1.0
+    status: float = 5.0
     clock: float = clockwatch.INTERVAL
     history: HistoryLimits = field(default_factory=HistoryLimits)
     publisher: PublisherLimits = field(default_factory=PublisherLimits)
@@ -225,6 +226,9 @@ class App:
                         group.create_task(self._clock_watch.run()),
                     ]
                     self._notifier.send(READY="1", STATUS=self.status_text())
+                    # what is there now stays: the collector need not look at it again
+                    gc.collect()
+                    gc.freeze()
                     _LOG.info("%s: %s", self._config.mqtt.topics.root, _meters(len(readers)))
                     await self._end.wait()
                     self._say_stopping()

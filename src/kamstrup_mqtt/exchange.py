@@ -63,14 +63,6 @@ class _Wire:
         self.log = log
         self._parity = framer.parity_errors
 
-    async def read(self, timeout: float) -> bytes:
-        """The bytes that come within `timeout` seconds, b"" when none do."""
-        try:
-            async with asyncio.timeout(max(0.0, timeout)):
-                return await self.link.read()
-        except TimeoutError:
-            return b""
-
     def feed(self, data: bytes) -> None:
         if data:
             self.framer.receive_data(data)
@@ -252,7 +244,7 @@ class _Waiting:
                     raise self._failure()
                 self._quiet()
                 continue
-            data = await self._wire.read(until - now)
+            data = await self._wire.link.read_within(until - now)
             if data:
                 self._take(data)
             elif not self._quiet_told:
@@ -340,7 +332,8 @@ def _cut(data: bytes) -> str:
 
 class Listener:
     """What a meter sends by itself. `last_byte` and `last_frame` are loop times; at first both
-    are when the listening began."""
+    are when the listening began. `look_at`: the loop time at which whoever listens wants to look
+    at the clock; `tick`: the seconds after which it looks in any case."""
 
     def __init__(
         self,
@@ -355,33 +348,52 @@ class Listener:
         self._link = link
         self._tick = tick
         self._clock = asyncio.get_running_loop().time
-        self.last_byte = self.last_frame = self._clock()
+        self._last_read = self.last_frame = self._clock()
+        self.look_at: float | None = None
+
+    @property
+    def last_byte(self) -> float:
+        return max(self._last_read, self._link.last_byte)
 
     async def events(self) -> AsyncGenerator[Event | None, None]:
-        """Frames and drops as they come; None whenever `tick` seconds passed without bytes.
+        """Frames and drops as they come; None whenever it is time to look at the clock.
 
         Raises LinkError when the line is lost.
         """
+        self._link.listen()
+        framer = self._wire.framer
         quiet = True
         while True:
-            while (event := self._wire.event()) is not None:
+            event = self._wire.event()
+            while event is not None:
                 if isinstance(event, Frame):
                     self.last_frame = self._clock()
                 yield event
-                await asyncio.sleep(0)  # a line that floods us leaves the others their turn
-            wait = self._tick
-            if not quiet:
-                wait = min(wait, self.last_byte + self._link.silence - self._clock())
-            data = await self._wire.read(wait)
+                event = self._wire.event()
+                if event is not None:
+                    await asyncio.sleep(0)  # a line that floods us leaves the others their turn
+            quiet = quiet or framer.settled
+            self._link.expect(framer.wanted)
+            data = await self._link.read_within(self._rest(quiet))
             if data:
-                self.last_byte = self._clock()
+                self._last_read = self._clock()
                 quiet = False
                 self._wire.feed(data)
                 continue
             if not quiet and self._clock() - self.last_byte >= self._link.silence:
                 quiet = True
-                self._wire.framer.silence()
+                self._wire.feed(self._link.discard_input())
+                framer.silence()
             yield None
+
+    def _rest(self, quiet: bool) -> float:
+        """Seconds until something is due though nothing comes."""
+        until = self._clock() + self._tick
+        if self.look_at is not None:
+            until = min(until, self.look_at)
+        if not quiet:
+            until = min(until, self.last_byte + self._link.silence)
+        return until - self._clock()
 
 
 async def listen(

@@ -119,13 +119,14 @@ class Guard:
         self, values: Mapping[str, Measured], time: datetime | None, monotonic: float
     ) -> Judged:
         """One group of readings, received at `time` (None: the clock is not right)."""
-        passed: dict[str, Measured] = {}
         held: dict[str, str] = {}
         for key, measured in values.items():
             why = self._judge(key, measured, time, monotonic)
-            passed[key] = measured if why is None else Measured(None, measured.unit)
             if why is not None:
                 held[key] = why
+        if not held:
+            return Judged(values)
+        passed = {k: Measured(None, m.unit) if k in held else m for k, m in values.items()}
         return Judged(passed, held)
 
     def accept(self) -> tuple[str, ...]:

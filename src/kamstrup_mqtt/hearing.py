@@ -114,6 +114,10 @@ class ParityHunt:
             self.params = dataclasses.replace(params, parity="E")
         self._since: float | None = None
 
+    def over(self) -> None:
+        """A frame came: these params are right."""
+        self._since = None
+
     def due(self, now: float, wait: float, fault: tuple[LinkState, str] | None) -> bool:
         """Whether bytes came in vain for `wait` seconds with these params. `now` monotonic."""
         if not self.enabled or fault is None or fault[0] is LinkState.WRONG_KEY:

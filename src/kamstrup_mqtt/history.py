@@ -118,7 +118,8 @@ class History:
         self._recent: dict[int, float] = {}
         self._confirmed = 0  # delivered on this connection up to this id
         self._through = 0  # delivered up to this id
-        self._settled = (0, 0)
+        self._expired = 0  # delivered long enough ago up to this id
+        self._settled = (0, 0)  # delivered and expired, as the disk knows it
 
     # Coming in
 
@@ -134,7 +135,8 @@ class History:
         self._unsent.append(record.id)
         self._bound_memory()
         self._wake.set()
-        self._store.set()
+        if self._may_be_pending:
+            self._store.set()
 
     def _bound_memory(self) -> None:
         while len(self._memory) > self._rows or self._bytes > self._size:
@@ -166,10 +168,12 @@ class History:
         self._waiting_for_first = False
         self._window.clear()
         self._loaded.clear()
+        self._expire()
         self._cursor = next(iter(self._recent)) - 1 if self._recent else self._through
         self._confirmed = self._cursor
         self._unsent = deque(id_ for id_ in self._memory if id_ > self._cursor)
         self._wake.set()
+        self._store.set()
 
     def lost(self) -> None:
         """The connection is gone: what was not acknowledged goes to the spool."""
@@ -356,9 +360,14 @@ class History:
             return 0.0
         return self._started + self._limits.grace - self._monotonic()
 
+    @property
+    def _may_be_pending(self) -> bool:
+        """Whether records that are not delivered have to be stored now."""
+        return self._mode == "always" or (self._mode == "offline" and not self._flowing)
+
     def _pending(self) -> list[Record]:
         """What has to be stored now, oldest first."""
-        if self._mode == "memory" or (self._mode == "offline" and self._flowing):
+        if not self._may_be_pending:
             return []
         found = (record for record in self._memory.values() if record.acked is None)
         return [record for record, _ in zip(found, range(COMMIT), strict=False)]
@@ -406,39 +415,47 @@ class History:
 
     async def _keep_settling(self) -> None:
         while True:
-            await asyncio.sleep(self._limits.settle)
+            await asyncio.sleep(max(self._limits.settle, self._rest))
             await self._settle()
 
-    def _expire(self) -> int:
-        """The newest id that need not be sent again any more."""
-        expired, now = self._settled[1], self._clock()
+    @property
+    def _rest(self) -> float:
+        """Seconds in which nothing can have been delivered long enough ago: while the disk is
+        empty, nothing else has to be tidied up."""
+        if self._stored.rows:
+            return 0.0
+        if not self._recent:
+            return self._resend
+        return next(iter(self._recent.values())) - self._clock()
+
+    async def _settle(self) -> None:
+        """Forget what was delivered long enough ago, here and on disk."""
+        self._expire()
+        now = (self._through, self._expired)
+        if self._spool is None or not self._stored.rows or self._unread or now == self._settled:
+            return
+        try:
+            async with asyncio.timeout(self._limits.disk):
+                self._stored = await self._spool.settle(self._through, self._wall(), now[1])
+            self._settled = now
+        except (SpoolError, TimeoutError) as error:
+            self._say_failing(error)
+
+    def _expire(self) -> None:
+        """Forget what was delivered long enough ago."""
+        now = self._clock()
         while self._recent:
             oldest = next(iter(self._recent))
             # what is still to be sent again on this connection is not too old for it
             if self._recent[oldest] > now or oldest > self._confirmed:
                 break
             del self._recent[oldest]
-            expired = oldest
-        return expired
-
-    async def _settle(self) -> None:
-        """Forget what was delivered long enough ago."""
-        expired = self._expire()
+            self._expired = oldest
         while self._memory:
             record = self._memory[next(iter(self._memory))]
-            if record.id > expired or record.acked is None:
+            if record.id > self._expired or record.acked is None:
                 break
             self._forget(record)
-        now = (self._through, expired)
-        if self._spool is None or not self._stored.rows or self._unread or now == self._settled:
-            self._settled = (self._settled[0], expired)
-            return
-        try:
-            async with asyncio.timeout(self._limits.disk):
-                self._stored = await self._spool.settle(self._through, self._wall(), expired)
-            self._settled = now
-        except (SpoolError, TimeoutError) as error:
-            self._say_failing(error)
 
 
 class Pace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
@@ -18,9 +19,8 @@ def plain(value: Decimal) -> str:
     """The number in plain notation with every digit it has; a negative zero loses its sign."""
     if not value.is_finite():
         raise ValueError(f"not a number that a meter can send: {value}")
-    if value.is_zero():
-        value = value.copy_abs()
-    return format(value, "f")
+    text = format(value, "f")
+    return text[1:] if text[0] == "-" and not value else text
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
@@ -31,16 +31,21 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
 def _write(value: Any, indent: int | None, depth: int) -> str:
     if isinstance(value, Decimal):
         text = plain(value)
-        return f'"{text}"' if len(text.strip("-0.").replace(".", "")) > MAX_DIGITS else text
+        # more digits than characters there cannot be
+        if len(text) > MAX_DIGITS and len(text.strip("-0.").replace(".", "")) > MAX_DIGITS:
+            return f'"{text}"'
+        return text
     if isinstance(value, str):
-        return _ENCODER.encode(value)
-    if isinstance(value, Mapping):
+        return encode_basestring(value)
+    if value is None:
+        return "null"
+    if isinstance(value, dict | Mapping):
         items = [
-            f"{_ENCODER.encode(str(key))}: {_write(item, indent, depth + 1)}"
+            f"{encode_basestring(str(key))}: {_write(item, indent, depth + 1)}"
             for key, item in value.items()
         ]
         return _wrap("{", items, "}", indent, depth)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+    if isinstance(value, list | tuple | Sequence) and not isinstance(value, bytes):
         return _wrap("[", [_write(item, indent, depth + 1) for item in value], "]", indent, depth)
     return _ENCODER.encode(value)
 

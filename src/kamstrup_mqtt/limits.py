@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MARGIN = 5.0
+"""Seconds beyond a sleep within which the reader promises to act again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -22,7 +25,7 @@ class Limits:
     diagnosis            between two reports of changed counters
     port_check           between two looks at the port while no poll is due
     steady               for which a port that is open again must stay so to be called back
-    tick                 between two looks at a pushed line
+    tick                 between two looks at a pushed line that has nothing else to be looked for
     """
 
     no_bytes: float = 30.0
@@ -41,4 +44,4 @@ class Limits:
     diagnosis: float = 60.0
     port_check: float = 15.0
     steady: float = 1.0
-    tick: float = 1.0
+    tick: float = 20.0

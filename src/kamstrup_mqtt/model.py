@@ -158,8 +158,7 @@ class MeterModel:
         return MAX_POWER_DIRECT if self.medium == "electricity" else MAX_POWER
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """A value with the unit it is published in."""
 
     value: Scalar

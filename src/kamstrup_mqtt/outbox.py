@@ -24,6 +24,8 @@ class Outbox:
         self._monotonic = monotonic
         self._capacity = capacity
         self._arrived = asyncio.Event()
+        self._consumer: Callable[[], None] | None = None
+        self._called = False
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -36,6 +38,18 @@ class Outbox:
             self.dropped += 1
         self._reports.append((report, self._monotonic()))
         self._arrived.set()
+        if self._consumer is not None and not self._called:
+            self._called = True
+            asyncio.get_running_loop().call_soon(self._call)
+
+    def call(self, consumer: Callable[[], None]) -> None:
+        """Call `consumer` in the next turn of the loop after reports were put, once for all."""
+        self._consumer = consumer
+
+    def _call(self) -> None:
+        self._called = False
+        if self._consumer is not None:
+            self._consumer()
 
     async def get(self) -> Report:
         """The oldest report, when there is one."""
@@ -45,7 +59,7 @@ class Outbox:
         return self._reports.popleft()[0]
 
     def take_all(self) -> list[Report]:
-        """What is there now, oldest first; for the end of the program."""
+        """What is there now, oldest first."""
         reports = [report for report, _ in self._reports]
         self._reports.clear()
         return reports

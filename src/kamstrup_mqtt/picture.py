@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -41,6 +41,7 @@ COUNTERS = ("frames", "dropped", "timeouts", "echoes", "reconnects", "internal_e
 """Always in the diagnostics, null until a reader has told them: a missing key is a warning in
 Home Assistant's log for every message."""
 
+_NOTHING = StoredReading(None, {})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -110,6 +111,11 @@ class Picture:
         self._received: dict[str, float] = {}
         self._nulled: set[str] = set()
         self._told: set[str] = set()
+        self._layout: dict[str, tuple[str, ...]] = {}  # group -> the keys of its state
+        self._usual: dict[str, Change] = {}  # group -> what a reading of it changes
+        self._planned = frozenset(facts.plan.by_key)
+        self.patience = self._patience()
+        """Seconds after the last valid reading at which the meter counts as offline."""
         self._adopt_model()
 
     # Who it is
@@ -142,9 +148,10 @@ class Picture:
     @property
     def keys(self) -> dict[str, str | None]:
         """Every key that belongs to the meter, with its frozen unit, in order first seen."""
-        plan = self.facts.plan
-        planned = {value.quantity.key for value in plan.values}
-        return {k: unit for k, unit in self.memory.units.items() if plan.open or k in planned}
+        units = self.memory.units
+        if self.facts.plan.open:
+            return dict(units)
+        return {key: unit for key, unit in units.items() if key in self._planned}
 
     def group_of(self, key: str) -> str:
         """The reading group in which `key` is published."""
@@ -163,12 +170,15 @@ class Picture:
 
     def state_json(self, group: str) -> str:
         """The state of one group: `time` and every key of it, null where no value came."""
-        reading = self.memory.readings.get(group, StoredReading(None, {}))
-        nulled = group in self._nulled
+        reading = self.memory.readings.get(group, _NOTHING)
+        values = {} if group in self._nulled else reading.values
         state: dict[str, Scalar] = {"time": rfc3339(reading.time)}
-        for key in self.keys:
-            if self.group_of(key) == group:
-                state[key] = None if nulled else reading.values.get(key)
+        keys = self._layout.get(group)
+        if keys is None:
+            keys = tuple(key for key in self.keys if self.group_of(key) == group)
+            self._layout[group] = keys
+        for key in keys:
+            state[key] = values.get(key)
         return jsontext.dumps(state)
 
     def states(self) -> dict[str, str]:
@@ -206,8 +216,11 @@ class Picture:
     # Whether it is there
 
     @property
-    def patience(self) -> float:
-        """Seconds after the last valid reading at which the meter counts as offline."""
+    def heard(self) -> bool:
+        """Whether there was a reading in this process."""
+        return bool(self._received)
+
+    def _patience(self) -> float:
         if self.facts.interval is not None:
             return MISSED_PERIODS * self.facts.interval
         plan = self.facts.plan
@@ -301,6 +314,7 @@ class Picture:
         self._received.clear()
         self._nulled.clear()
         self._told.clear()
+        self._layout.clear()
 
     def _identify(self, report: Identity) -> Change:
         memory = self.memory
@@ -368,22 +382,25 @@ class Picture:
 
     def _read(self, report: Reading, monotonic: float) -> Change:
         log: list[tuple[int, str]] = []
-        known = len(self.memory.units)
+        group, memory = report.group, self.memory
+        known = len(memory.units)
         values: dict[str, Scalar] = {}
         for key, measured in report.values.items():
             values[key] = self._accept(key, measured, log)
-        self.memory.readings[report.group] = StoredReading(report.time, values)
-        self._received[report.group] = monotonic
-        self._nulled.discard(report.group)
-        grown = len(self.memory.units) > known
-        return Change(
-            discovery=grown,
-            states=frozenset({report.group}),
-            diagnostics=True,
-            memory=True,
-            urgent=grown,
-            log=tuple(log),
-        )
+        before = memory.readings.get(group)
+        memory.readings[group] = StoredReading(report.time, values)
+        self._received[group] = monotonic
+        self._nulled.discard(group)
+        grown = len(memory.units) > known
+        if grown or before is None or before.values.keys() != values.keys():
+            self._layout.clear()
+        usual = self._usual.get(group)
+        if usual is None:
+            usual = Change(states=frozenset({group}), diagnostics=True, memory=True)
+            self._usual[group] = usual
+        if not grown and not log:
+            return usual
+        return replace(usual, discovery=grown, urgent=grown, log=tuple(log))
 
     def _accept(self, key: str, measured: Measured, log: list[tuple[int, str]]) -> Scalar:
         """The value in the key's frozen unit; None, with a WARNING, when it cannot be that."""
@@ -431,6 +448,8 @@ def is_number(quantity: Quantity, unit: str | None) -> bool:
 def clean(text: str) -> str:
     r"""Text from a meter, fit for logs and states: control characters escaped as \x00, and not
     longer than Home Assistant takes."""
+    if text.isprintable():
+        return text[:MAX_TEXT]
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)[:MAX_TEXT]
 
 

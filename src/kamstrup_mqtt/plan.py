@@ -28,6 +28,7 @@ class Plan:
     open          True: objects that nobody listed are published too, as switched-off diagnostics
                   (pushed lists and readouts come whole anyway)
     periods       group -> seconds within which it should be filled again
+    groups        the reading groups, in the model's order
     """
 
     protocol: str
@@ -35,10 +36,17 @@ class Plan:
     values: tuple[PlannedValue, ...]
     periods: Mapping[str, float]
     open: bool = False
+    groups: tuple[str, ...] = field(init=False)
     by_source: Mapping[SourceId, PlannedValue] = field(init=False)
+    by_key: Mapping[str, PlannedValue] = field(init=False)
+    _found: dict[str, Quantity] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        groups = dict.fromkeys((*self.dialect.groups, *(v.group for v in self.values)))
+        object.__setattr__(self, "groups", tuple(groups))
         object.__setattr__(self, "by_source", {v.source: v for v in self.values})
+        # of several values with one key the first counts
+        object.__setattr__(self, "by_key", {v.quantity.key: v for v in reversed(self.values)})
 
     @property
     def sources(self) -> tuple[SourceId, ...]:
@@ -50,20 +58,22 @@ class Plan:
         wanted = frozenset(groups)
         return tuple(value.source for value in self.values if value.group in wanted)
 
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """The reading groups, in the model's order."""
-        return tuple(dict.fromkeys((*self.dialect.groups, *(v.group for v in self.values))))
-
     def group_of(self, key: str) -> str | None:
         """The group in which `key` is read; None when it was not listed."""
-        return next((v.group for v in self.values if v.quantity.key == key), None)
+        planned = self.by_key.get(key)
+        return None if planned is None else planned.group
 
     def quantity(self, key: str) -> Quantity:
         """What is published under `key`: as configured, as the model has it, or as anyone has."""
-        for value in self.values:
-            if value.quantity.key == key:
-                return value.quantity
+        planned = self.by_key.get(key)
+        if planned is not None:
+            return planned.quantity
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = self._look_up(key)
+        return found
+
+    def _look_up(self, key: str) -> Quantity:
         for source in (*self.dialect.more, *self.dialect.overrides):
             quantity = registry.quantity(self.protocol, self.dialect, source)
             if quantity.key == key:
@@ -99,19 +109,21 @@ def sort_objects(plan: Plan, objects: Iterable[Object], asked: Iterable[SourceId
     groups: dict[str, dict[str, Measured]] = {}
     unknown: list[Object] = []
     foreign: dict[str, str] = {}
-    group = _rarest_group(plan, objects)
+    group: str | None = None  # where newcomers belong
     for obj in objects:
         planned = plan.by_source.get(obj.id)
         if planned is None:
             if not plan.open:
                 continue
+            group = group or _rarest_group(plan, objects)
             quantity = registry.quantity(plan.protocol, plan.dialect, obj.id)
             planned = PlannedValue(obj.id, quantity, group)
             if registry.key_of(plan.protocol, obj.id) is None:
                 unknown.append(obj)
         quantity = planned.quantity
         values = groups.setdefault(planned.group, {})
-        if values.get(quantity.key, Measured(None)).value is not None:
+        before = values.get(quantity.key)
+        if before is not None and before.value is not None:
             continue  # the same address twice in one readout: the first is reported
         try:
             values[quantity.key] = in_contract_unit(quantity, obj)
@@ -146,6 +158,8 @@ def in_contract_unit(quantity: Quantity, obj: Object) -> Measured:
         raise ValueError(f"its unit is unknown; it should be {quantity.unit}")
     # a value without unit is in the contract's (685-382: `1.6*1` prints none, 1.6 prints kW)
     sent = obj.unit if obj.unit is not None else quantity.unit
+    if sent == quantity.unit:
+        return Measured(obj.value, sent)
     if {sent, quantity.unit} <= energy.UNITS:
         return Measured(energy.convert(obj.value, sent, str(quantity.unit)), quantity.unit)
     return Measured(units.convert(obj.value, sent, quantity.unit), quantity.unit)

@@ -8,21 +8,20 @@ import logging
 import random
 import traceback
 from collections.abc import Iterable, Mapping
-from contextlib import aclosing
 from typing import cast
 
 from kamstrup_mqtt import detect
-from kamstrup_mqtt.address import SerialDevice
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.derived import Deriver
 from kamstrup_mqtt.errors import LinkError, MeterError
-from kamstrup_mqtt.exchange import Exchange, Listener
-from kamstrup_mqtt.hearing import Hearing, ParityHunt
+from kamstrup_mqtt.exchange import Exchange
 from kamstrup_mqtt.lacking import Lacking
-from kamstrup_mqtt.limits import Limits
+from kamstrup_mqtt.limits import MARGIN, Limits
+from kamstrup_mqtt.line import Line
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.port import Port
+from kamstrup_mqtt.listening import Listening
 from kamstrup_mqtt.liveness import Deadline
 from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.model import LinkState
@@ -30,8 +29,6 @@ from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.protocols.base import (
     Answer,
     Ask,
-    Dropped,
-    Frame,
     Framer,
     PolledCodec,
 )
@@ -40,8 +37,6 @@ from kamstrup_mqtt.schedule import Schedule
 
 __all__ = ["Limits", "MeterSetup", "Reader"]
 
-MARGIN = 5.0
-"""Seconds beyond a sleep within which the reader promises to act again."""
 SPREAD = 60.0
 """The polls of several meters are spread over this many seconds, or over their interval."""
 
@@ -80,9 +75,7 @@ class Reader:
             self._log,
             diagnosis_interval=limits.diagnosis,
         )
-        self._link: Link | None = None
-        self._framer: Framer | None = None
-        self._last_bytes = b""
+        self._line = Line(port, setup.codec, self._reports, self.counters)
         self._bug_places: set[tuple[str, int | None]] = set()
         self._bugs = 0  # since the last good reading
         # polled
@@ -97,15 +90,20 @@ class Reader:
             setup.plan, memory, self._mine, clock, self._log, limits.unsupported_retry
         )
         self._deriver = Deriver(setup.plan.dialect)
-        # pushed
-        self._last_good = 0.0
-        self._hunt = ParityHunt(
-            setup.serial,
-            self._mine.learned.get("parity"),
-            enabled=setup.hunt_parity and isinstance(port.address, SerialDevice),
-        )
+        self._listening: Listening | None = None
         if setup.spec.pushed:
-            self._hearing = Hearing(setup, self._reports, memory, clock, self.counters, self._log)
+            self._listening = Listening(
+                setup,
+                self._line,
+                self._reports,
+                memory,
+                clock,
+                self.counters,
+                deadline,
+                limits,
+                self._log,
+                good=self._no_bug,
+            )
 
     async def run(self) -> None:
         """Read until cancelled.
@@ -115,8 +113,8 @@ class Reader:
         """
         while True:
             try:
-                if self.setup.spec.pushed:
-                    await self._listen_for_ever()
+                if self._listening is not None:
+                    await self._listening.for_ever()
                 else:
                     await self._poll_for_ever()
             except Exception as bug:  # noqa: BLE001 - one meter's fault is one meter's fault
@@ -125,6 +123,9 @@ class Reader:
                 min(self._limits.restart_cap, self._limits.restart_first * 2 ** min(self._bugs, 30))
             )
             self._bugs += 1
+
+    def _no_bug(self) -> None:
+        self._bugs = 0
 
     def _report_bug(self, bug: Exception) -> None:
         self.counters.internal_errors += 1
@@ -135,7 +136,7 @@ class Reader:
         self._log.log(
             level,
             "internal error, please report it with these lines; the bytes being handled: %s",
-            self._last_bytes.hex(" ") or "none",
+            self._line.last_bytes.hex(" ") or "none",
             exc_info=bug,
         )
         self._reports.problem(f"internal error ({type(bug).__name__}); see the daemon's log")
@@ -171,22 +172,6 @@ class Reader:
         self._deadline.within(seconds + MARGIN)
         await asyncio.sleep(seconds)
 
-    # The port
-
-    def _framer_of(self, link: Link) -> Framer:
-        """The link's framer; a new link gets a new one, and may lead to another meter."""
-        if self._framer is None or link is not self._link:
-            if self._link is not None:
-                self.counters.reconnects += 1
-            self._link = link
-            self._framer = self.setup.codec.framer()
-            self._identity_due = True
-        return self._framer
-
-    def _port_failed(self, error: LinkError) -> None:
-        self._reports.port_gone = self._port.gone_since
-        self._reports.bad(error.state, str(error))
-
     # A meter that is asked
 
     def _make_schedule(self) -> Schedule:
@@ -212,6 +197,11 @@ class Reader:
         """Seconds by which this meter's polls are shifted: always the same for one id."""
         digest = hashlib.sha256(self.setup.id.encode()).digest()
         return int.from_bytes(digest[:4], "big") / 2**32 * min(interval, SPREAD)
+
+    def _framer_of(self, link: Link) -> Framer:
+        framer, fresh = self._line.framer_of(link)
+        self._identity_due |= fresh  # it may lead to another meter
+        return framer
 
     async def _poll_for_ever(self) -> None:
         while True:
@@ -243,7 +233,7 @@ class Reader:
                 await asyncio.sleep(self._limits.steady)
                 link.discard_input()
         except LinkError as error:
-            self._port_failed(error)
+            self._line.failed(error)
             return
         self._reports.port_gone = None
         if self._meter_state is None:
@@ -260,7 +250,7 @@ class Reader:
         groups = tuple(self._schedule.periods) if commanded else self._schedule.due()
         ask = self._ask(groups)
         exchange: Exchange | None = None
-        self._last_bytes = b""
+        self._line.last_bytes = b""
         try:
             async with self._port.turn(
                 self.setup.serial, self._deadline.within, first=self.setup.align
@@ -275,7 +265,7 @@ class Reader:
                 codec = cast(PolledCodec, self.setup.codec)  # what is not pushed can be polled
                 answer = await exchange.run(codec.poll(ask))
         except LinkError as error:
-            self._port_failed(error)
+            self._line.failed(error)
             self._retry(groups, asked=exchange is not None and exchange.sent, heard=True)
         except MeterError as error:
             self._reports.port_gone = None
@@ -287,7 +277,7 @@ class Reader:
             self._accept(groups, ask, answer, bytes(exchange.received))
         finally:
             if exchange is not None:
-                self._last_bytes = bytes(exchange.received)
+                self._line.last_bytes = bytes(exchange.received)
 
     def _ask(self, groups: Iterable[str]) -> Ask:
         wanted = self._identity_due or self._mine.serial is None
@@ -325,7 +315,7 @@ class Reader:
 
     def _accept(self, groups: Iterable[str], ask: Ask, answer: Answer, raw: bytes) -> None:
         self._failures = 0
-        self._last_bytes = raw
+        self._line.last_bytes = raw
         if self._found_model(answer):
             return
         if self._reports.identity(answer.objects) or self._mine.serial is not None:
@@ -382,93 +372,3 @@ class Reader:
             self._mine.learned.update(learned)
             self._log.info("learned: %s", dict(learned))
             self._memory.changed(urgent=True)
-
-    # A meter that sends by itself
-
-    async def _listen_for_ever(self) -> None:
-        while True:
-            try:
-                async with self._port.turn(self._hunt.params, self._deadline.within) as link:
-                    await self._listen(link)
-            except LinkError as error:
-                self._port_failed(error)
-            await self._sleep(self._port.retry_in())
-
-    async def _listen(self, link: Link) -> None:
-        listener = Listener(
-            link, self._framer_of(link), self.counters, self._log, tick=self._limits.tick
-        )
-        self._last_good = listener.last_frame
-        self._hearing.fault = None
-        async with aclosing(listener.events()) as events:
-            self._deadline.within(self._limits.tick + MARGIN)
-            async for event in events:
-                self._deadline.within(self._limits.tick + MARGIN)
-                if isinstance(event, Frame):
-                    self._hear(event)
-                elif isinstance(event, Dropped):
-                    self._hearing.drop(event)
-                else:
-                    self._port_is_back()
-                self._notice_silence(listener)
-                self._reports.tell()
-                if self._hunted():
-                    return
-
-    def _port_is_back(self) -> None:
-        self._port.alive()
-        if self._reports.port_gone is not None:
-            self._reports.port_gone = None
-            self._reports.bad(LinkState.NO_BYTES, "the port is open again; nothing came yet")
-
-    def _hear(self, frame: Frame) -> None:
-        if frame.direction == "request":
-            return
-        self._last_bytes = frame.raw
-        if self._hearing.take(frame):
-            self._last_good = asyncio.get_running_loop().time()
-            self._hearing.fault = None
-            self._bugs = 0
-            self._port.good()
-            self._reports.port_gone = None
-            self._reports.good()
-            parity = self._hunt.params.parity
-            if self._hunt.enabled and self._mine.learned.get("parity") != parity:
-                self._mine.learned["parity"] = parity
-                self._log.info("the line is %s", self._hunt.params)
-                self._memory.changed(urgent=True)
-
-    def _hunted(self) -> bool:
-        """Whether the other parity is to be tried now."""
-        fault, now = self._hearing.fault, asyncio.get_running_loop().time()
-        if not self._hunt.due(now, self._limits.hunt, fault):
-            return False
-        before = self._hunt.params
-        self._log.info("no list with %s: trying %s", before, self._hunt.turn())
-        return True
-
-    def _notice_silence(self, listener: Listener) -> None:
-        now = asyncio.get_running_loop().time()
-        limits = self._limits
-        # a meter whose lists are rarer than that is given three of its periods
-        periods = self.setup.plan.dialect.periods.values()
-        patience = 3 * min(periods) if periods else 0.0
-        mute = now - listener.last_byte
-        if mute > max(limits.no_bytes, patience):
-            self._reports.bad(
-                LinkState.NO_BYTES,
-                f"nothing came for {mute:.0f} s: is the meter's port switched on (the grid company"
-                " does it), the adapter plugged in, and are its wires the right way round?",
-            )
-        elif now - self._last_good > max(limits.no_frames, patience):
-            self._reports.bad(
-                *(
-                    self._hearing.fault
-                    or (LinkState.BYTES_NO_FRAMES, "bytes come, but no whole list among them")
-                )
-            )
-        if mute > max(limits.reopen_mute, 2 * patience):
-            raise LinkError(
-                LinkState.NO_BYTES,
-                "nothing came for long: the line is opened again, in case it is stuck",
-            )

@@ -83,6 +83,7 @@ class Reports:
         self._interval = diagnosis_interval
         self._warned: set[object] = set()
         self._identity: Identity | None = None
+        self._detail_of: dict[SourceId, str] = {}  # "": none
         self._guard = Guard(setup.plan, memory, setup.bounds, weak=setup.spec.checksum == "weak")
         self._newest: dict[str, Reading] = {}  # as the meter told them
         self._held: set[str] = set()
@@ -114,8 +115,7 @@ class Reports:
             self._log.debug("%s = %s %s", obj.id, obj.value, obj.unit or "")
         found = sort_objects(self._setup.plan, objects, asked)
         self._warn(found, raw)
-        values = [measured.value for group in found.groups.values() for measured in group.values()]
-        if all(value is None for value in values):
+        if all(m.value is None for group in found.groups.values() for m in group.values()):
             return False
         now = self._clock.now()
         for group, measured in found.groups.items():
@@ -143,11 +143,13 @@ class Reports:
                 self._log.log(_level(why), "%s is held back: %s", key, why)
             if _level(why) == logging.WARNING:
                 self._complained.add(key)
-        for key in sorted(self._complained & set(reading.values) - set(self._guard.held)):
-            self._complained.discard(key)
-            self._log.info("%s is accepted again", key)
-        self._held = set(self._guard.held)
-        self._outbox.put(dataclasses.replace(reading, values=judged.values))
+        if self._held or judged.held:
+            for key in sorted(self._complained & set(reading.values) - set(self._guard.held)):
+                self._complained.discard(key)
+                self._log.info("%s is accepted again", key)
+            self._held = set(self._guard.held)
+            reading = dataclasses.replace(reading, values=judged.values)
+        self._outbox.put(reading)
 
     def accept(self) -> tuple[str, ...]:
         """Believe the totals that are held back, and tell them; their keys."""
@@ -163,6 +165,8 @@ class Reports:
         return keys
 
     def _warn(self, found: Sorted, raw: bytes) -> None:
+        if not found.unknown and not found.foreign:
+            return
         shown = raw[:SHOWN].hex(" ")
         for obj in found.unknown:
             self.warn_once(
@@ -184,10 +188,17 @@ class Reports:
 
     def identity(self, objects: tuple[Object, ...]) -> bool:
         """Tell who the meter is when these objects say so; whether they do."""
-        by_id = {obj.id: obj for obj in objects}
         for source in self._setup.plan.dialect.identity:
-            text = _text(by_id.get(source))
+            text = ""
+            for obj in objects:
+                if obj.id == source:
+                    text = _text(obj)
             if text:
+                known = self._identity
+                if known is not None and (known.serial, known.source) == (text, source):
+                    details = self._details(objects)
+                    if details == known.details:
+                        return True
                 identity = Identity(
                     meter=self._setup.id,
                     serial=text,
@@ -215,9 +226,11 @@ class Reports:
         # a list that tells less than another does not take anything back
         details = dict(self._identity.details) if self._identity else {}
         for obj in objects:
-            name = _DETAILS.get(self._setup.spec.key(obj.id) or "")
-            text = _text(obj)
-            if name and text:
+            name = self._detail_of.get(obj.id)
+            if name is None:
+                name = _DETAILS.get(self._setup.spec.key(obj.id) or "", "")
+                self._detail_of[obj.id] = name
+            if name and (text := _text(obj)):
                 details[name] = text
         return details
 
@@ -258,6 +271,11 @@ class Reports:
         port did, else at most once in `diagnosis_interval` seconds."""
         if self.state is None:
             return
+        told, now = self._told, self._clock.monotonic()
+        problem = self.problem_now if self.state is LinkState.OK else self._last_error
+        moved = told is None or told.port_gone != self.port_gone or told.problem != problem
+        if not at_once and not moved and now - self._told_at < self._interval:
+            return
         diagnosis = Diagnosis(
             meter=self._setup.id,
             link_state=self.state,
@@ -265,19 +283,11 @@ class Reports:
             counters=self._counters.as_dict(self._clock.monotonic(), self._setup.spec.pushed),
             learned=dict(self._memory.learned),
             port_gone=self.port_gone,
-            problem=self.problem_now if self.state is LinkState.OK else self._last_error,
+            problem=problem,
             notes=self.notes,
             held_back=self._guard.held,
         )
-        told, now = self._told, self._clock.monotonic()
-        if diagnosis == told:
-            return
-        moved = (
-            told is None
-            or told.port_gone != diagnosis.port_gone
-            or told.problem != diagnosis.problem
-        )
-        if at_once or moved or now - self._told_at >= self._interval:
+        if diagnosis != told:
             self._told = diagnosis
             self._told_at = now
             self._outbox.put(diagnosis)

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from kamstrup_mqtt.liveness import Deadline
+from kamstrup_mqtt.liveness import GRACE, Deadline
 
-CHECK_INTERVAL = 5.0
-"""Seconds from one look to the next."""
+CHECK_INTERVAL = 30.0
+"""Seconds from one look to the next, at most."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Supervisor:
         self._watched = watched
         self._restarted = restarted
         self._check = check
+        self._monotonic = monotonic
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -59,8 +60,10 @@ class Supervisor:
     async def _watch(self, task: asyncio.Task[None]) -> None:
         """Return when the task is stuck; it has not ended then."""
         while True:
+            # when it would become late, but not much later than it may promise less
+            late = self._watched.next_due + GRACE - self._monotonic()
             self.deadline.within(self._check)
-            await asyncio.wait([task], timeout=self._check)
+            await asyncio.wait([task], timeout=min(max(late, 0.0) + 0.1, self._check))
             if task.done():
                 task.result()
                 raise RuntimeError(f"{self.name} ended, which it must not")

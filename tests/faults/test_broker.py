@@ -32,7 +32,7 @@ async def test_the_broker_is_absent_at_the_start(
             lambda: stage.status() == "2 of 2 meters online, broker away", "they are read"
         )
         await eventually(lambda: stage.health()["history"]["on_disk"] > 20, "it spools", 20)
-        assert stage.lost() == 1
+        await eventually(lambda: stage.lost() == 1, "told that it is not there", 30)
         stage.proxy.closed = False
         await stage.flows()
         assert stage.status() == "2 of 2 meters online, broker connected"

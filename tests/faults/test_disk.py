@@ -105,6 +105,7 @@ async def test_the_disk_is_read_only_for_a_while(
         remount(disk, "ro")
         async with staged(tmp_path, caplog, mode=mode, state=disk) as stage:
             history = "kamstrup_mqtt.history"
+            await eventually(lambda: len(stage.said(history, 30)) > 0, "it is told", 40)
             (told,) = stage.said(history, 30)
             assert told == (
                 f"{FAILING}{disk}/history.db: unable to open database file (Read-only file"

@@ -8,7 +8,6 @@ import functools
 import os
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,10 +29,9 @@ def link_state(stage: Stage) -> str:
 
 def impatient(stage: Stage, id_: str) -> None:
     """The meter is known to send each 0.1 s, not each 10 s: three missed lists are soon over."""
-    reader = stage.app._readers[id_]
-    plan = reader.setup.plan
-    dialect = replace(plan.dialect, periods=dict.fromkeys(plan.dialect.periods, 0.1))
-    reader.setup = replace(reader.setup, plan=replace(plan, dialect=dialect))
+    listening = stage.app._readers[id_]._listening
+    assert listening is not None
+    listening._no_bytes, listening._no_frames, listening._reopen = 1.0, 1.0, 2.0
 
 
 @pytest.mark.timeout(300)

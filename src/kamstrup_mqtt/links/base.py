@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 
 from kamstrup_mqtt.errors import LinkError
@@ -13,16 +14,33 @@ class Link(ABC):
 
     `silence`: seconds without a byte after which a partial frame is given up (1 s on a tty, 2.5 s
     on TCP, where a bridge and a network lie between). `lost`: why the line is lost, None while it
-    is not.
+    is not. `last_byte`: loop time at which the last bytes came, 0 before the first.
     """
 
     silence: float
     params: SerialParams
     lost: LinkError | None = None
+    last_byte: float = 0.0
 
     @abstractmethod
     async def read(self) -> bytes:
         """The bytes that came, at least one; waits for them. Cancelling loses none."""
+
+    async def read_within(self, seconds: float) -> bytes:
+        """What `read` gives within so many seconds, b"" when it gives nothing."""
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                return await self.read()
+        except TimeoutError:
+            return b""
+
+    def listen(self) -> None:  # noqa: B027 - a line may do without
+        """From now on somebody reads all the time: what comes faster than it is read waits
+        outside, and pushes nothing out."""
+
+    def expect(self, count: int) -> None:  # noqa: B027 - a line may do without
+        """Nothing can be made of what comes before there are `count` bytes more: until then `read`
+        may wait, and the line may be left alone. Holds for the next `read`."""
 
     @abstractmethod
     async def write(self, data: bytes) -> None:

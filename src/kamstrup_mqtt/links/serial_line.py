@@ -25,6 +25,11 @@ T = TypeVar("T")
 SILENCE = 1.0
 CLOSE_TIMEOUT = 2.0
 
+LEAD = 0.02
+"""Seconds before the last byte at which we listen again: adapters hand bytes over every 16 ms."""
+LEAST_NAP = 0.02
+"""Seconds; a shorter nap saves nothing."""
+
 _PTY_MAJORS = range(136, 144)  # Linux: Documentation/admin-guide/devices.txt
 
 # termios.error is neither OSError nor SerialException; pyserial's errors are OSErrors;
@@ -100,7 +105,13 @@ def _named(path: str, error: Exception) -> LinkError:
 
 
 class SerialLink(StreamLink):
-    """An open tty."""
+    """An open tty.
+
+    Bytes cannot come faster than the line's speed. While more of them are missing than can have
+    come, they are left in the kernel's buffer (4096 bytes) and nobody is woken: a list of 228
+    bytes comes in 57 pieces. The nap ends before the last byte can be there, and after half the
+    silence that ends a frame, so that a device that goes is noticed then.
+    """
 
     def __init__(
         self, device: SerialDevice, port: serial.Serial, params: SerialParams, silence: float
@@ -110,6 +121,7 @@ class SerialLink(StreamLink):
         self._port = port
         self._transport: serial_asyncio.SerialTransport | None = None
         self._made = asyncio.Event()
+        self._nap: asyncio.TimerHandle | None = None
 
     async def attach(self) -> None:
         """Let asyncio read the port; returns when it does."""
@@ -124,7 +136,51 @@ class SerialLink(StreamLink):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called after a read failed: the transport has closed the port."""
         self._transport = None
+        self._wake()
         self.lose(self._gone())
+
+    def _pause(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._transport is not None and self._nap is None and not self._held_up:
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._doze()
+
+    def expect(self, count: int) -> None:
+        super().expect(count)
+        self._doze()
+
+    def _doze(self) -> None:
+        """Leave what comes in the kernel's buffer, for as long as not enough can have come."""
+        missing = self._expected - len(self._unread)
+        seconds = min(self.wire_time(missing) - LEAD, self.silence / 2)
+        if seconds < LEAST_NAP or self._nap is not None or self._transport is None:
+            return
+        if self._waiting():  # faster than the line: an emulated meter
+            return
+        self._pause()
+        self._nap = self._loop.call_later(seconds, self._wake)
+
+    def _waiting(self) -> int:
+        try:
+            return int(self._port.in_waiting)
+        except _ERRORS:  # gone; the transport notices
+            return 1
+
+    def _wake(self) -> None:
+        if self._nap is not None:
+            self._nap.cancel()
+            self._nap = None
+            self._resume()
+
+    def _take(self) -> bytes:
+        self._wake()
+        return super()._take()
 
     def _gone(self) -> LinkError:
         if not os.path.exists(self._device.path):
@@ -186,6 +242,7 @@ class SerialLink(StreamLink):
 
     async def close(self) -> None:
         self.lose(LinkError(LinkState.PORT_MISSING, f"{self._device} was closed"))
+        self._wake()
         transport, self._transport = self._transport, None
         if transport is None or not self._port.is_open:
             return

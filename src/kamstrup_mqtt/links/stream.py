@@ -11,7 +11,7 @@ from kamstrup_mqtt.model import SerialParams
 
 MAX_UNREAD = 65536
 """Bytes kept for a reader that does not read (noise on a line between two polls); the oldest
-are dropped."""
+are dropped. From one that reads all the time no more are taken before it has read."""
 
 
 class StreamLink(Link, asyncio.Protocol):
@@ -22,28 +22,73 @@ class StreamLink(Link, asyncio.Protocol):
         self.silence = silence
         self._loop = asyncio.get_running_loop()
         self._unread = bytearray()
-        self._news = asyncio.Event()
+        self._reader: asyncio.Future[None] | None = None  # who waits in `read`
+        self._expected = 1  # bytes before which nobody is told of them
+        self._listening = False
+        self._held_up = False
         self._sent_until = 0.0  # loop time at which what was written has left a line of its speed
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
+        self.last_byte = self._loop.time()
         self._unread += data
         if len(self._unread) > MAX_UNREAD:
-            del self._unread[:-MAX_UNREAD]
-        self._news.set()
+            if self._listening:
+                self._held_up = True
+                self._pause()
+            else:
+                del self._unread[:-MAX_UNREAD]
+        if len(self._unread) >= self._expected:
+            self._wake_reader()
 
     def lose(self, error: LinkError) -> None:
         """The line is lost; the first reason given stays."""
         if self.lost is None:
             self.lost = error
-        self._news.set()
+        self._wake_reader()
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _pause(self) -> None:
+        """Take no more bytes."""
+
+    def _resume(self) -> None:
+        """Take bytes again."""
+
+    def listen(self) -> None:
+        self._listening = True
+
+    def expect(self, count: int) -> None:
+        self._expected = max(1, count)
 
     async def read(self) -> bytes:
-        while not self._unread:
+        while len(self._unread) < self._expected:
             self.check()
-            self._news.clear()
-            await self._news.wait()
+            await self._news()
         return self._take()
+
+    async def read_within(self, seconds: float) -> bytes:
+        if len(self._unread) < self._expected:
+            self.check()
+            timer = self._loop.call_later(max(0.0, seconds), self._wake_reader)
+            try:
+                await self._news()
+            finally:
+                timer.cancel()
+            if len(self._unread) < self._expected:
+                self.check()
+                return b""
+        return self._take()
+
+    async def _news(self) -> None:
+        """Wait for as many bytes as are expected, the loss of the line, or a time limit."""
+        self._reader = self._loop.create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
 
     def discard_input(self) -> bytes:
         self.check()
@@ -58,6 +103,10 @@ class StreamLink(Link, asyncio.Protocol):
     def _take(self) -> bytes:
         data = bytes(self._unread)
         self._unread.clear()
+        self._expected = 1
+        if self._held_up:
+            self._held_up = False
+            self._resume()
         return data
 
     def wire_time(self, count: int) -> float:

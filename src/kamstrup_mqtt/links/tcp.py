@@ -96,6 +96,14 @@ class TcpLink(StreamLink):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
+    def _pause(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if len(self._head) >= HEAD:

@@ -1,35 +1,130 @@
-"""Messages of one layout: the same bytes but for their numbers, taken apart by one struct.
+"""Messages of one layout: the same bytes but for their values, taken apart without being walked.
 
-A meter sends the same list for ever, and only values change. Whoever has read one message the
+A meter sends the same message for ever, and only values change. Whoever has read one message the
 plain way knows where its values stand; the next one of that layout needs no second walk.
 
     constant | value | constant | value | ... | constant       a constant may be empty
+
+All that is done for speed in the decoders of a protocol is here. What a protocol builds of it
+(`KnownLists`, `KnownAnswers`, `KnownReadouts`) must tell the same as its plain way, whatever comes.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from operator import itemgetter
+from typing import Any, Final, Generic, TypeVar
+
+from kamstrup_mqtt.model import Object, Scalar
+
+MAX_LAYOUTS: Final = 8
+"""Layouts of one meter that are kept; real meters have up to four."""
 
 
-class Layout:
+class _Template:
+    """What is the same in all messages of a layout: `data`, where `mask` is FF."""
+
+    def __init__(self, data: bytes, mask: bytes | bytearray) -> None:
+        self._size = len(data)
+        self._mask = int.from_bytes(mask, "big")
+        self._constants = int.from_bytes(data, "big") & self._mask
+
+    def _fits(self, data: bytes) -> bool:
+        """Compared as one number: all bytes at once."""
+        return (
+            len(data) == self._size and int.from_bytes(data, "big") & self._mask == self._constants
+        )
+
+
+class Layout(_Template):
     """Learned from `data`, whose values stand at `spots`: position and format of `struct` ("I", or
     "12s" for bytes) in ascending order. Everything between them is constant."""
 
     def __init__(self, data: bytes, spots: Iterable[tuple[int, str]]) -> None:
-        fields, end = [">"], 0
+        fields, mask, end = [">"], bytearray(b"\xff" * len(data)), 0
         for at, form in spots:
-            fields.append(f"{at - end}s{form}")
-            end = at + struct.calcsize(f">{form}")
-        fields.append(f"{len(data) - end}s")
+            size = struct.calcsize(f">{form}")
+            fields.append(f"{at - end}x{form}")
+            mask[at : at + size] = bytes(size)
+            end = at + size
+        fields.append(f"{len(data) - end}x")
         self._struct = struct.Struct("".join(fields))
-        self.size: Final = len(data)
-        self._constants = self._struct.unpack(data)[::2]
+        super().__init__(data, mask)
 
     def values(self, data: bytes) -> tuple[Any, ...] | None:
         """The values of a message of this layout; None when it is of another."""
-        if len(data) != self.size:
+        return self._struct.unpack(data) if self._fits(data) else None
+
+
+class TextLayout(_Template):
+    """The same for ASCII text: of the `fields` (from, to; in ascending order) the digits may
+    change, no other character; a digit stays a digit, a decimal point where it is. There are two
+    fields or more."""
+
+    def __init__(self, data: bytes, fields: Sequence[tuple[int, int]]) -> None:
+        mask = bytearray(b"\xff" * len(data))
+        for start, end in fields:
+            for at in range(start, end):
+                if data[at : at + 1].isdigit():
+                    mask[at] = 0
+        self._shape = data.translate(_SHAPE)
+        self._fields = itemgetter(*(slice(start, end) for start, end in fields))
+        super().__init__(data, mask)
+
+    def values(self, data: bytes) -> tuple[str, ...] | None:
+        """The fields of a message of this layout; None when it is of another."""
+        if not self._fits(data) or data.translate(_SHAPE) != self._shape:
             return None
-        fields = self._struct.unpack(data)
-        return fields[1::2] if fields[::2] == self._constants else None
+        fields: tuple[str, ...] = self._fields(data.decode("ascii"))
+        return fields
+
+
+_SHAPE = bytes(ord("0") if chr(byte) in "0123456789" else byte for byte in range(256))
+"""Every digit as 0."""
+
+_new = tuple.__new__
+"""Object(*row), but without a call of Python's for each."""
+
+
+class Rows:
+    """The objects of a message: as they were in the one that was learned, but that raw and value
+    of those at the places `changing` are new each time."""
+
+    def __init__(self, learned: Sequence[Object], changing: Sequence[int]) -> None:
+        self._ids = [learned[place].id for place in changing]
+        self._units = [learned[place].unit for place in changing]
+        self._unknown = [learned[place].unknown_unit for place in changing]
+        constant = [place for place in range(len(learned)) if place not in changing]
+        self._constant = [learned[place] for place in constant]
+        order = [*changing, *constant]
+        self._in_order: Callable[[list[Object]], tuple[Object, ...]] = tuple
+        if order != sorted(order):
+            self._in_order = itemgetter(*(order.index(place) for place in sorted(order)))
+
+    def objects(
+        self, raws: Iterable[int | str | None], values: Iterable[Scalar]
+    ) -> tuple[Object, ...]:
+        """All objects of the message; raws and values in the order of `changing`."""
+        rows = zip(self._ids, raws, values, self._units, self._unknown)  # noqa: B905 (takes time)
+        return self._in_order([*map(_new, repeat(Object), rows), *self._constant])
+
+
+_Known = TypeVar("_Known")
+
+
+class BySize(Generic[_Known]):
+    """What is known of one meter's messages, one layout for each size. A meter that sends a new
+    one each time makes it forget, not grow."""
+
+    def __init__(self) -> None:
+        self._by_size: dict[int, _Known] = {}
+        self.get = self._by_size.get
+        """What is known of messages of a size, None when nothing is."""
+
+    def keep(self, size: int, known: _Known) -> None:
+        """Know this from now on, in place of what was known of that size."""
+        if size not in self._by_size and len(self._by_size) >= MAX_LAYOUTS:
+            self._by_size.clear()
+        self._by_size[size] = known

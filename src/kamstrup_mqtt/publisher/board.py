@@ -36,7 +36,8 @@ class Due:
 
 
 class Board:
-    """The pictures and what is due of them."""
+    """The pictures and what is due of them. `changed` wakes a session; whoever takes reports or
+    ticks decides whether that is needed."""
 
     def __init__(
         self,
@@ -64,17 +65,20 @@ class Board:
         """Take one report into its picture."""
         picture = self.pictures[report.meter]
         change = picture.apply(report, self._clock.monotonic())
-        log = logging.getLogger(f"kamstrup_mqtt.meter.{report.meter}")
         for level, message in change.log:
-            log.log(level, "%s", message)
+            logging.getLogger(f"kamstrup_mqtt.meter.{report.meter}").log(level, "%s", message)
         if change.identity:
             self._settle()
         if change.memory:
             self.memory.changed(urgent=change.urgent)
         self._mark(report.meter, change)
-        if isinstance(report, Reading):
-            self.history.add(report.meter, self._records.of(report, picture))
         self._look(report.meter)
+
+    def record(self, report: Report) -> None:
+        """Add a report that was taken to the history, if it is a reading: before the next is
+        taken, for the record has the values as they were published."""
+        if isinstance(report, Reading):
+            self.history.add(report.meter, self._records.of(report, self.pictures[report.meter]))
 
     def _mark(self, id_: str, change: Change) -> None:
         if change.discovery:
@@ -87,7 +91,6 @@ class Board:
             self.due.diagnostics[id_] = None
         elif change.diagnostics:
             self._waiting.add(id_)
-        self.changed.set()
 
     def _settle(self) -> None:
         """A serial number is new: whose ids does that change?"""
@@ -111,18 +114,17 @@ class Board:
                 self._diagnostics_interval
             ):
                 self.due.diagnostics[id_] = None
-        if self.due:
-            self.changed.set()
 
     def _is_online(self, id_: str) -> bool:
-        return self.pictures[id_].online(self._clock.now(), self._clock.monotonic())
+        picture = self.pictures[id_]
+        now = None if picture.heard else self._clock.now()
+        return picture.online(now, self._clock.monotonic())
 
     def _look(self, id_: str) -> None:
         online = self._is_online(id_)
         if online != self.online[id_]:
             self.online[id_] = online
             self.due.status[id_] = None
-            self.changed.set()
 
     def status(self, id_: str) -> str:
         """The payload of a meter's status topic."""

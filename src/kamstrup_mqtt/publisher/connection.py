@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -22,6 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from kamstrup_mqtt.config import MqttConfig, TlsConfig
 from kamstrup_mqtt.errors import KamstrupMqttError
+from kamstrup_mqtt.publisher.client import Client
 from kamstrup_mqtt.publisher.threads import use_daemon_threads
 
 _LOG = logging.getLogger(__package__)
@@ -53,60 +53,6 @@ class _Demoted(logging.LoggerAdapter[logging.Logger]):
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         super().log(logging.DEBUG, msg, *args, **kwargs)
-
-
-class _CarefulLoop:
-    """The loop as aiomqtt sees it. aiomqtt has it watch a descriptor a moment later, when the
-    socket may be closed and its number that of a meter's line."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loop, name)
-
-    def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any) -> asyncio.Handle:
-        if callback not in (self._loop.add_reader, self._loop.add_writer):
-            return self._loop.call_soon_threadsafe(callback, *args)
-        asked = _identity(args[0])
-
-        def watch() -> None:
-            if asked is not None and _identity(args[0]) == asked:
-                callback(*args)
-
-        return self._loop.call_soon_threadsafe(watch)
-
-
-def _identity(descriptor: int) -> int | None:
-    """Tells one socket from another that has its number; None: it is closed."""
-    try:
-        return os.fstat(descriptor).st_ino
-    except OSError:
-        return None
-
-
-class _Client(aiomqtt.Client):
-    """A client whose attempt to connect can be given up, wherever it is stuck."""
-
-    given_up = False
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._loop = cast(asyncio.AbstractEventLoop, _CarefulLoop(self._loop))
-
-    def give_up(self) -> None:
-        """aiomqtt leaves the socket of a failed attempt open, and watched by the loop."""
-        self.given_up = True
-        # aiomqtt's own callback would stumble over the attempt's cancelled future
-        self._client.on_disconnect = None
-        self._client.disconnect()
-
-    def _client_connect(self) -> None:
-        # in a thread: name resolution may come back long after we were given up, and a connection
-        # then would take our own client id away from us
-        super()._client_connect()
-        if self.given_up:
-            self.give_up()
 
 
 class Trouble(Enum):
@@ -144,18 +90,53 @@ class Will:
 
 
 class Connection:
-    """An open connection. Every method raises BrokerError when it is lost."""
+    """An open connection. Every coroutine raises BrokerError when it is lost."""
 
-    def __init__(self, client: aiomqtt.Client, where: str) -> None:
+    def __init__(self, client: Client, where: str) -> None:
         self._client = client
         self._where = where
 
+    def send(
+        self, topic: str, payload: str, acked: Callable[[], None], *, retain: bool = True
+    ) -> None:
+        """Publish with QoS 1; `acked` is called when the broker has acknowledged it. Never raises:
+        `lost` tells what went wrong."""
+        self._client.send(topic, payload, acked, retain=retain)
+
+    def flush(self) -> None:
+        """Write what was sent, now instead of at the end of this turn of the loop."""
+        self._client.flush()
+
+    def fail(self, error: Exception) -> None:
+        """Let `lost` raise this."""
+        self._client.fail(error)
+
+    async def lost(self) -> None:
+        """Returns never; raises when the broker acknowledges nothing any more."""
+        # not itself: whoever is cancelled while waiting would cancel it
+        await asyncio.wait([self._client.failed])
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        error = self._client.failed.exception()
+        assert error is not None  # it has no result
+        if isinstance(error, aiomqtt.MqttError):
+            raise _lost(error, self._where) from error
+        raise error
+
     async def publish(self, topic: str, payload: str, *, retain: bool = True) -> None:
         """Publish with QoS 1; returns when the broker has acknowledged it."""
+        acked = asyncio.Event()
+        self.send(topic, payload, acked.set, retain=retain)
+        self.flush()
+        waiting = asyncio.create_task(acked.wait())
+        either: list[asyncio.Future[Any]] = [waiting, self._client.failed]
         try:
-            await self._client.publish(topic, payload, qos=1, retain=retain)
-        except aiomqtt.MqttError as error:
-            raise _lost(error, self._where) from error
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if not acked.is_set():
+            self._raise_failure()
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe; returns when the broker has acknowledged it."""
@@ -228,15 +209,12 @@ async def connect(
         await _leave(client)
 
 
-async def _leave(client: aiomqtt.Client) -> None:
+async def _leave(client: Client) -> None:
     """Disconnect; a connection that is lost already is no fault any more."""
     with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
         async with asyncio.timeout(LEAVE_TIMEOUT):
             await client.__aexit__(None, None, None)
-    # the loss may have been noticed elsewhere; asyncio would report an exception nobody looked at
-    gone: asyncio.Future[None] = client._disconnected
-    if gone.done() and not gone.cancelled():
-        gone.exception()
+    client.forget()
 
 
 def address(mqtt: MqttConfig) -> str:
@@ -244,9 +222,9 @@ def address(mqtt: MqttConfig) -> str:
     return f"{mqtt.host}:{mqtt.port}{' (TLS)' if mqtt.tls else ''}"
 
 
-def _client(mqtt: MqttConfig, will: Will | None, client_id: str, ack_timeout: float) -> _Client:
+def _client(mqtt: MqttConfig, will: Will | None, client_id: str, ack_timeout: float) -> Client:
     version = aiomqtt.ProtocolVersion.V5 if mqtt.version == "5" else aiomqtt.ProtocolVersion.V311
-    client = _Client(
+    return Client(
         mqtt.host,
         mqtt.port,
         username=mqtt.username,
@@ -258,11 +236,10 @@ def _client(mqtt: MqttConfig, will: Will | None, client_id: str, ack_timeout: fl
         keepalive=mqtt.keepalive,
         max_queued_incoming_messages=MAX_INCOMING,
         max_inflight_messages=2 * (IN_FLIGHT + HISTORY_WINDOW),
+        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         tls_context=_tls_context(mqtt.tls) if mqtt.tls else None,
         logger=cast(logging.Logger, _Demoted(logging.getLogger("paho.mqtt"))),
     )
-    client.pending_calls_threshold = 2 * (IN_FLIGHT + HISTORY_WINDOW)
-    return client
 
 
 def _tls_context(tls: TlsConfig) -> ssl.SSLContext:

@@ -112,6 +112,9 @@ class Publisher:
             self._limits.backoff_cap,
             self._limits.slow_backoff,
         )
+        self._open: Session | None = None  # the session of now
+        self._bug = asyncio.Event()
+        self._bugs: list[Exception] = []
         self._connected_at: float | None = None
         self._announced = False
         self._complaints: set[Trouble] = set()
@@ -139,14 +142,17 @@ class Publisher:
         """Publish what is there, say `offline` (not before an exec anew), and end `run`."""
         for report in self._outbox.take_all():
             self._board.take(report)
+            self._board.record(report)
         self._say_offline = offline
         self._stop.set()
         self._board.changed.set()
 
     async def run(self) -> None:
         """Publish until stopped."""
+        self._outbox.call(self._drain)
+        self._drain()
         async with asyncio.TaskGroup() as group:
-            work = (self._drain(), self._tick(), self._board.history.keep())
+            work = (self._raise_bugs(), self._tick(), self._board.history.keep())
             helpers = [group.create_task(task) for task in work]
             sessions = group.create_task(self._sessions())
             await self._stop.wait()
@@ -156,13 +162,31 @@ class Publisher:
             for task in (sessions, *helpers):
                 task.cancel()
 
-    async def _drain(self) -> None:
-        while True:
-            self._board.take(await self._outbox.get())
+    def _drain(self) -> None:
+        """Take what the readers have put into the outbox, and send it on at once."""
+        try:
+            for report in self._outbox.take_all():
+                self._board.take(report)
+                self._push()  # the record has time until the state is on its way
+                self._board.record(report)
+        except Exception as bug:  # noqa: BLE001 - not swallowed: a task raises it
+            self._bugs.append(bug)
+            self._bug.set()
+
+    async def _raise_bugs(self) -> None:
+        """What went wrong in a call by the loop, which would only log it."""
+        await self._bug.wait()
+        raise self._bugs[0]
+
+    def _push(self) -> None:
+        """Send what is due; what needs several steps is left to the session's own task."""
+        if self._open is None or not self._open.push():
+            self._board.changed.set()
 
     async def _tick(self) -> None:
         while True:
             self._board.tick()
+            self._push()
             self._drain_deadline.within(self._limits.tick)
             await asyncio.sleep(self._limits.tick)
 
@@ -192,7 +216,7 @@ class Publisher:
                 alive=self._session_deadline.within,
                 warn_once=self._warn_once,
             )
-            session = Session(
+            self._open = session = Session(
                 connection,
                 self._config,
                 self._announcer,
@@ -211,6 +235,7 @@ class Publisher:
                 await self._farewell(session)
                 raise
             finally:
+                self._open = None
                 self._board.history.lost()
             await self._farewell(session)
             self._announced = False

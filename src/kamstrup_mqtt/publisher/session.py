@@ -7,16 +7,16 @@ diagnostics; bridge/info; bridge/status `online` last. Then whatever becomes due
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from kamstrup_mqtt import jsontext
 from kamstrup_mqtt.config import Config
-from kamstrup_mqtt.history import Record
 from kamstrup_mqtt.homeassistant import (
     Announced,
     Announcer,
@@ -36,6 +36,9 @@ from kamstrup_mqtt.publisher.connection import (
     Connection,
     Received,
 )
+from kamstrup_mqtt.publisher.window import Window
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger(__package__)
 
@@ -130,23 +133,28 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._last_retained = self._loop.time()
         self._info_at = self._loop.time()
+        self._window = Window(connection, IN_FLIGHT, self._room)
+        self._stepping = True  # the task is at work; what is due meanwhile, it does next
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Work until `stop` (then publish what is still due) or a BrokerError. `ready` is called
         when everything was announced."""
         try:
             async with asyncio.TaskGroup() as group:
-                listener = group.create_task(self._listen())
+                helpers = [
+                    group.create_task(self._listen()),
+                    group.create_task(self._connection.lost()),
+                ]
                 await self._connected()
                 ready()
-                sender = group.create_task(self._send_history(group))
+                helpers.append(group.create_task(self._send_history()))
                 while not stop.is_set():
                     await self._wait()
                     await self._publish_due()
                 await self._publish_due()
                 await self._board.history.finish(self._limits.finish)
-                sender.cancel()
-                listener.cancel()
+                for helper in helpers:
+                    helper.cancel()
         except BaseExceptionGroup as errors:
             lost, other = errors.split(BrokerError)
             if lost is None or other is not None:
@@ -218,6 +226,32 @@ class Session:
 
     # What is due
 
+    def push(self) -> bool:
+        """Send the states and diagnostics that are due, as far as the window has room; False: the
+        task has to do it, in steps."""
+        due = self._board.due
+        if self._stepping or due.discovery or due.status:
+            return False
+        while due.states and not self._window.full:
+            self._window.send(*self._state(*_pop(due.states)))
+        while due.diagnostics and not self._window.full:
+            self._window.send(*self._diagnostics(_pop(due.diagnostics)))
+        self._connection.flush()
+        return True
+
+    def _room(self) -> None:
+        """Called by the loop, which would only log an exception."""
+        try:
+            self.push()
+        except Exception as bug:  # noqa: BLE001 - not swallowed: `Connection.lost` raises it
+            self._connection.fail(bug)
+
+    def _state(self, id_: str, group: str) -> tuple[str, str]:
+        return self._topics.state(id_, group), self._board.pictures[id_].state_json(group)
+
+    def _diagnostics(self, id_: str) -> tuple[str, str]:
+        return self._topics.diagnostics(id_), self._board.diagnostics(id_)
+
     async def _wait(self) -> None:
         self._calls.alive(self._limits.idle + self._step)
         try:
@@ -229,6 +263,12 @@ class Session:
             await self._publish_info()
 
     async def _publish_due(self, *, first: bool = False) -> None:
+        """Publish all that is due, each step acknowledged."""
+        self._stepping = True
+        await self._publish_steps(first=first)
+        self._stepping = False
+
+    async def _publish_steps(self, *, first: bool) -> None:
         board, topics = self._board, self._topics
         due = board.take_due()
         statuses = [(topics.status(id_), board.status(id_)) for id_ in due.status]
@@ -245,13 +285,8 @@ class Session:
                     await self._announce(message, id_)
         if not first:
             await self._publish(statuses)
-        await self._publish(
-            (topics.state(id_, group), board.pictures[id_].state_json(group))
-            for id_, group in due.states
-        )
-        await self._publish(
-            (topics.diagnostics(id_), board.diagnostics(id_)) for id_ in due.diagnostics
-        )
+        await self._publish(self._state(*key) for key in due.states)
+        await self._publish(self._diagnostics(id_) for id_ in due.diagnostics)
 
     async def _announce(self, message: Discovery, id_: str) -> None:
         """Announce a device, in as many steps as it takes to have what is gone forgotten."""
@@ -284,30 +319,29 @@ class Session:
         await self._publish([(self._topics.bridge_info, jsontext.dumps(self._calls.info()))])
 
     async def _publish(self, messages: Iterable[tuple[str, str]]) -> None:
-        """Publish messages of different topics, several in flight; all acknowledged at the end."""
-        for batch in _batches(messages, IN_FLIGHT):
+        """Publish messages, several in flight; all acknowledged at the end."""
+        for topic, payload in messages:
             self._calls.alive(self._step)
-            await asyncio.gather(*(self._connection.publish(*message) for message in batch))
+            await self._window.vacancy()
+            self._window.send(topic, payload)
+        self._calls.alive(self._step)
+        await self._window.drained()
 
     # The history
 
-    async def _send_history(self, group: asyncio.TaskGroup) -> None:
+    async def _send_history(self) -> None:
         """Records, oldest first, so many at a time that are not acknowledged."""
         history = self._board.history
-        slots = asyncio.Semaphore(HISTORY_WINDOW)
+        window = Window(self._connection, HISTORY_WINDOW)
         history.connected()
         while True:
             record = await history.next()
-            await asyncio.sleep(history.pace.wait())
-            await slots.acquire()
-            # tasks begin in the order in which they were made, and so do the messages
-            group.create_task(self._deliver(record, slots))
-
-    async def _deliver(self, record: Record, slots: asyncio.Semaphore) -> None:
-        topic = self._topics.history(record.meter)
-        await self._connection.publish(topic, record.payload, retain=False)
-        self._board.history.acked(record)
-        slots.release()
+            wait = history.pace.wait()
+            if wait:
+                await asyncio.sleep(wait)
+            await window.vacancy()
+            topic = self._topics.history(record.meter)
+            window.send(topic, record.payload, retain=False, then=partial(history.acked, record))
 
     # What comes in
 
@@ -380,12 +414,11 @@ def _text(payload: bytes) -> str:
     return payload.decode(errors="replace")
 
 
-def _batches(
-    messages: Iterable[tuple[str, str]], size: int
-) -> Iterable[tuple[tuple[str, str], ...]]:
-    iterator = iter(messages)
-    while batch := tuple(itertools.islice(iterator, size)):
-        yield batch
+def _pop(due: dict[T, None]) -> T:
+    """The key that became due first."""
+    key = next(iter(due))
+    del due[key]
+    return key
 
 
 def _leaves(group: BaseExceptionGroup[BrokerError]) -> Iterator[BrokerError]:

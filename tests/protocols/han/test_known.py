@@ -94,4 +94,4 @@ def test_layouts_are_not_kept_without_end() -> None:
         text = bytes((0x0A, size)) + b"Kamstrup_V000000000000"[:size]
         body = information[:-1] + b"\x05" + text + numbers
         codec.decode(frame_of(hdlc(body)))
-    assert len(codec._known._by_size) <= 8
+    assert len(codec._known._by_size._by_size) <= 8

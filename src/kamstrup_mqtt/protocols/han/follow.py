@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from kamstrup_mqtt.model import Object, Scalar
@@ -35,6 +36,8 @@ _PREFIXES = {"Wh": 0, "kWh": 3, "MWh": 6, "varh": 0, "kvarh": 3, "Mvarh": 6}
 """Unit of a register -> power of ten of Wh or varh."""
 _POWER_PREFIXES = {"W": 3, "kW": 6, "var": 3, "kvar": 6}
 """Unit of a power -> power of ten of mW."""
+_POWER_OF: Final = {register: f"{register[0]}.7.0" for register in obis.COUNTED}
+"""Register -> the power that it adds up."""
 _LATE: Final = 120
 """Seconds after the hour up to which a list with registers means those of the full hour."""
 _ACTIVE: Final = ("1.8.0", "2.8.0")
@@ -149,7 +152,7 @@ class Follower:
     def _integrate(self, short: Mapping[str, Object], now: int) -> None:
         longest = 0
         for register in obis.COUNTED:
-            power = _milliwatts(short.get(_power_of(register)))
+            power = _milliwatts(short.get(_POWER_OF[register]))
             if power is not None:
                 integral = self._integrals.setdefault(register, Integral())
                 longest = max(longest, integral.add(power, now))
@@ -213,7 +216,9 @@ class Follower:
 
     def _go_on(self, moment: Moment) -> None:
         """Counters that were published a moment ago, before a restart, need no register."""
-        if moment.utc is None or (self._kamstrup and self._scale.trusted is None):
+        if not self._resumed or moment.utc is None:
+            return
+        if self._kamstrup and self._scale.trusted is None:
             return
         for code in self._integrals:
             value, time = self._resumed.get(_live_key(code), (None, None))
@@ -267,7 +272,7 @@ class Follower:
         """The live counters of the powers in this list."""
         for code, counter in self._live.items():
             value = counter.value
-            if _power_of(code) in short and value is not None:
+            if _POWER_OF[code] in short and value is not None:
                 unit = "kWh" if code in _ACTIVE else "kvarh"
                 yield Object(f"{obis.LIVE}{code}", None, value, unit)
 
@@ -300,14 +305,11 @@ class Follower:
             yield "the lists tell no serial number: set `serial`"
 
 
+@lru_cache(maxsize=256)  # a meter says what it likes
 def _short(source: object) -> str:
     """C.D.E of a code of the electricity tables: "1-1:1.7.0.255" is "1.7.0"; others as they are."""
     text = str(source)
     return text[4:-4] if text.startswith(("1-0:", "1-1:")) and text.endswith(".255") else text
-
-
-def _power_of(register: str) -> str:
-    return f"{register[0]}.7.0"
 
 
 def _live_key(code: str) -> str:

@@ -110,9 +110,25 @@ class HdlcFramer:
         self._events: deque[Event] = deque()
         self._segments: list[Frame] = []
         self._parity = ParityWatch()
+        self._missing = 0
+
+    @property
+    def wanted(self) -> int:
+        """Bytes that the frame which has begun still lacks: its header is right, and tells."""
+        return self._missing
+
+    @property
+    def settled(self) -> bool:
+        """Whether a silence now would change nothing: all that came was whole frames."""
+        rest = len(self._buffer) - self._position
+        closed = rest == 0 or (rest == 1 and self._buffer[-1] == FLAG)
+        return closed and not self._rubbish and self._parity.settled
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
+        if self.settled:
+            self._parity.silence()
+        self._missing = 0
         if self._position:
             del self._buffer[: self._position]
             self._position = 0
@@ -132,6 +148,7 @@ class HdlcFramer:
         """The line was quiet: a frame that began will not end; what follows it may be whole."""
         while (found := self._scan(quiet=True)) is not None:
             self._take(found)
+        self._missing = 0
         if self._parity.silence() and self._events and isinstance(self._events[-1], Dropped):
             self._events[-1] = Dropped(DropReason.PARITY, self._events[-1].raw)
 
@@ -232,6 +249,7 @@ class HdlcFramer:
         """The frame between the flags at `start` and `end`; why it is none; None: incomplete."""
         buffer = self._buffer
         if len(buffer) <= end:
+            self._missing = end + 1 - len(buffer)
             return None
         raw = bytes(buffer[start : end + 1])
         payload = raw[1:-3]

@@ -8,30 +8,22 @@ comes out is the same (tests/protocols/han/test_known.py).
 from __future__ import annotations
 
 from decimal import Decimal
-from itertools import repeat
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from kamstrup_mqtt.model import Object
+from kamstrup_mqtt.model import Scalar
 from kamstrup_mqtt.protocols.base import Message
 from kamstrup_mqtt.protocols.han import apdu, axdr, datetimes, lists, obis
 from kamstrup_mqtt.protocols.han.apdu import Notification
 from kamstrup_mqtt.protocols.han.lists import Pair, Walked
 from kamstrup_mqtt.protocols.han.scales import VOLTAGES, CurrentScale, Scales
-from kamstrup_mqtt.protocols.layout import Layout
-from kamstrup_mqtt.units import EXACT
-
-MAX_LISTS: Final = 8
-"""Layouts of one meter that are kept; real meters have up to four."""
+from kamstrup_mqtt.protocols.layout import BySize, Layout, Rows
+from kamstrup_mqtt.units import EXACT, power
 
 _FORMATS: Final = {axdr.INT32: "i", axdr.UINT32: "I", axdr.INT16: "h", axdr.UINT16: "H"}
 """Numbers that change. Scalers and units are of other types, and so constant."""
 _CLOCK: Final = f"{datetimes.SIZE}s"
 _INVOKE_ID: Final = "4s"
-
-
-_new = tuple.__new__
-"""Object(*row), but without a call of Python's for each."""
 
 
 class KnownLists:
@@ -40,7 +32,7 @@ class KnownLists:
     def __init__(self, energy_scale: int | None, current: CurrentScale) -> None:
         self._energy_scale = energy_scale
         self._current = current
-        self._by_size: dict[int, _KnownList] = {}
+        self._by_size: BySize[_KnownList] = BySize()
 
     def read(self, payload: bytes) -> Message | None:
         """The list in a frame's payload; None when its layout is not known."""
@@ -60,9 +52,7 @@ class KnownLists:
         spots = _spots(len(payload) - len(message), message, notification, walked)
         if sum(isinstance(spot.pair.value.value, int) for spot in spots if spot.pair) < 2:
             return  # not worth while
-        if len(self._by_size) >= MAX_LISTS:
-            self._by_size.clear()
-        self._by_size[len(payload)] = _KnownList(
+        known = _KnownList(
             Layout(payload, [(spot.at, spot.form) for spot in spots]),
             [spot.pair for spot in spots],
             walked,
@@ -70,6 +60,7 @@ class KnownLists:
             self._energy_scale,
             self._current,
         )
+        self._by_size.keep(len(payload), known)
 
 
 class _Spot(NamedTuple):
@@ -102,15 +93,6 @@ def _form(pair: Pair) -> str | None:
     return _FORMATS.get(pair.value.tag) if isinstance(value, int) else None
 
 
-class _Columns(NamedTuple):
-    """What the numbers of a list are worth. `exponents`: of those that have one that is not 0, by
-    their place; `unknown`: which of them have no value."""
-
-    exponents: tuple[tuple[int, int], ...]
-    units: tuple[str | None, ...]
-    unknown: tuple[int, ...]
-
-
 class _KnownList:
     """One layout. `pairs`: of each spot, None for those of the header."""
 
@@ -125,69 +107,69 @@ class _KnownList:
     ) -> None:
         self._layout = layout
         self._header = read.header
-        self._objects = read.objects
         self._energy_scale = energy_scale
         self._current = current
         self._maker = walked.maker
         self._meter_type = lists.meter_type(walked)
         place = {id(pair): number for number, pair in enumerate(walked.pairs)}
         changing = [(spot, pair, place[id(pair)]) for spot, pair in enumerate(pairs) if pair]
-        self._clocks = [(s, n, p.id) for s, p, n in changing if isinstance(p.value.value, bytes)]
         numbers = [(s, p, n) for s, p, n in changing if isinstance(p.value.value, int)]
+        clocks = [(s, p, n) for s, p, n in changing if isinstance(p.value.value, bytes)]
+        self._rows = Rows(read.objects, [n for _, _, n in (*numbers, *clocks)])
         self._numbers = itemgetter(*(spot for spot, _, _ in numbers))
+        self._clocks = [spot for spot, _, _ in clocks]
         self._pairs = [pair for _, pair, _ in numbers]
-        self._places = [number for _, _, number in numbers]
-        self._ids = [pair.id for pair in self._pairs]
-        self._codes = [lists.short(id_) for id_ in self._ids]
+        self._unknown = [i for i, (_, _, n) in enumerate(numbers) if read.objects[n].value is None]
+        self._codes = [lists.short(pair.id) for pair in self._pairs]
         last = {code: n for n, code in enumerate(self._codes)}
         self._voltages = [n for code, n in last.items() if code in VOLTAGES]
         self._has_clock = pairs[1] is None
-        self._columns: dict[Scales | None, _Columns] = {}
+        self._settled = False  # no list can change the scale of the currents any more
+        self._steps: dict[Scales | None, tuple[Decimal, ...]] = {}
 
     def read(self, payload: bytes) -> Message | None:
-        values = self._layout.values(payload)
-        if values is None:
+        found = self._layout.values(payload)
+        if found is None:
             return None
-        header = dict(self._header)
+        header = self._header
         if self._has_clock:
-            clock = datetimes.read(values[1])
-            header["meter_time"], header["weekday"], header["clock_status"] = clock
-        objects = list(self._objects)
-        for spot, place, id_ in self._clocks:
-            octets = values[spot]
-            objects[place] = Object(id_, octets.hex(), datetimes.read(octets).local)
-        for place, obj in zip(self._places, self._measured(self._numbers(values)), strict=False):
-            objects[place] = obj
-        return Message(header, tuple(objects))
+            clock = datetimes.read(found[1])
+            times = {"meter_time": clock[0], "weekday": clock[1], "clock_status": clock[2]}
+            header = {**header, **times}
+        numbers = self._numbers(found)
+        values = self._scaled(numbers)
+        if not self._clocks:
+            return Message(header, self._rows.objects(numbers, values))
+        octets = [found[spot] for spot in self._clocks]
+        raws = (*numbers, *(clock.hex() for clock in octets))
+        values += [datetimes.read(clock).local for clock in octets]
+        return Message(header, self._rows.objects(raws, values))
 
-    def _measured(self, numbers: tuple[int, ...]) -> list[Object]:
-        """The objects of the numbers, scaled."""
+    def _scaled(self, numbers: tuple[int, ...]) -> list[Scalar]:
+        """What the numbers mean."""
         scales = self._scales(numbers)
-        columns = self._columns.get(scales) or self._worth(scales)
-        values = list(map(Decimal, numbers))
-        for number, exponent in columns.exponents:
-            values[number] = values[number].scaleb(exponent, EXACT)
-        rows = zip(self._ids, numbers, values, columns.units, repeat(False))
-        objects = list(map(_new, repeat(Object), rows))
-        for number in columns.unknown:
-            objects[number] = Object(self._ids[number], numbers[number], None)
-        return objects
+        values: list[Scalar] = [
+            *map(EXACT.multiply, numbers, self._steps.get(scales) or self._learn_steps(scales))
+        ]
+        for number in self._unknown:
+            values[number] = None
+        return values
 
     def _scales(self, numbers: tuple[int, ...]) -> Scales | None:
         if self._maker != "kamstrup":
             return None
-        if self._current.is_settled(self._meter_type):
-            return self._current.settled(*[numbers[place] for place in self._voltages])
+        if self._settled:
+            return self._current.settled([numbers[place] for place in self._voltages])
         counts = dict(zip(self._codes, numbers, strict=True))
-        return self._current.of(counts, self._meter_type)
+        scales = self._current.of(counts, self._meter_type)
+        self._settled = self._current.is_settled(self._meter_type)
+        return scales
 
-    def _worth(self, scales: Scales | None) -> _Columns:
+    def _learn_steps(self, scales: Scales | None) -> tuple[Decimal, ...]:
+        """What a count of 1 means, of each number."""
         measures = [
             lists.measure(pair, self._maker, self._energy_scale, scales) for pair in self._pairs
         ]
-        columns = self._columns[scales] = _Columns(
-            tuple((n, m.exponent) for n, m in enumerate(measures) if m and m.exponent),
-            tuple(measure.unit if measure else None for measure in measures),
-            tuple(number for number, measure in enumerate(measures) if measure is None),
-        )
-        return columns
+        steps = tuple(power(1, measure.exponent if measure else 0) for measure in measures)
+        self._steps[scales] = steps
+        return steps

@@ -58,6 +58,11 @@ class ParityWatch:
         """Take the next bytes of the stream."""
         self._burst += data[: _LONGEST + 1 - len(self._burst)]
 
+    @property
+    def settled(self) -> bool:
+        """Whether the burst is known to be none of those."""
+        return self._good or not self._burst
+
     def good(self) -> None:
         """A frame with right checksums was among them."""
         self._good = True

@@ -17,7 +17,8 @@ Source: measured over 700 recorded frames of one-, three- and four-wire meters.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 HIGHEST_VOLTS: Final = 1000
@@ -52,7 +53,7 @@ class CurrentScale:
 
     def of(self, counts: Mapping[str, int], meter_type: str | None) -> Scales:
         """The scales of a frame. `counts`: OBIS code without A, B and F ("31.7.0") -> count."""
-        voltage = voltage_exponent(*(counts.get(code, 0) for code in VOLTAGES))
+        voltage = voltage_exponent([counts.get(code, 0) for code in VOLTAGES])
         if self.is_settled(meter_type):
             return Scales(voltage, self._current)
         ratio = _ratio(counts, voltage, meter_type)
@@ -68,12 +69,16 @@ class CurrentScale:
         """Whether no frame of this meter can change the scale of its currents any more."""
         return self._proven or _is_direct(meter_type)
 
-    def settled(self, *voltages: int) -> Scales:
+    def settled(self, voltages: Sequence[int]) -> Scales:
         """The scales of a frame with these counts of voltage, of a meter that is settled."""
-        return Scales(voltage_exponent(*voltages), self._current)
+        return _scales(voltage_exponent(voltages), self._current)
 
 
-def voltage_exponent(*counts: int) -> int:
+_scales = cache(Scales)
+"""Those that there are, each made once."""
+
+
+def voltage_exponent(counts: Sequence[int]) -> int:
     """The scale of the voltages of a frame."""
     return _CENTI if max(counts, default=0) > HIGHEST_VOLTS else 0
 

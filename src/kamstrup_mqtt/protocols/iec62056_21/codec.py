@@ -19,8 +19,9 @@ from kamstrup_mqtt.protocols.base import (
     Step,
 )
 from kamstrup_mqtt.protocols.iec62056_21 import parity
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccOption, BccVote, matching
+from kamstrup_mqtt.protocols.iec62056_21.checks import BccOption, BccVote, verdict
 from kamstrup_mqtt.protocols.iec62056_21.framing import P1_CRC, STX, IecFramer
+from kamstrup_mqtt.protocols.iec62056_21.known import KnownReadouts
 from kamstrup_mqtt.protocols.iec62056_21.readout import (
     BAUD_B,
     BAUD_C,
@@ -81,6 +82,7 @@ class IecCodec:
         self._baudrate = baudrate
         self._framer: IecFramer | None = None
         self._polled = False
+        self._known = KnownReadouts()
 
     def framer(self) -> IecFramer:
         """A framer for a newly opened line (which has the speed of the sign-on again).
@@ -96,18 +98,12 @@ class IecCodec:
 
     def decode(self, frame: Frame) -> Message:
         """Read a frame; see `framing` for the kinds. Raises MeterError for data without values."""
-        text = frame.payload.decode("ascii")
-        header: dict[str, Json] = {"direction": frame.direction, "kind": frame.kind}
-        if frame.kind == "data":
-            return _decode_data(header, frame, text)
-        if frame.kind == "ident":
-            ident = _ident_of(text)
-            return Message({**header, **_ident_header(ident)}, ident.objects() if ident else ())
-        if frame.kind == "ack":
-            return Message({**header, "protocol": text[1], "baud_char": text[2], "option": text[3]})
-        if frame.kind == "command":
-            return Message({**header, "text": text[1:-2].replace("\x02", " ")})
-        return Message({**header, "text": text.rstrip("\r\n")})
+        known = self._known.read(frame)
+        if known is not None:
+            return known
+        message = _read(frame)
+        self._known.learn(frame, message)
+        return message
 
     # conversation
 
@@ -229,6 +225,22 @@ class IecCodec:
         )
 
 
+def _read(frame: Frame) -> Message:
+    """The plain way."""
+    text = frame.payload.decode("ascii")
+    header: dict[str, Json] = {"direction": frame.direction, "kind": frame.kind}
+    if frame.kind == "data":
+        return _decode_data(header, frame, text)
+    if frame.kind == "ident":
+        ident = _ident_of(text)
+        return Message({**header, **_ident_header(ident)}, ident.objects() if ident else ())
+    if frame.kind == "ack":
+        return Message({**header, "protocol": text[1], "baud_char": text[2], "option": text[3]})
+    if frame.kind == "command":
+        return Message({**header, "text": text[1:-2].replace("\x02", " ")})
+    return Message({**header, "text": text.rstrip("\r\n")})
+
+
 def _ident_of(payload: str) -> Ident | None:
     """The identification at the start of a frame's payload, if there is one."""
     return parse_ident(payload.splitlines()[0])
@@ -254,16 +266,9 @@ def _decode_data(header: dict[str, Json], frame: Frame, text: str) -> Message:
         header |= {"mode": "D", "bcc": "crc16" if crc else "none"}
         block = text[len(text.splitlines()[0]) :]
     else:
-        header |= _verdict(frame.payload[start + 1 :])
+        header |= verdict(frame.payload[start + 1 :])
         block = text[start + 1 : -2]
     objects: tuple[Object, ...] = tuple(parse_data_sets(block))
     if not objects:
         raise MeterError(LinkState.BYTES_NO_FRAMES, f"no values in the readout: {text!r}")
     return Message(header, (*(ident.objects() if ident else ()), *objects))
-
-
-def _verdict(block: bytes) -> dict[str, Json]:
-    """By which rule the check character (the last) is right: "sum", "xor", "both" or "none"."""
-    matches = matching(block[:-1], block[-1])
-    kind = "none" if not matches else matches[0] if len(matches) == 1 else "both"
-    return {"bcc": kind, "bcc_ok": bool(matches)}

@@ -28,7 +28,7 @@ from typing import Literal, TypeAlias
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.iec62056_21 import parity
 from kamstrup_mqtt.protocols.iec62056_21.checks import BccKind, BccVote, crc16_arc, matching
-from kamstrup_mqtt.protocols.iec62056_21.readout import Ident, parse_ident
+from kamstrup_mqtt.protocols.iec62056_21.readout import BAUD_B, BAUD_C, Ident, parse_ident
 
 SOH, STX, ETX, EOT, ACK, LF, CR, SLASH, BANG = 0x01, 0x02, 0x03, 0x04, 0x06, 0x0A, 0x0D, 0x2F, 0x21
 
@@ -41,6 +41,11 @@ _IGNORED = frozenset((0x00, LF, CR, 0x7F))  # wake-up characters, line ends, an 
 _LINE_AT_END = re.compile(rb"/(?:[A-Za-z]{3}[ -~]|\?)[^()/\r\n]*\r?\n\Z")
 _REQUEST = re.compile(rb"/\?[^!]*!|/#.")
 _ACK = re.compile(rb"\x06[0-9A-Z]{3}[\r\n]*")
+_READOUT = re.compile(rb"/[A-Za-z]{3}[ -.0-~]{1,33}\r\n\x02([^\x01-\x04/]*\x03[\x00-\x7f])")
+"""A readout in which each character can mean one thing only."""
+_BAUD_CHAR = 4  # its place in the identification
+_BAUD_CHARS = "".join((*BAUD_B, *BAUD_C, "GHI789")).encode("ascii")
+"""Of meters that go on only when their identification was answered, or at another speed."""
 P1_CRC = re.compile(rb"![0-9A-Fa-f]{4}[\r\n]*\Z")
 """The end of a P1 telegram."""
 
@@ -67,6 +72,9 @@ _RUNS: Mapping[_State, tuple[re.Pattern[bytes], int]] = MappingProxyType(
 class IecFramer:
     """One line's framer; holds at most one block of 16 KiB. `vote` knows which BCC is right."""
 
+    wanted = 0
+    settled = False
+
     def __init__(self, vote: BccVote, *, early_ident: bool = False) -> None:
         self.parity_errors = 0
         self.early_ident = early_ident
@@ -81,12 +89,33 @@ class IecFramer:
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
-        at = 0
+        at = self._whole(data) if self._state == "idle" else 0
         while at < len(data):
             run = self._run(data, at) if self._state in _RUNS else 0
             if not run:
                 self._take(data[at])
             at += run or 1
+
+    def _whole(self, data: bytes) -> int:
+        """Take a readout that is all there and right, as bridges hand it over; how many bytes it
+        has. Whatever else it may be is found out character by character."""
+        text = parity.strip(data)
+        found = _READOUT.match(text)
+        if found is None or self._ident or self._garbage:
+            return 0
+        block, end = found.span(1)
+        matches = matching(text[block : end - 1], text[end - 1])
+        waits = self.early_ident and text[_BAUD_CHAR] in _BAUD_CHARS
+        if waits or end > MAX_BLOCK or not self._vote.accepts(matches):
+            return 0
+        if text != data and (
+            parity.errors(data[: block - 1]) or parity.errors(data[block - 1 : end])
+        ):
+            return 0
+        if self._vote.is_open:
+            self._vote.count(matches, _expected(text[: block - 1]))
+        self._events.append(Frame(data[:end], text[:end], "answer", "data"))
+        return end
 
     def _run(self, data: bytes, at: int) -> int:
         """Take characters together that decide nothing here; how many there were."""
@@ -274,7 +303,7 @@ class IecFramer:
         elif command:
             self._emit(bytes(self._raw), "request", "command")
         else:
-            self._vote.count(matches, self._expected())
+            self._vote.count(matches, _expected(parity.strip(self._ident)))
             self._emit_data("answer")
 
     def _finish_lines(self) -> None:
@@ -305,17 +334,8 @@ class IecFramer:
 
     # results
 
-    def _expected(self) -> BccKind | None:
-        """The BCC that the maker is known for (iec62056_21.md 4)."""
-        ident = self._parsed_ident()
-        if ident is None:
-            return None
-        if ident.manufacturer.upper() != "KAM":
-            return "xor"
-        return "sum" if ident.mode == "A" else None
-
     def _parsed_ident(self) -> Ident | None:
-        return parse_ident(parity.strip(self._ident).rstrip(b"\r\n").decode("ascii"))
+        return _parsed(parity.strip(self._ident))
 
     def _parity_ok(self, raw: bytes | bytearray) -> bool:
         errors = parity.errors(raw)
@@ -361,3 +381,17 @@ class IecFramer:
     def _reset(self) -> None:
         self._raw.clear()
         self._state = "idle"
+
+
+def _parsed(line: bytes) -> Ident | None:
+    return parse_ident(line.rstrip(b"\r\n").decode("ascii"))
+
+
+def _expected(line: bytes) -> BccKind | None:
+    """The BCC that the maker in an identification line is known for (iec62056_21.md 4)."""
+    ident = _parsed(line)
+    if ident is None:
+        return None
+    if ident.manufacturer.upper() != "KAM":
+        return "xor"
+    return "sum" if ident.mode == "A" else None

@@ -70,6 +70,16 @@ def parse_data_sets(text: str) -> Iterator[Object]:
             yield Object(address, raw, _value(address, raw), unit_of(address, unit))
 
 
+def places(text: str) -> Iterator[tuple[int, int]]:
+    """From where to where the raw values stand that `parse_data_sets` finds, in its order."""
+    address = ""
+    for match in _DATA_SET.finditer(text):
+        address = match[1] or address
+        if address:
+            start = match.start(2)
+            yield start, start + len(match[2].partition("*")[0])
+
+
 def _value(address: str, raw: str) -> Scalar:
     text = raw.strip()
     if not text:

@@ -23,6 +23,7 @@ from kamstrup_mqtt.protocols.base import (
     Step,
 )
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer, encode_frame
+from kamstrup_mqtt.protocols.kmp.known import KnownAnswers
 from kamstrup_mqtt.protocols.kmp.messages import (
     CID_GET_REGISTER,
     MAX_REGISTERS,
@@ -82,6 +83,7 @@ class KmpCodec:
         self.pause = pause
         self.wake = wake
         self.baudrate = baudrate
+        self._known = KnownAnswers()
 
     def framer(self) -> KmpFramer:
         """A framer for a newly opened line."""
@@ -89,7 +91,12 @@ class KmpCodec:
 
     def decode(self, frame: Frame) -> Message:
         """A frame of either direction read. Raises MeterError for impossible contents."""
-        return decode_message(frame)
+        known = self._known.read(frame)
+        if known is not None:
+            return known
+        message = decode_message(frame)
+        self._known.learn(frame, message)
+        return message
 
     def poll(self, ask: Ask) -> Conversation:
         """Serial number, registers in order, type; what is not asked for is left out.
@@ -201,7 +208,7 @@ class _Poll:
         while True:
             tries -= 1
             try:
-                message = _answer_to(payload, (yield send))
+                message = self._answer_to(payload, (yield send))
             except MeterError as error:
                 if tries < 1 or (accept_silence and error.state in _SILENT):
                     raise
@@ -213,6 +220,19 @@ class _Poll:
                 self._keep(message.objects if keep else ())
                 return
 
+    def _answer_to(self, payload: bytes, frame: Frame | None) -> Message:
+        """The answer to the request `payload`. Raises MeterError when `frame` answers another one,
+        such as one that came too late."""
+        ours = (
+            frame is not None and frame.direction == "answer" and frame.payload[:2] == payload[:2]
+        )
+        if frame is not None and ours:
+            message = self._codec.decode(frame)
+            if {obj.id for obj in message.objects if isinstance(obj.id, int)} <= _asked(payload):
+                return message
+        sent = frame.raw.hex(" ") if frame else "nothing"
+        raise MeterError(LinkState.BYTES_NO_FRAMES, f"answer to another request: {sent}")
+
     def _keep(self, objects: Iterable[Object]) -> None:
         for obj in objects:
             self._objects.setdefault(obj.id, obj)
@@ -220,18 +240,6 @@ class _Poll:
 
 def _unanswered(data: bytes) -> Send:
     return Send(data=data, first_byte=0.0, between=0.0, total=0.0, answer=False)
-
-
-def _answer_to(payload: bytes, frame: Frame | None) -> Message:
-    """The answer to the request `payload`. Raises MeterError when `frame` answers another one,
-    such as one that came too late."""
-    ours = frame is not None and frame.direction == "answer" and frame.payload[:2] == payload[:2]
-    if frame is not None and ours:
-        message = decode_message(frame)
-        if {obj.id for obj in message.objects if isinstance(obj.id, int)} <= _asked(payload):
-            return message
-    sent = frame.raw.hex(" ") if frame else "nothing"
-    raise MeterError(LinkState.BYTES_NO_FRAMES, f"answer to another request: {sent}")
 
 
 def _expected(payload: bytes) -> int:

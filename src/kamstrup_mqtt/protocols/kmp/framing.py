@@ -5,8 +5,8 @@ Source: Kamstrup 5512-447 rev M1, 2.1 and 3.
 
 from __future__ import annotations
 
-import binascii
 import re
+from binascii import crc_hqx
 from collections import deque
 from typing import Literal
 
@@ -25,13 +25,14 @@ STOP = 0x0D
 ACK = 0x06
 ESCAPE = 0x1B
 
-_STUFFED = frozenset((REQUEST_START, ANSWER_START, STOP, ACK, ESCAPE))
+_NEVER_SENT = bytes((REQUEST_START, ANSWER_START, STOP, ACK))
+_STUFFED = frozenset((*_NEVER_SENT, ESCAPE))
 _UNSTUFFED = {bytes((value ^ 0xFF,)): bytes((value,)) for value in _STUFFED}
 _ESCAPE = bytes((ESCAPE,))
-_NEVER_SENT = re.compile(rb"[\x80\x40\x0D\x06]")
 _PIECE = re.compile(rb"[\x80\x40]?[^\x80\x40\x0D]*\x0D?")
 """What a stream is cut into: before each start byte, and behind each stop byte."""
 _STARTS = (bytes((REQUEST_START,)), bytes((ANSWER_START,)))
+_DELIMITERS = bytes((REQUEST_START, ANSWER_START, STOP))
 _SHORTEST = 4  # dst, CID, CRC
 
 MAX_FRAME = 1024
@@ -44,7 +45,7 @@ MAX_GARBAGE = 256
 
 def crc(payload: bytes) -> bytes:
     """CRC of dst, CID and data: polynomial 1021, initial value 0, most significant byte first."""
-    return binascii.crc_hqx(payload, 0).to_bytes(2, "big")
+    return crc_hqx(payload, 0).to_bytes(2, "big")
 
 
 def stuff(inner: bytes) -> bytes:
@@ -63,8 +64,10 @@ def unstuff(sent: bytes) -> bytes | None:
 
     No byte's inverse is 1B, so each 1B begins an escape: 1B E4 7F is 1B 7F.
     """
-    if _NEVER_SENT.search(sent):
+    if len(sent.translate(None, _NEVER_SENT)) < len(sent):
         return None
+    if _ESCAPE not in sent:
+        return sent
     plain, *escapes = sent.split(_ESCAPE)
     out = [plain]
     for piece in escapes:
@@ -81,25 +84,35 @@ def encode_frame(direction: Literal["request", "answer"], payload: bytes) -> byt
     return bytes((start,)) + stuff(payload + crc(payload)) + bytes((STOP,))
 
 
+def _is_one_piece(data: bytes) -> bool:
+    """Whether it is one frame from start to stop: so bridges hand over most answers."""
+    if not data.startswith(_STARTS) or data[-1] != STOP:
+        return False
+    return len(data.translate(None, _DELIMITERS)) == len(data) - 2
+
+
 class KmpFramer:
     """Cuts a stream into KMP frames, requests and answers alike."""
 
+    wanted = 0
+    settled = False
     parity_errors = 0
 
     def __init__(self) -> None:
-        self._frame = bytearray()  # from the start byte on; empty while hunting
+        self._frame = b""  # from the start byte on; empty while hunting
         self._garbage = bytearray()
         self._events: deque[Event] = deque()
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
-        for piece in _PIECE.findall(data):
-            if piece[:1] in _STARTS:
-                self.silence()
+        for piece in (data,) if _is_one_piece(data) else _PIECE.findall(data):
+            if piece.startswith(_STARTS):
+                if self._frame or self._garbage:
+                    self.silence()
                 self._inside(piece)
             elif self._frame:
                 self._inside(piece)
-            else:
+            elif piece:
                 self._between(piece)
 
     def next_event(self) -> Event | None:
@@ -109,18 +122,19 @@ class KmpFramer:
     def silence(self) -> None:
         """What is incomplete now stays so."""
         if self._frame:
-            self._drop(DropReason.TRUNCATED, self._frame)
+            self._give_up(DropReason.TRUNCATED)
         if self._garbage:
-            self._drop(DropReason.GARBAGE, self._garbage)
+            self._drop_garbage()
 
     def _inside(self, piece: bytes) -> None:
-        room = MAX_FRAME - len(self._frame)
-        self._frame += piece[:room]
-        if self._frame[-1] == STOP:
+        """More of the frame, and what is too much of it."""
+        whole = self._frame + piece
+        self._frame = frame = whole[:MAX_FRAME]
+        if frame[-1] == STOP:
             self._finish()
-        elif len(self._frame) >= MAX_FRAME:
-            self._drop(DropReason.LENGTH, self._frame)
-            self._between(piece[room:])
+        elif len(frame) == MAX_FRAME:
+            self._give_up(DropReason.LENGTH)
+            self._between(whole[MAX_FRAME:])
 
     def _between(self, piece: bytes) -> None:
         for byte in piece:
@@ -131,24 +145,28 @@ class KmpFramer:
                 continue
             self._garbage.append(byte)
             if len(self._garbage) >= MAX_GARBAGE:
-                self._drop(DropReason.GARBAGE, self._garbage)
+                self._drop_garbage()
 
     def _finish(self) -> None:
-        inner = unstuff(bytes(self._frame[1:-1]))
+        frame = self._frame
+        inner = unstuff(frame[1:-1])
         if inner is None:
-            self._drop(DropReason.ESCAPE, self._frame)
+            self._give_up(DropReason.ESCAPE)
         elif len(inner) < _SHORTEST:
-            self._drop(DropReason.LENGTH, self._frame)
-        elif crc(inner[:-2]) != inner[-2:]:
-            self._drop(DropReason.CHECKSUM, self._frame)
+            self._give_up(DropReason.LENGTH)
+        elif crc_hqx(inner, 0):  # of a payload and its CRC it is 0
+            self._give_up(DropReason.CHECKSUM)
         else:
-            raw = bytes(self._frame)
-            self._frame.clear()
+            self._frame = b""
             direction: Literal["request", "answer"] = (
-                "request" if raw[0] == REQUEST_START else "answer"
+                "request" if frame[0] == REQUEST_START else "answer"
             )
-            self._events.append(Frame(raw, inner[:-2], direction))
+            self._events.append(Frame(frame, inner[:-2], direction))
 
-    def _drop(self, reason: DropReason, raw: bytearray) -> None:
-        self._events.append(Dropped(reason, bytes(raw)))
-        raw.clear()
+    def _give_up(self, reason: DropReason) -> None:
+        self._events.append(Dropped(reason, self._frame))
+        self._frame = b""
+
+    def _drop_garbage(self) -> None:
+        self._events.append(Dropped(DropReason.GARBAGE, bytes(self._garbage)))
+        self._garbage.clear()

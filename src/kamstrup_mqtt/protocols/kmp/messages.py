@@ -44,7 +44,7 @@ NAMES: Mapping[int, str] = MappingProxyType(
     }
 )
 
-_REGISTER = struct.Struct(">HBBB")
+REGISTER = struct.Struct(">HBBB")
 """Register, unit, NoB, SiEx."""
 
 _Fields = tuple[dict[str, Json], tuple[Object, ...]]
@@ -131,10 +131,10 @@ def _answered_registers(data: bytes) -> _Fields:
     objects: list[Object] = []
     at, end = 0, len(data)
     while at < end:
-        if end - at < _REGISTER.size:
+        if end - at < REGISTER.size:
             raise ValueError(f"ends with {data[at:].hex(' ')}, which is no register")
-        register, unit, nob, siex = _REGISTER.unpack_from(data, at)
-        at += _REGISTER.size + nob
+        register, unit, nob, siex = REGISTER.unpack_from(data, at)
+        at += REGISTER.size + nob
         if at > end:
             raise ValueError(f"register {register} ends after {nob - at + end} of {nob} bytes")
         objects.append(Object(register, *decode_value(Coded(unit, siex, data[at - nob : at]))))

@@ -110,6 +110,17 @@ def _measure(unit: int, siex: int) -> tuple[bool, int, str | None, bool]:
     return bool(siex & _NEGATIVE), exponent + (unit in _TENS), UNITS.get(unit), unknown
 
 
+def is_number(unit: int) -> bool:
+    """Whether a value of this unit is a mantissa with sign and exponent; else it is coded."""
+    return unit not in _AS_BYTES and unit not in _AS_DIGITS
+
+
+def step(unit: int, siex: int) -> Decimal:
+    """What a mantissa of 1 means."""
+    negative, exponent, _, _ = _measure(unit, siex)
+    return number(1, negative, exponent)
+
+
 def number(mantissa: int, negative: bool, exponent: int) -> Decimal:
     """±mantissa × 10^exponent, exactly; -0 keeps its sign."""
     value = power(mantissa, exponent)

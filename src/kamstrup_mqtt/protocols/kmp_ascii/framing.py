@@ -45,6 +45,9 @@ class KmpAsciiFramer:
     is quiet: recordings often lack the CR.
     """
 
+    wanted = 0
+    settled = False
+
     def __init__(self) -> None:
         self.parity_errors = 0
         self._frame = bytearray()

@@ -28,6 +28,9 @@ def with_parity(text: bytes) -> bytes:
 class Multical66Framer:
     """One line's framer. Characters without parity bits are taken too: a bridge may strip them."""
 
+    wanted = 0
+    settled = False
+
     def __init__(self) -> None:
         self.parity_errors = 0
         self._raw = bytearray()
