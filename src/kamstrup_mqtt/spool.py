@@ -144,7 +144,17 @@ class SpoolFile:
                 return work(self._opened())
         except (sqlite3.Error, OSError) as error:
             self.close()  # opened anew next time: the disk may be another one then
-            raise SpoolError(f"{self._path}: {error}") from error
+            raise SpoolError(f"{self._path}: {self._reason(error)}") from error
+
+    def _reason(self, error: Exception) -> str:
+        """SQLite does not tell why it cannot open a file; the system does."""
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CANTOPEN:
+            try:
+                with self._path.open("ab"):
+                    pass
+            except OSError as why:
+                return f"{error} ({why.strerror})"
+        return str(error)
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is not None:
