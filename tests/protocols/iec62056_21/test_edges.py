@@ -13,7 +13,7 @@ from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import LinkState, Object
 from kamstrup_mqtt.protocols.base import Ask, Configure, Dropped, DropReason, Frame, Pause, Send
 from kamstrup_mqtt.protocols.iec62056_21 import SPEC
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccVote, bcc
+from kamstrup_mqtt.protocols.iec62056_21.checks import BccVote, bcc, matching
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
 from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
 from tests.framing import events_of
@@ -283,6 +283,11 @@ def test_one_frame_of_a_kamstrup_in_mode_a_decides(ident: bytes) -> None:
     wire = ident + b"\x02A(B)\x03\x57"
     assert events_of(IecFramer(vote), [wire]) == [data(wire)]
     assert vote.learned == "sum"
+
+
+def test_no_check_character_is_right_by_no_rule() -> None:
+    assert matching(b"") == ()
+    assert BccVote("auto").matches(b"") == ()
 
 
 @given(st.binary(max_size=700) | st.builds(bytes.__mul__, st.binary(max_size=3), st.just(9000)))

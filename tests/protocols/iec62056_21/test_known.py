@@ -152,6 +152,11 @@ def test_random_changes(data: st.DataObject) -> None:
     agree([frame, *(changed(frame, rng, count, 0x7F) for count in counts), frame])
 
 
+def test_a_start_where_the_check_character_should_be() -> None:
+    odd = recorded.OFFICIAL.replace(b"\x02", b"?")[:-1] + b"\x02"
+    agree([frame_of(recorded.OFFICIAL), frame_of(odd)])
+
+
 @settings(max_examples=200)
 @given(data=st.data())
 def test_random_digits(data: st.DataObject) -> None:

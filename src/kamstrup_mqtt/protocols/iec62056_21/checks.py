@@ -10,6 +10,7 @@ import zlib
 from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.model import Json
+from kamstrup_mqtt.protocols.iec62056_21.readout import Ident
 
 BccKind: TypeAlias = Literal["sum", "xor"]
 BccOption: TypeAlias = Literal["auto", "sum", "xor", "none"]
@@ -49,6 +50,8 @@ def _xor(text: bytes) -> int:
 
 def matching(block: bytes) -> tuple[BccKind, ...]:
     """The rules by which the last character of `block` is right."""
+    if not block:
+        return ()
     text, given = block[:-1], block[-1]
     by_sum, by_xor = _sum(text) & 0x7F == given, _xor(text) & 0x7F == given
     if by_xor:
@@ -72,6 +75,15 @@ def crc16_arc(data: bytes) -> int:
     return crc
 
 
+def expected_rule(ident: Ident | None) -> BccKind | None:
+    """The rule that the maker in an identification is known for (iec62056_21.md 4)."""
+    if ident is None:
+        return None
+    if ident.manufacturer.upper() != "KAM":
+        return "xor"
+    return "sum" if ident.mode == "A" else None
+
+
 class BccVote:
     """Which rule one meter follows.
 
@@ -93,8 +105,8 @@ class BccVote:
         )
         self._kind: BccKind | None = None
         self._votes = 0
-        self._block = b"\x00"  # that was looked at last
-        self._matches = matching(self._block)
+        self._block = b""  # that was looked at last
+        self._matches: tuple[BccKind, ...] = ()
         if option == "auto" and learned in KINDS:
             self._decide("sum" if learned == "sum" else "xor")
 

@@ -27,7 +27,7 @@ from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.iec62056_21 import parity
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccKind, BccVote, crc16_arc
+from kamstrup_mqtt.protocols.iec62056_21.checks import BccVote, crc16_arc, expected_rule
 from kamstrup_mqtt.protocols.iec62056_21.readout import BAUD_B, BAUD_C, Ident, parse_ident
 
 SOH, STX, ETX, EOT, ACK, LF, CR, SLASH, BANG = 0x01, 0x02, 0x03, 0x04, 0x06, 0x0A, 0x0D, 0x2F, 0x21
@@ -122,7 +122,7 @@ class IecFramer:
         ):
             return False
         if self._vote.is_open:
-            self._vote.count(matches, _expected(self._head[:-1]))
+            self._vote.count(matches, expected_rule(_parsed(self._head[:-1])))
         self._events.append(Frame(data, text, "answer", "data"))
         return True
 
@@ -312,7 +312,7 @@ class IecFramer:
         elif command:
             self._emit(bytes(self._raw), "request", "command")
         else:
-            self._vote.count(matches, _expected(parity.strip(self._ident)))
+            self._vote.count(matches, expected_rule(self._parsed_ident()))
             self._emit_data("answer")
 
     def _finish_lines(self) -> None:
@@ -394,13 +394,3 @@ class IecFramer:
 
 def _parsed(line: bytes) -> Ident | None:
     return parse_ident(line.rstrip(b"\r\n").decode("ascii"))
-
-
-def _expected(line: bytes) -> BccKind | None:
-    """The BCC that the maker in an identification line is known for (iec62056_21.md 4)."""
-    ident = _parsed(line)
-    if ident is None:
-        return None
-    if ident.manufacturer.upper() != "KAM":
-        return "xor"
-    return "sum" if ident.mode == "A" else None
