@@ -73,5 +73,8 @@ def check_framer(
     if expected:
         first = len(expected[0].raw)
         for cut in range(1, min(first, len(wire))):
-            found = frames_of(make_framer(), [wire[:cut] + wire])
-            assert found[-len(expected) :] == expected, f"truncated at {cut} before"
+            found = frames_of(make_framer(), [wire[:cut] + wire])[-len(expected) :]
+            # the flag that opens the first may have been the last byte of the cut one
+            lost_flag = expected[0]._replace(raw=expected[0].raw[1:])
+            assert found[1:] == expected[1:], f"truncated at {cut} before"
+            assert found[0] in (expected[0], lost_flag), f"truncated at {cut} before"

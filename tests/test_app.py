@@ -340,3 +340,26 @@ async def test_a_model_that_is_found_is_read_as_such(
         await eventually(lambda: notes.has("RELOADING=1"), "started anew")
         assert await process.end() == 0
     assert "the meter is a multical_403" in process.log
+
+
+async def test_a_bug_in_an_answer_ends_the_daemon(
+    tmp_path: Path, heat: dict[str, Any], monkeypatch: pytest.MonkeyPatch, expected_logs: list[str]
+) -> None:
+    """decisions: a programming error anywhere but in a reader ends the process; asyncio would log
+    it and go on."""
+    expected_logs.append("connection refused")
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("our fault")
+
+    config = Config.model_validate({"mqtt": mqtt(free_port()), "meters": [heat]})
+    directories = dict.fromkeys(("STATE_DIRECTORY", "RUNTIME_DIRECTORY"), str(tmp_path))
+    monkeypatch.setattr("kamstrup_mqtt.answers.Answers._health", broken)
+    running = asyncio.create_task(App(config, environ=directories, arm=lambda _: None).run())
+    address = str(tmp_path / "control.sock")
+    await eventually(lambda: running.done() or Path(address).exists(), "the control socket")
+    with pytest.raises(ControlError, match="internal error"):
+        await asyncio.to_thread(ask, address, "health")
+    with pytest.raises(ExceptionGroup) as ended:
+        await asyncio.wait_for(running, 10)
+    assert ended.group_contains(ZeroDivisionError, match="our fault")

@@ -269,6 +269,17 @@ def test_iec_line(options: dict[str, Any], bytesize: int, parity: str, codec: st
     assert meter.codec_options()["parity"] == codec
 
 
+def test_backfill_is_off_unless_it_is_wanted() -> None:
+    assert kmp().backfill is None
+    assert kmp(backfill=False).backfill is None
+    on = kmp(model="multical_403", backfill=True).backfill
+    assert on is not None
+    assert on.model_dump() == {"logger": "hour", "log_id": None, "records": 168}
+    assert kmp(model="multical_602", backfill={"log_id": 1}).backfill is not None
+    with pytest.raises(ValidationError, match=r"a MULTICAL 602 has no log of hours"):
+        kmp(model="multical_602", backfill=True)
+
+
 def test_codec_options() -> None:
     assert kmp().codec_options() == {
         "address": 0x3F,
@@ -293,6 +304,7 @@ def test_codec_options() -> None:
     assert iec(baudrate=2400).codec_options() == {
         "address": "",
         "bcc": "auto",
+        "wake": None,
         "parity": "software",
         "baudrate": 2400,
         "tries": 2,

@@ -146,3 +146,39 @@ def test_the_address_is_the_same_on_both_sides() -> None:
         assert name == "\0kamstrup-mqtt-7-attic"
         assert spelled(name) == "@kamstrup-mqtt-7-attic"
     assert spelled("/data/control.sock") == "/data/control.sock"
+
+
+@pytest.mark.parametrize("bug", [ValueError("our fault"), OSError("our fault"), KeyError("it")])
+async def test_a_bug_in_a_handler_is_not_lost(tmp_path: Path, bug: Exception) -> None:
+    """decisions: a programming error ends the process; asyncio would only log it."""
+
+    def broken(_: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise bug
+
+    name = str(tmp_path / "c.sock")
+    server = ControlServer(name, {"health": broken})
+    running = asyncio.create_task(server.run())
+    await server.start()
+    with pytest.raises(ControlError, match="internal error; see the daemon's log"):
+        await asyncio.to_thread(ask, name, "health")
+    with pytest.raises(type(bug)):
+        await running
+    server.close()
+
+
+async def test_an_answer_that_is_no_json_is_a_bug_too(tmp_path: Path) -> None:
+    name = str(tmp_path / "c.sock")
+    server = ControlServer(name, {"dump": lambda _: {"no": {1, 2}}})
+    running = asyncio.create_task(server.run())
+    await server.start()
+    with pytest.raises(ControlError, match="internal error"):
+        await asyncio.to_thread(ask, name, "dump")
+    with pytest.raises(TypeError, match="set is not JSON serializable"):
+        await running
+    server.close()
+
+
+async def test_whether_anybody_answers(address: str, tmp_path: Path) -> None:
+    assert control.answers_at(address)
+    assert not control.answers_at(str(tmp_path / "nobody"))
+    assert not control.answers_at("/run/" + "x" * 200)

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.emulators.base import Emulator
 from kamstrup_mqtt.emulators.catalogue import make_emulator
 from kamstrup_mqtt.emulators.server import serve_pty
+from kamstrup_mqtt.guard import Bounds
 from kamstrup_mqtt.hearing import ParityHunt
 from kamstrup_mqtt.memory import Memory, StoredTotal
 from kamstrup_mqtt.model import Diagnosis, LinkState, Reading, SerialParams
@@ -96,6 +98,35 @@ async def test_what_is_learned_is_remembered_and_noted(start: Start) -> None:
         await bench.next(Diagnosis, notes=("energy scale: 0 of 60 minutes",)) if not (
             diagnosis.notes
         ) else None
+
+
+@pytest.mark.parametrize(
+    ("meter_type", "bounded", "believed"),
+    [
+        ("6841121BN243101040", False, False),  # 55.2 kW (3×80 A): 92 kWh in 100 minutes
+        ("6851121BN243101040", False, True),  # behind transformers: 1 MW
+        ("6851121BN243101040", True, False),  # the user knows better
+    ],
+)
+async def test_what_a_meter_can_do_follows_from_how_it_is_connected(
+    start: Start, expected_logs: list[str], meter_type: str, bounded: bool, believed: bool
+) -> None:
+    expected_logs.append("is more than the meter can have counted in 6000 s")
+    memory = Memory(None, Clock())
+    now = Clock().now()
+    assert now is not None
+    before = StoredTotal(Decimal("44000.00"), now - timedelta(minutes=100))
+    memory.meter("meter").totals["energy_import"] = before
+    memory.meter("meter").units["energy_import"] = "kWh"
+    sent = {"meter_type": meter_type, "hourly": "always", "energy_import": "44228.00"}
+    async with meter(emulated(**sent, power_import="0"), interval=0.05) as server:
+        setup = dataclasses.replace(
+            han(energy_scale=10), bounds=Bounds(power=55_200, flow=200), bounded=bounded
+        )
+        bench = await start(setup, at(server), memory=memory)
+        reading = await bench.next(Reading, group="hourly")
+        value = reading.values["energy_import"].value
+        assert (value == Decimal("44228.00")) is believed
 
 
 async def test_a_live_counter_goes_on_from_memory(start: Start) -> None:

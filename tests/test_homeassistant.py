@@ -529,3 +529,39 @@ def test_a_problem_is_a_binary_sensor() -> None:
         "value_template": "{{ value_json.problem_leak }}",
         "device_class": "problem",
     }
+
+
+@pytest.mark.parametrize(
+    ("learned", "manufacturer", "model"),
+    [
+        ({}, None, "Meter recognised by what it tells"),
+        (
+            {"recognised": "kamstrup_han_3phase", "manufacturer": "Kamstrup"},
+            "Kamstrup",
+            "HAN meter, three phases",
+        ),
+        ({"recognised": "aidon_se", "manufacturer": "Aidon"}, "Aidon", "Aidon, Sweden"),
+        (
+            {"recognised": "aidon_3phase", "manufacturer": "Landis+Gyr"},
+            "Landis+Gyr",
+            "HAN meter, three phases",
+        ),
+        ({"recognised": "gone_with_an_update"}, None, "Meter recognised by what it tells"),
+    ],
+)
+def test_a_meter_that_is_recognised_says_what_it_is(
+    learned: dict[str, str], manufacturer: str | None, model: str
+) -> None:
+    picture = model_picture("auto", "han")
+    told = dict.fromkeys(("power_import",), Measured(D(5), "W"))
+    assert not picture.apply(reading(told, group="live"), 2.0).discovery
+    picture.memory.learned.update(learned)
+    found = picture.apply(reading(told, group="live"), 3.0).discovery
+    device = message(meter_discovery(announcer(), picture))["device"]
+    assert (device.get("manufacturer"), device["model"]) == (manufacturer, model)
+    assert found is (manufacturer is not None)
+    # what the configuration says stays
+    named = model_picture("kamstrup_han_3phase", "han")
+    named.memory.learned.update(recognised="kaifa_1phase", manufacturer="Kaifa")
+    device = message(meter_discovery(announcer(), named))["device"]
+    assert (device["manufacturer"], device["model"]) == ("Kamstrup", "HAN meter, three phases")

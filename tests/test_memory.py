@@ -144,6 +144,37 @@ def test_a_second_daemon_is_refused_and_told_the_pid(tmp_path: Path) -> None:
     opened(path).close()
 
 
+def test_a_clean_end_leaves_the_lock_empty(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    lock = path.with_suffix(".lock")
+    for _ in range(2):
+        memory = opened(path)
+        assert memory.ended_well
+        assert lock.read_text() == f"{os.getpid()}\n"
+        memory.close()
+        assert lock.read_bytes() == b""
+    lock.write_text("4711\n")  # as a killed one leaves it
+    memory = opened(path)
+    assert not memory.ended_well
+    memory.close()
+    assert opened(None).ended_well
+
+
+def test_an_end_that_could_not_write_is_not_clean(tmp_path: Path, expected_logs: list[str]) -> None:
+    def fail(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    expected_logs.append("cannot be written")
+    path = tmp_path / "memory.json"
+    memory = Memory(path, Clock(), write=fail)
+    memory.open()
+    memory.changed(urgent=True)
+    memory.close()
+    memory = opened(path)
+    assert not memory.ended_well
+    memory.close()
+
+
 def test_the_lock_ends_with_the_process(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     code = (

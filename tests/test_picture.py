@@ -10,11 +10,14 @@ from decimal import Decimal
 
 import pytest
 
+from kamstrup_mqtt import kinds
 from kamstrup_mqtt import picture as module
+from kamstrup_mqtt.kinds import clean
 from kamstrup_mqtt.memory import MeterMemory, StoredReading
-from kamstrup_mqtt.model import LinkState, Measured
-from kamstrup_mqtt.picture import Change, clean, settle_serials
+from kamstrup_mqtt.model import LinkState, Measured, Quantity
+from kamstrup_mqtt.picture import Change
 from kamstrup_mqtt.plan import PlannedValue
+from kamstrup_mqtt.serials import settle_serials
 from tests.pictured import (
     HEAT,
     T0,
@@ -140,7 +143,7 @@ def test_another_family_is_held_back_and_said_once(unit: str | None) -> None:
     ],
 )
 def test_what_home_assistant_would_refuse_is_held_back(key: str, value: str, why: str) -> None:
-    clock = module.Quantity(key="clock", name="Clock", device_class="timestamp", text=True)
+    clock = Quantity(key="clock", name="Clock", device_class="timestamp", text=True)
     plan = make_plan({"values": (*HEAT, "clock")}, quantities={"clock": clock})
     picture = make_picture(plan)
     change = picture.apply(reading({key: Measured(value)}), 1.0)
@@ -155,7 +158,7 @@ def test_what_home_assistant_would_refuse_is_held_back(key: str, value: str, why
     [("max_flow_year_date", "2026-02-28"), ("clock", "2026-11-21T03:30:00+01:00")],
 )
 def test_what_home_assistant_takes_is_published(key: str, value: str) -> None:
-    clock = module.Quantity(key="clock", name="Clock", device_class="timestamp", text=True)
+    clock = Quantity(key="clock", name="Clock", device_class="timestamp", text=True)
     plan = make_plan({"values": (*HEAT, "clock")}, quantities={"clock": clock})
     picture = make_picture(plan)
     assert picture.apply(reading({key: Measured(value)}), 1.0).log == ()
@@ -444,7 +447,7 @@ def test_limits() -> None:
     assert module.MISSED_PERIODS == 3
     assert module.PUSHED_AT_LEAST == 30.0
     assert module.PORT_GONE == 60.0
-    assert module.MAX_TEXT == 255
+    assert kinds.MAX_TEXT == 255
 
 
 def test_what_nobody_was_told_is_stamped_anew() -> None:

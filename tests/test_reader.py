@@ -35,6 +35,7 @@ from kamstrup_mqtt.protocols.base import Ask, PolledCodec
 from kamstrup_mqtt.protocols.han import HanCodec
 from kamstrup_mqtt.reader import Limits, MeterSetup, Reader
 from tests.broker import eventually
+from tests.line_time import LineTimeLoop
 from tests.links.ptys import until
 
 QUICK = Limits(
@@ -106,8 +107,8 @@ Start = Callable[..., Awaitable[Bench]]
 
 @pytest.fixture
 async def start(expected_logs: list[str]) -> AsyncIterator[Start]:
-    # the emulated meter goes before the reader does
-    expected_logs.append("the bridge closed the connection")
+    # the emulated meter goes before the reader does, perhaps in the middle of a poll
+    expected_logs += ["the bridge closed the connection", "the connection broke"]
     running: list[tuple[asyncio.Task[None], Bench]] = []
 
     async def start(
@@ -726,8 +727,9 @@ async def test_requests_are_counted(start: Start) -> None:
         ((*range(123, 131), *range(138, 146), 60, 68, 74, 99), 3),
     ],
 )
-async def test_a_poll_on_a_line_of_1200_baud(registers: tuple[int, ...], requests: int) -> None:
-    """At most 1.03 × (the answers' time on the wire, 11 bits a byte, and the meter's delay)."""
+def test_a_poll_on_a_line_of_1200_baud(registers: tuple[int, ...], requests: int) -> None:
+    """At most 1.03 × (the answers' time on the wire, 11 bits a byte, and the meter's delay), by
+    the line's own time: what else the machine is busy with does not count."""
     delay = 0.3
     answers: list[int] = []
 
@@ -744,10 +746,9 @@ async def test_a_poll_on_a_line_of_1200_baud(registers: tuple[int, ...], request
             return replies
 
     spec = registry.all_protocols()["kmp"]
-    ratios = []
-    async with meter(Counted, baud=1200, delay=delay) as server:
-        for _ in range(3):  # other tests run beside this one: the best of three counts
-            answers.clear()
+
+    async def poll() -> None:
+        async with meter(Counted, baud=1200, delay=delay) as server:
             link = await open_link(at(server), spec.serial)
             codec = cast(PolledCodec, spec.codec())
             exchange = Exchange(link, codec.framer(), Counters(), logging.getLogger("test"))
@@ -755,9 +756,9 @@ async def test_a_poll_on_a_line_of_1200_baud(registers: tuple[int, ...], request
             answer = await exchange.run(codec.poll(Ask(sources=registers)))
             took = asyncio.get_running_loop().time() - begin
             await link.close()
-            assert {obj.id for obj in answer.objects} == set(registers)
-            assert len(answers) == requests
-            ratios.append(took / (sum(answers) * 11 / 1200 + requests * delay))
-            if ratios[-1] <= 1.03:
-                return
-    raise AssertionError(f"too slow: {ratios}")
+        assert {obj.id for obj in answer.objects} == set(registers)
+        assert len(answers) == requests
+        assert took / (sum(answers) * 11 / 1200 + requests * delay) <= 1.03
+
+    with asyncio.Runner(loop_factory=LineTimeLoop) as runner:
+        runner.run(poll())

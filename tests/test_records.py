@@ -11,7 +11,7 @@ import pytest
 
 from kamstrup_mqtt.config import Config, SpoolConfig
 from kamstrup_mqtt.memory import MeterMemory
-from kamstrup_mqtt.model import Identity, Measured, Reading
+from kamstrup_mqtt.model import Identity, Logged, Measured, Reading
 from kamstrup_mqtt.picture import MeterFacts, Picture
 from kamstrup_mqtt.publisher.records import Records, belongs_to
 
@@ -111,3 +111,30 @@ def test_the_default_mode() -> None:
 def test_what_a_spool_cannot_be(spool: Any) -> None:
     with pytest.raises(ValueError, match="spool"):
         Config.model_validate({"meters": [HEAT], "spool": spool})
+
+
+def test_a_record_of_the_meters_own_log_to_the_letter() -> None:
+    heat = picture(HEAT)
+    heat.apply(Identity(meter="heat", serial="6654321", source="serial_no"), 0.0)
+    told = reading("heat", "values", TIME, heat_energy="12345.670")
+    heat.apply(told, 1.0)
+    records = Records("0123456789abcdef")
+    records.of(told, heat)
+    state = heat.state_json("values")
+    values = {
+        # in the unit of the contract, of a family; another family; no number; no value
+        "heat_energy": Measured(Decimal("12.3456"), "MWh"),
+        "volume": Measured(Decimal("1.5"), "m³"),
+        "flow": Measured("fast", "L/h"),
+        "power": Measured(None, "kW"),
+        "info_text": Measured("ok\x07"),
+    }
+    logged = Logged(meter="heat", time=TIME, at=TIME - timedelta(hours=2), values=values)
+    assert records.logged(logged, heat) == (
+        '{"meter": "heat", "serial": "6654321", "boot": "0123456789abcdef", "seq": 2,'
+        ' "kind": "backfill", "time": "2026-11-21T04:00:05.123Z",'
+        ' "at": "2026-11-21T02:00:05.123Z",'
+        ' "readings": {"heat_energy": 12345.6, "volume": 1.5, "info_text": "ok\\\\x07"}}'
+    )
+    assert heat.state_json("values") == state
+    assert "volume" not in heat.memory.units  # frozen by what is read, not by what was logged

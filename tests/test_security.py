@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.broker import eventually, running, watching
 from tests.daemon import Meter, daemon, emulated
@@ -56,7 +60,8 @@ def listening(pid: int) -> list[str]:
 
 def no_core(pid: int) -> bool:
     limits = Path(f"/proc/{pid}/limits").read_text()
-    return re.search(r"Max core file size +0 ", limits) is not None
+    kept = int(Path(f"/proc/{pid}/coredump_filter").read_text(), 16)
+    return kept == 0 and re.search(r"Max core file size +0 ", limits) is not None
 
 
 def files_with(secret: str, directory: Path) -> list[str]:
@@ -103,6 +108,35 @@ async def test_least_rights_no_open_port_no_core_and_no_secret_anywhere(tmp_path
             assert await process.end() == 0
             assert not [payload for _, payload in watcher.seen if SECRET in payload]
             assert files_with(SECRET, tmp_path / "daemon") == []
+
+
+@pytest.mark.skipif(
+    Path("/proc/sys/kernel/core_pattern").read_text()[:1] in ("|", "/"),
+    reason="cores go elsewhere on this machine",
+)
+@pytest.mark.parametrize("command", ["models", None])
+def test_a_core_that_is_written_all_the_same_holds_no_memory(
+    tmp_path: Path, command: str | None
+) -> None:
+    """As where the kernel hands cores to a program, which the limit does not stop. Without a
+    command of ours, the core does hold the secret."""
+    program = f"""
+import os, resource
+from kamstrup_mqtt import cli
+open("/proc/self/coredump_filter", "w").write("33")  # the kernel's default, whatever we inherit
+secret = "hunter2-" + str(7000 + 133)
+if {command!r} is not None:
+    cli.main([{command!r}])
+most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+os.abort()
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    assert done.returncode == -signal.SIGABRT
+    cores = list(tmp_path.iterdir())
+    if not cores:
+        pytest.skip("no cores are written on this machine")
+    assert (b"hunter2-7133" in cores[0].read_bytes()) is (command is None)
 
 
 def test_the_units_allow_no_core() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import ssl
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -214,3 +217,45 @@ async def test_remove_clears_what_is_ours_and_nothing_else(
                 ),
                 "cleared",
             )
+
+
+def test_a_broker_with_an_old_tls_only(certificates: Path) -> None:
+    """TLS 1.1 is refused, by a client that would otherwise be let in."""
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    old.load_cert_chain(certificates / "broker.crt", certificates / "broker.key")
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+        lenient = ssl.create_default_context(cafile=certificates / "ca.crt")
+        lenient.minimum_version = ssl.TLSVersion.TLSv1
+    lenient.set_ciphers("ALL:@SECLEVEL=0")
+    versions: list[str | None] = []
+
+    def serve(listener: socket.socket) -> None:
+        for _ in range(2):
+            connection, _address = listener.accept()
+            with (
+                connection,
+                contextlib.suppress(OSError),
+                old.wrap_socket(connection, server_side=True) as secured,
+            ):
+                versions.append(secured.version())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        port = listener.getsockname()[1]
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", port)) as plain,
+            lenient.wrap_socket(plain, server_hostname="127.0.0.1"),
+        ):
+            pass
+        message = _fault(make_config(port, tls={"ca_file": str(certificates / "ca.crt")}))
+        thread.join(10)
+    if versions[:1] != ["TLSv1.1"]:
+        pytest.skip("this OpenSSL has no TLS 1.1 at all")
+    assert len(versions) == 1
+    assert "no TLS connection" in message
+    assert message.endswith(" TLS\n")

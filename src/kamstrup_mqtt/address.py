@@ -1,4 +1,4 @@
-"""Where a meter is reached: a serial device of this host, or a TCP bridge."""
+"""Where a meter is reached: a serial device of this host, a TCP bridge, or a recording."""
 
 from __future__ import annotations
 
@@ -29,7 +29,17 @@ class TcpBridge:
         return f"tcp://{host}:{self.port}"
 
 
-PortAddress: TypeAlias = SerialDevice | TcpBridge
+@dataclass(frozen=True, slots=True)
+class RecordedLine:
+    """What was recorded of one meter; never in a configuration."""
+
+    meter: str
+
+    def __str__(self) -> str:
+        return f"the recording of {self.meter}"
+
+
+PortAddress: TypeAlias = SerialDevice | TcpBridge | RecordedLine
 
 _TCP = re.compile(r"(?:tcp|socket)://(?:\[([0-9A-Fa-f:.%]+)\]|([^:/\[\]]+)):(\d+)/?\Z")
 

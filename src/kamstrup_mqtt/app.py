@@ -12,6 +12,7 @@ import gc
 import hashlib
 import logging
 import os
+import random
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -19,25 +20,29 @@ from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from kamstrup_mqtt import clockwatch, detect, registry, spool
 from kamstrup_mqtt.address import PortAddress
+from kamstrup_mqtt.answers import Answers, Running
+from kamstrup_mqtt.backfill import Wanted
 from kamstrup_mqtt.clock import Clock, rfc3339
 from kamstrup_mqtt.clockwatch import ClockWatch
-from kamstrup_mqtt.config import Config, Meter, Polled, SpoolConfig, with_models
-from kamstrup_mqtt.control import ControlServer, Handler, control_address
-from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.config import Config, KmpMeter, Meter, Polled, SpoolConfig, with_models
+from kamstrup_mqtt.control import ControlServer, control_address
+from kamstrup_mqtt.counters import Counters
+from kamstrup_mqtt.errors import ConfigError
 from kamstrup_mqtt.guard import Bounds
 from kamstrup_mqtt.history import History
 from kamstrup_mqtt.history import Limits as HistoryLimits
+from kamstrup_mqtt.links.base import Opener
+from kamstrup_mqtt.links.opening import open_link
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.liveness import EXIT_AFTER, Deadline, Watchdog, arm_exit
 from kamstrup_mqtt.memory import Memory, found_models, state_directory
 from kamstrup_mqtt.notify import Notifier
 from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.picture import MeterFacts, Picture
-from kamstrup_mqtt.publisher import Daemon, Publisher
+from kamstrup_mqtt.publisher import Connector, Daemon, Publisher, connect
 from kamstrup_mqtt.publisher import Limits as PublisherLimits
 from kamstrup_mqtt.publisher.session import Host
 from kamstrup_mqtt.reader import Limits as ReaderLimits
@@ -73,19 +78,23 @@ class Limits:
 class App:
     """One run of the daemon.
 
-    `reload` reads the configuration anew (raises ConfigError); `arm` ends the process by itself
-    after so many seconds unless it is called again.
+    `reload` reads the configuration anew (raises ConfigError), None: SIGHUP ends the run; `arm`
+    ends the process by itself after so many seconds unless it is called again. `open_link` and
+    `connect` reach the meters and the broker. With a `seed` nothing is left to chance.
     """
 
     def __init__(
         self,
         config: Config,
         *,
-        reload: Callable[[], Config],
+        reload: Callable[[], Config] | None = None,
         environ: Mapping[str, str] = os.environ,
         clock: Clock | None = None,
         limits: Limits | None = None,
         arm: Callable[[float], None] | None = None,
+        open_link: Opener = open_link,
+        connect: Connector = connect,
+        seed: str | None = None,
     ) -> None:
         self._config = config
         self._reload = reload
@@ -93,14 +102,20 @@ class App:
         self._clock = clock or Clock()
         self._limits = limits or Limits()
         self._arm = arm or arm_exit
+        self._open_link = open_link
+        self._connect = connect
+        self._seed = seed
         self._notifier = Notifier(environ)
         self._ending: Ending | None = None
         self._end = asyncio.Event()
         self._status = ""
+        self._readers: dict[str, Reader] = {}
         directory = config.state_directory or state_directory(environ)
         self._memory = Memory(Path(directory) / "memory.json", self._clock)
         file = Path(directory) / spool.FILE
-        self._history = _history(config.spool, file, self._limits.history)
+        self._history = _history(
+            config.spool, file, self._limits.history, self._clock.monotonic, seed
+        )
 
     async def run(self) -> Ending:
         """Until a signal ends it. Raises ConfigError when another daemon has our memory."""
@@ -121,6 +136,11 @@ class App:
             self._arm(self._limits.stop)
             self._end.set()
 
+    @property
+    def counters(self) -> Mapping[str, Counters]:
+        """What each meter's reader has counted."""
+        return {id_: reader.counters for id_, reader in self._readers.items()}
+
     # Making everything
 
     def _build(self) -> None:
@@ -130,10 +150,14 @@ class App:
         self._ports: dict[PortAddress, Port] = {}
         started = clock.monotonic()
         self._pictures = {
-            meter.id: Picture(_facts(meter, config), self._memory.meter(meter.id), started)
+            meter.id: Picture(
+                _facts(meter, config),
+                self._memory.meter(meter.id),
+                started,
+                exact=self._memory.ended_well,
+            )
             for meter in config.meters
         }
-        self._readers: dict[str, Reader] = {}
         self._supervisors: list[Supervisor] = []
         for meter in config.meters:
             self._add_reader(meter)
@@ -153,7 +177,18 @@ class App:
             arm=self._arm_watchdog,
         )
         address = control_address(self._environ, config.mqtt.instance, os.getuid())
-        self._control = ControlServer(address, self._handlers())
+        self._answers = Answers(
+            config,
+            Running(
+                readers=self._readers,
+                pictures=self._pictures,
+                publisher=self._publisher,
+                history=self._history,
+                watchdog=self._watchdog,
+                clock=clock,
+            ),
+        )
+        self._control = ControlServer(address, self._answers.handlers)
 
     def _make_publisher(self) -> Publisher:
         config, clock = self._config, self._clock
@@ -172,11 +207,16 @@ class App:
             request_read=lambda meter: self._readers[meter].request_read(),
             history=self._history,
             limits=self._limits.publisher,
+            rng=random.Random(self._seed),  # noqa: S311  # jitter, no secret
+            connect=self._connect,
         )
 
     def _add_reader(self, meter: Meter) -> None:
         deadline = Deadline(f"reader of {meter.id}", self._clock.monotonic)
-        port = self._ports.setdefault(meter.port, Port(meter.port))
+        rng = random.Random(self._seed and f"{self._seed} {meter.id}")  # noqa: S311  # jitter
+        if meter.port not in self._ports:
+            self._ports[meter.port] = Port(meter.port, rng=rng, opener=self._open_link)
+        port = self._ports[meter.port]
         reader = Reader(
             _setup(
                 meter,
@@ -189,6 +229,7 @@ class App:
             self._clock,
             deadline,
             limits=self._limits.reader,
+            rng=rng,
         )
         self._readers[meter.id] = reader
 
@@ -221,11 +262,12 @@ class App:
                     publisher = group.create_task(self._publisher.run())
                     helpers = [
                         group.create_task(self._memory.keep()),
+                        group.create_task(self._control.run()),
                         group.create_task(self._watchdog.run()),
                         group.create_task(self._tell_status()),
                         group.create_task(self._clock_watch.run()),
                     ]
-                    self._notifier.send(READY="1", STATUS=self.status_text())
+                    self._notifier.send(READY="1", STATUS=self._answers.status_text())
                     # what is there now stays: the collector need not look at it again
                     gc.collect()
                     gc.freeze()
@@ -271,6 +313,8 @@ class App:
 
     def reload(self) -> None:
         """Take a new configuration if it is good: by starting anew."""
+        if self._reload is None:  # the terminal was closed
+            return self.end(Ending.STOPPED)
         try:
             self._reload()
         except ConfigError as error:
@@ -281,62 +325,13 @@ class App:
             _LOG.info("the configuration is good: starting anew with it")
             self.end(Ending.RELOAD)
 
-    # What is asked over the control socket
-
-    def _handlers(self) -> dict[str, Handler]:
-        return {"health": self._health, "read": self._read, "accept": self._accept}
-
-    def status_text(self) -> str:
-        """One line: 3 of 4 meters online, broker connected."""
-        online = self._publisher.online.values()
-        broker = "connected" if self._publisher.connected else "away"
-        return f"{sum(online)} of {len(online)} meters online, broker {broker}"
-
     async def _tell_status(self) -> None:
         while True:
-            status = self.status_text()
+            status = self._answers.status_text()
             if status != self._status:
                 self._status = status
                 self._notifier.send(STATUS=status)
             await asyncio.sleep(self._limits.status)
-
-    def _health(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        online = self._publisher.online
-        return {
-            "healthy": self._watchdog.healthy,
-            "fed": round(self._watchdog.age, 1),
-            "status": self.status_text(),
-            "broker": "connected" if self._publisher.connected else "away",
-            "tasks": len(asyncio.all_tasks()),
-            "history": self._history.info(),
-            "meters": {
-                id_: {
-                    "online": online[id_],
-                    "link_state": picture.link_state and picture.link_state.value,
-                    "last_reading": rfc3339(picture.last_reading),
-                    "last_error": picture.last_error,
-                }
-                for id_, picture in self._pictures.items()
-            },
-        }
-
-    def _named(self, request: Mapping[str, Any]) -> str:
-        """The configured meter that a request names. Raises KamstrupMqttError."""
-        meter = str(request.get("meter"))
-        if meter not in self._readers:
-            known = ", ".join(self._readers)
-            raise KamstrupMqttError(f"no meter {meter}; there are {known}")
-        return meter
-
-    def _accept(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"accepted": list(self._readers[self._named(request)].accept())}
-
-    def _read(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        meter = self._named(request)
-        reason = self._readers[meter].request_read()
-        if reason is not None:
-            raise KamstrupMqttError(f"{meter}: {reason}")
-        return {}
 
 
 def _meters(count: int) -> str:
@@ -349,13 +344,27 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks)
 
 
-def _history(config: SpoolConfig, path: Path, limits: HistoryLimits) -> History:
+def _history(
+    config: SpoolConfig,
+    path: Path,
+    limits: HistoryLimits,
+    monotonic: Callable[[], float],
+    seed: str | None,
+) -> History:
     size = config.megabytes * 1_000_000
     disk = None
     if config.mode != "memory":
         disk = spool.Spool(spool.SpoolFile(path, rows=config.rows, size=size))
+    boot = None if seed is None else hashlib.sha256(seed.encode()).hexdigest()[:16]
     return History(
-        config.mode, disk, rows=config.rows, size=size, resend=config.resend, limits=limits
+        config.mode,
+        disk,
+        rows=config.rows,
+        size=size,
+        resend=config.resend,
+        monotonic=monotonic,
+        boot=boot,
+        limits=limits,
     )
 
 
@@ -390,10 +399,17 @@ def _setup(
             power=meter.max_power or meter.meter_model.power_bound,
             flow=meter.max_flow or meter.meter_model.max_flow,
         ),
+        bounded=meter.max_power is not None,
         found=found,
         align=isinstance(meter, Polled) and meter.align,
         offset=meter.offset if isinstance(meter, Polled) else 0.0,
+        backfill=_backfill(meter),
     )
+
+
+def _backfill(meter: Meter) -> Wanted | None:
+    found = meter.backfill if isinstance(meter, KmpMeter) else None
+    return Wanted(**found.model_dump()) if found else None
 
 
 def _boot_id() -> str | None:

@@ -38,6 +38,20 @@ class Clock:
         return datetime.fromtimestamp(self._wall(), UTC)
 
 
+class RecordedClock(Clock):
+    """The time at which something was recorded. `started`: when `monotonic` was what it is now;
+    None: the host did not know, and so it is never known."""
+
+    def __init__(self, started: datetime | None, monotonic: Callable[[], float]) -> None:
+        begin, first = (started or BUILT).timestamp(), monotonic()
+        super().__init__(lambda: begin + monotonic() - first, monotonic)
+        self._known = started is not None
+        self.not_before = datetime.min.replace(tzinfo=UTC)  # recorded by an older version, perhaps
+
+    def now(self) -> datetime | None:
+        return super().now() if self._known else None
+
+
 STEP = 30.0
 """Seconds by which the wall clock may leave the monotonic one before that is called a step."""
 

@@ -66,6 +66,15 @@ class ControlServer:
         self._handlers = handlers
         self._timeout = timeout
         self._server: asyncio.AbstractServer | None = None
+        self._bug: Exception | None = None
+        self._broken = asyncio.Event()
+
+    async def run(self) -> None:
+        """Wait for ever; raises what a handler raised that is no answer, a bug of ours. It is not
+        to be lost in the task of one connection."""
+        await self._broken.wait()
+        assert self._bug is not None
+        raise self._bug
 
     async def start(self) -> None:
         """Listen; where that cannot be, say so and go on."""
@@ -96,15 +105,22 @@ class ControlServer:
         try:
             if _peer_uid(writer) == os.getuid():
                 async with asyncio.timeout(self._timeout):
-                    answer = self._answer(await reader.readline())
-                    writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+                    writer.write(self._answer(await reader.readline()) + b"\n")
                     await writer.drain()
         except (OSError, TimeoutError, ValueError) as error:  # ValueError: a line over MAX_LINE
             _LOG.debug("control: %s", error)
         finally:
             writer.close()
 
-    def _answer(self, line: bytes) -> Mapping[str, Any]:
+    def _answer(self, line: bytes) -> bytes:
+        try:
+            return _encoded(self._ask(line))
+        except Exception as bug:  # noqa: BLE001 - not swallowed: `run` raises it
+            self._bug = bug
+            self._broken.set()
+            return _encoded({"ok": False, "error": "internal error; see the daemon's log"})
+
+    def _ask(self, line: bytes) -> Mapping[str, Any]:
         try:
             request = json.loads(line)
         except ValueError:
@@ -118,6 +134,21 @@ class ControlServer:
             return {"ok": True, **handler(request)}
         except KamstrupMqttError as error:
             return {"ok": False, "error": str(error)}
+
+
+def _encoded(answer: Mapping[str, Any]) -> bytes:
+    return json.dumps(answer, ensure_ascii=False).encode()
+
+
+def answers_at(address: str) -> bool:
+    """Whether somebody listens there, of whatever instance or version."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(TIMEOUT)
+        try:
+            sock.connect(address)
+        except OSError:
+            return False
+        return True
 
 
 def _listening(address: str) -> socket.socket:
@@ -158,23 +189,7 @@ def ask(
 
     Blocking: for the command line.
     """
-    request = json.dumps({"command": command, **arguments}).encode() + b"\n"
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(timeout)
-            sock.connect(address)
-            sock.sendall(request)
-            with sock.makefile("rb") as lines:
-                line = lines.readline()
-    except TimeoutError as error:
-        raise ControlError(
-            f"the daemon at {spelled(address)} did not answer within {timeout:g} s"
-        ) from error
-    except OSError as error:
-        raise ControlError(
-            f"no daemon answers at {spelled(address)} ({error.strerror or error}); is it running,"
-            " as this user and with the same mqtt.instance?"
-        ) from error
+    line = _exchanged(address, _encoded({"command": command, **arguments}), timeout)
     try:
         answer = json.loads(line)
     except ValueError as error:
@@ -185,3 +200,23 @@ def ask(
         said = answer.get("error") if isinstance(answer, dict) else line.decode(errors="replace")
         raise ControlError(str(said))
     return answer
+
+
+def _exchanged(address: str, request: bytes, timeout: float) -> bytes:
+    """One line there and one back. Raises ControlError."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(timeout)
+            sock.connect(address)
+            sock.sendall(request + b"\n")
+            with sock.makefile("rb") as lines:
+                return lines.readline()
+    except TimeoutError as error:
+        raise ControlError(
+            f"the daemon at {spelled(address)} did not answer within {timeout:g} s"
+        ) from error
+    except OSError as error:
+        raise ControlError(
+            f"no daemon answers at {spelled(address)} ({error.strerror or error}); is it running,"
+            " as this user and with the same mqtt.instance?"
+        ) from error

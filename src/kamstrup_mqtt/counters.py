@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 _HOUR = 3600.0
+
+KEPT_DROPS = 20
+"""Drops of one meter that are kept for a bug report."""
+KEPT_BYTES = 300
+"""Bytes of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Bytes that were of no use: when (monotonic), why, their beginning, and how many they were."""
+
+    at: float
+    reason: str
+    raw: bytes
+    size: int
+
+
+_NO_COUNTS = ("drops", "requests")
 
 
 @dataclass(slots=True)
@@ -23,6 +42,7 @@ class Counters:
     refused_reads    read commands that were not carried out
     undecrypted      encrypted lists for which the key was missing or wrong
     replayed         encrypted lists whose frame counter did not rise
+    drops            the newest of the dropped
     requests         hour (of the monotonic clock) -> requests sent in it, of the last day
     """
 
@@ -38,7 +58,13 @@ class Counters:
     refused_reads: int = 0
     undecrypted: int = 0
     replayed: int = 0
+    drops: deque[Drop] = field(default_factory=lambda: deque(maxlen=KEPT_DROPS))
     requests: dict[int, int] = field(default_factory=dict)
+
+    def drop(self, reason: str, raw: bytes, now: float) -> None:
+        """Bytes became no frame, or one of no use, at the monotonic time `now`."""
+        self.dropped += 1
+        self.drops.append(Drop(now, str(reason), bytes(raw[:KEPT_BYTES]), len(raw)))
 
     def asked(self, now: float) -> None:
         """A request was sent at the monotonic time `now`."""
@@ -54,5 +80,5 @@ class Counters:
 
     def as_dict(self, now: float, pushed: bool) -> dict[str, int]:
         """Counter -> count, as published; a meter that sends by itself is asked nothing."""
-        counts = {name: getattr(self, name) for name in self.__slots__ if name != "requests"}
+        counts = {name: getattr(self, name) for name in self.__slots__ if name not in _NO_COUNTS}
         return counts if pushed else {**counts, "requests_per_day": self.requests_per_day(now)}

@@ -42,6 +42,13 @@ def needs(dialect: Dialect, source: SourceId) -> tuple[SourceId, ...]:
     return tuple(info for info in dialect.info if TABLES[dialect.info[info]].confirmed)
 
 
+def lost(
+    dialect: Dialect, sources: Iterable[SourceId], failed: frozenset[SourceId]
+) -> frozenset[SourceId]:
+    """Those of `sources` that cannot be told because of what `failed` to come."""
+    return frozenset(s for s in sources if not failed.isdisjoint(needs(dialect, s)))
+
+
 def sent(dialect: Dialect, sources: Iterable[SourceId]) -> tuple[SourceId, ...]:
     """What must be read for all of `sources`, in order, each once.
 

@@ -75,7 +75,7 @@ class _Wire:
         self._parity = self.framer.parity_errors
         talks = self.log.isEnabledFor(logging.DEBUG)
         if isinstance(event, Dropped):
-            self.counters.dropped += 1
+            self.counters.drop(event.reason, event.raw, asyncio.get_running_loop().time())
             if talks:
                 self.log.debug("<- dropped (%s): %s", event.reason, shown(event.raw))
         elif event is not None:
@@ -131,8 +131,8 @@ class Exchange:
     """One link, one framer: what a conversation yields is done on the line.
 
     `received` holds what came since the last request, for a report; `sent`: something was asked;
-    `heard`: something came back that is not an echo. `will_act` is told before
-    each wait how long it takes at most.
+    `heard`: something came back that is not an echo; `dead`: not one byte came. `will_act` is told
+    before each wait how long it takes at most.
     """
 
     def __init__(
@@ -152,6 +152,7 @@ class Exchange:
         self.received = bytearray()
         self.sent = False
         self.heard = False
+        self.dead = True
 
     async def run(self, conversation: Generator[Step, Frame | None, T]) -> T:
         """Hold the conversation. Raises LinkError when the line is lost, MeterError when the
@@ -261,6 +262,7 @@ class _Waiting:
         return min(quiet, self._end)
 
     def _take(self, data: bytes) -> None:
+        self._exchange.dead = False
         received = self._exchange.received
         received += data
         del received[:-MAX_RECEIVED]

@@ -10,8 +10,8 @@ judged like any other value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import ROUND_FLOOR, Context, Decimal
 
@@ -136,10 +136,15 @@ class Guard:
             self._believe(key, doubted.last)
         return keys
 
-    def forget(self) -> None:
-        """Another meter answers."""
-        self._accepted.clear()
-        self._doubted.clear()
+    def bound(self, power: int) -> None:
+        """It was found out what the meter can do at most, in W."""
+        self._bounds = replace(self._bounds, power=power)
+
+    def forget(self, keys: Iterable[str] | None = None) -> None:
+        """Another meter answers, or these totals of it count differently from now on."""
+        for key in [*self._accepted, *self._doubted] if keys is None else keys:
+            self._accepted.pop(key, None)
+            self._doubted.pop(key, None)
 
     def _judge(
         self, key: str, measured: Measured, time: datetime | None, monotonic: float
@@ -179,7 +184,10 @@ class Guard:
     ) -> str | None:
         key, catches_up = quantity.key, quantity.catches_up
         last = self._doubted.get(key)
-        agrees = last is not None and self._implausible(last.last, now, unit, catches_up) is None
+        # a value that nobody believed yet has not run over: 999999 and 0 are two wild ones
+        agrees = last is not None and not self._implausible(
+            last.last, now, unit, catches_up, wraps=False
+        )
         agreeing = last.agreeing + 1 if last is not None and agrees else 1
         if agreeing >= (STRONG if first or not self._weak else WEAK):
             self._believe(key, now)
@@ -188,14 +196,20 @@ class Guard:
         return why
 
     def _implausible(
-        self, before: Accepted, now: Accepted, unit: str | None, catches_up: float
+        self,
+        before: Accepted,
+        now: Accepted,
+        unit: str | None,
+        catches_up: float,
+        *,
+        wraps: bool = True,
     ) -> str | None:
         count = _count(before.value, now.value)
         least = before.value
         if count > _count(before.value):  # it shows fewer digits than before: 12.34 -> 12.3
             least = least.quantize(count, rounding=ROUND_FLOOR, context=_WIDE)
         value = now.value
-        if value < least:
+        if value < least and wraps:
             value = _unwrapped(before.value, value, count)
         if value < least:
             return f"{_text(now.value, unit)} is less than the last accepted {_since(before, unit)}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import cast
 
 from kamstrup_mqtt.clock import Clock
@@ -13,6 +15,9 @@ from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.model import LinkState, SerialParams
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Frame, Moment, PushedCodec
 from kamstrup_mqtt.reports import MeterSetup, Reports
+
+_ENERGIES = frozenset(("kWh", "kvarh"))
+"""Units of the totals that an accepted scale changes."""
 
 
 class Hearing:
@@ -36,7 +41,10 @@ class Hearing:
         self._counters = counters
         self._log = log
         totals = self._mine.totals
-        self._codec.resume({key: (total.value, total.time) for key, total in totals.items()})
+        self._codec.resume(
+            {key: (total.value, total.time) for key, total in totals.items()},
+            exact=memory.ended_well,
+        )
 
     def take(self, frame: Frame) -> bool:
         """Hand over what a frame tells; whether there was any value in it."""
@@ -44,7 +52,7 @@ class Hearing:
             message = self._codec.decode(frame)
         except ReplayError as error:
             self.fault = (LinkState.BYTES_NO_FRAMES, str(error))
-            self._counters.dropped += 1
+            self._counters.drop(str(error), frame.raw, self._clock.monotonic())
             self._counters.replayed += 1
             self._log.info("%s", error)
             return False
@@ -59,14 +67,26 @@ class Hearing:
         if any(self._mine.learned.get(k) != v for k, v in heard.learned.items()):
             self._mine.learned.update(heard.learned)
             self._memory.changed(urgent=True)
+            self._reports.connection()
         self._reports.notes = heard.notes
         self._reports.problem_now = heard.problem
         self._reports.identity(heard.objects)
         return self._reports.readings(heard.objects, (), frame.raw, belongs=heard.belongs)
 
+    def accept(self) -> tuple[str, ...]:
+        """Believe what the codec holds back; what that was, in words."""
+        accepted, learned = self._codec.accept()
+        if accepted is None:
+            return ()
+        self._mine.learned.update(learned)
+        self._memory.changed(urgent=True)
+        self._reports.begin_anew(k for k, unit in self._mine.units.items() if unit in _ENERGIES)
+        self._log.info("accepted by hand: %s", accepted)
+        return (accepted,)
+
     def _refuse(self, error: MeterError, frame: Frame) -> None:
         self.fault = (error.state, str(error))
-        self._counters.dropped += 1
+        self._counters.drop(str(error), frame.raw, self._clock.monotonic())
         if error.state is LinkState.WRONG_KEY:
             self._counters.undecrypted += 1
             self._reports.bad(*self.fault)  # it will not become right by waiting
@@ -80,18 +100,34 @@ class Hearing:
         self.fault = _fault(drop)
 
 
-def _fault(drop: Dropped) -> tuple[LinkState, str]:
-    if drop.reason is DropReason.CHECKSUM:
-        return (
+_FAULTS: Mapping[DropReason, tuple[LinkState, str]] = MappingProxyType(
+    {
+        DropReason.CHECKSUM: (
             LinkState.CHECKSUM,
             "bytes come, but their checksums are wrong: check the wiring and the line's settings",
-        )
-    if drop.reason is DropReason.PARITY:
-        return (
+        ),
+        DropReason.PARITY: (
             LinkState.BYTES_NO_FRAMES,
             "bytes come, but the parity of the line is wrong: the meter sends 8N1 and is read as"
             " 8E1. Set `parity: none` (behind a TCP bridge: 2400n81 in the bridge)",
-        )
+        ),
+        DropReason.M_BUS: (
+            LinkState.BYTES_NO_FRAMES,
+            "M-Bus telegrams come (68 .. 68), as Austrian and Polish meters send them: this is no"
+            " HAN port that is read here (Norway, Sweden, Denmark, Switzerland: 7E .. 7E)",
+        ),
+        DropReason.P1: (
+            LinkState.BYTES_NO_FRAMES,
+            "a P1 telegram comes (/KAM5 ..., text): this is a P1 port, not a HAN port; it needs a"
+            " reader for P1 (DSMR)",
+        ),
+    }
+)
+
+
+def _fault(drop: Dropped) -> tuple[LinkState, str]:
+    if drop.reason in _FAULTS:
+        return _FAULTS[drop.reason]
     return (
         LinkState.BYTES_NO_FRAMES,
         f"bytes come, but no whole list ({drop.reason}): check speed and parity (Kamstrup 2400 8N1,"

@@ -83,8 +83,9 @@ class History:
         limits: Limits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        boot: str | None = None,
     ) -> None:
-        self.boot = uuid.uuid4().hex[:16]
+        self.boot = boot or uuid.uuid4().hex[:16]
         self.pace = Pace(monotonic)
         self.dropped = 0
         self.delivered = 0

@@ -14,14 +14,15 @@ remove it: it is published once more as {"platform": ...} alone, then left out (
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kamstrup_mqtt import jsontext
 from kamstrup_mqtt.ha_units import class_fault, unit_fault
+from kamstrup_mqtt.kinds import clean, is_number
 from kamstrup_mqtt.model import LinkState
-from kamstrup_mqtt.picture import Picture, clean, is_number
+from kamstrup_mqtt.picture import Picture
 from kamstrup_mqtt.topics import Topics
 
 ORIGIN = "kamstrup-mqtt"
@@ -99,13 +100,41 @@ def meter_discovery(announcer: Announcer, picture: Picture) -> Discovery | None:
     return _message(announcer, facts.id, serial, message)
 
 
-def bridge_discovery(announcer: Announcer) -> Discovery:
-    """The message of the daemon itself: the device that all meters are reached by."""
+def bridge_discovery(announcer: Announcer, waiting: Iterable[Picture] = ()) -> Discovery:
+    """The message of the daemon itself: the device that all meters are reached by. Meters that
+    wait for their serial number have no device yet: what keeps them is a problem of this one."""
     topics = announcer.topics
     serial = _bridge_serial(topics)
     name = "Kamstrup MQTT" if topics.instance == "main" else f"Kamstrup MQTT {topics.instance}"
-    with_bridge = {"availability": [{"topic": topics.bridge_status}]}
-    connection: Config = {
+    info = {
+        "state_topic": topics.bridge_info,
+        "availability": [{"topic": topics.bridge_status}],
+    }
+    version = _text("Version", "version", serial, **info)
+    started = _text("Started", "started", serial, device_class="timestamp", **info)
+    message: Config = {
+        "device": {
+            "identifiers": [f"kamstrup_{serial}"],
+            "name": name,
+            "manufacturer": ORIGIN,
+            "model": "Meter gateway",
+            "sw_version": announcer.version,
+        },
+        "origin": _origin(announcer),
+        "components": {
+            "connection": _connection(topics, serial),
+            "version": version,
+            "started": started,
+        },
+    }
+    for facts in (picture.facts for picture in waiting):
+        sensor = _problem(announcer, facts.id, f"{serial}_{facts.id}")
+        message["components"][problem_of(facts.id)] = {**sensor, "name": f"{facts.name} problem"}
+    return _message(announcer, BRIDGE, serial, message)
+
+
+def _connection(topics: Topics, serial: str) -> Config:
+    return {
         "platform": "binary_sensor",
         "name": "Connection",
         "unique_id": f"kamstrup_{serial}_connection",
@@ -118,21 +147,11 @@ def bridge_discovery(announcer: Announcer) -> Discovery:
         # entity becomes unavailable at that moment, which says it already
         "enabled_by_default": False,
     }
-    info = {"state_topic": topics.bridge_info, **with_bridge}
-    version = _text("Version", "version", serial, **info)
-    started = _text("Started", "started", serial, device_class="timestamp", **info)
-    message: Config = {
-        "device": {
-            "identifiers": [f"kamstrup_{serial}"],
-            "name": name,
-            "manufacturer": ORIGIN,
-            "model": "Meter gateway",
-            "sw_version": announcer.version,
-        },
-        "origin": _origin(announcer),
-        "components": {"connection": connection, "version": version, "started": started},
-    }
-    return _message(announcer, BRIDGE, serial, message)
+
+
+def problem_of(id_: str) -> str:
+    """The component of the bridge that says what keeps a meter without a device."""
+    return f"{id_}_problem"
 
 
 def steps(now: Discovery, before: Announced | None) -> tuple[str, ...]:
@@ -206,11 +225,12 @@ def _origin(announcer: Announcer) -> Config:
 def _device(announcer: Announcer, picture: Picture, serial: str) -> Config:
     facts = picture.facts
     details = picture.memory.details
+    manufacturer, model = picture.model
     device: Config = {
         "identifiers": [f"kamstrup_{serial}"],
         "name": facts.name,
-        "manufacturer": facts.model.manufacturer,
-        "model": facts.model.name,
+        "manufacturer": manufacturer,
+        "model": model,
         "serial_number": None if picture.serial_text is None else clean(picture.serial_text),
         **{key: details.get(key) for key in ("sw_version", "hw_version", "model_id")},
         "via_device": f"kamstrup_{_bridge_serial(announcer.topics)}",

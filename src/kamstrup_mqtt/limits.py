@@ -10,7 +10,7 @@ MARGIN = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The reader's time limits in seconds.
+    """The reader's time limits in seconds (`mute`: a count).
 
     no_bytes, no_frames  a pushing meter's silence after which it is said that nothing comes
     hunt                 bytes without a list, before the other parity is tried
@@ -19,6 +19,7 @@ class Limits:
     retry_first, _cap    from a failed poll to the next try, on mains meters
     retry_asleep         the same on battery meters that said nothing (which cost them nothing);
                          one that did answer is left alone until its interval has passed
+    mute                 polls in a row that brought nothing, after which only one request is tried
     restart_first, _cap  from an unexpected exception to going on
     read_mains, _battery between two `read` commands
     recheck              from a reading with an implausible total to asking once more
@@ -36,6 +37,7 @@ class Limits:
     retry_first: float = 5.0
     retry_cap: float = 60.0
     retry_asleep: float = 15 * 60.0
+    mute: int = 2
     restart_first: float = 1.0
     restart_cap: float = 60.0
     read_mains: float = 10.0

@@ -40,6 +40,7 @@ class Listening:
         *,
         good: Callable[[], None],
     ) -> None:
+        self._id = setup.id
         self._line = line
         self._port = line.port
         self._reports = reports
@@ -64,11 +65,17 @@ class Listening:
             enabled=setup.hunt_parity and isinstance(self._port.address, SerialDevice),
         )
 
+    def accept(self) -> tuple[str, ...]:
+        """Believe what the meter's codec holds back; what that was, in words."""
+        return self._hearing.accept()
+
     async def for_ever(self) -> None:
         """Listen; ends only by cancellation."""
         while True:
             try:
-                async with self._port.turn(self._hunt.params, self._deadline.within) as link:
+                async with self._port.turn(
+                    self._hunt.params, self._deadline.within, holder=self._id
+                ) as link:
                     await self._listen(link)
             except LinkError as error:
                 self._line.failed(error)

@@ -62,6 +62,7 @@ class MeterMemory:
     """What is remembered of one configured meter. Whoever changes it calls Memory.changed().
 
     units      key -> its frozen unit, for every key ever seen with a value, in order first seen
+    backfilled when the meter's own log was last read because of a gap
     announced  component id -> platform, as the last discovery sent for this meter listed them
     announced_as  the serial number (with its suffix) that this discovery was sent under
     """
@@ -74,6 +75,7 @@ class MeterMemory:
     readings: dict[str, StoredReading] = field(default_factory=dict)
     totals: dict[str, StoredTotal] = field(default_factory=dict)
     last_poll: datetime | None = None
+    backfilled: datetime | None = None
     unsupported: dict[SourceId, datetime] = field(default_factory=dict)
     learned: dict[str, str] = field(default_factory=dict)
     announced: dict[str, str] = field(default_factory=dict)
@@ -112,6 +114,8 @@ class Memory:
         self._failing = False
         self._last: Future[None] | None = None
         self._lock: int | None = None
+        self.ended_well = True
+        """Whether the process before this one wrote all that it knew before it ended."""
 
     def open(self) -> None:
         """Lock and read. Raises ConfigError naming the pid when another daemon has it."""
@@ -119,8 +123,9 @@ class Memory:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self._path.with_suffix(".lock"), self._path)
+            self._lock, self.ended_well = lock(self._path)
         except OSError as error:
+            self.ended_well = False  # nobody can say
             self._say_unwritable(error)
         self._meters = self._read(self._path)
         self._clock.not_before = max([self._clock.not_before, *self._times()])
@@ -180,6 +185,8 @@ class Memory:
         if self._last is not None:
             wait([self._last], timeout=self._last_write_limit)
         if self._lock is not None:
+            if not self._failing and (self._last is None or self._last.done()):
+                os.truncate(self._lock, 0)
             os.close(self._lock)
             self._lock = None
 
@@ -314,9 +321,11 @@ def write_whole(path: Path, text: str) -> None:
         os.close(directory)
 
 
-def _lock(lock: Path, path: Path) -> int:
-    """The locked file, with our pid in it. Raises ConfigError, or OSError where none can be."""
-    number = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+def lock(path: Path) -> tuple[int, bool]:
+    """Make the memory in `path` ours: its lock file, open and with our pid in it, ours until it is
+    closed; and whether it was empty, as a clean end leaves it. Raises ConfigError when another
+    process has it, OSError where none can be made."""
+    number = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -326,9 +335,11 @@ def _lock(lock: Path, path: Path) -> int:
             f"{path}: another kamstrup-mqtt (process {pid}) uses this memory; stop it, or give"
             " this one a STATE_DIRECTORY and an mqtt.instance of its own"
         ) from None
+    clean = os.fstat(number).st_size == 0
     os.truncate(number, 0)
     os.write(number, f"{os.getpid()}\n".encode("ascii"))
-    return number
+    os.fsync(number)  # a power cut, too, is no clean end
+    return number, clean
 
 
 def _set_aside(path: Path, why: str, what: str) -> None:
@@ -363,6 +374,7 @@ def _dump(meter: MeterMemory) -> dict[str, Any]:
             for key, total in meter.totals.items()
         },
         "last_poll": rfc3339(meter.last_poll),
+        "backfilled": rfc3339(meter.backfilled),
         "unsupported": [[source, rfc3339(time)] for source, time in meter.unsupported.items()],
         "learned": meter.learned,
         "announced": meter.announced,
@@ -399,6 +411,7 @@ def _meter(stored: dict[str, Any]) -> MeterMemory:
             for key, total in stored.get("totals", {}).items()
         },
         last_poll=_time(stored.get("last_poll")),
+        backfilled=_time(stored.get("backfilled")),
         unsupported={
             _source(source): parse_rfc3339(time) for source, time in stored.get("unsupported", [])
         },

@@ -108,6 +108,7 @@ class Dialect:
     overrides   source -> fields of its Quantity that differ on this meter
     precise     the register of high resolution that belongs to register 60: 266 or 155
     info        source of an info code -> the name of its table in `info_codes`
+    logger      it has a log of hours, days, months and years, or may have one
 
     A group may also list what this program makes out of other sources (`derived.KEYS`).
     """
@@ -120,12 +121,16 @@ class Dialect:
     overrides: Mapping[SourceId, Mapping[str, object]] = field(default_factory=dict)
     precise: SourceId | None = None
     info: Mapping[SourceId, str] = field(default_factory=dict)
+    logger: bool = False
 
 
 MAX_POWER = 1_000_000
 """W: a heat meter, or an electricity meter behind current transformers."""
 MAX_POWER_DIRECT = 3 * 80 * 230
 """W: a directly connected electricity meter, 3×80 A."""
+DIRECT, TRANSFORMERS = "direct", "transformers"
+"""How an electricity meter is connected."""
+POWER_OF_CONNECTION: Mapping[str, int] = {DIRECT: MAX_POWER_DIRECT, TRANSFORMERS: MAX_POWER}
 MAX_FLOW = 200
 """m³/h: a large heat or water meter."""
 
@@ -172,7 +177,8 @@ class Reading:
     `time` is the UTC receive time, None while the host's clock cannot be right. `values` holds
     every key that was asked for or listed; a Measured(None) means that no value came. `belongs`
     is the UTC moment that the values belong to where that is not `time` (registers of the full
-    hour that come seconds later): the time for history.
+    hour that come seconds later): the time for history. `anew`: totals that may be less than
+    before, by the user's word.
     """
 
     meter: str
@@ -180,6 +186,7 @@ class Reading:
     time: datetime | None
     values: Mapping[str, Measured]
     belongs: datetime | None = None
+    anew: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,5 +222,16 @@ class Diagnosis:
     held_back: Mapping[str, str] = field(default_factory=dict)
 
 
-Report: TypeAlias = Reading | Identity | Diagnosis
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """One record of a meter's own log, for the history alone: `time` is when it was read, `at`
+    when the meter wrote it, both UTC."""
+
+    meter: str
+    time: datetime | None
+    at: datetime
+    values: Mapping[str, Measured]
+
+
+Report: TypeAlias = Reading | Identity | Diagnosis | Logged
 """What travels from the readers to the publisher."""

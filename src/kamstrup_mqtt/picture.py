@@ -7,27 +7,27 @@ Pure: made from reports and memory, all times are passed in. What a picture chan
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
-from kamstrup_mqtt import energy, jsontext, units
+from kamstrup_mqtt import energy, jsontext, registry, units
 from kamstrup_mqtt.clock import rfc3339
+from kamstrup_mqtt.kinds import check_kind, clean
 from kamstrup_mqtt.memory import MeterMemory, StoredReading
 from kamstrup_mqtt.model import (
     Diagnosis,
     Identity,
     LinkState,
+    Logged,
     Measured,
     MeterModel,
-    Quantity,
     Reading,
-    Report,
     Scalar,
 )
 from kamstrup_mqtt.plan import Plan
+from kamstrup_mqtt.told import LiveCounters, is_newer, parse_state
 from kamstrup_mqtt.topics import id_part
 
 MISSED_PERIODS = 3
@@ -35,14 +35,11 @@ PUSHED_AT_LEAST = 30.0
 """Seconds of silence that a pushing meter is always allowed."""
 PORT_GONE = 60.0
 """Seconds without a port after which its meters are offline, however fresh their readings are."""
-MAX_TEXT = 255
-"""Home Assistant's longest state."""
 COUNTERS = ("frames", "dropped", "timeouts", "echoes", "reconnects", "internal_errors", "held")
 """Always in the diagnostics, null until a reader has told them: a missing key is a warning in
 Home Assistant's log for every message."""
 
 _NOTHING = StoredReading(None, {})
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +91,12 @@ class Change:
 
 
 class Picture:
-    """One meter. `started` is the monotonic time at which the daemon began to listen."""
+    """One meter. `started` is the monotonic time at which the daemon began to listen; `exact`:
+    what is remembered is what was published last."""
 
-    def __init__(self, facts: MeterFacts, memory: MeterMemory, started: float) -> None:
+    def __init__(
+        self, facts: MeterFacts, memory: MeterMemory, started: float, *, exact: bool = True
+    ) -> None:
         self.facts = facts
         self.memory = memory
         self.suffix = ""
@@ -111,12 +111,15 @@ class Picture:
         self._received: dict[str, float] = {}
         self._nulled: set[str] = set()
         self._told: set[str] = set()
+        self._replaced = False
         self._layout: dict[str, tuple[str, ...]] = {}  # group -> the keys of its state
         self._usual: dict[str, Change] = {}  # group -> what a reading of it changes
         self._planned = frozenset(facts.plan.by_key)
         self.patience = self._patience()
         """Seconds after the last valid reading at which the meter counts as offline."""
         self._adopt_model()
+        self._model = self.model
+        self._live = LiveCounters(self._live_keys(), memory.readings, exact=exact)
 
     # Who it is
 
@@ -142,6 +145,20 @@ class Picture:
     def serial_text(self) -> str | None:
         """The serial number as people write it; None where there is none."""
         return self.facts.serial or self.memory.serial
+
+    @property
+    def model(self) -> tuple[str, str]:
+        """Manufacturer and name: as configured, or as the meter was recognised by its lists."""
+        model, learned = self.facts.model, self.memory.learned
+        if model.manufacturer:
+            return model.manufacturer, model.name
+        found = registry.all_models().get(learned.get("recognised", ""))
+        if found is None:
+            return model.manufacturer, model.name
+        maker = learned.get("manufacturer", found.manufacturer)
+        if maker != found.manufacturer:  # its lists are another maker's
+            return maker, f"HAN meter, {found.name.partition(', ')[2]}"
+        return maker, found.name
 
     # What it tells
 
@@ -268,9 +285,26 @@ class Picture:
             reading = self.memory.readings[group]
             reading.time = now - timedelta(seconds=monotonic - received)
 
+    def recall(self, group: str, payload: str, now: datetime | None) -> None:
+        """What the broker retained of a group, before we publish: after an end that was not clean
+        it may be newer than memory. Nothing is from later than `now`."""
+        ours = self.memory.readings.get(group)
+        told = parse_state(payload, ours.values) if ours is not None else None
+        if ours is None or told is None or self._replaced:
+            return
+        later = now is not None and is_newer(told.time, now)
+        if group not in self._received and is_newer(told.time, ours.time) and not later:
+            ours.time = told.time
+            ours.values.update(told.values)
+        ours.values.update(self._live.recall(group, told.values))
+
+    def _live_keys(self) -> frozenset[str]:
+        planned = self.facts.plan.values
+        return frozenset(v.quantity.key for v in planned if v.quantity.catches_up)
+
     # What reports change
 
-    def apply(self, report: Report, monotonic: float) -> Change:
+    def apply(self, report: Reading | Identity | Diagnosis, monotonic: float) -> Change:
         """Take a report of this meter, received at `monotonic`."""
         if isinstance(report, Identity):
             return self._identify(report)
@@ -314,6 +348,7 @@ class Picture:
         self._received.clear()
         self._nulled.clear()
         self._told.clear()
+        self._live = LiveCounters(self._live_keys(), {}, exact=True)
         self._layout.clear()
 
     def _identify(self, report: Identity) -> Change:
@@ -337,6 +372,7 @@ class Picture:
 
     def _replace(self, report: Identity, details: dict[str, str]) -> Change:
         given, before = self.facts.serial is not None, clean(self.memory.serial or "")
+        self._replaced = True
         if not given:
             self._forget()
         self.memory.serial, self.memory.serial_source = report.serial, report.source
@@ -387,6 +423,9 @@ class Picture:
         values: dict[str, Scalar] = {}
         for key, measured in report.values.items():
             values[key] = self._accept(key, measured, log)
+        self._live.forget(report.anew)
+        self._live.take(group, values)
+        model, self._model = self._model, self.model
         before = memory.readings.get(group)
         memory.readings[group] = StoredReading(report.time, values)
         self._received[group] = monotonic
@@ -398,9 +437,25 @@ class Picture:
         if usual is None:
             usual = Change(states=frozenset({group}), diagnostics=True, memory=True)
             self._usual[group] = usual
-        if not grown and not log:
+        if not grown and not log and model == self._model:
             return usual
-        return replace(usual, discovery=grown, urgent=grown, log=tuple(log))
+        anew = grown or model != self._model
+        return replace(usual, discovery=anew, urgent=grown, log=tuple(log))
+
+    def logged(self, report: Logged) -> dict[str, Scalar]:
+        """The values of a record of the meter's own log, in the frozen units; it changes nothing
+        here, and what does not fit is left out."""
+        values: dict[str, Scalar] = {}
+        for key, measured in report.values.items():
+            frozen = self.memory.units.get(key, measured.unit)
+            try:
+                value = clean(measured.value) if isinstance(measured.value, str) else measured.value
+                if value is not None:
+                    check_kind(self.facts.plan.quantity(key), value, measured.unit)
+                    values[key] = units.convert(value, measured.unit, frozen)
+            except ValueError:
+                continue
+        return values
 
     def _accept(self, key: str, measured: Measured, log: list[tuple[int, str]]) -> Scalar:
         """The value in the key's frozen unit; None, with a WARNING, when it cannot be that."""
@@ -419,59 +474,3 @@ class Picture:
             return None
         self.memory.units.setdefault(key, measured.unit)
         return value
-
-
-def check_kind(quantity: Quantity, value: Decimal | str, unit: str | None) -> None:
-    """Raises ValueError when Home Assistant would refuse the value: text where its unit or class
-    promise a number, a date that is none, a time without zone."""
-    if isinstance(value, Decimal):
-        return
-    if quantity.device_class == "date":
-        date.fromisoformat(value)
-    elif quantity.device_class == "timestamp":
-        if datetime.fromisoformat(value).tzinfo is None:
-            raise ValueError(f"{value!r} is a time without zone")
-    elif is_number(quantity, unit):
-        raise ValueError(f"{value!r} is not a number")
-
-
-def is_number(quantity: Quantity, unit: str | None) -> bool:
-    """Whether Home Assistant expects a number: by unit, state class, precision or class."""
-    return not quantity.text and bool(
-        unit
-        or quantity.state_class
-        or quantity.precision is not None
-        or quantity.device_class not in (None, "date", "timestamp", "enum")
-    )
-
-
-def clean(text: str) -> str:
-    r"""Text from a meter, fit for logs and states: control characters escaped as \x00, and not
-    longer than Home Assistant takes."""
-    if text.isprintable():
-        return text[:MAX_TEXT]
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)[:MAX_TEXT]
-
-
-def settle_serials(pictures: Iterable[Picture]) -> list[str]:
-    """Give each of several meters with one serial number ids of its own; returns warnings.
-
-    Who was announced under the bare number keeps it, else the first configured has it; the
-    others get `_<id>` behind it, for as long as they are remembered.
-    """
-    named = [(p, own) for p in pictures if (own := p.own_serial) is not None]
-    holders: dict[str, Picture] = {}
-    for picture, own in sorted(named, key=lambda item: item[0].memory.announced_as != item[1]):
-        if picture.memory.announced_as != f"{own}_{picture.facts.id}":
-            holders.setdefault(own, picture)
-    warnings = []
-    for picture, own in named:
-        holder = holders.get(own)
-        suffix = "" if holder is picture else f"_{picture.facts.id}"
-        if suffix and picture.suffix != suffix and holder is not None:
-            warnings.append(
-                f"{picture.facts.id} and {holder.facts.id} tell the same serial number {own}:"
-                f" the ids of {picture.facts.id} end in {suffix}; are both on one meter?"
-            )
-        picture.suffix = suffix
-    return warnings

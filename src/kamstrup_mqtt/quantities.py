@@ -67,9 +67,8 @@ def _electricity() -> Iterable[Quantity]:
             _counter, f"energy_{way}", f"Energy {way}", "kWh", "energy", precision=2, **_RARE
         )
         # the registers of a HAN meter, counted on between two of their values; they catch up for
-        # an hour and a late list. Switched off: after a kill -9 they may begin some Wh below what
-        # was published, because memory is written every 15 minutes only
-        live: Mapping[str, Any] = {"precision": 3, "catches_up": 3660.0, **_RARE}
+        # an hour and a late list
+        live: Mapping[str, Any] = {"precision": 3, "catches_up": 3660.0}
         key, name = f"energy_{way}_live", f"Energy {way} live"
         yield _counter(key, name, "kWh", "energy", **live)
         key, name = f"reactive_energy_{way}_live", f"Reactive energy {way} live"

@@ -10,7 +10,8 @@ import traceback
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from kamstrup_mqtt import detect
+from kamstrup_mqtt import backfill, detect
+from kamstrup_mqtt.backfill import Backfill
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.derived import Deriver
@@ -26,12 +27,14 @@ from kamstrup_mqtt.liveness import Deadline
 from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.model import LinkState
 from kamstrup_mqtt.outbox import Outbox
+from kamstrup_mqtt.parts import Parts
 from kamstrup_mqtt.protocols.base import (
     Answer,
     Ask,
     Framer,
     PolledCodec,
 )
+from kamstrup_mqtt.protocols.kmp import KmpCodec
 from kamstrup_mqtt.reports import MeterSetup, Reports
 from kamstrup_mqtt.schedule import Schedule
 
@@ -82,6 +85,7 @@ class Reader:
         self._wanted = asyncio.Event()
         self._last_command: float | None = None
         self._failures = 0
+        self._mute = 0  # polls in a row that brought nothing but perhaps an echo
         self._identity_due = True
         self._rechecking = False
         self._meter_state: tuple[LinkState, str] | None = None
@@ -90,6 +94,8 @@ class Reader:
             setup.plan, memory, self._mine, clock, self._log, limits.unsupported_retry
         )
         self._deriver = Deriver(setup.plan.dialect)
+        self._parts = Parts(setup.plan, self._reports, self._log)
+        self._backfill = self._make_backfill()
         self._listening: Listening | None = None
         if setup.spec.pushed:
             self._listening = Listening(
@@ -153,8 +159,9 @@ class Reader:
         return None
 
     def accept(self) -> tuple[str, ...]:
-        """Believe the totals that are held back; their keys."""
-        return self._reports.accept()
+        """Believe what is held back: the keys of the totals, and what else, in words."""
+        heard = self._listening.accept() if self._listening is not None else ()
+        return (*heard, *self._reports.accept())
 
     def _why_not_now(self) -> str | None:
         if self.setup.spec.pushed:
@@ -207,6 +214,48 @@ class Reader:
         while True:
             await self._wait_for_poll()
             await self._poll()
+            while self._backfill is not None and self._backfill.active and not self._poll_due:
+                await self._fill(self._backfill)
+                await self._sleep(backfill.PAUSE)
+
+    @property
+    def _poll_due(self) -> bool:
+        return self._wanted.is_set() or self._schedule.next <= self._clock.monotonic()
+
+    def _make_backfill(self) -> Backfill | None:
+        setup = self.setup
+        if setup.backfill is None:
+            return None
+        return Backfill(
+            setup.backfill,
+            cast(KmpCodec, setup.codec),  # the configuration has it for no other protocol
+            setup.plan,
+            meter=setup.id,
+            interval=self._schedule.fastest,
+            battery=setup.battery,
+            memory=self._memory,
+            outbox=self._reports.outbox,
+            clock=self._clock,
+            log=self._log,
+        )
+
+    async def _fill(self, filling: Backfill) -> None:
+        """One request to the meter's own log."""
+        try:
+            async with self._port.turn(self.setup.serial, self._deadline.within) as link:
+                exchange = Exchange(
+                    link,
+                    self._framer_of(link),
+                    self.counters,
+                    self._log,
+                    will_act=self._deadline.within,
+                )
+                await exchange.run(filling.step())
+        except (LinkError, MeterError) as error:
+            filling.failed(error)
+        except Exception:  # a bug of ours: not again and again
+            filling.abandon()
+            raise
 
     async def _wait_for_poll(self) -> None:
         """Until a poll is due or commanded; meanwhile notice a port that goes and comes."""
@@ -227,7 +276,9 @@ class Reader:
 
     async def _look_at_port(self) -> None:
         try:
-            async with self._port.turn(self.setup.serial, self._deadline.within) as link:
+            async with self._port.turn(
+                self.setup.serial, self._deadline.within, holder=self.setup.id
+            ) as link:
                 self._framer_of(link)
                 # a bridge without its device accepts, and closes at once
                 await asyncio.sleep(self._limits.steady)
@@ -248,22 +299,24 @@ class Reader:
         commanded = self._wanted.is_set()
         self._wanted.clear()
         groups = tuple(self._schedule.periods) if commanded else self._schedule.due()
-        ask = self._ask(groups)
+        ask = self._ask(groups, knock=not commanded)
         exchange: Exchange | None = None
         self._line.last_bytes = b""
         try:
             async with self._port.turn(
-                self.setup.serial, self._deadline.within, first=self.setup.align
+                self.setup.serial,
+                self._deadline.within,
+                first=self.setup.align,
+                holder=self.setup.id,
             ) as link:
                 framer = self._framer_of(link)
                 exchange = Exchange(
                     link, framer, self.counters, self._log, will_act=self._deadline.within
                 )
                 if self._identity_due:
-                    ask = self._ask(groups)
+                    ask = self._ask(groups, knock=not commanded)
                 self._begin_poll(groups)
-                codec = cast(PolledCodec, self.setup.codec)  # what is not pushed can be polled
-                answer = await exchange.run(codec.poll(ask))
+                answer = await self._asked(exchange, ask)
         except LinkError as error:
             self._line.failed(error)
             self._retry(groups, asked=exchange is not None and exchange.sent, heard=True)
@@ -271,7 +324,7 @@ class Reader:
             self._reports.port_gone = None
             self._meter_state = (error.state, str(error))
             self._reports.bad(*self._meter_state)
-            self._retry(groups, asked=True, heard=bool(exchange and exchange.heard))
+            self._retry(groups, asked=True, heard=not self._mute)
         else:
             self._reports.port_gone = None
             self._accept(groups, ask, answer, bytes(exchange.received))
@@ -279,11 +332,24 @@ class Reader:
             if exchange is not None:
                 self._line.last_bytes = bytes(exchange.received)
 
-    def _ask(self, groups: Iterable[str]) -> Ask:
+    async def _asked(self, exchange: Exchange, ask: Ask) -> Answer:
+        codec = cast(PolledCodec, self.setup.codec)  # what is not pushed can be polled
+        try:
+            return await exchange.run(codec.poll(ask))
+        except MeterError:
+            self._mute += 1
+            raise
+        finally:
+            if exchange.heard:
+                self._mute = 0
+            self._port.polled(dead=exchange.dead)
+
+    def _ask(self, groups: Iterable[str], *, knock: bool = False) -> Ask:
         wanted = self._identity_due or self._mine.serial is None
         return Ask(
             sources=self._lacking.due(groups),
             identity=self.setup.plan.dialect.identity if wanted else (),
+            knock=knock and self._mute >= self._limits.mute,
         )
 
     def _begin_poll(self, groups: Iterable[str]) -> None:
@@ -323,9 +389,11 @@ class Reader:
         made = self._deriver.derive(answer.objects, self._mine.learned)
         for warning in made.warnings:
             self._reports.warn_once(warning[:12], warning, logging.INFO)
+        answered = self._parts.answered(groups, answer)
         # also what was not asked because the meter does not have it: no value came
-        asked = self.setup.plan.sources_of(groups)
-        any_value = self._reports.readings(made.objects, asked, raw)
+        asked = self.setup.plan.sources_of(answered)
+        told = self._parts.due(made.objects, groups)
+        any_value = self._reports.readings(told, asked, raw)
         self._learn({**answer.learned, **made.learned})
         self._ask_once_more(groups)
         if any_value or (answer.objects and not ask.sources):
@@ -333,7 +401,13 @@ class Reader:
             self._bugs = 0
             self._lacking.note(answer)
             self._meter_state = (LinkState.OK, "")
+            self._parts.note(answer.fault)
             self._reports.good()
+            if self._backfill is not None:
+                self._backfill.read()
+            if answer.fault is not None:
+                rest = set(groups) - set(answered)
+                self._schedule.put_off(rest, self._clock.monotonic() + self._schedule.fastest)
             return
         self._meter_state = (
             LinkState.BYTES_NO_FRAMES,

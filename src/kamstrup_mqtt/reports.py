@@ -10,11 +10,13 @@ from datetime import datetime
 from decimal import Decimal
 
 from kamstrup_mqtt import jsontext
+from kamstrup_mqtt.backfill import Wanted
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.guard import ANY_METER, Bounds, Guard
 from kamstrup_mqtt.memory import MeterMemory
 from kamstrup_mqtt.model import (
+    POWER_OF_CONNECTION,
     Diagnosis,
     Identity,
     LinkState,
@@ -43,7 +45,8 @@ class MeterSetup:
     """One configured meter. `interval` in seconds, None: it sends by itself. `hunt_parity`: the
     parity of its line is found out. `bounds`: what it can count at most. `align`: polled at
     multiples of its intervals in local time, plus `offset` seconds. `found`: the model is not
-    known yet, and told here."""
+    known yet, and told here. `bounded`: the user said what it can do at most. `backfill`: what of
+    its own log fills a gap."""
 
     id: str
     name: str
@@ -55,9 +58,11 @@ class MeterSetup:
     battery: bool = False
     hunt_parity: bool = False
     bounds: Bounds = ANY_METER
+    bounded: bool = False
     found: Callable[[str], None] | None = None
     align: bool = False
     offset: float = 0.0
+    backfill: Wanted | None = None
 
 
 class Reports:
@@ -75,7 +80,7 @@ class Reports:
         diagnosis_interval: float = DIAGNOSIS_INTERVAL,
     ) -> None:
         self._setup = setup
-        self._outbox = outbox
+        self.outbox = outbox
         self._memory = memory
         self._clock = clock
         self._counters = counters
@@ -87,11 +92,13 @@ class Reports:
         self._guard = Guard(setup.plan, memory, setup.bounds, weak=setup.spec.checksum == "weak")
         self._newest: dict[str, Reading] = {}  # as the meter told them
         self._held: set[str] = set()
+        self._anew: set[str] = set()
         self._complained: set[str] = set()
         self._last_error: str | None = None
         self._told: Diagnosis | None = None
         self._told_at = 0.0
         self._told_faults: set[LinkState] = set()  # since the last good reading
+        self.connection()
         self.state: LinkState | None = None
         self.port_gone: float | None = None
         self.notes: tuple[str, ...] = ()
@@ -149,7 +156,11 @@ class Reports:
                 self._log.info("%s is accepted again", key)
             self._held = set(self._guard.held)
             reading = dataclasses.replace(reading, values=judged.values)
-        self._outbox.put(reading)
+        if self._anew:
+            anew = frozenset(self._anew & set(reading.values))
+            self._anew -= anew
+            reading = dataclasses.replace(reading, anew=anew)
+        self.outbox.put(reading)
 
     def accept(self) -> tuple[str, ...]:
         """Believe the totals that are held back, and tell them; their keys."""
@@ -159,10 +170,24 @@ class Reports:
         if keys:
             self._log.info("accepted by hand: %s", ", ".join(keys))
         for reading in self._newest.values():
-            if any(key in reading.values for key in keys):
-                self._outbox.put(reading)
+            anew = frozenset(keys) & set(reading.values)
+            if anew:
+                self.outbox.put(dataclasses.replace(reading, anew=anew))
         self.tell(at_once=True)
         return keys
+
+    def connection(self) -> None:
+        """What a meter can do at most follows from how it is connected, if it has told that."""
+        power = POWER_OF_CONNECTION.get(self._memory.learned.get("connection", ""))
+        if power is not None and not self._setup.bounded:
+            self._guard.bound(power)
+
+    def begin_anew(self, keys: Iterable[str]) -> None:
+        """These totals count differently from now on, by the user's word."""
+        self._anew.update(keys)
+        self._guard.forget(self._anew)
+        self._held -= self._anew
+        self.problem_now = None
 
     def _warn(self, found: Sorted, raw: bytes) -> None:
         if not found.unknown and not found.foreign:
@@ -208,7 +233,7 @@ class Reports:
                 self._notice_exchange(identity)
                 if identity != self._identity:
                     self._identity = identity
-                    self._outbox.put(identity)
+                    self.outbox.put(identity)
                 return True
         return False
 
@@ -290,7 +315,7 @@ class Reports:
         if diagnosis != told:
             self._told = diagnosis
             self._told_at = now
-            self._outbox.put(diagnosis)
+            self.outbox.put(diagnosis)
 
 
 def _text(obj: Object | None) -> str:

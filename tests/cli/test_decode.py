@@ -245,3 +245,10 @@ def test_the_place_of_what_is_no_hex(text: str, message: str) -> None:
     with pytest.raises(ValueError) as caught:
         parse_hex(text)
     assert str(caught.value) == message
+
+
+def test_another_ports_telegram_is_named() -> None:
+    found = kamstrup_mqtt("decode", "--protocol", "han", "68FAFA6853FF000167DB084B464D6550")
+    assert found.code == 1
+    assert "dropped, m_bus: 68fafa68" in found.out
+    assert "no HAN port that is read here" in found.out

@@ -132,3 +132,29 @@ def test_host_and_port() -> None:
     assert host_and_port(":4001") == ("127.0.0.1", 4001)
     with pytest.raises(ConfigError, match="HOST:PORT"):
         host_and_port("localhost:²")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("multical_403", "--fault", "fcs"), "only a meter that sends by itself (HAN) has fcs"),
+        (("aidon_3phase", "--fault", "asleep"), "it can have fcs, tag, replay"),
+        (("aidon_3phase", "--fault", "fcs", "--fault", "noise"), "one fault at a time"),
+        (("aidon_3phase", "--fault", "fire"), "invalid choice: 'fire'"),
+        (
+            ("kamstrup_han_3phase", "--set", f"authentication_key={'0' * 32}"),
+            "authentication_key needs encryption_key beside it",
+        ),
+    ],
+)
+def test_faults_that_a_meter_cannot_have(arguments: tuple[str, ...], words: str) -> None:
+    found = kamstrup_mqtt("emulate", *arguments, "--listen", "127.0.0.1:0")
+    assert found.code == 2
+    assert words in " ".join(found.err.split())
+
+
+def test_a_pushing_meter_with_a_fault() -> None:
+    arguments = ("--listen", "127.0.0.1:0", "--fault", "fcs", "--interval", "0.3")
+    with emulated("aidon_3phase", *arguments) as (_, address):
+        out = kamstrup_mqtt("listen", "--port", f"tcp://{address}", "--duration", "2").out
+        assert "dropped, checksum: 7e a1 " in out or "dropped, checksum: 7e a0 " in out

@@ -12,7 +12,8 @@ import pytest
 
 from kamstrup_mqtt.cli import clock, scan
 from kamstrup_mqtt.cli.align import Try, View
-from kamstrup_mqtt.errors import ConfigError
+from kamstrup_mqtt.errors import ConfigError, MeterError
+from kamstrup_mqtt.meter_clock import own_offset
 from kamstrup_mqtt.model import LinkState, SerialParams
 from kamstrup_mqtt.protocols.kmp import SPEC
 
@@ -75,8 +76,49 @@ def test_zones_that_are_none(text: str) -> None:
         clock.zone_offset(text, METER)
 
 
-def test_a_clock_in_another_year_has_no_offset_of_its_own() -> None:
-    assert abs(clock.own_offset(timedelta(days=300), METER)) <= timedelta(hours=14)
+@pytest.mark.parametrize(
+    ("ahead", "kept", "wrong"),
+    [
+        # Nepal, India, Newfoundland in summer, Chatham: quarter hours that zones have
+        ("5:46:10", "5:45:00", "0:01:10"),
+        ("5:29:30", "5:30:00", "-0:00:30"),
+        ("-2:30:05", "-2:30:00", "-0:00:05"),
+        ("12:44:00", "12:45:00", "-0:01:00"),
+        ("1:09:00", "1:00:00", "0:09:00"),
+        # a quarter hour that no zone has is not what a clock keeps: too wrong to be set
+        ("1:15:20", "1:00:00", "0:15:20"),
+        ("0:12:00", "0:00:00", "0:12:00"),
+    ],
+)
+def test_the_distance_that_a_clock_keeps(ahead: str, kept: str, wrong: str) -> None:
+    def seconds(text: str) -> timedelta:
+        hours, minutes, rest = text.lstrip("-").split(":")
+        size = timedelta(hours=int(hours), minutes=int(minutes), seconds=int(rest))
+        return -size if text.startswith("-") else size
+
+    found = own_offset(seconds(ahead), METER)
+    assert (found, seconds(ahead) - found) == (seconds(kept), seconds(wrong))
+
+
+def test_a_clock_with_a_wrong_date_keeps_no_distance() -> None:
+    here = METER.astimezone().utcoffset()
+    assert own_offset(timedelta(days=300), METER) == own_offset(timedelta(hours=-16), METER) == here
+
+
+def test_a_clock_keeps_its_quarter_hour_and_beyond_ten_minutes_it_is_not_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "meter")
+    with emulated("multical_403", "--pty", path):
+        now = METER - timedelta(hours=5, minutes=45, seconds=30)
+        assert run_clock(path, "--set", "--yes", now=now) == 0
+        assert "(UTC+05:45)" in capsys.readouterr().out
+        with pytest.raises(MeterError, match="wrong by more than 10 min"):
+            run_clock(path, "--set", "--yes", now=METER - timedelta(minutes=10, seconds=31))
+        set_ = run_clock(
+            path, "--set", "--yes", "--zone", "+01:15", now=METER - timedelta(hours=1, minutes=20)
+        )
+        assert set_ == 0
 
 
 def test_the_log_of_a_403() -> None:
@@ -112,7 +154,7 @@ def test_the_log_of_a_403() -> None:
         missing = kamstrup_mqtt("history", *port, "--register", "86")
         assert (missing.code, "does not hold it; it holds 60, 68" in missing.err) == (2, True)
         absent = kamstrup_mqtt("history", *port, "--logger", "year", limit=60)
-        assert absent.code == 1
+        assert (absent.code, "it does not have this logger" in absent.err) == (1, True)
 
 
 def test_the_numbered_log_of_a_602() -> None:
@@ -133,6 +175,13 @@ def test_the_numbered_log_of_a_602() -> None:
     ("args", "message"),
     [
         (("history", "--from", "yesterday"), "write a date as 2026-01-31"),
+        (
+            ("history", "--port", "/dev/x", "--from", "2026-02-01", "--to", "2026-01-31"),
+            "--from 2026-02-01 is after --to 2026-01-31",
+        ),
+        (("scan", "--port", "/dev/x", "--listen", "x"), "give a number of minutes"),
+        (("scan", "--port", "/dev/x", "--awake", "0"), "give more than 0 minutes"),
+        (("scan", "--port", "/dev/x", "--resume", "x"), "means nothing without --all"),
         (("history", "--log-id", "256", "--port", "/dev/x"), "0 to 255"),
         (("history", "--register", "x", "--port", "/dev/x"), "is no register"),
         (("history", "--register", "serial_no", "--port", "/dev/x"), "up to 6 numbers"),
@@ -153,7 +202,16 @@ def test_wrong_usage(args: tuple[str, ...], message: str) -> None:
 def test_scan_names_the_meter_and_all_it_answers() -> None:
     with emulated("multical_403", *LOOPBACK) as (_, address):
         result = kamstrup_mqtt(
-            "scan", "--port", f"tcp://{address}", "--pause", "0", "--json", "--timeout", "1"
+            "scan",
+            "--listen",
+            "0",
+            "--port",
+            f"tcp://{address}",
+            "--pause",
+            "0",
+            "--json",
+            "--timeout",
+            "1",
         )
     assert result.code == 0
     found = json.loads(result.out)
@@ -170,7 +228,9 @@ def test_scan_names_the_meter_and_all_it_answers() -> None:
 def test_scan_prints_a_configuration(tmp_path: Path) -> None:
     path = str(tmp_path / "meter")
     with emulated("e685_382", "--protocol", "iec62056-21", "--pty", path):
-        result = kamstrup_mqtt("scan", "--port", path, "--timeout", "0.1", limit=60)
+        result = kamstrup_mqtt(
+            "scan", "--listen", "0", "--port", path, "--timeout", "0.1", limit=60
+        )
     assert result.code == 0
     block = result.out[result.out.index("meters:") :]
     file = tmp_path / "config.yaml"
@@ -182,7 +242,17 @@ def test_scan_prints_a_configuration(tmp_path: Path) -> None:
 def test_scan_of_everything_stops_in_time_and_goes_on(tmp_path: Path) -> None:
     record = tmp_path / "record.json"
     with emulated("kamstrup_382", *LOOPBACK) as (_, address):
-        args = ("scan", "--port", f"tcp://{address}", "--pause", "0", "--all", "--json")
+        args = (
+            "scan",
+            "--listen",
+            "0",
+            "--port",
+            f"tcp://{address}",
+            "--pause",
+            "0",
+            "--all",
+            "--json",
+        )
         args += ("--awake", "0.01", "--resume", str(record))
         first = kamstrup_mqtt(*args)
         assert first.code == 0
@@ -200,7 +270,9 @@ def test_scan_of_everything_stops_in_time_and_goes_on(tmp_path: Path) -> None:
 def test_scan_of_nothing(tmp_path: Path) -> None:
     path = str(tmp_path / "meter")
     with emulated("multical_403", "--fault", "asleep", "--pty", path):
-        result = kamstrup_mqtt("scan", "--port", path, "--timeout", "0.05", limit=60)
+        result = kamstrup_mqtt(
+            "scan", "--listen", "0", "--port", path, "--timeout", "0.05", limit=60
+        )
     assert result.code == 1
     assert "no meter answered" in result.err
 
@@ -217,6 +289,10 @@ def test_align(tmp_path: Path) -> None:
     assert good.code == 0
     assert "[####################] 100%, answer in" in good.err
     assert "the head sits well" in good.out
+    with emulated("multical_403", "--echo", *LOOPBACK) as (_, address):
+        echo = kamstrup_mqtt("align", "--port", f"tcp://{address}", "--tries", "3", "--pause", "0")
+    assert echo.err.count("sends back what we send") == 1
+    assert echo.err.count("echo seen") == 3
     with emulated("multical_403", "--echo", "--fault", "asleep", *LOOPBACK) as (_, address):
         dark = kamstrup_mqtt(
             *("align", "--port", f"tcp://{address}", "--tries", "1", "--timeout", "0.1")

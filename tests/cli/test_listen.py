@@ -6,10 +6,16 @@ import asyncio
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
+from kamstrup_mqtt.cli.listen import Watch
 from kamstrup_mqtt.emulators.catalogue import make_emulator
 from kamstrup_mqtt.emulators.han import make
 from kamstrup_mqtt.emulators.server import serve_tcp
+from kamstrup_mqtt.protocols.base import Moment
+from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from tests.cli.commandline import command, environment, kamstrup_mqtt
+from tests.framing import events_of
 
 KEY = "000102030405060708090A0B0C0D0E0F"
 
@@ -96,6 +102,36 @@ async def test_no_bytes() -> None:
         await writer.wait_closed()
     assert b"no bytes for" in out
     assert process.returncode == 1
+
+
+async def test_the_verdict_comes_also_while_bytes_come() -> None:
+    out = await listening("--duration", "2.5", "--verdict", "1", fault="fcs")
+    assert "bytes, but no list for 1 s (0 lists, dropped: " in out
+    assert out.endswith("exit 1")
+
+
+@pytest.mark.parametrize(
+    ("wire", "words"),
+    [
+        (bytes.fromhex("68FAFA6853FF000167DB084B464D65509B624181F82000") + bytes(900), "M-Bus"),
+        (b"/KAM5\r\n\r\n1-0:1.8.0(000001.000*kWh)\r\n!AAAA\r\n" * 30, "P1 port"),
+    ],
+)
+def test_other_ports_are_named(wire: bytes, words: str) -> None:
+    watch = Watch(HanCodec(), raw=False)
+    framer = HdlcFramer()
+    (event,) = events_of(framer, [wire])
+    lines = list(watch.take(event, Moment(None, 0.0), 0.0))
+    assert words in lines[1]
+
+
+@pytest.mark.parametrize("parity", ["N", "e", "odd", "None"])
+def test_parities(parity: str) -> None:
+    found = kamstrup_mqtt(
+        *("listen", "--port", "tcp://127.0.0.1:9", "--duration", "1", "--parity", parity)
+    )
+    assert "no parity" not in found.err
+    assert "is no parity: write N (none), E or O" in kamstrup_mqtt("listen", "--parity", "8N1").err
 
 
 def test_wrong_use(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_what_cannot_be() -> None:
     assert isinstance(with_faults(meter(), ("short",)), FaultyEmulator)
     with pytest.raises(ValueError, match="no such fault: x; choose from asleep, noisy, short"):
         with_faults(meter(), ("x",))
-    with pytest.raises(ValueError, match="sends by itself"):
+    with pytest.raises(ValueError, match="by itself is not noisy; it can have fcs, tag, replay"):
         with_faults(make_emulator("kamstrup_han_3phase"), ("noisy",))
 
 

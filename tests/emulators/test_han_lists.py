@@ -45,6 +45,7 @@ def by_key(message: Message) -> dict[str | None, object]:
         ("kaifa_3phase", {}, 13, 122),
         ("kaifa_3phase", {"meter_type": "MA304H3E"}, 13, 123),
         ("kaifa_1phase", {}, 9, 103),
+        ("aidon_se", {}, 27, 581),
     ],
 )
 def test_lists_of_ten_seconds(
@@ -79,6 +80,12 @@ def test_aidon() -> None:
     swedish = one(meter("aidon_se", energy_import="1").push(NOW))
     assert "meter_id" not in by_key(swedish)
     assert by_key(swedish)["reactive_energy_export"] == 769400
+    raw = {obj.id: (obj.raw, obj.unit) for obj in swedish.objects}
+    # the order of gh143-2: P+, P-, Q+, Q- of L1, then L2, then L3
+    codes = [str(obj.id) for obj in swedish.objects]
+    assert codes[11:15] == [f"1-0:{c}.7.0.255" for c in (21, 22, 23, 24)]
+    assert codes[19:23] == [f"1-0:{c}.7.0.255" for c in (61, 62, 63, 64)]
+    assert [raw[f"1-0:{c}.7.0.255"] for c in (21, 63)] == [(1397, "W"), (125, "var")]
 
 
 def test_phases_of_push_1_make_the_totals() -> None:
@@ -126,6 +133,8 @@ def test_frame_counters_rise_unless_they_are_to_be_replayed() -> None:
     [
         ({"encryption_key": "00"}, "encryption_key: write 32 hex digits"),
         ({"encryption_key": "zz"}, "encryption_key: write 32 hex digits"),
+        ({"encryption_key": "00" * 16}, "encryption_key needs authentication_key beside it, or"),
+        ({"authentication_key": "00" * 16}, "authentication_key needs encryption_key beside it"),
         ({"system_title": "00"}, "system_title: write 16 hex digits"),
         ({"fault": "fire"}, "fault=fire: write none or fcs or"),
     ],

@@ -6,12 +6,15 @@ Exit codes: 0 done, 1 failed (no answer, no link), 2 wrong usage or configuratio
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
 import os
+import resource
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from kamstrup_mqtt import logs
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
@@ -24,6 +27,8 @@ COMMANDS: Mapping[str, str] = {
     "discovery": "print the Home Assistant discovery messages as JSON",
     "read": "read one meter now",
     "listen": "watch a HAN port live",
+    "capture": "record what passes on the lines of the configured meters",
+    "replay": "run a recording through the whole daemon",
     "scan": "find out what is on a port: protocol, speed, model, registers",
     "align": "seat an optical head: live view of what comes back",
     "history": "read a meter's own log",
@@ -33,6 +38,7 @@ COMMANDS: Mapping[str, str] = {
     "models": "what is supported",
     "health": "ask the running daemon how it is",
     "accept": "believe a total that the running daemon holds back",
+    "dump": "what a bug report needs, without secrets",
     "remove": "clear from the broker what this daemon retained there",
     "demo": "four emulated meters, a broker and the daemon, shown live",
 }
@@ -43,6 +49,7 @@ chosen, and has `add_parser(subparsers)`, which sets `func`, and `run(args) -> i
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. A programming error ends in its traceback."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    _without_core()
     try:
         args = make_parser(arguments).parse_args(arguments)
         logs.set_up(verbose=args.verbose)
@@ -59,6 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return code
+
+
+def _without_core() -> None:
+    """A core would hold the broker's password and the meters' keys."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    # the limit does not hold for a core that the kernel hands to a program (core(5)); that one is
+    # written without any memory
+    with contextlib.suppress(OSError):  # not Linux
+        Path("/proc/self/coredump_filter").write_text("0", encoding="ascii")
 
 
 def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

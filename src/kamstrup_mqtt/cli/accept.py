@@ -16,7 +16,8 @@ def add_parser(subparsers: Any) -> None:
         help="believe a total that the running daemon holds back",
         description="After a meter was exchanged or its register was reset: believe at once the"
         " totals that the running daemon holds back as implausible, instead of waiting for readings"
-        " that agree. Exit code: 0 accepted, 1 nothing is held back, or no daemon answers.",
+        " that agree. On a HAN meter also: go on with the energy_scale that its totals are held"
+        " back for. Exit code: 0 accepted, 1 nothing is held back, or no daemon answers.",
     )
     parser.add_argument("meter", metavar="METER", help="the meter's id in the configuration")
     parser.add_argument(

@@ -101,9 +101,9 @@ async def _look(
     params = spec.serial if args.baudrate is None else replace(spec.serial, baudrate=args.baudrate)
     link = await open_link(address, params)
     try:
-        left = args.tries
+        left, counters = args.tries, Counters()
         while True:
-            view.add(await _try(args, link, spec, params))
+            view.add(await _try(args, link, spec, params, counters))
             _show(view.line())
             left -= 1
             if not left:
@@ -114,7 +114,11 @@ async def _look(
 
 
 async def _try(
-    args: argparse.Namespace, link: Link, spec: ProtocolSpec, params: SerialParams
+    args: argparse.Namespace,
+    link: Link,
+    spec: ProtocolSpec,
+    params: SerialParams,
+    counters: Counters,
 ) -> Try:
     options: dict[str, Any] = {"tries": 1, "pause": 0.0}
     if args.timeout is not None:
@@ -122,7 +126,7 @@ async def _try(
     if spec.name == "iec62056-21":
         options["baudrate"] = params.baudrate
     codec = cast(PolledCodec, spec.codec(**options))
-    counters = Counters()
+    echoes, parity_errors = counters.echoes, counters.parity_errors
     exchange = Exchange(link, codec.framer(), counters, _log)
     ask = Ask(sources=_cheapest(spec))
     clock = asyncio.get_running_loop().time
@@ -132,7 +136,12 @@ async def _try(
         state = LinkState.OK
     except MeterError as error:
         state = error.state
-    return Try(state, clock() - start, counters.echoes > 0, counters.parity_errors)
+    return Try(
+        state,
+        clock() - start,
+        counters.echoes > echoes,
+        counters.parity_errors - parity_errors,
+    )
 
 
 def _cheapest(spec: ProtocolSpec) -> tuple[str, ...]:

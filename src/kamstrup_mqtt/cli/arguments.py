@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 
+from kamstrup_mqtt.config import Config, MqttConfig
+from kamstrup_mqtt.errors import ConfigError
+
 
 def seconds(text: str) -> float:
     """A number of seconds, 0 or more."""
@@ -19,6 +22,22 @@ def positive_seconds(text: str) -> float:
     value = seconds(text)
     if value == 0:
         raise argparse.ArgumentTypeError(f"{text!r}: give more than 0 seconds")
+    return value
+
+
+def minutes(text: str) -> float:
+    """A number of minutes, 0 or more."""
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number of minutes, such as 1.5")
+    return value
+
+
+def positive_minutes(text: str) -> float:
+    """A number of minutes, more than 0."""
+    value = minutes(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: give more than 0 minutes")
     return value
 
 
@@ -41,3 +60,14 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
+
+
+def with_instance(config: Config, instance: str) -> Config:
+    """The configuration under another mqtt.instance, and so with a client id of its own. Raises
+    ConfigError for a name that cannot be one."""
+    try:
+        mqtt = MqttConfig.model_validate({"instance": instance})
+    except ValueError:
+        raise ConfigError("--instance: must be 1 to 32 of A-Z, a-z, 0-9, _ and -") from None
+    update = {"instance": mqtt.instance, "client_id": None}
+    return config.model_copy(update={"mqtt": config.mqtt.model_copy(update=update)})

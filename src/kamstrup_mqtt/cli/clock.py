@@ -6,19 +6,15 @@ import argparse
 import sys
 import zoneinfo
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kamstrup_mqtt.cli import DONE
 from kamstrup_mqtt.cli.kmp_line import KmpLine, add_arguments, kmp_line
 from kamstrup_mqtt.errors import ConfigError, MeterError
+from kamstrup_mqtt.meter_clock import MOST, distance, offset_of, own_offset
 from kamstrup_mqtt.model import LinkState
 from kamstrup_mqtt.protocols.kmp.history import read_clock, write_clock
-
-MOST = timedelta(minutes=10)
-"""A clock that is wrong by more may as well be in another zone: the user must say which."""
-_HOUR = timedelta(hours=1)
-_FARTHEST = timedelta(hours=14)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -27,8 +23,9 @@ def add_parser(subparsers: Any) -> None:
         "clock",
         help="show how wrong a meter's clock is; set it",
         description="Show a meter's clock beside this computer's. With --set and --yes it is set:"
-        " it keeps its own distance from UTC (it has no summer time), and what it is wrong beside"
-        " that is corrected. Nothing else is ever written to a meter.",
+        " it keeps its own distance from UTC, which is what it is ahead, rounded to a quarter hour"
+        " that some zone has, and what it is wrong beside that is corrected. Nothing else is ever"
+        " written to a meter.",
     )
     add_arguments(parser)
     parser.add_argument("--set", action="store_true", help="set the clock; needs --yes")
@@ -71,9 +68,9 @@ def _show(
     """Print the clock; returns the distance from UTC that it keeps, and what it is wrong by."""
     (meter,) = line.talk(read_clock(line.codec))
     host = now()
-    distance = meter.replace(tzinfo=UTC) - host
-    offset = own_offset(distance, host) if zone is None else zone
-    rest = distance - offset
+    ahead = distance(meter, host)
+    offset = own_offset(ahead, host) if zone is None else zone
+    rest = ahead - offset
     wrong = round(rest.total_seconds())
     print(f"meter          {meter.isoformat()}")
     print(
@@ -84,31 +81,13 @@ def _show(
     return offset, rest
 
 
-def own_offset(distance: timedelta, host: datetime) -> timedelta:
-    """The distance from UTC that a clock keeps which is `distance` ahead of UTC: this computer's
-    own, in summer or winter, or whole hours, whichever is nearest."""
-    local = host.astimezone()
-    here = local.utcoffset() or timedelta()
-    summer = timedelta(hours=1) if _summer(local) else timedelta()
-    hours = _HOUR * round(distance / _HOUR)
-    if abs(hours) > _FARTHEST:
-        return here
-    return min((here, here - summer, hours), key=lambda offset: abs(distance - offset))
-
-
-def _summer(local: datetime) -> bool:
-    return bool(local.timetuple().tm_isdst > 0)
-
-
 def zone_offset(text: str, at: datetime) -> timedelta:
     """The standard time of a zone, as distance from UTC. Raises ConfigError."""
-    zone: tzinfo
     if text[:1] in "+-":
         try:
-            zone = datetime.strptime(text, "%z").tzinfo or timezone.utc  # noqa: UP017
+            return offset_of(text)
         except ValueError:
             raise ConfigError(f"--zone {text}: write +01:00, or a name: Europe/Oslo") from None
-        return zone.utcoffset(None) or timedelta()
     try:
         zone = zoneinfo.ZoneInfo(text)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):

@@ -12,6 +12,7 @@ from typing import Any
 from kamstrup_mqtt import jsontext
 from kamstrup_mqtt.cli import tables
 from kamstrup_mqtt.cli.objects import (
+    ADVICE,
     ASSUMED_ENERGY_SCALE,
     add_key_arguments,
     add_protocol_arguments,
@@ -200,6 +201,8 @@ class Decoder:
         else:
             why = f"{dropped.reason}: {error}" if error else str(dropped.reason)
             tables.show(f"recording {index + 1}: dropped, {why}: {raw}", (), ())
+            if dropped.reason in ADVICE:
+                tables.show(ADVICE[dropped.reason], (), ())
 
     def _print(self, line: dict[str, Json]) -> None:
         print(jsontext.dumps(line), flush=True)

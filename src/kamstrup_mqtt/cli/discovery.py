@@ -16,7 +16,8 @@ from kamstrup_mqtt.config import Config, Meter, with_models
 from kamstrup_mqtt.configfile import load
 from kamstrup_mqtt.homeassistant import Announcer, bridge_discovery, meter_discovery
 from kamstrup_mqtt.memory import MeterMemory, found_models, peek, state_directory
-from kamstrup_mqtt.picture import MeterFacts, Picture, settle_serials
+from kamstrup_mqtt.picture import MeterFacts, Picture
+from kamstrup_mqtt.serials import settle_serials
 
 
 def add_parser(subparsers: Any) -> None:

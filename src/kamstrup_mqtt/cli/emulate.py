@@ -13,7 +13,7 @@ from kamstrup_mqtt.cli import INTERRUPTED
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds, seconds
 from kamstrup_mqtt.emulators.base import Emulator
 from kamstrup_mqtt.emulators.catalogue import make_emulator
-from kamstrup_mqtt.emulators.faults import FAULTS, with_faults
+from kamstrup_mqtt.emulators.faults import FAULTS, PUSHED_FAULTS, with_faults
 from kamstrup_mqtt.emulators.server import Server, serve_pty, serve_tcp
 from kamstrup_mqtt.errors import ConfigError, LinkError
 from kamstrup_mqtt.model import LinkState
@@ -45,16 +45,19 @@ def add_parser(subparsers: Any) -> None:
         "--fault",
         action="append",
         default=[],
-        choices=FAULTS,
+        choices=(*FAULTS, *PUSHED_FAULTS),
+        metavar="FAULT",
         help="asleep: silent until woken (wake: nul or ident); noisy, short: each second answer is"
-        " damaged or cut off (may be repeated)",
+        " damaged or cut off (may be repeated). Pushing meters have one of"
+        f" {', '.join(PUSHED_FAULTS)}",
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="what the meter says: heat_energy=12.5, serial=123456, ... (may be repeated)",
+        help="what the meter says: heat_energy=12.5, serial=123456, ... (may be repeated). HAN"
+        " meters also list=push1, encryption_key=..., energy_scale=1, ...; a wrong KEY lists them",
     )
     parser.add_argument(
         "--interval",
@@ -76,8 +79,18 @@ def _make(
     model: str, protocol: str | None, values: Mapping[str, str], faults: list[str]
 ) -> Emulator:
     meter = make_emulator(model, protocol, values)
+    pushed = [fault for fault in faults if fault in PUSHED_FAULTS]
     try:
-        return with_faults(meter, faults)
+        if not pushed:
+            return with_faults(meter, faults)
+        if not hasattr(meter, "push"):
+            raise ValueError(
+                f"only a meter that sends by itself (HAN) has {pushed[0]}; {model} can be"
+                f" {', '.join(FAULTS)}"
+            )
+        if len(faults) > 1:
+            raise ValueError("a meter that sends by itself has one fault at a time")
+        return make_emulator(model, protocol, {**values, "fault": pushed[0]})
     except ValueError as error:
         raise ConfigError(f"--fault: {error}") from error
 

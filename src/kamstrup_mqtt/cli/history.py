@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = _registers(args)
     if args.log_id is not None and not 0 <= args.log_id <= 0xFF:
         raise ConfigError(f"--log-id {args.log_id}: the number of a log is 0 to 255")
+    if args.start and args.end and args.start > args.end:
+        raise ConfigError(f"--from {args.start} is after --to {args.end}")
     line = kmp_line(args)
     if args.log_id is None:
         records = _logger(line, LOGGERS[args.logger], chosen, args.start or "")
@@ -122,6 +124,8 @@ def _print(args: argparse.Namespace, records: list[Record]) -> None:
         print(jsontext.dumps(rows, indent=2))
         return
     columns, rows_ = _table(records)
+    if not records:
+        return
     if args.csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)

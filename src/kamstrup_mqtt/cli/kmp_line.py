@@ -8,7 +8,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from kamstrup_mqtt import registry
@@ -76,6 +76,7 @@ class KmpLine:
     address: PortAddress
     params: SerialParams
     codec: KmpCodec
+    counters: Counters = field(default_factory=Counters)
 
     def talk(self, *conversations: Generator[Step, Frame | None, T]) -> list[T]:
         """Hold these conversations, one after the other, on one opened line."""
@@ -84,7 +85,7 @@ class KmpLine:
     async def _talk(self, conversations: tuple[Generator[Step, Frame | None, T], ...]) -> list[T]:
         link = await open_link(self.address, self.params)
         try:
-            exchange = Exchange(link, self.codec.framer(), Counters(), _log)
+            exchange = Exchange(link, self.codec.framer(), self.counters, _log)
             if self.codec.wake is not None:
                 await exchange.run(self.codec.wake_up())
             return [await exchange.run(conversation) for conversation in conversations]

@@ -16,7 +16,7 @@ from typing import Any
 
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.address import parse_address
-from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, tables
+from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, objects, tables
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds
 from kamstrup_mqtt.cli.emulate import stop_signals
 from kamstrup_mqtt.cli.objects import add_key_arguments, key_options, listed
@@ -25,7 +25,7 @@ from kamstrup_mqtt.errors import ConfigError, MeterError
 from kamstrup_mqtt.exchange import listen
 from kamstrup_mqtt.links.opening import open_link
 from kamstrup_mqtt.model import SerialParams
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame, Moment
+from kamstrup_mqtt.protocols.base import Dropped, Event, Frame, Moment
 from kamstrup_mqtt.protocols.han import HanCodec
 
 VERDICT = 30.0
@@ -52,9 +52,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--baudrate", type=baudrate, default=2400, help="default: 2400")
     parser.add_argument(
         "--parity",
-        choices=("N", "E", "O"),
+        type=_parity,
         default="N",
-        help="default: N (Kamstrup); Aidon and Kaifa: E",
+        metavar="{N,E,O}",
+        help="none, even or odd; default: N (Kamstrup); Aidon and Kaifa: E",
     )
     parser.add_argument(
         "--energy-scale",
@@ -74,6 +75,13 @@ def add_parser(subparsers: Any) -> None:
         help=f"say after S seconds that nothing comes, or no list (default: {VERDICT:g})",
     )
     parser.set_defaults(func=run)
+
+
+def _parity(text: str) -> str:
+    first = text[:1].upper()
+    if text.lower() not in ("n", "e", "o", "none", "even", "odd"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no parity: write N (none), E or O")
+    return first
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,22 +115,21 @@ class Watch:
 
     def take(self, event: Event | None, moment: Moment, since: float) -> Iterator[str]:
         """The lines to print for an event. `since`: seconds since the watching began."""
-        if event is None:
-            yield from self._silence(since)
-            return
-        self._heard = True
-        if self._raw:
-            yield f"  {event.raw.hex(' ')}"
+        if event is not None:
+            self._heard = True
+            if self._raw:
+                yield f"  {event.raw.hex(' ')}"
         if isinstance(event, Dropped):
             yield from self._dropped(event)
-        else:
+        elif event is not None:
             yield from self._frame(event, moment)
+        yield from self._silence(since)
 
     def _dropped(self, drop: Dropped) -> Iterator[str]:
         self._drops[drop.reason] += 1
         yield f"dropped, {drop.reason}: {drop.raw[:_SHOWN].hex(' ')} ({len(drop.raw)} bytes)"
-        if drop.reason is DropReason.PARITY:
-            yield "the meter sends 8N1 and is read as 8E1: use --parity N (`parity: none`)"
+        if drop.reason in objects.ADVICE:
+            yield objects.ADVICE[drop.reason]
 
     def _frame(self, frame: Frame, moment: Moment) -> Iterator[str]:
         try:

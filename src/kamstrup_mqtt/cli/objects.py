@@ -14,10 +14,18 @@ from kamstrup_mqtt import derived, registry
 from kamstrup_mqtt.errors import ConfigError
 from kamstrup_mqtt.model import Dialect, Json, Measured, Object, SourceId
 from kamstrup_mqtt.plan import Plan, sort_objects
-from kamstrup_mqtt.protocols.base import ProtocolSpec
+from kamstrup_mqtt.protocols.base import DropReason, ProtocolSpec
 
 ASSUMED_ENERGY_SCALE = 10
 """Wh per count of a HAN energy register (Norway), where --energy-scale does not say."""
+
+ADVICE: Mapping[DropReason, str] = {
+    DropReason.PARITY: "the meter sends 8N1 and is read as 8E1: use --parity N (`parity: none`)",
+    DropReason.M_BUS: "M-Bus telegrams (68 .. 68), as Austrian and Polish meters send them: no HAN"
+    " port that is read here",
+    DropReason.P1: "a P1 telegram: this is a P1 port (DSMR), not a HAN port",
+}
+"""What to say to people about drops whose reason tells more than that a byte was wrong."""
 
 _COLUMNS = ("id", "key", "value", "unit", "raw")
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from kamstrup_mqtt import configfile
+from kamstrup_mqtt.cli.arguments import with_instance
 from kamstrup_mqtt.publisher import clear
 
 
@@ -22,6 +23,11 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("-c", "--config", required=True, metavar="FILE", help="the configuration")
     parser.add_argument(
+        "--instance",
+        metavar="NAME",
+        help="another mqtt.instance: replay, what a replay left",
+    )
+    parser.add_argument(
         "--force", action="store_true", help="also when the broker says that a daemon is online"
     )
     parser.set_defaults(func=run)
@@ -30,6 +36,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Clear, and print each topic."""
     config = configfile.load(args.config)
+    if args.instance is not None:
+        config = with_instance(config, args.instance)
     topics = asyncio.run(clear(config, version("kamstrup-mqtt"), force=args.force))
     for topic in topics:
         print(f"cleared {topic}")

@@ -7,7 +7,6 @@ import asyncio
 import faulthandler
 import logging
 import os
-import resource
 import sys
 from typing import Any
 
@@ -33,8 +32,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the daemon; after SIGHUP this process becomes a new one."""
-    # a core would hold the broker's password
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     config = configfile.load(args.config)
     _set_up_log(config, args.verbose)
     try:

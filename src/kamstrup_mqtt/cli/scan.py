@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import sys
@@ -17,23 +16,26 @@ from typing import Any, cast
 from kamstrup_mqtt import detect, jsontext, registry
 from kamstrup_mqtt.address import PortAddress, SerialDevice
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, tables
-from kamstrup_mqtt.cli.arguments import positive_seconds, seconds
+from kamstrup_mqtt.cli.arguments import minutes, positive_minutes, positive_seconds, seconds
 from kamstrup_mqtt.cli.kmp_line import add_port_argument, port_address
 from kamstrup_mqtt.cli.objects import key_of
+from kamstrup_mqtt.cli.scan_listen import HAN, Ear, Pushed
+from kamstrup_mqtt.cli.scan_record import EVERYTHING, Record
 from kamstrup_mqtt.counters import Counters
-from kamstrup_mqtt.errors import ConfigError, MeterError
+from kamstrup_mqtt.errors import ConfigError, LinkError, MeterError
 from kamstrup_mqtt.exchange import Exchange
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.opening import open_link
-from kamstrup_mqtt.memory import state_directory, write_whole
-from kamstrup_mqtt.model import Object, SerialParams, SourceId
+from kamstrup_mqtt.memory import state_directory
+from kamstrup_mqtt.model import MeterModel, Object, SerialParams, SourceId
 from kamstrup_mqtt.protocols.base import Answer, Ask, PolledCodec, ProtocolSpec
 
+LISTEN = 1.0
+"""Minutes that a scan listens at most for a meter that sends by itself."""
 AWAKE = 20.0
 """Minutes that a scan keeps the meter's eye awake at most."""
 PAUSE = 0.5
 """Seconds of rest between two requests: the meter has other things to do."""
-EVERYTHING = range(0x10000)
 CHUNK = 8
 ANSWER_TIME = 0.35
 """Seconds in which a meter begins to answer, for the estimate."""
@@ -46,8 +48,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "scan",
         help="find out what is on a port: protocol, speed, model, registers",
-        description="Try the protocols one after the other; then name the meter, read every"
-        " register that is known, and print a piece of configuration.",
+        description="Listen for a meter that sends by itself (HAN), then try the protocols one"
+        " after the other; name the meter, read every register that is known, and print a piece of"
+        " configuration.",
     )
     add_port_argument(parser)
     parser.add_argument(
@@ -59,10 +62,18 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--resume", metavar="FILE", help="where --all keeps what it has found")
     parser.add_argument(
         "--awake",
-        type=positive_seconds,
+        type=positive_minutes,
         default=AWAKE,
         metavar="MINUTES",
         help=f"stop after this time, to spare a battery (default: {AWAKE:g})",
+    )
+    parser.add_argument(
+        "--listen",
+        type=minutes,
+        default=LISTEN,
+        metavar="MINUTES",
+        help="for a meter that sends by itself, at most; 12 s of it first, the rest if bytes come"
+        f" or nothing answers (default: {LISTEN:g}; 0: not at all)",
     )
     parser.add_argument(
         "--pause",
@@ -114,32 +125,46 @@ def attempts(address: PortAddress) -> Iterator[Attempt]:
 
 @dataclass(slots=True)
 class Found:
-    """What answered."""
+    """What answered, or sent by itself (`encrypted`: what only its keys can read)."""
 
     attempt: Attempt
     model: str
     serial: str | None
     objects: dict[SourceId, Object] = field(default_factory=dict)
+    encrypted: bool = False
 
 
 def run(args: argparse.Namespace) -> int:
-    """Scan and print. 0: a meter was found; 1: none; 130: interrupted, with what was found."""
+    """Scan and print. 0: a meter was found; 1: none, or it fell silent; 130: interrupted, with
+    what was found until then."""
     address = port_address(args)
+    if args.resume and not args.all:
+        raise ConfigError("--resume means nothing without --all")
     scan = _Scan(args, address)
-    interrupted = False
+    code = DONE
     try:
         asyncio.run(scan.run())
     except KeyboardInterrupt:
-        interrupted = True
-    if scan.found is None:
+        print("\ninterrupted", end="", file=sys.stderr)
+        print("" if scan.found else ": no meter had answered yet", file=sys.stderr)
+        code = INTERRUPTED
+    except (MeterError, LinkError) as error:
+        if scan.found is None:
+            raise
+        print(f"kamstrup-mqtt: {error}\nthis is what came until then", file=sys.stderr)
+        code = FAILED
+    if scan.found is not None:
+        _print(args, address, scan.found)
+        return code
+    if code == DONE:
         print(
             "no meter answered: is the head on the meter's eye and the meter awake (press a"
-            " button)? `kamstrup-mqtt align` shows what comes back",
+            " button)? `kamstrup-mqtt align` shows what comes back. A HAN port must have been"
+            " switched on by the grid company",
             file=sys.stderr,
         )
-        return INTERRUPTED if interrupted else FAILED
-    _print(args, address, scan.found)
-    return INTERRUPTED if interrupted else DONE
+        return FAILED
+    return code
 
 
 class _Scan:
@@ -150,14 +175,30 @@ class _Scan:
         self.found: Found | None = None
 
     async def run(self) -> None:
+        ear = Ear(self._address, self._args.listen * 60, self._say)
+        if self._heard(await ear.first()):
+            return
+        if not await self._ask():
+            self._heard(await ear.last())
+
+    def _heard(self, pushed: Pushed | None) -> bool:
+        if pushed is None:
+            return False
+        attempt = Attempt(HAN, pushed.params, str(pushed.params), "auto")
+        self.found = Found(attempt, "auto", pushed.serial, pushed.objects, pushed.encrypted)
+        return True
+
+    async def _ask(self) -> bool:
+        """Whether a meter answered."""
         for attempt in attempts(self._address):
             self._say(f"trying {attempt.protocol} at {attempt.line} ...")
             link = await open_link(self._address, attempt.params)
             try:
                 if await self._try(attempt, link):
-                    return
+                    return True
             finally:
                 await link.close()
+        return False
 
     async def _try(self, attempt: Attempt, link: Link) -> bool:
         options = dict(attempt.options) | {"tries": 2}
@@ -184,8 +225,8 @@ class _Scan:
 
     async def _registers(self, exchange: Exchange, codec: PolledCodec, found: Found) -> None:
         record = self._record(found) if self._args.all else None
-        wanted: Sequence[int] = EVERYTHING if self._args.all else known_registers()
-        done = record.load(found) if record is not None else 0
+        wanted: Sequence[int] = range(EVERYTHING) if self._args.all else known_registers()
+        done = record.load(found.objects) if record is not None else 0
         if record is not None:
             self._announce(found, len(wanted) - done)
         todo = [n for n in wanted[done:] if self._args.all or n not in found.objects]
@@ -203,7 +244,7 @@ class _Scan:
         finally:
             self._say("")
             if record is not None:
-                record.save(found, done)
+                record.save(found.objects, done)
 
     async def _chunk(
         self, exchange: Exchange, codec: PolledCodec, found: Found, registers: list[int]
@@ -232,48 +273,13 @@ class _Scan:
             text = f"\r{min(done, total)} of {total} registers, {len(found.objects)} answered"
             print(text, end="", file=sys.stderr, flush=True)
 
-    def _record(self, found: Found) -> _Record:
+    def _record(self, found: Found) -> Record:
         name = f"scan-{found.serial or 'unknown'}.json"
         given = self._args.resume
-        return _Record(Path(given) if given else state_directory(os.environ) / name)
+        return Record(Path(given) if given else state_directory(os.environ) / name)
 
     def _say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
-
-
-class _Record:
-    """What a scan of all registers has found, in a file, so that it can go on."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def load(self, found: Found) -> int:
-        """How many registers were asked for already; their numbers are put into `found`."""
-        try:
-            stored = json.loads(self._path.read_text("utf-8"))
-            registers = [int(number) for number in stored["registers"]]
-            done = int(stored["done"])
-        except FileNotFoundError:
-            return 0
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"{self._path}: cannot be used to go on ({error}); delete it, or name another"
-                " file with --resume"
-            ) from error
-        for number in registers:
-            found.objects.setdefault(number, Object(number, None, None))
-        return max(0, min(done, len(EVERYTHING)))
-
-    def save(self, found: Found, done: int) -> None:
-        numbers = sorted(id_ for id_ in found.objects if isinstance(id_, int))
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._path, jsontext.dumps({"done": done, "registers": numbers}))
-        except OSError as error:
-            raise ConfigError(
-                f"{self._path}: {error.strerror}; name another file with --resume"
-            ) from error
-        print(f"kept in {self._path}", file=sys.stderr)
 
 
 def _listed(model: str, protocol: str) -> tuple[SourceId, ...]:
@@ -348,8 +354,15 @@ def _print(args: argparse.Namespace, address: PortAddress, found: Found) -> None
         print(jsontext.dumps(result, indent=2))
         return
     table = [(o.id, key_of(spec, o.id), o.value, o.unit or "") for o in objects]
-    name = registry.all_models()[found.model].name
+    pushed = found.attempt.protocol == HAN
+    name = "it sends by itself" if pushed else registry.all_models()[found.model].name
     serial = f", serial number {found.serial}" if found.serial else ""
+    if found.encrypted:
+        print(
+            "its lists are encrypted: the grid company tells its owner the two keys, GPK60 and"
+            " GPK61; put them into the environment under these names, or see encryption_key_file",
+            file=sys.stderr,
+        )
     tables.show(
         f"{found.attempt.protocol} at {found.attempt.line}: {name}{serial}",
         ("id", "key", "value", "unit"),
@@ -359,16 +372,22 @@ def _print(args: argparse.Namespace, address: PortAddress, found: Found) -> None
     print(config_block(address, found))
 
 
+def _name(found: Found, model: MeterModel) -> str:
+    return "Main meter" if found.attempt.protocol == HAN else model.name.replace(":", "")
+
+
 def config_block(address: PortAddress, found: Found) -> str:
     """What to write into the configuration."""
     attempt, model = found.attempt, registry.all_models()[found.model]
     lines = [
         "meters:",
-        f"  - name: {model.name.replace(':', '')}",
+        f"  - name: {_name(found, model)}",
         f"    protocol: {attempt.protocol}",
         f"    model: {found.model}",
         f"    port: {address}",
     ]
+    if found.encrypted:
+        lines += ['    encryption_key: "${GPK60}"', '    authentication_key: "${GPK61}"']
     usual = model.dialects[attempt.protocol].serial or attempt.spec.serial
     local = isinstance(address, SerialDevice)
     if local and usual.baudrate != attempt.params.baudrate:

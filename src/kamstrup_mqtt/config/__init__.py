@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from kamstrup_mqtt import registry
-from kamstrup_mqtt.address import PortAddress, TcpBridge
+from kamstrup_mqtt.address import PortAddress, SerialDevice, TcpBridge
 from kamstrup_mqtt.config.meters import (
     BATTERY_WARNING,
     METER_CLASSES,
@@ -206,6 +206,7 @@ class Config(Section):
     log_level: LogLevel = "info"
     state_directory: Directory | None = None
     _warnings: tuple[str, ...] = PrivateAttr(())
+    _from_environment: Mapping[str, str] = PrivateAttr({})
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -219,9 +220,15 @@ class Config(Section):
         """What is allowed but probably not meant: one line of text each, with its place."""
         return self._warnings
 
-    def note(self, warnings: tuple[str, ...]) -> Config:
-        """The same configuration with these warnings."""
+    @property
+    def from_environment(self) -> Mapping[str, str]:
+        """Texts that came from the environment -> the variable's name."""
+        return self._from_environment
+
+    def note(self, warnings: tuple[str, ...], from_environment: Mapping[str, str]) -> Config:
+        """The same configuration with these warnings, and where its texts came from."""
         self._warnings = warnings
+        self._from_environment = from_environment
         return self
 
     def secrets(self) -> tuple[str, ...]:
@@ -278,7 +285,7 @@ def _same_port(port: PortAddress) -> object:
     """Equal for two spellings of one port: a device and a link to it, H:1 and h:1."""
     if isinstance(port, TcpBridge):
         return port.host.lower(), port.port
-    return os.path.realpath(port.path)
+    return os.path.realpath(port.path) if isinstance(port, SerialDevice) else port
 
 
 def _clash(owner: Meter, meter: Meter) -> str | None:

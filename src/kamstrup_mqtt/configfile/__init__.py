@@ -55,7 +55,7 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
     if faults:
         raise ConfigError(_rendered(path, faults, tree))
     warnings = [tree.at(place, text) for place, text in doubts(config)]
-    return config.note(tuple(_rendered(path, warnings, tree)))
+    return config.note(tuple(_rendered(path, warnings, tree)), tree.expanded)
 
 
 def _rendered(path: Path, faults: Iterable[Mark], tree: Tree) -> list[str]:

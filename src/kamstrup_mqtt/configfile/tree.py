@@ -154,6 +154,11 @@ class Tree:
 
     # from places to lines
 
+    @property
+    def expanded(self) -> Mapping[str, str]:
+        """What came from the environment -> the name of its variable."""
+        return self._expanded
+
     def masked(self, text: str) -> str:
         """`text` with what came from the environment as the name of its variable again."""
         for value in sorted(self._expanded, key=len, reverse=True):

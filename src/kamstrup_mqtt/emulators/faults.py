@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from kamstrup_mqtt.emulators import han
 from kamstrup_mqtt.emulators.base import Emulator, PolledEmulator, Reply
 
 FAULTS = ("asleep", "noisy", "short")
-"""asleep: silent until woken by zeros or by /#1; noisy: each second answer has a wrong bit; short:
-each second answer ends in its middle."""
+"""Of a meter that answers. asleep: silent until woken by zeros or by /#1; noisy: each second answer
+has a wrong bit; short: each second answer ends in its middle."""
+PUSHED_FAULTS = tuple(fault for fault in han.FAULTS if fault != "none")
+"""Of a meter that sends by itself: its setting `fault`."""
 
 AWAKE = 240.0
 """Seconds that a woken eye stays awake (a 403 without magnet: about 4 minutes)."""
@@ -77,5 +80,8 @@ def with_faults(meter: Emulator, faults: Sequence[str]) -> Emulator:
     if not faults:
         return meter
     if hasattr(meter, "push"):
-        raise ValueError("a meter that sends by itself has none of these faults")
+        raise ValueError(
+            f"a meter that sends by itself is not {' or '.join(faults)}; it can have"
+            f" {', '.join(PUSHED_FAULTS)}"
+        )
     return FaultyEmulator(meter, faults)

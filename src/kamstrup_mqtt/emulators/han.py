@@ -166,7 +166,7 @@ def _state(model_id: str, settings: Mapping[str, str], since: datetime | None) -
         registers={key: watt_hours * _UNIT_HOUR for key, watt_hours in registers.items()},
         energy_scale=energy,
         settings=settings,
-        keys=Keys(_secret("encryption_key", settings), _secret("authentication_key", settings)),
+        keys=_keys(settings),
         system_title=_octets("system_title", "0x" + settings.get("system_title", "00" * 8), size=8),
         frame_counter=_count("frame_counter", settings.get("frame_counter", "0"), 1, 2**31),
         since=since,
@@ -179,6 +179,20 @@ def _scales(model_id: str, settings: Mapping[str, str]) -> tuple[int, int, int]:
         amperes, volts = (Decimal(settings[f"{what}_scale"]) for what in ("current", "voltage"))
         return int(1 / amperes), int(1 / volts), int(settings["energy_scale"])
     return _COUNTS.get(model_id) or _COUNTS[model_id.partition("_")[0]]
+
+
+def _keys(settings: Mapping[str, str]) -> Keys:
+    """The keys, where both are there that the lists need."""
+    keys = Keys(_secret("encryption_key", settings), _secret("authentication_key", settings))
+    if keys.encryption is None and keys.authentication is not None:
+        raise ValueError("authentication_key needs encryption_key beside it")
+    tagged = settings.get("security") == "30"
+    if keys.encryption is not None and keys.authentication is None and tagged:
+        raise ValueError(
+            "encryption_key needs authentication_key beside it, or security=20 (lists without a"
+            " tag)"
+        )
+    return keys
 
 
 def _secret(key: str, settings: Mapping[str, str]) -> bytes | None:

@@ -125,38 +125,51 @@ def _of_phases(values: Values, first: int, rest: str, key: str) -> Iterator[tupl
 def aidon(values: Values, *, hourly: bool, swedish: bool) -> bytes:
     """The message of Aidon's list 2, of list 3, or of the Swedish one: each value with its scaler
     and unit."""
-
-    def text(code: str, key: str) -> Element:
-        return _entry(code, Element(TEXT, values.texts[key]))
-
-    def numbers() -> Iterator[Element]:
-        for key, code in POWERS.items():
-            unit = "W" if "reactive" not in key else "var"
-            yield _entry(f"1-0:{code}.255", Element(UINT32, values.live[key]), 0, unit)
-        for codes, type_, unit in ((CURRENTS, INT16, "A"), (VOLTAGES, UINT16, "V")):
-            for key, code in codes.items():
-                if key in values.live:
-                    yield _entry(f"1-0:{code}.255", Element(type_, values.live[key]), -1, unit)
-
-    def registers() -> Iterator[Element]:
-        for key, code in REGISTERS.items():
-            unit = "Wh" if "reactive" not in key else "varh"
-            exponent = 0 if swedish else 1
-            count = Element(UINT32, values.registers[key])
-            yield _entry(f"1-0:{code}.255", count, exponent, unit)
-
     clock = _entry("0-0:1.0.0.255", Element(OCTETS, datetimes.write(values.clock)))
-    entries = [*numbers()]
+    entries = [*_aidon_numbers(values)]
     if swedish:
-        entries = [clock, *entries, *registers()]
+        registers = _aidon_registers(values, 0)
+        entries = [clock, *entries, *_aidon_phases(values), *registers]
     else:
         ids = (
-            text("1-1:0.2.129.255", "list_id"),
-            text("0-0:96.1.0.255", "meter_id"),
-            text("0-0:96.1.7.255", "meter_type"),
+            _entry(code, Element(TEXT, values.texts[key]))
+            for code, key in (
+                ("1-1:0.2.129.255", "list_id"),
+                ("0-0:96.1.0.255", "meter_id"),
+                ("0-0:96.1.7.255", "meter_type"),
+            )
         )
-        entries = [*ids, *entries, *((clock, *registers()) if hourly else ())]
+        registers = _aidon_registers(values, 1)
+        entries = [*ids, *entries, *((clock, *registers) if hourly else ())]
     return apdu.write(b"", Element(ARRAY, tuple(entries)), "absent", _ANOTHER_INVOKE_ID)
+
+
+def _aidon_numbers(values: Values) -> Iterator[Element]:
+    for key, code in POWERS.items():
+        yield _entry(f"1-0:{code}.255", Element(UINT32, values.live[key]), 0, _unit(key, ""))
+    for codes, type_, unit in ((CURRENTS, INT16, "A"), (VOLTAGES, UINT16, "V")):
+        for key, code in codes.items():
+            if key in values.live:
+                yield _entry(f"1-0:{code}.255", Element(type_, values.live[key]), -1, unit)
+
+
+def _aidon_phases(values: Values) -> Iterator[Element]:
+    """The powers of each phase, as the Swedish list has them."""
+    shares = {key: values.shared(key) for key in POWERS}
+    for phase in values.phases:
+        for n, key in enumerate(POWERS):
+            count = Element(UINT32, shares[key][phase])
+            yield _entry(f"1-0:{1 + n + 20 * phase}.7.0.255", count, 0, _unit(key, ""))
+
+
+def _aidon_registers(values: Values, exponent: int) -> Iterator[Element]:
+    for key, code in REGISTERS.items():
+        count = Element(UINT32, values.registers[key])
+        yield _entry(f"1-0:{code}.255", count, exponent, _unit(key, "h"))
+
+
+def _unit(key: str, hours: str) -> str:
+    return f"{'var' if 'reactive' in key else 'W'}{hours}"
 
 
 def _entry(code: str, value: Element, exponent: int = 0, unit: str = "") -> Element:

@@ -65,6 +65,25 @@ class Script:
     serial: SerialParams = SPEC.serial
 
 
+_TWO_STOP_BITS = SerialParams(300, 8, "N", 2, dtr=False, rts=True)
+
+_382C = (
+    Line("0.0.0", "12345678"),
+    *(
+        Line(f"1.8.{tariff}", value, "00000000", "kWh")
+        for tariff, value in enumerate(("9032", "9031", "1", "0", "0"))
+    ),
+    Line("96.8.0", "57392", "0000000", "h"),
+    Line("0.128.1", "0", "0000000"),
+    Line("1.6.0", "1.078", "0.000", "kW"),
+)
+_NOT_ON_382L = frozenset(("1.8.3", "1.8.4", "0.128.1"))
+
+
+def _heat(customer: str, energy: Line, volume: Line, hours: str) -> tuple[Line, ...]:
+    return Line("0.0", customer), energy, volume, Line("6.31", hours, "0000000", "h")
+
+
 _SCRIPTS: Mapping[str, Script] = {
     "e685_382": Script(
         ident="/KAM 685-382-OK-10",
@@ -84,53 +103,36 @@ _SCRIPTS: Mapping[str, Script] = {
         ident="/KAM0MC",
         check="sum",
         line_end="",
-        serial=SerialParams(300, 8, "N", 2, dtr=False, rts=True),
-        lines=(
-            Line("0.0", "00002742640"),
+        serial=_TWO_STOP_BITS,
+        lines=_heat(
+            "00002742640",
             Line("6.8", "456.631", "0000.000", "GJ"),
             Line("6.26", "3447.381", "0000.000", "m3"),
-            Line("6.31", "40345", "0000000", "h"),
+            "40345",
         ),
     ),
     # as MeterLogger's captures have it (test/bcc-test), with values
     "multical_66": Script(
         ident="/KAM MC",
         check="sum",
-        serial=SerialParams(300, 8, "N", 2, dtr=False, rts=True),
-        lines=(
-            Line("0.0", "00000000040"),
+        serial=_TWO_STOP_BITS,
+        lines=_heat(
+            "00000000040",
             Line("6.8", "50.71", "00000.00", "MWh"),
             Line("6.26", "129.6", "000000.0", "m3"),
-            Line("6.31", "53189", "0000000", "h"),
+            "53189",
         ),
     ),
     "kamstrup_382c": Script(
         ident="/KAM 68438BC450000",
         check="sum",
-        lines=(
-            Line("0.0.0", "12345678"),
-            Line("1.8.0", "9032", "00000000", "kWh"),
-            Line("1.8.1", "9031", "00000000", "kWh"),
-            Line("1.8.2", "1", "00000000", "kWh"),
-            Line("1.8.3", "0", "00000000", "kWh"),
-            Line("1.8.4", "0", "00000000", "kWh"),
-            Line("96.8.0", "57392", "0000000", "h"),
-            Line("0.128.1", "0", "0000000"),
-            Line("1.6.0", "1.078", "0.000", "kW"),
-        ),
+        lines=_382C,
     ),
     "kamstrup_382l": Script(
         ident="/KAM5382L",
         check="sum",
         serial=SerialParams(9600, 8, "N", 1, dtr=False, rts=True),
-        lines=(
-            Line("0.0.0", "12345678"),
-            Line("1.8.0", "9032", "00000000", "kWh"),
-            Line("1.8.1", "9031", "00000000", "kWh"),
-            Line("1.8.2", "1", "00000000", "kWh"),
-            Line("96.8.0", "57392", "0000000", "h"),
-            Line("1.6.0", "1.078", "0.000", "kW"),
-        ),
+        lines=tuple(line for line in _382C if line.address not in _NOT_ON_382L),
     ),
     "iec_meter": Script(
         ident="/ISk5ME172-0000",

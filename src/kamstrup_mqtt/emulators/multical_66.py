@@ -1,4 +1,4 @@
-"""A MULTICAL 66 that answers /#1 and /#2; fresh, with the answer that a user has published."""
+"""A MULTICAL 66 that answers /#1 to /#4; to /#1, fresh, as a user has published it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ _ANSWERS: Mapping[str, str] = {
     "1": "0507109 1296626 0032673 0006811 0003366 0003445 0000031 0000079 0000093 0000000",
     "2": "00002742640 0000000 0000000 0000000 0000000 0000000 0000000 0010423 0000000 0260120",
 }
+
+_OTHERS: Mapping[str, str] = {
+    "3": "0000001 0000002 0000003 0000004 0000005 0000006",
+    "4": "0000041 0000042",
+}
+"""Answers of which only the form is known."""
+_FIELDS = tuple(source for source in SOURCES if "." in source)
 
 
 class Multical66Emulator:
@@ -37,18 +44,22 @@ class Multical66Emulator:
         return replies
 
     def _answer(self, request: str) -> list[Reply]:
-        if request not in FIELDS:
+        if request in FIELDS:
+            text = " ".join(self._numbers[f"#{request}.{field}"] for field in FIELDS[request])
+        elif request in _OTHERS:
+            text = _OTHERS[request]
+        else:
             return []
-        text = " ".join(self._numbers[f"#{request}.{field}"] for field in FIELDS[request]) + "\r"
+        text += "\r"
         wire = with_parity(text.encode("ascii"))
         return [Reply(b"", ANSWER_BAUDRATE), Reply(wire, self.serial.baudrate)]
 
 
 def make(model_id: str, settings: Mapping[str, str]) -> PolledEmulator:
     """The meter; a setting names a field (`#1.t1`) and its digits. ValueError for any other."""
-    numbers = dict(zip(SOURCES, " ".join(_ANSWERS.values()).split(), strict=True))
+    numbers = dict(zip(_FIELDS, " ".join(_ANSWERS.values()).split(), strict=True))
     for name, text in settings.items():
         if name not in numbers or not text.removeprefix("-").isdecimal() or len(text) > 11:
-            raise ValueError(f"{name}={text}: digits for one of {', '.join(SOURCES)}")
+            raise ValueError(f"{name}={text}: digits for one of {', '.join(_FIELDS)}")
         numbers[name] = text.zfill(len(numbers[name]))
     return Multical66Emulator(numbers)

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from typing import Protocol
 
+from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.errors import LinkError
 from kamstrup_mqtt.model import SerialParams
+
+
+class Tap(Protocol):
+    """Who is told what passes on a link; must not raise, and must not take long."""
+
+    def received(self, data: bytes) -> None:
+        """Bytes came from the line."""
+
+    def sent(self, data: bytes) -> None:
+        """Bytes were handed to the line."""
+
+    def changed(self, params: SerialParams) -> None:
+        """The line is set otherwise from now on."""
+
+    def ended(self, reason: LinkError, *, by_us: bool) -> None:
+        """The line is lost, or closed by us."""
 
 
 class Link(ABC):
@@ -14,12 +32,14 @@ class Link(ABC):
 
     `silence`: seconds without a byte after which a partial frame is given up (1 s on a tty, 2.5 s
     on TCP, where a bridge and a network lie between). `lost`: why the line is lost, None while it
-    is not. `last_byte`: loop time at which the last bytes came, 0 before the first.
+    is not. `holder`: the meter whose turn on the line it is, or was last. `last_byte`: loop time at
+    which the last bytes came, 0 before the first.
     """
 
     silence: float
     params: SerialParams
     lost: LinkError | None = None
+    holder: str | None = None
     last_byte: float = 0.0
 
     @abstractmethod
@@ -69,3 +89,17 @@ class Link(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Close; never raises, never takes longer than a few seconds."""
+
+
+class Opener(Protocol):
+    """Opens the link that an address names."""
+
+    async def __call__(
+        self,
+        address: PortAddress,
+        params: SerialParams,
+        *,
+        open_timeout: float,
+        silence: float | None = None,
+    ) -> Link:
+        """The open line. Raises LinkError with what to do about it."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -28,47 +29,60 @@ async def run_blocking(
     """
     if sum(thread.name == name for thread in threading.enumerate()) >= MAX_STUCK:
         raise TimeoutError(f"{name}: earlier calls still hang")
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-    taken = threading.Event()
-
-    def hand_over(result: T | None, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        taken.set()
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # error None: there is a result
-
-    def work() -> None:
-        result: T | None = None
-        error: BaseException | None = None
-        try:
-            result = call()
-        except BaseException as raised:  # noqa: BLE001 - not swallowed: raised where it is awaited
-            error = raised
-        delivered = threading.Event()
-
-        def deliver() -> None:
-            hand_over(result, error)
-            delivered.set()
-
-        try:
-            loop.call_soon_threadsafe(deliver)
-        except RuntimeError:  # the loop is closed: the program ends
-            return
-        if abandoned is not None and error is None:
-            # a loop that stops before it delivers is the end of the process, which closes all
-            delivered.wait()
-            if not taken.is_set():
-                abandoned(result)  # type: ignore[arg-type]
-
-    threading.Thread(target=work, name=name, daemon=True).start()
+    running = _Running(call, abandoned)
+    threading.Thread(target=running.work, name=name, daemon=True).start()
     try:
-        return await future
+        return await running.future
     except asyncio.CancelledError:
-        if abandoned is not None and future.done() and not future.cancelled():
-            late = future.result()  # came in the same turn of the loop as the cancelling
-            threading.Thread(target=abandoned, args=(late,), name=name, daemon=True).start()
+        late = running.came_with_the_cancelling()
+        if late is not None:
+            threading.Thread(target=late, name=name, daemon=True).start()
         raise
+
+
+class _Running(Generic[T]):
+    """One call in its thread, and who waits for it in the loop."""
+
+    def __init__(self, call: Callable[[], T], abandoned: Callable[[T], object] | None) -> None:
+        self._call = call
+        self._abandoned = abandoned
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = self._loop.create_future()
+        self._taken = threading.Event()
+        self._delivered = threading.Event()
+
+    def work(self) -> None:
+        """In the thread."""
+        try:
+            result = self._call()
+        except BaseException as error:  # noqa: BLE001 - not swallowed: raised where it is awaited
+            self._hand_over(partial(self.future.set_exception, error))
+            return
+        handed_over = self._hand_over(partial(self.future.set_result, result))
+        if self._abandoned is not None and handed_over:
+            # a loop that stops before it delivers is the end of the process, which closes all
+            self._delivered.wait()
+            if not self._taken.is_set():
+                self._abandoned(result)
+
+    def _hand_over(self, settle: Callable[[], None]) -> bool:
+        """Have the loop do it; False when it is closed: the program ends."""
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, settle)
+        except RuntimeError:
+            return False
+        return True
+
+    def _deliver(self, settle: Callable[[], None]) -> None:
+        if not self.future.cancelled():
+            self._taken.set()
+            settle()
+        self._delivered.set()
+
+    def came_with_the_cancelling(self) -> Callable[[], object] | None:
+        """What to do with a result that came in the same turn of the loop as the cancelling."""
+        if self._abandoned is None or not self.future.done() or self.future.cancelled():
+            return None
+        if self.future.exception() is not None:
+            return None
+        return partial(self._abandoned, self.future.result())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kamstrup_mqtt.address import PortAddress, SerialDevice
+from kamstrup_mqtt.address import PortAddress, RecordedLine, SerialDevice
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.serial_line import open_serial
 from kamstrup_mqtt.links.tcp import open_tcp
@@ -22,6 +22,8 @@ async def open_link(
 
     `silence` None: 1 s on a tty, 2.5 s on TCP.
     """
+    if isinstance(address, RecordedLine):
+        raise TypeError(f"{address} is opened by the player of the recording")
     if isinstance(address, SerialDevice):
         return await open_serial(address, params, open_timeout, silence)
     return await open_tcp(address, params, open_timeout, silence)

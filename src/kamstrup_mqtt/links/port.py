@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.errors import LinkError, MeterError
 from kamstrup_mqtt.links import advice
-from kamstrup_mqtt.links.base import Link
+from kamstrup_mqtt.links.base import Link, Opener
 from kamstrup_mqtt.links.opening import OPEN_TIMEOUT, open_link
 from kamstrup_mqtt.model import SerialParams
 
@@ -20,6 +20,9 @@ log = logging.getLogger("kamstrup_mqtt.links")
 
 WillAct = Callable[[float], None]
 """Told, before each wait, within how many seconds the waiting side will act again."""
+
+DEAD_POLLS, MOST_DEAD_POLLS = 3, 96
+"""Polls in a row without a byte after which a line is opened anew, the first time and at last."""
 
 PATIENCE = 30.0
 """Seconds after which a meter that waits for its turn says that it still does."""
@@ -66,6 +69,10 @@ class Port:
     or a failed open it is left alone for `first_backoff` seconds, doubled each time up to
     `backoff_cap`, and shortened by chance by up to a half, so that the meters of a house do not
     all knock at once; a good reading, not a good open, sets that back.
+
+    A line on which `dead_polls` polls in a row brought not one byte is closed and opened anew, in
+    case it is stuck (a bridge that takes everything and hands nothing on); then after twice as
+    many, and so on, until a byte comes.
     """
 
     def __init__(
@@ -75,10 +82,13 @@ class Port:
         open_timeout: float = OPEN_TIMEOUT,
         first_backoff: float = 1.0,
         backoff_cap: float = 60.0,
+        dead_polls: int = DEAD_POLLS,
         silence: float | None = None,
         rng: random.Random | None = None,
+        opener: Opener = open_link,
     ) -> None:
         self.address = address
+        self._opener = opener
         self.gone_since: float | None = None
         self._open_timeout = open_timeout
         self._first_backoff = first_backoff
@@ -92,6 +102,9 @@ class Port:
         self._next_try = 0.0
         self._warned = False
         self._proven = False  # a good reading came since it was opened
+        self._dead_polls = dead_polls
+        self._patience = dead_polls  # dead polls until it is opened anew
+        self._dead = 0  # polls in a row
 
     @property
     def healthy(self) -> bool:
@@ -104,9 +117,15 @@ class Port:
 
     @asynccontextmanager
     async def turn(
-        self, params: SerialParams, will_act: WillAct = _tell_nobody, *, first: bool = False
+        self,
+        params: SerialParams,
+        will_act: WillAct = _tell_nobody,
+        *,
+        first: bool = False,
+        holder: str | None = None,
     ) -> AsyncIterator[Link]:
-        """The open line, for one meter alone; `first`: before those that wait without it.
+        """The open line, for one meter alone, the `holder`; `first`: before those that wait
+        without it.
 
         Raises LinkError when it cannot be opened, at once while it is left alone after a failure.
         """
@@ -114,6 +133,7 @@ class Port:
         try:
             will_act(self._open_timeout + PATIENCE)
             link = await self._ready(params)
+            link.holder = holder
             try:
                 yield link
             except LinkError as error:
@@ -140,6 +160,8 @@ class Port:
     async def _ready(self, params: SerialParams) -> Link:
         if self._link is not None and self._link.lost is not None:
             await self._lost_while_idle(self._link.lost)
+        if self._link is not None and self._dead >= self._patience:
+            await self._renew()
         if self._link is None:
             return await self._open(params)
         if self._link.params != params:
@@ -149,6 +171,24 @@ class Port:
                 await self._give_up(error)
                 raise
         return self._link
+
+    async def _renew(self) -> None:
+        first = self._patience == self._dead_polls
+        log.log(
+            logging.INFO if first else logging.DEBUG,
+            "%s: not one byte came in %d polls: it is closed and opened anew, in case it is stuck",
+            self.address,
+            self._dead,
+        )
+        self._dead = 0
+        self._patience = min(2 * self._patience, MOST_DEAD_POLLS)
+        await self._drop_link()
+
+    def polled(self, *, dead: bool) -> None:
+        """A poll is over; `dead`: not one byte came, not even an echo."""
+        self._dead = self._dead + 1 if dead else 0
+        if not dead:
+            self._patience = self._dead_polls
 
     async def _lost_while_idle(self, lost: LinkError) -> None:
         if self._proven:
@@ -164,7 +204,7 @@ class Port:
             raise LinkError(self._failure.state, str(self._failure))
         self._warn_once()
         try:
-            self._link = await open_link(
+            self._link = await self._opener(
                 self.address, params, open_timeout=self._open_timeout, silence=self._silence
             )
         except LinkError as error:

@@ -157,6 +157,8 @@ class SerialLink(StreamLink):
 
     def _doze(self) -> None:
         """Leave what comes in the kernel's buffer, for as long as not enough can have come."""
+        if self._tap is not None:  # who writes down when bytes came wants to know it
+            return
         missing = self._expected - len(self._unread)
         seconds = min(self.wire_time(missing) - LEAD, self.silence / 2)
         if seconds < LEAST_NAP or self._nap is not None or self._transport is None:
@@ -200,7 +202,7 @@ class SerialLink(StreamLink):
         except (OSError, TypeError) as error:  # pyserial: a closed port has no number
             self.lose(self._gone())
             raise self._gone() from error
-        self._written(count)
+        self._written(data[:count])
         if count < len(data):
             self.lose(
                 LinkError(
@@ -229,7 +231,7 @@ class SerialLink(StreamLink):
     async def configure(self, params: SerialParams) -> None:
         self.check()
         await self._blocking(partial(_set, self._port, params), "set")
-        self.params = params
+        self._changed(params)
 
     async def _blocking(self, call: Callable[[], T], what: str) -> T:
         try:
@@ -241,7 +243,7 @@ class SerialLink(StreamLink):
             raise
 
     async def close(self) -> None:
-        self.lose(LinkError(LinkState.PORT_MISSING, f"{self._device} was closed"))
+        self.lose(LinkError(LinkState.PORT_MISSING, f"{self._device} was closed"), by_us=True)
         self._wake()
         transport, self._transport = self._transport, None
         if transport is None or not self._port.is_open:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from kamstrup_mqtt.errors import LinkError
-from kamstrup_mqtt.links.base import Link
+from kamstrup_mqtt.links.base import Link, Tap
 from kamstrup_mqtt.model import SerialParams
 
 MAX_UNREAD = 65536
@@ -27,10 +27,19 @@ class StreamLink(Link, asyncio.Protocol):
         self._listening = False
         self._held_up = False
         self._sent_until = 0.0  # loop time at which what was written has left a line of its speed
+        self._tap: Tap | None = None
+
+    def tapped(self, tap: Tap) -> None:
+        """Tell `tap` what passes from now on, and what came already."""
+        self._tap = tap
+        if self._unread:
+            tap.received(bytes(self._unread))
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
         self.last_byte = self._loop.time()
+        if self._tap is not None:
+            self._tap.received(data)
         self._unread += data
         if len(self._unread) > MAX_UNREAD:
             if self._listening:
@@ -41,10 +50,12 @@ class StreamLink(Link, asyncio.Protocol):
         if len(self._unread) >= self._expected:
             self._wake_reader()
 
-    def lose(self, error: LinkError) -> None:
-        """The line is lost; the first reason given stays."""
+    def lose(self, error: LinkError, *, by_us: bool = False) -> None:
+        """The line is lost, or closed by us; the first reason given stays."""
         if self.lost is None:
             self.lost = error
+            if self._tap is not None:
+                self._tap.ended(error, by_us=by_us)
         self._wake_reader()
 
     def _wake_reader(self) -> None:
@@ -114,12 +125,19 @@ class StreamLink(Link, asyncio.Protocol):
         bits = 1 + p.bytesize + (p.parity != "N") + p.stopbits
         return count * bits / p.baudrate
 
-    def _written(self, count: int) -> None:
+    def _written(self, data: bytes) -> None:
         start = max(self._loop.time(), self._sent_until)
-        self._sent_until = start + self.wire_time(count)
+        self._sent_until = start + self.wire_time(len(data))
+        if self._tap is not None:
+            self._tap.sent(data)
 
     async def _off_the_wire(self) -> None:
         await asyncio.sleep(max(0.0, self._sent_until - self._loop.time()))
 
+    def _changed(self, params: SerialParams) -> None:
+        self.params = params
+        if self._tap is not None:
+            self._tap.changed(params)
+
     def _remember_speed(self, baudrate: int) -> None:
-        self.params = replace(self.params, baudrate=baudrate)
+        self._changed(replace(self.params, baudrate=baudrate))

@@ -136,7 +136,7 @@ class TcpLink(StreamLink):
         self.check()
         assert self._transport is not None
         self._transport.write(data)
-        self._written(len(data))
+        self._written(data)
 
     async def drain(self) -> None:
         self.check()
@@ -151,7 +151,7 @@ class TcpLink(StreamLink):
         )
 
     async def close(self) -> None:
-        self.lose(LinkError(LinkState.REFUSED, f"{self._bridge} was closed"))
+        self.lose(LinkError(LinkState.REFUSED, f"{self._bridge} was closed"), by_us=True)
         if self._transport is None:
             return
         self._transport.close()

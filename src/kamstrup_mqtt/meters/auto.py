@@ -122,6 +122,7 @@ MODEL = MeterModel(
             more=_MORE,
             identity=("serial_no", 1001),
             precise=266,
+            logger=True,
         ),
     },
 )

@@ -6,6 +6,6 @@ MODEL = MeterModel(
     name="Any KMP meter",
     medium="any",
     battery=True,
-    dialects={"kmp": Dialect(groups={"values": ()}, identity=("serial_no", 1001))},
+    dialects={"kmp": Dialect(groups={"values": ()}, identity=("serial_no", 1001), logger=True)},
     note="List the registers to read; nothing is read by default.",
 )

@@ -1,44 +1,10 @@
 """MULTICAL 602, heat and cooling: the registers of the 601 (Kamstrup 5512-447 rev M1).
 
-It has no register 266. Register 155 counts Wh by itself, from an unknown start: it is no total.
+It has no register 266.
 """
 
-from kamstrup_mqtt.model import Dialect, MeterModel
+from dataclasses import replace
 
-# fmt: off
-_MORE = (
-    94, 63, 61, 62, 95, 96, 97, 110, 64, 65, 66, 67, 69, 72, 73, 84, 85, 75, 88, 122, 91, 92, 175,
-    123, 124, 125, 126, 127, 128, 129, 130, 138, 139, 140, 141, 142, 143, 144, 145, 146, 147, 149,
-    150, 98, 1003, 1002, 152, 153, 168, 154, 1001, 112, 1010, 114, 104, 1005, 157, 158,
-)
-# fmt: on
+from kamstrup_mqtt.meters.multical_601 import MODEL as MULTICAL_601
 
-MODEL = MeterModel(
-    name="MULTICAL 602",
-    medium="heat",
-    battery=True,
-    dialects={
-        "kmp": Dialect(
-            groups={
-                "values": (
-                    *(60, 155, 68, 86, 87, 89, 74, 80, 1004, 99, 113, "heat_energy_precise"),
-                    *(
-                        "info_text",
-                        "problem_leak",
-                        "problem_burst",
-                        "problem_air",
-                        "problem_reversed_flow",
-                    ),
-                    *("problem_probe", "problem_flow_sensor", "problem_supply"),
-                ),
-            },
-            more=_MORE,
-            identity=("serial_no", 1001),
-            overrides={
-                155: {"name": "Heat energy counted from an unknown start"},
-            },
-            precise=155,
-            info={99: "sum_602"},
-        ),
-    },
-)
+MODEL = replace(MULTICAL_601, name="MULTICAL 602")

@@ -40,6 +40,7 @@ MODEL = MeterModel(
                 "info_text": {"name": "Info (unconfirmed)", "enabled": False},
             },
             precise=266,
+            logger=True,
             info={99: "digits_603", 369: "bits_369"},
         ),
     },

@@ -24,7 +24,7 @@ MODEL = MeterModel(
             more=(
                 *("#1.energy", "#1.volume", "#1.power", "#1.flow", "#1.peak"),
                 *("#2.customer", "#2.ta2", "#2.tl2", "#2.ta3", "#2.tl3", "#2.in_a", "#2.in_b"),
-                *("#2.abccc", "#2.ddeffgg", "#2.date"),
+                *("#2.abccc", "#2.ddeffgg", "#2.date", "#3", "#4", "#8", "#9"),
             ),
             overrides={
                 "#1.energy": {"name": "Energy, digits (unconfirmed)"},
@@ -32,6 +32,7 @@ MODEL = MeterModel(
                 "#1.power": {"name": "Power, digits (unconfirmed)"},
                 "#1.flow": {"name": "Flow, digits (unconfirmed)"},
                 "#1.peak": {"name": "Peak, digits (unconfirmed)"},
+                **{f"#{n}": {"name": f"Answer to /#{n} (unconfirmed)"} for n in (3, 4, 8, 9)},
             },
             info={"#1.info": "multical_iii"},
         ),

@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
+from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import Json, Object, Scalar, SerialParams, SourceId
 
 
@@ -28,6 +29,8 @@ class DropReason(StrEnum):
     LENGTH = "length"  # longer or shorter than the protocol allows
     MALFORMED = "malformed"  # right checksum, contents that cannot be read
     PARITY = "parity"  # what a line of 8N1 looks like that is read as 8E1
+    M_BUS = "m_bus"  # a telegram of a wired M-Bus
+    P1 = "p1"  # a telegram of a P1 port (DSMR)
 
 
 class Frame(NamedTuple):
@@ -131,10 +134,12 @@ class Ask:
     """What one poll wants: the objects of `sources`, and with `identity` also who the meter is.
 
     `identity` lists where the serial number may stand, the best first; () = not wanted now.
+    `knock`: the meter was mute last time: one request, sent once, shows whether it still is.
     """
 
     sources: tuple[SourceId, ...]
     identity: tuple[SourceId, ...] = ()
+    knock: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,10 +149,14 @@ class Answer:
     objects      everything that was read, identity included
     unsupported  what the meter answered without, though asked
     learned      choices to remember for this meter (such as {"bcc": "sum"})
+    failed       what was asked for in a request that brought no answer, while others did ...
+    fault        ... and why it brought none
     """
 
     objects: tuple[Object, ...]
     unsupported: frozenset[SourceId] = frozenset()
+    failed: frozenset[SourceId] = frozenset()
+    fault: MeterError | None = None
     learned: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -206,8 +215,15 @@ class Codec(Protocol):
 class PushedCodec(Codec, Protocol):
     """A codec of a meter that sends by itself."""
 
-    def resume(self, totals: Mapping[str, tuple[Scalar, datetime | None]]) -> None:
-        """Go on from the totals that were published before, by key, each with its time."""
+    def resume(
+        self, totals: Mapping[str, tuple[Scalar, datetime | None]], *, exact: bool = True
+    ) -> None:
+        """Go on from the totals that were published before, by key, each with its time; `exact`
+        False: later ones may have been published too."""
+
+    def accept(self) -> tuple[str | None, Mapping[str, str]]:
+        """The user's word that what it holds back is right: what that was, in words (None: it
+        holds nothing back), and all that is to be remembered now."""
 
     def hear(self, message: Message, moment: Moment) -> Heard:
         """Take a message that came at `moment` for what it is worth after those before it."""

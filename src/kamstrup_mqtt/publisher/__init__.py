@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from kamstrup_mqtt.publisher.connection import BrokerError
+from kamstrup_mqtt.publisher.connection import BrokerError, Connector, connect
 from kamstrup_mqtt.publisher.publisher import Daemon, Limits, Publisher
 from kamstrup_mqtt.publisher.visits import clear, probe
 
-__all__ = ["BrokerError", "Daemon", "Limits", "Publisher", "clear", "probe"]
+__all__ = [
+    "BrokerError",
+    "Connector",
+    "Daemon",
+    "Limits",
+    "Publisher",
+    "clear",
+    "connect",
+    "probe",
+]

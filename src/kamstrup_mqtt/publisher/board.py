@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.history import History
 from kamstrup_mqtt.memory import Memory
-from kamstrup_mqtt.model import Reading, Report
-from kamstrup_mqtt.picture import Change, Picture, settle_serials
+from kamstrup_mqtt.model import Logged, Reading, Report
+from kamstrup_mqtt.picture import Change, Picture
 from kamstrup_mqtt.publisher.records import Records
+from kamstrup_mqtt.serials import settle_serials
+from kamstrup_mqtt.topics import Topics
 
 DIAGNOSTICS_INTERVAL = 60.0
 """Seconds from one diagnostics message of a meter to the next, unless its link state changed."""
@@ -58,12 +60,16 @@ class Board:
         self._diagnostics_interval = diagnostics_interval
         self._diagnosed: dict[str, float] = {}
         self._waiting: set[str] = set()
+        self._recalled = False
         self.online: dict[str, bool] = {id_: self._is_online(id_) for id_ in pictures}
         self._settle()
 
     def take(self, report: Report) -> None:
         """Take one report into its picture."""
         picture = self.pictures[report.meter]
+        if isinstance(report, Logged):
+            self.history.add(report.meter, self._records.logged(report, picture))
+            return
         change = picture.apply(report, self._clock.monotonic())
         for level, message in change.log:
             logging.getLogger(f"kamstrup_mqtt.meter.{report.meter}").log(level, "%s", message)
@@ -148,6 +154,18 @@ class Board:
         """All that all meters publish is due."""
         for id_ in self.pictures:
             self.everything_of(id_)
+
+    def recall(self, topics: Topics, retained: Mapping[str, str]) -> None:
+        """What the broker had of our states when we came first: topic -> payload."""
+        if self._recalled:
+            return
+        self._recalled = True
+        for id_, picture in self.pictures.items():
+            for group in picture.groups:
+                payload = retained.get(topics.state(id_, group))
+                if payload is not None:
+                    picture.recall(group, payload, self._clock.now())
+                    self.memory.changed()
 
     def all_states(self) -> None:
         """All states are due."""

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
@@ -173,6 +173,21 @@ class Connection:
                 )
         except aiomqtt.MqttError as error:
             raise _lost(error, self._where) from error
+
+
+class Connector(Protocol):
+    """What `connect` is, and what a replay puts in its place."""
+
+    def __call__(
+        self,
+        mqtt: MqttConfig,
+        will: Will | None,
+        *,
+        client_id: str | None = None,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        ack_timeout: float = ACK_TIMEOUT,
+    ) -> contextlib.AbstractAsyncContextManager[Connection]:
+        """Connect for as long as the `async with` lasts. Raises BrokerError."""
 
 
 @contextlib.asynccontextmanager

@@ -24,6 +24,7 @@ from kamstrup_mqtt.publisher.connection import (
     ACK_TIMEOUT,
     CONNECT_TIMEOUT,
     BrokerError,
+    Connector,
     Trouble,
     Will,
     address,
@@ -78,7 +79,9 @@ class Publisher:
         history: History | None = None,
         limits: Limits | None = None,
         rng: random.Random | None = None,
+        connect: Connector = connect,
     ) -> None:
+        self._connect = connect
         self._limits = limits or Limits()
         self._rng = rng or random.Random()  # noqa: S311  # jitter, no secret
         self._config = config
@@ -205,7 +208,7 @@ class Publisher:
     async def _session(self) -> None:
         will = Will(self._topics.bridge_status, "offline")
         limits = self._limits
-        async with connect(
+        async with self._connect(
             self._config.mqtt, will, connect_timeout=limits.connect, ack_timeout=limits.ack
         ) as connection:
             self._connected_at = self._clock.monotonic()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from kamstrup_mqtt import jsontext
 from kamstrup_mqtt.clock import rfc3339
-from kamstrup_mqtt.model import Reading
+from kamstrup_mqtt.model import Logged, Reading, Scalar
 from kamstrup_mqtt.picture import Picture
 
 PUSHED_KINDS = ("live", "hourly")
@@ -21,19 +22,35 @@ class Records:
 
     def of(self, reading: Reading, picture: Picture) -> str:
         """The record of a reading that the picture has taken: with the values as published."""
-        seq = self._seq[reading.meter] = self._seq.get(reading.meter, 0) + 1
         kind = reading.group if reading.group in PUSHED_KINDS else "values"
-        stored = picture.memory.readings[reading.group]
+        at = reading.belongs or belongs_to(kind, reading.time)
+        values = picture.memory.readings[reading.group].values
+        return self._record(picture, kind, reading.time, at, values)
+
+    def logged(self, record: Logged, picture: Picture) -> str:
+        """The record of one in the meter's own log."""
+        return self._record(picture, "backfill", record.time, record.at, picture.logged(record))
+
+    def _record(
+        self,
+        picture: Picture,
+        kind: str,
+        time: datetime | None,
+        at: datetime | None,
+        values: Mapping[str, Scalar],
+    ) -> str:
+        meter = picture.facts.id
+        seq = self._seq[meter] = self._seq.get(meter, 0) + 1
         return jsontext.dumps(
             {
-                "meter": reading.meter,
+                "meter": meter,
                 "serial": picture.serial_text,
                 "boot": self._boot,
                 "seq": seq,
                 "kind": kind,
-                "time": rfc3339(reading.time),
-                "at": rfc3339(reading.belongs or belongs_to(kind, reading.time)),
-                "readings": stored.values,
+                "time": rfc3339(time),
+                "at": rfc3339(at),
+                "readings": dict(values),
             }
         )
 

@@ -25,6 +25,7 @@ from kamstrup_mqtt.homeassistant import (
     meter_discovery,
     meter_of,
     parse_announced,
+    problem_of,
     steps,
 )
 from kamstrup_mqtt.model import Json
@@ -130,6 +131,7 @@ class Session:
         self._rng = rng
         self._retained = Retained()
         self._settled = False
+        self._bridge: Announced | None = None  # as it was announced last
         self._loop = asyncio.get_running_loop()
         self._last_retained = self._loop.time()
         self._info_at = self._loop.time()
@@ -172,6 +174,7 @@ class Session:
         await self._connection.subscribe(self._subscriptions())
         await self._settle()
         await self._remove_gone()
+        self._board.recall(self._topics, self._retained.topics)
         self._board.everything()
         await self._publish_due(first=True)
         await self._publish_info()
@@ -277,8 +280,7 @@ class Session:
         if first:
             await self._publish(statuses)
         if self._config.homeassistant.enabled:
-            if first:
-                await self._announce(bridge_discovery(self._announcer), BRIDGE)
+            await self._announce_bridge(first=first)
             for id_ in due.discovery:
                 message = meter_discovery(self._announcer, board.pictures[id_])
                 if message is not None:
@@ -287,6 +289,21 @@ class Session:
             await self._publish(statuses)
         await self._publish(self._state(*key) for key in due.states)
         await self._publish(self._diagnostics(id_) for id_ in due.diagnostics)
+
+    async def _announce_bridge(self, *, first: bool) -> None:
+        """The daemon's own device: at first, and when a meter that has no device of its own yet is
+        in trouble, until it has told who it is."""
+        shown = self._bridge.components if self._bridge is not None else {}
+        waiting = [
+            picture
+            for id_, picture in self._board.pictures.items()
+            if picture.serial is None and (picture.problem or problem_of(id_) in shown)
+        ]
+        message = bridge_discovery(self._announcer, waiting)
+        if first or message.announced != self._bridge:
+            self._retained.announced.setdefault(BRIDGE, self._bridge or message.announced)
+            await self._announce(message, BRIDGE)
+            self._bridge = message.announced
 
     async def _announce(self, message: Discovery, id_: str) -> None:
         """Announce a device, in as many steps as it takes to have what is gone forgotten."""

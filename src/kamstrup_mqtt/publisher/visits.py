@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from kamstrup_mqtt.config import Config, MqttConfig
 from kamstrup_mqtt.errors import KamstrupMqttError
@@ -19,6 +19,7 @@ from kamstrup_mqtt.publisher.connection import (
     address,
     connect,
 )
+from kamstrup_mqtt.topics import Topics
 
 SETTLE = 1.0
 """Seconds without a retained message after which the broker has shown them all."""
@@ -87,23 +88,32 @@ async def clear(
         discovery = f"{announcer.prefix}/device/+/config"
         await connection.subscribe([discovery, f"{topics.root}/#"])
         shown = [message async for message in _retained(connection, settle)]
-        if not force and any(
-            m.topic == topics.bridge_status and m.payload == b"online" for m in shown
-        ):
-            raise KamstrupMqttError(
-                f"a daemon is online as {topics.root}: stop it first, it would publish everything"
-                " again (or it was killed together with its broker: then use --force)"
-            )
-        ours = [
-            m.topic
-            for m in shown
-            if parse_announced(announcer, m.topic, m.payload.decode(errors="replace")) is not None
-        ]
-        # states after the discovery: an entity that still listens would complain of the empty one
-        own = [m.topic for m in shown if m.topic.startswith(f"{topics.root}/")]
-        for topic in (*ours, *own):
+        if not force:
+            _refuse_beside_daemon(topics, shown)
+        ours = _ours(announcer, shown)
+        for topic in ours:
             await connection.publish(topic, "")
-    return [*ours, *own]
+    return ours
+
+
+def _refuse_beside_daemon(topics: Topics, shown: Iterable[Received]) -> None:
+    if any(m.topic == topics.bridge_status and m.payload == b"online" for m in shown):
+        raise KamstrupMqttError(
+            f"a daemon is online as {topics.root}: stop it first, it would publish everything"
+            " again (or it was killed together with its broker: then use --force)"
+        )
+
+
+def _ours(announcer: Announcer, shown: Sequence[Received]) -> list[str]:
+    """The topics of this instance, discovery first: an entity that still listens would complain
+    of an empty state."""
+    announced = [
+        m.topic
+        for m in shown
+        if parse_announced(announcer, m.topic, m.payload.decode(errors="replace")) is not None
+    ]
+    root = f"{announcer.topics.root}/"
+    return [*announced, *(m.topic for m in shown if m.topic.startswith(root))]
 
 
 async def _retained(connection: Connection, settle: float) -> AsyncIterator[Received]:

@@ -155,13 +155,58 @@ def test_a_proven_type_decides_at_once() -> None:
     again.id = "9999999999999999"
     assert "1-1:1.8.0.255" not in again.tell(registers=True)
     assert again.heard.anew
-    assert again.heard.learned == {"energy_scale_meter": "1-1:0.0.5.255 9999999999999999"}
+    assert again.heard.learned == {
+        "energy_scale_meter": "1-1:0.0.5.255 9999999999999999",
+        "connection": "direct",
+    }
 
 
 def test_what_the_user_says_counts() -> None:
-    there = meter(1, {"energy_scale": "10"})
+    there = meter(1)
     assert there.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+    assert there.heard.learned["energy_scale_published"] == "1"
     assert "energy_scale" not in there.heard.learned
+    # what was published stays, also when the configuration leaves the scale out again
+    auto = meter(learned=there.heard.learned)
+    assert auto.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+
+
+@pytest.mark.parametrize("before", [{"energy_scale": "10"}, {"energy_scale_published": "10"}])
+def test_another_scale_in_the_configuration_holds_the_totals_back(before: dict[str, str]) -> None:
+    """Nothing is ever rescaled under a published unique id, but by the user's word."""
+    there = meter(1, before)
+    for _ in range(2):
+        values = there.tell(registers=True)
+        assert not [key for key in values if "8.0" in key]
+        assert values["1-1:1.7.0.255"] == Decimal(3600)
+    said = (
+        "energy_scale is 1, but the totals were published with 10 Wh per count: they are held"
+        " back. Set `energy_scale` back to 10, or let `kamstrup-mqtt accept METER` take 1"
+    )
+    assert there.heard.problem == said
+    assert there.log == [(30, said)]
+    # a restart forgets nothing
+    again = meter(1, there.heard.learned)
+    assert "1-1:1.8.0.255" not in again.tell(registers=True)
+    # back to the old one
+    old = meter(10, there.heard.learned)
+    assert old.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
+    assert (old.heard.problem, old.log) == (None, [])
+    # or accepted
+    assert there.follower.accept() == "energy_scale 1"
+    assert there.follower.accept() is None
+    values = there.tell(registers=True)
+    assert values["1-1:1.8.0.255"] == Decimal("4422.800")
+    assert values["live-1.8.0"] == Decimal("4422.800")
+    assert there.heard.problem is None
+    assert there.heard.learned["energy_scale_published"] == "1"
+
+
+def test_the_scale_is_a_matter_of_kamstrups_lists_alone() -> None:
+    there = meter(1, {"energy_scale": "10"})
+    there.follower.hear(Message({"maker": "aidon", "elements": 12}, ()), Moment(None, 0.0))
+    assert there.follower.accept() is None
+    assert there.log == []
 
 
 def test_a_contradiction_holds_the_totals_back_and_agreement_frees_them() -> None:
@@ -183,14 +228,43 @@ def test_a_contradiction_holds_the_totals_back_and_agreement_frees_them() -> Non
     again = meter(learned=there.heard.learned, type=NORWEGIAN)
     assert "1-1:1.8.0.255" not in again.tell(registers=True)
     assert again.heard.problem
-    # with the user's word for the new scale it goes on
-    assert "1-1:1.8.0.255" in meter(1, there.heard.learned).tell(registers=True)
+    # with the user's word for what the power says it goes on; the configuration may say it too
+    assert "likely 1)" in (again.heard.problem or "")
+    for scale in (None, 1):
+        accepting = meter(scale, there.heard.learned)
+        accepting.tell(registers=True)
+        assert accepting.follower.accept() == "energy_scale 1"
+        assert accepting.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+        assert "energy_scale_insisted" not in accepting.heard.learned
+        assert accepting.heard.learned["energy_scale_held"] == "no"
     # and where the registers fit again, twice, by itself
     there.scale = 10
     there.run(4 * 3600)
     assert there.heard.problem is None
     assert there.texts("after all")
     assert there.heard.learned["energy_scale_held"] == "no"
+
+
+def test_the_user_may_insist_on_a_scale_that_the_power_contradicts() -> None:
+    there = meter(10)
+    there.scale = 1  # the register moves as if it counted 1 Wh
+    there.run(3 * 3600)
+    assert "do not count 10 Wh (any more) (more likely 1)" in (there.heard.problem or "")
+    assert there.follower.accept() == "energy_scale 10"
+    there.log.clear()
+    there.run(3 * 3600 + 60)
+    assert "live-1.8.0" in there.run(60)
+    assert (there.heard.problem, there.texts("contradict")) == (None, [])
+    # remembered
+    again = meter(10, there.heard.learned)
+    again.scale = 1
+    again.run(3 * 3600)
+    assert again.heard.problem is None
+    # what fits no scale at all is not more likely another
+    nowhere = meter(10)
+    nowhere.scale = 100
+    nowhere.run(3 * 3600)
+    assert "(any more); totals" in (nowhere.heard.problem or "")
 
 
 def test_windows_that_tell_nothing() -> None:
@@ -371,6 +445,10 @@ def test_after_a_short_restart_it_goes_on_at_once() -> None:
     unknown = meter()  # no scale, no register: nothing
     unknown.follower.resume({"energy_import_live": (Decimal(1), HOUR - age)})
     assert "live-1.8.0" not in unknown.tell()
+    doubtful = meter(10)  # the end was not clean: later values may have been published
+    doubtful.follower.resume({"energy_import_live": (Decimal(1), HOUR - age)}, exact=False)
+    assert "live-1.8.0" not in doubtful.tell()
+    assert doubtful.tell(registers=True)["live-1.8.0"] > Decimal(1)
     clockless = meter(10, clock=False)
     clockless.follower.resume({"energy_import_live": (Decimal(1), HOUR - age)})
     assert "live-1.8.0" not in clockless.tell()

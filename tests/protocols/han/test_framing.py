@@ -143,10 +143,27 @@ def test_silence_after_a_few_bytes(size: int) -> None:
     assert events_of(HdlcFramer(), []) == []
 
 
-def test_a_frame_without_its_closing_flag_is_none() -> None:
-    assert dropped(events_of(HdlcFramer(), [LIVE_1[:-1]])) == [(DropReason.TRUNCATED, LIVE_1[:-1])]
+def test_a_frame_whose_flags_were_lost_is_one_all_the_same() -> None:
+    """Both its checksums are right: `as many come out as are in it with a right FCS`."""
+    no_end = Frame(LIVE_1[:-1], LIVE_1[1:-3], "push")
+    assert events_of(HdlcFramer(), [LIVE_1[:-1]]) == [no_end]
     events = events_of(HdlcFramer(), [LIVE_1[:-1] + b"\x55" + LIVE_2])
-    assert events == [Dropped(DropReason.LENGTH, LIVE_1[:-1] + b"\x55"), frame(LIVE_2)]
+    assert events == [no_end, Dropped(DropReason.GARBAGE, b"\x55"), frame(LIVE_2)]
+    no_start = Frame(LIVE_1[1:], LIVE_1[1:-3], "push")
+    for chunks in ([LIVE_1[1:]], single_bytes(LIVE_1[1:])):
+        assert events_of(HdlcFramer(), chunks) == [no_start]
+    neither = LIVE_1[1:-1] + HOURLY_1[1:-1] + LIVE_3[1:-1]
+    payloads = [LIVE_1[1:-3], HOURLY_1[1:-3], LIVE_3[1:-3]]
+    for chunks in ([neither], single_bytes(neither)):
+        assert [found.payload for found in frames_of(HdlcFramer(), chunks)] == payloads
+
+
+def test_a_closing_flag_is_waited_for() -> None:
+    framer = HdlcFramer()
+    framer.receive_data(LIVE_1[:-1])
+    assert list(drain(framer)) == []
+    framer.receive_data(LIVE_1[-1:])
+    assert list(drain(framer)) == [frame(LIVE_1)]
 
 
 @pytest.mark.parametrize(

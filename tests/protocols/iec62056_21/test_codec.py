@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -218,6 +219,7 @@ def test_defaults_of_the_time_limits() -> None:
         "pause": 1.6,
         "reaction": 0.3,
         "max_baudrate": 9600,
+        "wake": None,
         "learned": None,
     }
 
@@ -353,6 +355,49 @@ def test_lf_alone_is_tried_when_nothing_came_and_remembered() -> None:
     steps, answer = hold(codec.poll(ASK), [fault(), None, fault(), None, DATA])
     assert steps[-1] == send(CRLF)
     assert answer.learned == {"sign_on": "crlf"}
+
+
+@pytest.mark.parametrize(
+    ("wake", "data", "rest"),
+    # 2.2 s of zeros at 300 baud, ten bits each (65 to 84 characters); /#1 with parity bits, and as
+    # long a rest as meters that know it want
+    [("nul", bytes(66), 1.6), ("ident", bytes.fromhex("AFA3B1"), 5.0)],
+)
+def test_a_sleeping_meter_is_woken_before_the_sign_on(wake: Any, data: bytes, rest: float) -> None:
+    woken = [Send(data=data, first_byte=0, between=0, total=0, answer=False), Pause(rest)]
+    steps, _ = hold(
+        IecCodec(wake=wake).poll(Ask(sources=())),
+        [None, None, fault(), None, None, None, DATA],
+    )
+    assert steps == [*woken, send(CRLF), Pause(1.6), *woken, send(CRLF)]
+    # damaged, it is awake
+    steps, _ = hold(
+        IecCodec(wake=wake).poll(Ask(sources=())),
+        [None, None, fault(LinkState.CHECKSUM), None, DATA],
+    )
+    assert steps == [*woken, send(CRLF), Pause(1.6), send(CRLF)]
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_woken_at_300_baud_where_the_line_has_another_speed(fixed: bool) -> None:
+    conversation = IecCodec(wake="ident", baudrate=9600).poll(Ask(sources=()))
+    assert next(conversation) == Configure(300)
+    if fixed:  # a bridge: 2.2 s of zeros at its own speed
+        step = conversation.throw(fault())
+        assert isinstance(step, Send)
+        assert step.data == bytes(2112)
+        assert conversation.send(None) == Pause(1.6)
+    else:
+        step = conversation.send(None)
+        assert isinstance(step, Send)
+        assert step.data == bytes.fromhex("AFA3B1")
+        assert conversation.send(None) == Configure(9600)
+        assert conversation.send(None) == Pause(5.0)
+
+
+def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
+    with pytest.raises(MeterError):
+        hold(IecCodec().poll(Ask(sources=(), knock=True)), [fault()])
 
 
 def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:

@@ -244,10 +244,41 @@ def test_a_register_that_silences_the_meter_is_found_by_halves() -> None:
     assert wire.sent.count(request("3F02")) == 4
 
 
-def test_a_meter_that_falls_asleep_in_mid_poll_has_no_unsupported_registers() -> None:
-    wire = line(registers(*range(1, 9)), *[SILENT] * 4)
-    with pytest.raises(MeterError):
-        wire.run(Ask(sources=tuple(range(1, 10))))
+@pytest.mark.parametrize(
+    ("failure", "tries"),
+    [(SILENT, 4), (DAMAGED, 3)],  # silence: is it awake at all?
+)
+def test_a_request_that_fails_takes_nothing_from_the_one_before(
+    failure: MeterError, tries: int
+) -> None:
+    wire = line(SERIAL, registers(*range(1, 8)), *[failure] * tries)
+    found = wire.run(Ask(sources=(*range(1, 18), "type"), identity=("serial_no",)))
+    assert ids(found) == ["serial_no", *range(1, 8)]
+    assert found.unsupported == {8}  # that one was left out; of the others nothing is known
+    assert found.failed == {*range(9, 18), "type"}
+    assert found.fault is failure
+
+
+def test_where_no_register_came_the_poll_failed() -> None:
+    wire = line(SERIAL, registers(), *[DAMAGED] * 3)
+    with pytest.raises(MeterError, match="wrong checksum"):
+        wire.run(Ask(sources=tuple(range(1, 10)), identity=("serial_no",)))
+
+
+@pytest.mark.parametrize("identity", [(), ("serial_no",)])
+def test_a_meter_that_was_mute_is_knocked_at_once(identity: tuple[SourceId, ...]) -> None:
+    wire = line(SILENT)
+    with pytest.raises(MeterError, match="no answer"):
+        wire.run(Ask(sources=(60, 68), identity=identity, knock=True))
+    assert len(wire.sent) == 1
+    assert wire.pauses in ([], [1.6])
+
+
+def test_one_that_answers_the_knock_is_asked_as_always() -> None:
+    wire = line(registers(*range(1, 9)), DAMAGED, DAMAGED, registers(9))
+    found = wire.run(Ask(sources=tuple(range(1, 10)), knock=True))
+    assert ids(found) == [*range(1, 10)]
+    assert found.fault is None
 
 
 def test_decode_is_for_both_directions() -> None:

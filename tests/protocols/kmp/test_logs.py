@@ -188,6 +188,7 @@ class Line:
         return conversation.send(frame)
 
 
+SERIAL = answer("3F02 0001E240")
 QUERY = history.Query(registers=(1003,), start="")
 
 
@@ -206,7 +207,12 @@ def test_what_a_logger_holds() -> None:
     assert line.sent == [request("3FB80502")] * 3
     assert [step.seconds for step in line.steps if isinstance(step, Pause)] == [1.6, 1.6]
     with pytest.raises(MeterError, match="no answer"):
-        Line(SILENT, SILENT, SILENT).hold(history.configuration(KmpCodec(), 2))
+        Line(*[SILENT] * 6).hold(history.configuration(KmpCodec(), 2))
+    with pytest.raises(MeterError, match="the meter answers, but not about this log"):
+        Line(*[SILENT] * 3, SERIAL).hold(history.configuration(KmpCodec(), 2))
+    damaged = MeterError(LinkState.CHECKSUM, "wrong checksum")
+    with pytest.raises(MeterError, match="wrong checksum"):
+        Line(*[damaged] * 3).hold(history.configuration(KmpCodec(), 2))
     with pytest.raises(MeterError, match="did not tell"):
         Line(answer(b"\x3f\xb8" + YEARS)).hold(history.configuration(KmpCodec(), 2))
     with pytest.raises(MeterError, match="cannot be read"):
@@ -248,6 +254,15 @@ def test_back_through_a_numbered_log() -> None:
     line = Line(numbered(0xA1, (5, "2026-01-19")), numbered(0xA2))
     assert len(line.hold(history.by_record(KmpCodec(), 1, QUERY))) == 1
     assert Line(numbered(0xA1)).hold(history.by_record(KmpCodec(), 1, QUERY)) == ()
+    with pytest.raises(MeterError, match="it has none with this number"):
+        Line(*[SILENT] * 3, SERIAL).hold(history.by_record(KmpCodec(), 1, QUERY))
+    most = history.Query(registers=(1003,), start="", most=1)
+    line = Line(numbered(0xA1, (60, "2026-01-20")))
+    assert len(line.hold(history.by_record(KmpCodec(), 1, most))) == 1
+    assert line.sent == [request("3FA1 01 01 03EB 01 C8")]
+    line = Line(past(7, (3, "2026-01-20")))
+    assert len(line.hold(history.past(KmpCodec(), 4, most))) == 1
+    assert line.sent == [request("3FB80704 0000 0001 01 03EB")]
 
 
 def test_the_clock() -> None:

@@ -193,6 +193,37 @@ def test_a_command_that_this_meter_does_not_have_spoils_nothing(state: LinkState
     assert answer.unsupported == {"FE95.energy"}
 
 
+def test_a_command_that_fails_takes_nothing_from_those_before() -> None:
+    damaged = fault(LinkState.CHECKSUM)
+    wanted = ("FE01.meter_type", "FE90.energy", "FE95.energy", "FE00.x")
+    steps, answer = hold(
+        KmpAsciiCodec(tries=2).poll(Ask(sources=wanted)),
+        [frame(recorded.IDENTITY_ANSWER), damaged, None, damaged],
+    )
+    assert len(steps) == 4
+    assert answer.objects == IDENTITY
+    assert answer.failed == {"FE90.energy", "FE95.energy"}
+    assert answer.unsupported == {"FE00.x"}
+    assert answer.fault is damaged
+
+
+def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
+    with pytest.raises(MeterError, match="as the exchange says"):
+        hold(
+            KmpAsciiCodec().poll(Ask(sources=("FE90.energy", "FE95.energy"), knock=True)),
+            [fault(LinkState.NO_BYTES)],
+        )
+    _, answer = hold(
+        KmpAsciiCodec().poll(Ask(sources=("FE90.energy", "FE95.energy"), knock=True)),
+        [
+            frame(recorded.ENERGY_ANSWER),
+            *(fault(LinkState.NO_BYTES), None, fault(LinkState.NO_BYTES), None),
+            frame(recorded.TARIFFS_ANSWER),
+        ],
+    )
+    assert answer.objects == ENERGY + TARIFFS
+
+
 def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:
     with pytest.raises(MeterError) as caught:
         hold(

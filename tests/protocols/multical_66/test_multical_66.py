@@ -163,11 +163,59 @@ def test_again_after_a_failure() -> None:
         talk(Multical66Codec(), Ask(sources=()), SILENT, SILENT)
 
 
+def test_a_second_answer_that_fails_takes_nothing_from_the_first() -> None:
+    ask = Ask(sources=("#1.t1", "#2.customer"))
+    answer, _ = talk(Multical66Codec(), ask, frame(ONE), SILENT, SILENT)
+    assert len(answer.objects) == 10
+    assert answer.failed == {"#2.customer"}
+    assert answer.unsupported == frozenset()
+    assert answer.fault is SILENT
+
+
+def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
+    with pytest.raises(MeterError, match="no answer"):
+        talk(Multical66Codec(), Ask(sources=("#1.t1", "#2.date"), knock=True), SILENT)
+    ask = Ask(sources=("#1.t1", "#2.date"), knock=True)
+    answer, _ = talk(Multical66Codec(), ask, frame(ONE), SILENT, frame(TWO))
+    assert len(answer.objects) == 20
+
+
+@pytest.mark.parametrize(
+    ("wake", "data", "rest"),
+    # 2.2 s of zeros at 300 baud, eleven bits each; the request /#1, and 5 s as after any request
+    [("nul", bytes(60), 1.6), ("ident", ASK_1, 5.0)],
+)
+def test_woken_before_it_is_asked(wake: Any, data: bytes, rest: float) -> None:
+    _, steps = talk(Multical66Codec(wake=wake), Ask(sources=("#1.t1",)), frame(ONE))
+    assert steps[0] == Send(data=data, first_byte=0, between=0, total=0, answer=False)
+    assert steps[1] == Pause(rest)
+    assert [step.data for step in steps[2:] if isinstance(step, Send)] == [ASK_1, b""]
+
+
+def test_an_answer_of_which_only_the_form_is_known_is_told_as_it_is() -> None:
+    line = b"0000001 0000002 0000003\r"
+    assert not frames_of(Multical66Framer(), [even(line)])  # /#1 and /#2 have ten numbers
+    codec = Multical66Codec()
+    framer = codec.framer()
+    answer, steps = talk(codec, Ask(sources=("#3",)), frame(line))
+    assert steps[0].data == bytes.fromhex("AFA333")  # 33 has four ones
+    assert frames_of(framer, [even(line)]) == [frame(line)]
+    (found,) = answer.objects
+    assert (found.id, found.value) == ("#3", "0000001 0000002 0000003")
+    assert SPEC.unknown_key("#3") == "register_3"
+    assert SPEC.source("#3") == "#3"
+    with pytest.raises(ValueError, match="is no field"):
+        SPEC.source("#7")  # the log of 960 hours
+    talk(codec, Ask(sources=("#1.t1",)), frame(ONE))
+    assert not frames_of(framer, [even(line)])
+
+
 def test_the_emulated_meter() -> None:
     meter: Any = make_emulator("multical_66", "multical-66", {"#1.t1": "7000"})
     speed, reply = meter.receive_data(ASK_1)
     assert (speed.data, speed.baudrate) == (b"", 1200)
     assert (reply.data, reply.baudrate) == (even(ONE.replace(b"0006811", b"0007000")), 300)
     assert meter.receive_data(even(b"/#9")) == []
+    assert meter.receive_data(even(b"/#4"))[1].data == even(b"0000041 0000042\r")
     with pytest.raises(ConfigError, match="digits for one of"):
         make_emulator("multical_66", "multical-66", {"temp1": "1"})

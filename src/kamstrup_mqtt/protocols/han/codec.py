@@ -94,9 +94,16 @@ class HanCodec:
             "frame_counter": envelope.counter,
         }
 
-    def resume(self, totals: Mapping[str, tuple[Scalar, datetime | None]]) -> None:
+    def resume(
+        self, totals: Mapping[str, tuple[Scalar, datetime | None]], *, exact: bool = True
+    ) -> None:
         """Go on from these totals; see `protocols.base.PushedCodec`."""
-        self._follower.resume(totals)
+        self._follower.resume(totals, exact=exact)
+
+    def accept(self) -> tuple[str | None, Mapping[str, str]]:
+        """Believe what is held back; see `protocols.base.PushedCodec`."""
+        accepted = self._follower.accept()
+        return accepted, self._follower.learned()
 
     def hear(self, message: Message, moment: Moment) -> Heard:
         """Take a message in the light of those before it; see `protocols.base.PushedCodec`."""

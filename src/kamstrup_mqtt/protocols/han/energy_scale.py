@@ -3,8 +3,9 @@
 The lists do not tell it, and grid companies change it from afar. Between two registers the power
 adds up to an energy; divided by the counts between them it is near 10 or near 1. A verdict needs
 at least 20 counts, and two windows in a row that agree. Meter types whose scale is proven decide
-at once. A window that contradicts what was decided holds the totals back: a scale is never
-changed under a total that was published.
+at once. A window that contradicts what was decided holds the totals back, and so does another
+scale in the configuration: a scale is never changed under a total that was published, but by the
+user's word (`accept`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ PROVEN_TYPES: Final[Mapping[str, int]] = {
 
 HELD: Final = "energy_scale_held"
 _NOT_HELD = "no"
+PUBLISHED: Final = "energy_scale_published"
+INSISTED: Final = "energy_scale_insisted"
+"""The scale that the user accepted though the power contradicts it."""
+LIKELY: Final = "energy_scale_likely"
+"""What the power says while it contradicts."""
 
 Registers = Mapping[str, tuple[int, int]]
 """Code -> its count, and the integral of its power at the moment that it belongs to."""
@@ -37,14 +43,18 @@ Registers = Mapping[str, tuple[int, int]]
 class EnergyScale:
     """The scale of one meter's energies. `given`: the user's word, None: find out.
 
-    `scale` is what was decided, None while it is not; `contradicted` holds the totals back.
+    `scale` is what was decided, None while it is not; `published` what totals were published with;
+    `contradicted` holds the totals back.
     """
 
     def __init__(self, given: int | None, learned: Mapping[str, str]) -> None:
         self.given = given
-        found = learned.get("energy_scale", "")
-        self.scale = given or (int(found) if found in ("10", "1") else None)
+        found = _candidate(learned.get("energy_scale"))
+        self.published = _candidate(learned.get(PUBLISHED)) or found
+        self.scale = given or found or self.published
         self.contradicted = self.scale is not None and learned.get(HELD) == str(self.scale)
+        self._insisted = _candidate(learned.get(INSISTED))
+        self._likely = _candidate(learned.get(LIKELY))
         self._begun: tuple[int, Registers] | None = None
         self._verdicts: list[int | None] = []
         self._often = False  # registers come with every list
@@ -57,12 +67,41 @@ class EnergyScale:
             found[HELD] = str(self.scale) if self.contradicted else _NOT_HELD
             if self.given is None:
                 found["energy_scale"] = str(self.scale)
+        if self.published is not None:
+            found[PUBLISHED] = str(self.published)
+        if self._insisted is not None:
+            found[INSISTED] = str(self._insisted)
+        if self.contradicted:
+            found[LIKELY] = str(self._likely or "no")
         return found
+
+    @property
+    def is_another(self) -> bool:
+        """Whether the configuration says another scale than totals were published with."""
+        return self.given is not None and self.published not in (None, self.given)
+
+    @property
+    def held(self) -> bool:
+        """Whether totals are held back."""
+        return self.contradicted or self.is_another
 
     @property
     def trusted(self) -> int | None:
         """The scale to publish with, None while nothing may be published."""
-        return None if self.contradicted else self.scale
+        return None if self.held else self.scale
+
+    def accept(self) -> int | None:
+        """The user's word while totals are held back: the scale of the configuration is right, or
+        without one what the power says. The scale from now on; None: nothing is held back."""
+        if not self.held:
+            return None
+        self.scale = self.given or self._likely or self.scale
+        if self.contradicted and self.scale != self._likely:
+            self._insisted = self.scale
+        self.contradicted, self.published = False, self.scale
+        self._verdicts.clear()
+        self.void()
+        return self.scale
 
     def type_is(self, meter_type: str) -> bool:
         """Decide by the meter's type, if it is proven; whether that was news."""
@@ -133,8 +172,9 @@ class EnergyScale:
         fits = all(0.316 < ratio / self.scale < 3.16 for ratio in ratios)
         if not fits:
             self._verdicts.clear()
-            news = not self.contradicted
-            self.contradicted = True
+            self._likely = _verdict(ratios)
+            news = not self.contradicted and self._insisted != self.scale
+            self.contradicted = self.contradicted or news
             return self.problem if news else None
         if self.contradicted:
             self._verdicts.append(self.scale)
@@ -147,12 +187,27 @@ class EnergyScale:
     @property
     def problem(self) -> str | None:
         """What is wrong, in words for the user; None: nothing."""
+        if self.is_another:
+            return (
+                f"energy_scale is {self.given}, but the totals were published with"
+                f" {self.published} Wh per count: they are held back. Set `energy_scale` back to"
+                f" {self.published}, or let `kamstrup-mqtt accept METER` take {self.given}"
+            )
         if not self.contradicted:
             return None
+        likely = f" (more likely {self._likely})" if self._likely else ""
+        way = (
+            f"`kamstrup-mqtt accept METER` goes on with {self.given or self._likely or self.scale}"
+        )
         return (
             f"the energy registers contradict the power: they do not count {self.scale} Wh (any"
-            " more); totals are held back. Compare with the meter's display and set `energy_scale`"
+            f" more){likely}; totals are held back. Compare with the meter's display: {way},"
+            " another `energy_scale` has to be accepted too"
         )
+
+
+def _candidate(text: str | None) -> int | None:
+    return next((scale for scale in CANDIDATES if str(scale) == text), None)
 
 
 def _verdict(ratios: list[float]) -> int | None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from kamstrup_mqtt.model import Object, Scalar
 from kamstrup_mqtt.protocols.base import Heard, Message, Moment
-from kamstrup_mqtt.protocols.han import consistency, lists, obis
+from kamstrup_mqtt.protocols.han import consistency, lists, obis, recognise
 from kamstrup_mqtt.protocols.han.clock_offset import ClockOffset
 from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
 from kamstrup_mqtt.protocols.han.integral import LONGEST_GAP, Integral
@@ -28,7 +28,6 @@ WARNING: Final = 30
 """Levels of logging, for `Heard.log`."""
 
 _IDS = ("1-1:0.0.5.255", "1-1:0.0.1.255", "0-0:96.1.0.255")
-_TYPES = ("1-1:96.1.1.255", "0-0:96.1.7.255")
 _MILLI = 1000
 _METER = "energy_scale_meter"
 
@@ -54,10 +53,12 @@ class Follower:
     def __init__(self, energy_scale: int | None, learned: Mapping[str, str]) -> None:
         self._given = energy_scale
         self._resumed: dict[str, tuple[Decimal, datetime]] = {}
+        self._exact = True
         self._begin(learned)
 
     def _begin(self, learned: Mapping[str, str]) -> None:
         self._meter = learned.get(_METER)
+        self._recognised = {key: learned[key] for key in recognise.KEYS if key in learned}
         self._scale = EnergyScale(self._given, learned)
         self._clock = ClockOffset(learned.get("clock_offset"))
         self._integrals: dict[str, Integral] = {}
@@ -67,10 +68,15 @@ class Follower:
         self._last_gap = 0
         self._compared = self._inconsistent = 0
         self._anonymous = 0
+        self._held_said = False
         self._kamstrup = False  # its lists are a Kamstrup meter's: the scale is to be found
 
-    def resume(self, totals: Mapping[str, tuple[Scalar, datetime | None]]) -> None:
-        """Let the live counters go on from these totals, by key."""
+    def resume(
+        self, totals: Mapping[str, tuple[Scalar, datetime | None]], *, exact: bool = True
+    ) -> None:
+        """Let the live counters go on from these totals, by key; `exact` False: not before the
+        next register, for there may have been later ones."""
+        self._exact = exact
         self._resumed = {
             key: (value, time)
             for key, (value, time) in totals.items()
@@ -81,8 +87,10 @@ class Follower:
         """Take one list, received at `moment`."""
         log: list[tuple[int, str]] = []
         anew = self._meet(message, log)
+        self._say_held(log)
         now = round(moment.monotonic * _MILLI)
         short = {_short(obj.id): obj for obj in message.objects}
+        self._recognised.update(recognise.recognise(message, short))
         local = _local(message)
         self._set_clock(local, moment, log)
         self._integrate(short, now)
@@ -91,13 +99,14 @@ class Follower:
         if belongs is not None and (moment.utc is None or abs(moment.utc - belongs) > _DAY):
             belongs = None  # the meter's clock is wrong
         self._check(short, log)
+        objects = (*self._published(message, local, moment), *self._counted(short))
         return Heard(
-            objects=(*self._published(message, local, moment), *self._counted(short)),
+            objects=objects,
             belongs=belongs,
-            learned=self._learned(),
+            learned=self.learned(),
             anew=anew,
             notes=tuple(self._notes(now)),
-            problem=self._scale.problem,
+            problem=self._scale.problem if self._kamstrup else None,
             log=tuple(log),
         )
 
@@ -119,15 +128,31 @@ class Follower:
             self._anonymous += 1
         self._kamstrup = message.header.get("maker") == "kamstrup"
         if self._kamstrup:
-            types = [str(by_id[id_].value) for id_ in _TYPES if id_ in by_id]
+            types = [str(by_id[id_].value) for id_ in recognise.TYPES if id_ in by_id]
             if types and self._scale.type_is(types[0]):
                 log.append(
                     (INFO, f"the energies count {self._scale.scale} Wh: proven for {types[0]}")
                 )
         return bool(other)
 
-    def _learned(self) -> dict[str, str]:
-        found = dict(self._scale.learned)
+    def _say_held(self, log: list[tuple[int, str]]) -> None:
+        """Once: the configuration has another scale than before."""
+        if self._kamstrup and self._scale.is_another and not self._held_said:
+            self._held_said = True
+            log.append((WARNING, self._scale.problem or ""))
+
+    def accept(self) -> str | None:
+        """Go on with the scale that totals are held back for: what was accepted, in words."""
+        scale = self._scale.accept() if self._kamstrup else None
+        if scale is None:
+            return None
+        self._live.clear()
+        self._resumed.clear()
+        return f"energy_scale {scale}"
+
+    def learned(self) -> dict[str, str]:
+        """Everything to remember."""
+        found = {**self._scale.learned, **self._recognised}
         if self._meter is not None:
             found[_METER] = self._meter
         if self._clock.text is not None:
@@ -216,7 +241,7 @@ class Follower:
 
     def _go_on(self, moment: Moment) -> None:
         """Counters that were published a moment ago, before a restart, need no register."""
-        if not self._resumed or moment.utc is None:
+        if not self._resumed or not self._exact or moment.utc is None:
             return
         if self._kamstrup and self._scale.trusted is None:
             return
@@ -254,6 +279,7 @@ class Follower:
             if measure is not None and measure.unit in lists.ENERGY_UNITS:
                 scale = self._scale.trusted
                 if scale is not None and isinstance(obj.raw, int):
+                    self._scale.published = scale
                     exponent = lists.energy_measure(measure, scale).exponent
                     yield obj._replace(value=power(obj.raw, exponent), unit=measure.unit)
             elif obj.id in obis.CLOCKS:

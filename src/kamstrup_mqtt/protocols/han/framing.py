@@ -9,7 +9,8 @@
     FCS      CRC-16/X-25 of everything between the flags but itself, low byte first
 
 7E stands inside one frame in seventy, also as the last byte of the FCS, so a flag ends nothing:
-the length does. One flag may close a frame and open the next. A message that is too long for one
+the length does. One flag may close a frame and open the next, and a frame whose flags were lost
+or damaged is one all the same: both its checksums are right. A message that is too long for one
 frame comes in several, all but the last with the S bit set; only the first has the LLC header.
 Source: ISO/IEC 13239; Kamstrup HAN-NVE interface description rev 3.1.
 """
@@ -22,6 +23,7 @@ from collections import deque
 from typing import Final
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.han import foreign
 from kamstrup_mqtt.protocols.han.parity import ParityWatch
 
 FLAG: Final = 0x7E
@@ -34,9 +36,12 @@ MAX_MESSAGE: Final = 16 * 1024
 """Bytes of a message in segments; a longer one comes from no meter."""
 
 _LLC = b"\xe6\xe7\x00"
-_START = re.compile(rb"\x7e(?:[\xa0-\xaf]|\Z)")
+_START = re.compile(rb"[\xa0-\xaf]|\x7e\Z")
+"""A format field, or a flag behind which one may come."""
+_FLAG = b"\x7e"
 _MIN_LENGTH = 7  # format, two addresses, control, FCS
 _SEGMENTED = 0x08
+_REMAINDER = 0x1D0F
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -48,6 +53,11 @@ def x25(data: bytes | bytearray) -> bytes:
     """
     crc = crc_hqx(data.translate(_REVERSED), 0xFFFF) ^ 0xFFFF
     return crc.to_bytes(2, "big").translate(_REVERSED)
+
+
+def is_right(data: bytes) -> bool:
+    """Whether `data` ends in its CRC-16/X-25: with it, the same remainder is always left."""
+    return crc_hqx(data.translate(_REVERSED), 0xFFFF) == _REMAINDER
 
 
 def header_end(data: bytes | bytearray, start: int) -> int | None:
@@ -105,8 +115,8 @@ class HdlcFramer:
         self._rubbish = bytearray()
         self._reason = DropReason.GARBAGE
         self._known_header = b"\x00"  # format..HCS of the last good frame: verified already
-        self._known_length = 0  # from flag to flag
-        self._bad_header = b"\x00"  # flag..HCS of the last header that was wrong
+        self._known_length = 0
+        self._bad_header = b"\x00"  # format..HCS of the last header that was wrong
         self._events: deque[Event] = deque()
         self._segments: list[Frame] = []
         self._parity = ParityWatch()
@@ -127,6 +137,8 @@ class HdlcFramer:
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
         if self.settled:
+            if self._whole(data):
+                return
             self._parity.silence()
         self._missing = 0
         if self._position:
@@ -134,6 +146,20 @@ class HdlcFramer:
             self._position = 0
         self._buffer += data
         self._parity.receive_data(data)
+
+    def _whole(self, data: bytes) -> bool:
+        """Take `data` if it is one good frame and its header the last one's: so bridges hand lists
+        over. Whatever else it may be is searched for."""
+        if not self._known_length or not data.startswith(self._known_header, 1):
+            return False
+        length = (data[1] & 0x07) << 8 | data[2]
+        if len(data) != length + 2 or not data[0] == data[-1] == FLAG or not is_right(data[1:-1]):
+            return False
+        self._buffer[:] = b"\x7e"  # its flag may open the next
+        self._position = 0
+        self._parity.whole()
+        self._take(Frame(data, data[1:-3], "push", "segment" if data[1] & _SEGMENTED else ""))
+        return True
 
     def next_event(self) -> Event | None:
         """The next frame or drop, None when more bytes are needed."""
@@ -155,7 +181,8 @@ class HdlcFramer:
     def _take(self, event: Event) -> None:
         """Make an event of what was found; segments wait for their last one."""
         if isinstance(event, Dropped):
-            self._give_up_segments()  # one of them may be what was lost
+            if len(event.raw) >= _MIN_LENGTH:
+                self._give_up_segments()  # one of them may be what was lost
             self._events.append(event)
             return
         self._parity.good()
@@ -201,62 +228,66 @@ class HdlcFramer:
     def _scan(self, *, quiet: bool) -> Event | None:
         while True:
             found = _START.search(self._buffer, self._position)
-            start = found.start() if found else len(self._buffer)
-            self._skip(start)
-            if found is None or len(self._buffer) == start + 1:
+            at = found.start() if found else len(self._buffer)  # of a format field
+            begin = at - 1 if self._is_flagged(at) else at
+            self._skip(begin)
+            if found is None or found[0] == _FLAG:
                 if quiet:
                     self._skip(len(self._buffer))  # a flag alone begins nothing more
                 return self._drop() if quiet or len(self._rubbish) >= MAX_RUBBISH else None
-            end = self._header(start)
+            end = self._header(at)
             if self._rubbish and (isinstance(end, int) or len(self._rubbish) >= MAX_RUBBISH):
                 return self._drop()
-            verdict = self._body(start, end) if isinstance(end, int) else end
+            verdict = self._body(begin, at, end, quiet) if isinstance(end, int) else end
             if isinstance(verdict, Frame):
-                self._position = start + len(verdict.raw) - 1  # its flag may open the next
+                self._position = at + len(verdict.payload) + 2  # its flag may open the next
                 return verdict
             if verdict is None and not quiet:
                 return None
-            self._fail(verdict or DropReason.TRUNCATED)
+            if begin < at or isinstance(end, int):  # else it is no start of a frame
+                self._blame(verdict or DropReason.TRUNCATED)
+            self._set_aside(at + 1)  # look on behind the start, not behind the end
             if verdict is DropReason.CHECKSUM:
                 self._step_over()
 
-    def _header(self, start: int) -> int | DropReason | None:
-        """Where the closing flag of the frame at `start` must be; why there is no frame; None:
-        too early to say. The HCS is verified, so a wrong length holds nothing up."""
+    def _is_flagged(self, at: int) -> bool:
+        return at > self._position and self._buffer[at - 1] == FLAG
+
+    def _header(self, at: int) -> int | DropReason | None:
+        """Where the frame whose format field is at `at` ends, FCS included; why there is no frame;
+        None: too early to say. The HCS is verified, so a wrong length holds nothing up."""
         buffer = self._buffer
-        if len(buffer) < start + 3:
+        if buffer.startswith(self._known_header, at):
+            return at + self._known_length
+        if len(buffer) < at + 2:
             return None
-        if buffer.startswith(self._known_header, start + 1):
-            return start + self._known_length
-        length = (buffer[start + 1] & 0x07) << 8 | buffer[start + 2]
-        end = start + 1 + length
+        length = (buffer[at] & 0x07) << 8 | buffer[at + 1]
         try:
-            hcs = header_end(buffer, start + 1)
+            hcs = header_end(buffer, at)
         except ValueError:
             return DropReason.GARBAGE
-        if length < _MIN_LENGTH or (hcs is not None and hcs + 2 > end):
+        if length < _MIN_LENGTH or (hcs is not None and hcs + 2 > at + length):
             return DropReason.LENGTH
         if hcs is None or len(buffer) < hcs + 2:
             return None
-        if x25(buffer[start + 1 : hcs]) != buffer[hcs : hcs + 2]:
-            self._bad_header = bytes(buffer[start : hcs + 2])
+        if x25(buffer[at:hcs]) != buffer[hcs : hcs + 2]:
+            self._bad_header = bytes(buffer[at : hcs + 2])
             return DropReason.CHECKSUM
-        self._known_header = bytes(buffer[start + 1 : hcs + 2])
-        self._known_length = end - start
-        return end
+        self._known_header = bytes(buffer[at : hcs + 2])
+        self._known_length = length
+        return at + length
 
-    def _body(self, start: int, end: int) -> Frame | DropReason | None:
-        """The frame between the flags at `start` and `end`; why it is none; None: incomplete."""
+    def _body(self, begin: int, at: int, end: int, quiet: bool) -> Frame | DropReason | None:
+        """The frame from `at` to `end`, flags as far as they are there; why it is none; None:
+        incomplete, or its closing flag may still come."""
         buffer = self._buffer
-        if len(buffer) <= end:
+        if len(buffer) < end or (len(buffer) == end and not quiet):
             self._missing = end + 1 - len(buffer)
             return None
-        raw = bytes(buffer[start : end + 1])
-        payload = raw[1:-3]
-        if x25(payload) != raw[-3:-1]:
+        payload = bytes(buffer[at : end - 2])
+        if x25(payload) != buffer[end - 2 : end]:
             return DropReason.CHECKSUM
-        if raw[-1] != FLAG:
-            return DropReason.LENGTH
+        raw = bytes(buffer[begin : end + buffer.startswith(_FLAG, end)])
         return Frame(raw, payload, "push", "segment" if payload[0] & _SEGMENTED else "")
 
     def _skip(self, start: int) -> None:
@@ -264,34 +295,36 @@ class HdlcFramer:
         it; flags between frames are no loss."""
         if start == self._position:
             return
-        skipped = self._buffer[self._position : start]
-        self._rubbish += skipped if self._rubbish else skipped.lstrip(b"\x7e")
-        self._position = start
+        if not self._rubbish:
+            while self._position < start and self._buffer[self._position] == FLAG:
+                self._position += 1
+        self._set_aside(start)
 
-    def _fail(self, reason: DropReason) -> None:
-        """No frame begins here: step over its flag and look on, behind it, not behind its end."""
+    def _set_aside(self, end: int) -> None:
+        self._rubbish += self._buffer[self._position : end]
+        self._position = end
+
+    def _blame(self, reason: DropReason) -> None:
+        """Why what is being set aside is no frame: the first reason says most."""
         if self._reason is DropReason.GARBAGE:
             self._reason = reason
-        self._rubbish.append(FLAG)
-        self._position += 1
 
     def _step_over(self) -> None:
         """Step over the starts that follow with the header that was wrong last: noise repeats
         itself."""
-        begin = position = self._position
+        position = self._position
         room = MAX_RUBBISH - len(self._rubbish)
         while (found := _START.search(self._buffer, position)) is not None:
-            start = found.start()
-            if start - begin >= room or not self._buffer.startswith(self._bad_header, start):
+            at = found.start()
+            if at - self._position >= room or not self._buffer.startswith(self._bad_header, at):
                 break
-            position = start + 1
-        self._rubbish += self._buffer[begin:position]
-        self._position = position
+            position = at + 1
+        self._set_aside(position)
 
     def _drop(self) -> Dropped | None:
         if not self._rubbish:
             return None
-        dropped = Dropped(self._reason, bytes(self._rubbish))
+        dropped = Dropped(foreign.recognise(self._rubbish) or self._reason, bytes(self._rubbish))
         self._rubbish.clear()
         self._reason = DropReason.GARBAGE
         return dropped

@@ -29,8 +29,14 @@ from kamstrup_mqtt.protocols.iec62056_21.readout import (
     parse_data_sets,
     parse_ident,
 )
+from kamstrup_mqtt.protocols.waking import Wake, wake_up
 
 ParityOption = Literal["software", "hardware"]
+
+BITS = 10
+"""Of one character: start, seven, parity, stop."""
+WAKE_REST = 1.6
+"""Seconds between the zeros that wake a meter and the sign-on."""
 
 _SILENT = (LinkState.NO_BYTES, LinkState.ECHO_ONLY)
 _Talk = Generator[Step, Frame | None, Frame]
@@ -43,6 +49,8 @@ class IecCodec:
     bcc           the rule of the check character, "auto" finds it out
     baudrate      the speed of the sign-on
     max_baudrate  a meter that offers more is read at the speed of the sign-on
+    wake          what is sent before each poll so that a sleeping eye wakes: "nul" or "ident" (see
+                  `protocols.waking`), None: nothing
     parity        "software": 7E1 over an 8N1 line; "hardware": the port does it
     reaction      seconds between identification and acknowledgement (200 ms to 1.5 s)
     learned       "bcc": "sum" | "xor", "sign_on": "lf" (a meter that answers no CR LF) | "crlf"
@@ -64,6 +72,7 @@ class IecCodec:
         pause: float = 1.6,
         reaction: float = 0.3,
         max_baudrate: int = 9600,
+        wake: Wake | None = None,
         learned: Mapping[str, str] | None = None,
     ) -> None:
         self._sign_on = f"/?{address}!".encode("ascii")
@@ -74,6 +83,7 @@ class IecCodec:
         self._limits = (first_byte, between, total)
         self._pause = pause
         self._reaction = reaction
+        self._wake = wake
         learned = learned or {}
         self._vote = BccVote(bcc, learned.get("bcc"))
         self._lf_only = learned.get("sign_on") == "lf"
@@ -82,7 +92,7 @@ class IecCodec:
         self._baudrate = baudrate
         self._framer: IecFramer | None = None
         self._polled = False
-        self._known = KnownReadouts()
+        self._known = KnownReadouts(self._vote)
 
     def framer(self) -> IecFramer:
         """A framer for a newly opened line (which has the speed of the sign-on again).
@@ -101,7 +111,7 @@ class IecCodec:
         known = self._known.read(frame)
         if known is not None:
             return known
-        message = _read(frame)
+        message = _read(frame, self._vote)
         self._known.learn(frame, message)
         return message
 
@@ -115,7 +125,7 @@ class IecCodec:
         self._polled = True
         if self._framer is not None:
             self._framer.early_ident = True
-        return self._answer(ask, (yield from self._readout()))
+        return self._answer(ask, (yield from self._readout(ask.knock)))
 
     def _answer(self, ask: Ask, frame: Frame) -> Answer:
         objects = self.decode(frame).objects
@@ -131,17 +141,21 @@ class IecCodec:
             learned=learned,
         )
 
-    def _readout(self) -> _Talk:
-        """The tries, and one with the other line end when none got a single byte."""
-        for _ in range(self._tries - 1):
+    def _readout(self, knock: bool) -> _Talk:
+        """The tries, and one with the other line end when none got a single byte; to `knock`, one
+        alone. A meter that was silent is woken again."""
+        yield from self._wake_up()
+        for _ in range(0 if knock else self._tries - 1):
             try:
                 return (yield from self._session(self._lf_only))
-            except MeterError:
+            except MeterError as error:
                 yield Pause(self._pause)
+                if error.state in _SILENT:
+                    yield from self._wake_up()
         try:
             return (yield from self._session(self._lf_only))
         except MeterError as error:
-            if error.state not in _SILENT:
+            if knock or error.state not in _SILENT:
                 raise
             silent = error
         yield Pause(self._pause)
@@ -152,6 +166,9 @@ class IecCodec:
         self._lf_only = not self._lf_only
         self._line_end_known = True
         return frame
+
+    def _wake_up(self) -> Generator[Step, Frame | None, None]:
+        yield from wake_up(self._wake, baudrate=self._start_baudrate, bits=BITS, pause=WAKE_REST)
 
     def _session(self, lf_only: bool) -> _Talk:
         """One sign-on and its readout; the line has its first speed before and after."""
@@ -225,12 +242,12 @@ class IecCodec:
         )
 
 
-def _read(frame: Frame) -> Message:
+def _read(frame: Frame, vote: BccVote) -> Message:
     """The plain way."""
     text = frame.payload.decode("ascii")
     header: dict[str, Json] = {"direction": frame.direction, "kind": frame.kind}
     if frame.kind == "data":
-        return _decode_data(header, frame, text)
+        return _decode_data(header, frame, text, vote)
     if frame.kind == "ident":
         ident = _ident_of(text)
         return Message({**header, **_ident_header(ident)}, ident.objects() if ident else ())
@@ -257,7 +274,7 @@ def _ident_header(ident: Ident | None) -> dict[str, Json]:
     }
 
 
-def _decode_data(header: dict[str, Json], frame: Frame, text: str) -> Message:
+def _decode_data(header: dict[str, Json], frame: Frame, text: str, vote: BccVote) -> Message:
     ident = _ident_of(text)
     header |= _ident_header(ident)
     start = text.find(chr(STX))
@@ -266,7 +283,7 @@ def _decode_data(header: dict[str, Json], frame: Frame, text: str) -> Message:
         header |= {"mode": "D", "bcc": "crc16" if crc else "none"}
         block = text[len(text.splitlines()[0]) :]
     else:
-        header |= verdict(frame.payload[start + 1 :])
+        header |= verdict(vote.matches(frame.payload[start + 1 :]))
         block = text[start + 1 : -2]
     objects: tuple[Object, ...] = tuple(parse_data_sets(block))
     if not objects:

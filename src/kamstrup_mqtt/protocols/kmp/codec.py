@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
 
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import LinkState, Object, SourceId
 from kamstrup_mqtt.protocols.base import (
     Answer,
     Ask,
-    Configure,
     Conversation,
     Frame,
     Message,
@@ -33,11 +31,8 @@ from kamstrup_mqtt.protocols.kmp.messages import (
     get_type,
 )
 from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, SOFTWARE
+from kamstrup_mqtt.protocols.waking import Wake, wake_up
 
-IDENT = bytes.fromhex("AF A3 B1")
-"""`/#1` of seven bits and even parity, on a line of eight bits."""
-IDENT_BAUDRATE = 300
-WAKE_SECONDS = 2.2
 BITS = 11
 """Of one byte on the line: start, eight, two stop bits."""
 
@@ -71,7 +66,7 @@ class KmpCodec:
         between: float = 0.5,
         total: float = 6.0,
         pause: float = 1.6,
-        wake: Literal["nul", "ident"] | None = None,
+        wake: Wake | None = None,
         baudrate: int = 1200,
         learned: Mapping[str, str] = _NOTHING,
     ) -> None:
@@ -108,21 +103,13 @@ class KmpCodec:
 
     def wake_up(self) -> Generator[Step, Frame | None, None]:
         """Wake the eye, where that was configured; what it says to that is not listened to."""
-        if self.wake is None:
-            return
-        if self.wake == "nul" or not (yield from self._ident()):
-            yield _unanswered(bytes(round(WAKE_SECONDS * self.baudrate / BITS)))
-        yield Pause(self.pause)
-
-    def _ident(self) -> Generator[Step, Frame | None, bool]:
-        """Send /#1 at 300 baud, if the line's speed can be changed."""
-        try:
-            yield Configure(IDENT_BAUDRATE)
-        except MeterError:
-            return False  # it belongs to a bridge
-        yield _unanswered(IDENT)
-        yield Configure(self.baudrate)
-        return True
+        yield from wake_up(
+            self.wake,
+            baudrate=self.baudrate,
+            bits=BITS,
+            pause=self.pause,
+            ident_rest=self.pause,
+        )
 
 
 class _Poll:
@@ -133,6 +120,7 @@ class _Poll:
         self._ask = ask
         self._objects: dict[SourceId, Object] = {}
         self._awake = False  # the meter has answered in this poll
+        self._tries = 1 if ask.knock else codec.tries
 
     def run(self) -> Conversation:
         yield from self._codec.wake_up()
@@ -140,26 +128,44 @@ class _Poll:
         registers = [source for source in self._ask.sources if isinstance(source, int)]
         if GET_SERIAL_NO in wanted:
             payload = get_serial_no(self._codec.address)
-            yield from self._extra(payload, needed=not registers)
+            yield from self._extra(payload, needed=self._ask.knock or not registers)
         if GET_SERIAL_NO not in self._objects:
             registers += [
                 source
                 for source in self._ask.identity
                 if isinstance(source, int) and source not in registers
             ]
-        for start in range(0, len(registers), MAX_REGISTERS):
-            yield from self._registers(registers[start : start + MAX_REGISTERS], self._codec.tries)
-        if self._ask.identity or wanted & {GET_TYPE, SOFTWARE}:
+        failed, fault = yield from self._all_registers(registers)
+        if fault is None and (self._ask.identity or wanted & {GET_TYPE, SOFTWARE}):
             yield from self._extra(get_type(self._codec.address), needed=not self._awake)
+        lacking = frozenset(self._ask.sources) - self._objects.keys()
         return Answer(
             objects=tuple(self._objects.values()),
-            unsupported=frozenset(self._ask.sources) - self._objects.keys(),
+            unsupported=lacking - failed,
+            failed=lacking & failed,
+            fault=fault,
         )
+
+    def _all_registers(
+        self, registers: Sequence[int]
+    ) -> Generator[Step, Frame | None, tuple[frozenset[SourceId], MeterError | None]]:
+        """Ask eight at a time. Once some have come, a request that fails ends the poll, and takes
+        nothing away: what was not asked or told for that, and why."""
+        for start in range(0, len(registers), MAX_REGISTERS):
+            try:
+                yield from self._registers(registers[start : start + MAX_REGISTERS], self._tries)
+            except MeterError as error:
+                if not any(isinstance(id_, int) for id_ in self._objects):
+                    raise
+                commands = (GET_TYPE, SOFTWARE)
+                return frozenset((*registers[start:], *commands)), error
+            self._tries = self._codec.tries  # it is awake
+        return frozenset(), None
 
     def _extra(self, payload: bytes, *, needed: bool) -> Generator[Step, Frame | None, None]:
         """Ask what a meter may well not answer: silence is taken for an answer unless `needed`."""
         try:
-            yield from self._exchange(payload, self._codec.tries, accept_silence=not needed)
+            yield from self._exchange(payload, self._tries, accept_silence=not needed)
         except MeterError:
             if needed:
                 raise
@@ -177,7 +183,8 @@ class _Poll:
         try:
             yield from self._exchange(payload, tries)
         except MeterError as error:
-            if error.state not in _SILENT or not (yield from self._is_awake()):
+            knocked = self._ask.knock and not self._awake
+            if error.state not in _SILENT or knocked or not (yield from self._is_awake()):
                 raise
             if len(registers) > 1:
                 middle = len(registers) // 2
@@ -236,10 +243,6 @@ class _Poll:
     def _keep(self, objects: Iterable[Object]) -> None:
         for obj in objects:
             self._objects.setdefault(obj.id, obj)
-
-
-def _unanswered(data: bytes) -> Send:
-    return Send(data=data, first_byte=0.0, between=0.0, total=0.0, answer=False)
 
 
 def _expected(payload: bytes) -> int:

@@ -1,11 +1,11 @@
-"""The conversation that reads a log back to a date, and the one that reads and sets the clock."""
+"""The conversations that read a log back to a date, and those that read and set the clock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import LinkState, Object
@@ -14,7 +14,12 @@ from kamstrup_mqtt.protocols.kmp import logs
 from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
 from kamstrup_mqtt.protocols.kmp.framing import encode_frame
 from kamstrup_mqtt.protocols.kmp.logs import LogAnswer, LoggerConfiguration, Record
-from kamstrup_mqtt.protocols.kmp.messages import decode_message, get_register, set_clock
+from kamstrup_mqtt.protocols.kmp.messages import (
+    decode_message,
+    get_register,
+    get_serial_no,
+    set_clock,
+)
 
 T = TypeVar("T")
 Talk = Generator[Step, Frame | None, Frame]
@@ -49,13 +54,34 @@ def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> Talk:
         yield Pause(codec.pause)
 
 
+def _first(codec: KmpCodec, payload: bytes, lacking: str) -> Talk:
+    """The first request to a log. A meter that says nothing to it may well answer others."""
+    try:
+        return (yield from inquire(codec, payload))
+    except MeterError as error:
+        if error.state not in (LinkState.NO_BYTES, LinkState.ECHO_ONLY):
+            raise
+        silent = error
+    yield Pause(codec.pause)
+    try:
+        yield from inquire(codec, get_serial_no(codec.address), 10)
+    except MeterError:
+        raise silent from None
+    raise MeterError(
+        LinkState.REFUSED,
+        f"the meter answers, but not about this log: {lacking} (303, 403 and 603 have loggers of"
+        " hours, days, months and years, others logs with numbers)",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """What is wanted of a log: `registers` (clocks included), back to `start` (ISO 8601, the
-    meter's own time, "" for all)."""
+    meter's own time, "" for all), `most` records."""
 
     registers: tuple[int, ...]
     start: str
+    most: int = MOST_RECORDS
 
 
 def rows_that_fit(registers: Sequence[int]) -> int:
@@ -72,52 +98,111 @@ def configuration(
     codec: KmpCodec, logger: int
 ) -> Generator[Step, Frame | None, LoggerConfiguration]:
     """What a logger of B8 holds. Raises MeterError, also where the meter has none."""
-    frame = yield from inquire(codec, logs.get_configuration(codec.address, logger))
+    payload = logs.get_configuration(codec.address, logger)
+    frame = yield from _first(codec, payload, "it does not have this logger")
     found = _read(logs.decode_logger, frame)
     if not isinstance(found, LoggerConfiguration):
         raise MeterError(LinkState.BYTES_NO_FRAMES, "the meter did not tell what its logger holds")
     return found
 
 
-def past(codec: KmpCodec, logger: int, query: Query) -> Records:
-    """The records of a logger of B8, the newest first."""
-    count = rows_that_fit(query.registers)
-    payload = logs.get_last_past(codec.address, logger, count, query.registers)
-    found: list[Record] = []
-    while True:
-        frame = yield from inquire(codec, payload)
+class Walk(Protocol):
+    """Goes back through a log, the newest record first, one request a step."""
+
+    done: bool
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """What was found so far, the newest first."""
+
+    def step(self) -> Generator[Step, Frame | None, None]:
+        """The next request. Raises MeterError when it is not answered."""
+
+
+class PastWalk:
+    """Through a logger of B8."""
+
+    def __init__(self, codec: KmpCodec, logger: int, query: Query) -> None:
+        self.done = False
+        self._codec = codec
+        self._logger = logger
+        self._query = query
+        self._found: list[Record] = []
+        self._count = min(rows_that_fit(query.registers), query.most)
+        self._payload = logs.get_last_past(codec.address, logger, self._count, query.registers)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        return tuple(self._found)
+
+    def step(self) -> Generator[Step, Frame | None, None]:
+        frame = yield from inquire(self._codec, self._payload)
         answer = _read(logs.decode_logger, frame)
         if not isinstance(answer, LogAnswer):
             raise MeterError(LinkState.BYTES_NO_FRAMES, "the logger did not answer with records")
-        known = {record.id for record in found}
+        known = {record.id for record in self._found}
         fresh = [record for record in answer.records if record.id not in known]
-        found += fresh
+        self._found += fresh
         oldest = min((record.id for record in fresh), default=0)
-        ended = oldest <= 1 or len(found) >= MOST_RECORDS
-        if ended or _reaches(fresh, query.start):
-            return tuple(found)
-        payload = logs.get_id_past(codec.address, logger, oldest - 1, count, query.registers)
+        left = self._query.most - len(self._found)
+        self.done = oldest <= 1 or left < 1 or _reaches(fresh, self._query.start)
+        self._payload = logs.get_id_past(
+            self._codec.address,
+            self._logger,
+            max(oldest - 1, 0),
+            max(min(self._count, left), 1),
+            self._query.registers,
+        )
+
+
+class RecordWalk:
+    """Through a log of A1 and A2."""
+
+    def __init__(self, codec: KmpCodec, log: int, query: Query) -> None:
+        self.done = False
+        self._codec = codec
+        self._asked = (codec.address, log, query.registers)
+        self._query = query
+        self._found: dict[int, Record] = {}
+        self._count = min(rows_that_fit(query.registers), query.most)
+        self._payload = logs.get_log_last(*self._asked, self._count, LONGEST)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        return tuple(self._found[id_] for id_ in sorted(self._found, reverse=True))
+
+    def step(self) -> Generator[Step, Frame | None, None]:
+        frame = yield from (
+            inquire(self._codec, self._payload)
+            if self._found
+            else _first(self._codec, self._payload, "it has none with this number")
+        )
+        before = min(self._found, default=1 << 16)
+        answer = _read(logs.decode_log, frame)
+        fresh = {record.id: record for record in answer.records if record.id < before}
+        self._found |= fresh
+        oldest = min(self._found, default=0)
+        left = self._query.most - len(self._found)
+        reached = _reaches([*fresh.values()], self._query.start)
+        self.done = not fresh or oldest == 0 or left < 1 or reached
+        count = max(min(self._count, left, oldest), 1)
+        self._payload = logs.get_log_id(*self._asked, count, LONGEST, max(oldest - count, 0))
+
+
+def _walked(walk: Walk) -> Records:
+    while not walk.done:
+        yield from walk.step()
+    return walk.records
+
+
+def past(codec: KmpCodec, logger: int, query: Query) -> Records:
+    """The records of a logger of B8, the newest first."""
+    return (yield from _walked(PastWalk(codec, logger, query)))
 
 
 def by_record(codec: KmpCodec, log: int, query: Query) -> Records:
     """The records of a log of A1 and A2, the newest first."""
-    count = rows_that_fit(query.registers)
-    asked = (codec.address, log, query.registers)
-    frame = yield from inquire(codec, logs.get_log_last(*asked, count, LONGEST))
-    answer = _read(logs.decode_log, frame)
-    found = {record.id: record for record in answer.records}
-    while found and len(found) < MOST_RECORDS and not _reaches([*found.values()], query.start):
-        oldest = min(found)
-        first = max(0, oldest - count)
-        if first == oldest:
-            break
-        frame = yield from inquire(codec, logs.get_log_id(*asked, count, LONGEST, first))
-        more = _read(logs.decode_log, frame).records
-        fresh = {record.id: record for record in more if record.id < oldest}
-        if not fresh:
-            break
-        found |= fresh
-    return tuple(found[id_] for id_ in sorted(found, reverse=True))
+    return (yield from _walked(RecordWalk(codec, log, query)))
 
 
 def _read(decode: Callable[[bytes], T], frame: Frame) -> T:

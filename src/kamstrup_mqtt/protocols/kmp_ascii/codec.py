@@ -88,43 +88,58 @@ class KmpAsciiCodec:
         """Ask for what `ask` wants, each command once.
 
         A command that stays unanswered while the meter answers another is one that this meter
-        does not have. Raises MeterError when nothing, or something unreadable, came.
+        does not have. Raises MeterError when nothing, or something unreadable, came; once
+        something has come, what fails takes nothing away.
         """
         wanted = (*ask.identity, *ask.sources)
         commands = {c for c in map(command_of, wanted) if c is not None}
         objects: list[Object] = []
+        answered: set[bytes] = set()
+        fault: MeterError | None = None
         for command, request in _REQUESTS.items():
-            if command in commands:
-                objects += yield from self._ask(command, request)
+            if command not in commands:
+                continue
+            try:
+                objects += yield from self._ask(command, request, ask.knock and not answered)
+            except MeterError as error:
+                if not objects:
+                    raise
+                fault = error
+                break
+            answered.add(command)
         came = {obj.id for obj in objects}
+        lacking = frozenset(s for s in ask.sources if s not in came)
+        failed = frozenset(s for s in lacking if command_of(s) in commands - answered)
         return Answer(
-            objects=tuple(objects), unsupported=frozenset(s for s in ask.sources if s not in came)
+            objects=tuple(objects), unsupported=lacking - failed, failed=failed, fault=fault
         )
 
     def _ask(
-        self, command: bytes, request: bytes
+        self, command: bytes, request: bytes, knock: bool
     ) -> Generator[Step, Frame | None, tuple[Object, ...]]:
         try:
-            frame = yield from self._exchange(command, request)
+            frame = yield from self._exchange(command, request, 1 if knock else self._tries)
         except MeterError as error:
-            if error.state not in _NO_ANSWER:
+            if knock or error.state not in _NO_ANSWER:
                 raise
             # the protocol has no refusal: is the meter there at all?
             try:
-                yield from self._exchange(HELLO, HELLO)
+                yield from self._exchange(HELLO, HELLO, self._tries)
             except MeterError:
                 raise error from None
             return ()
         return self.decode(frame).objects
 
-    def _exchange(self, command: bytes, request: bytes) -> Generator[Step, Frame | None, Frame]:
+    def _exchange(
+        self, command: bytes, request: bytes, tries: int
+    ) -> Generator[Step, Frame | None, Frame]:
         send = Send(
             data=encode("@", request),
             first_byte=self._first_byte,
             between=self._between,
             total=self._total,
         )
-        for _ in range(self._tries - 1):
+        for _ in range(tries - 1):
             try:
                 return _checked(command, (yield send))
             except MeterError:

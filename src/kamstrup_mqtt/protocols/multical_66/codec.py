@@ -20,17 +20,30 @@ from kamstrup_mqtt.protocols.base import (
     Send,
     Step,
 )
-from kamstrup_mqtt.protocols.multical_66.fields import FIELDS, objects
+from kamstrup_mqtt.protocols.multical_66.fields import (
+    REQUESTS,
+    SOURCES,
+    WHOLE,
+    objects,
+    request_of,
+)
 from kamstrup_mqtt.protocols.multical_66.framing import Multical66Framer, with_parity
+from kamstrup_mqtt.protocols.waking import Wake, wake_up
 
 ANSWER_BAUDRATE = 1200
+BITS = 11
+"""Of one character: start, seven, parity, two stop bits."""
+WAKE_REST = 1.6
+"""Seconds between the zeros that wake a meter and the request."""
 BETWEEN_REQUESTS = 5.0
 """Seconds that the meter wants between two requests."""
 
 
 class Multical66Codec:
     """One meter's side. The answer comes 0.3 to 2 s after the request, at 1200 baud whatever the
-    request had; `tries`, the limits of `Send` and the `pause` after a failure are as everywhere.
+    request had; `wake`: what is sent before each poll so that a sleeping eye wakes, "nul" or
+    "ident" (see `protocols.waking`); `tries`, the limits of `Send` and the `pause` after a
+    failure are as everywhere.
     """
 
     def __init__(
@@ -42,16 +55,20 @@ class Multical66Codec:
         between: float = 0.5,
         total: float = 8.0,
         pause: float = BETWEEN_REQUESTS,
+        wake: Wake | None = None,
         learned: Mapping[str, str] | None = None,
     ) -> None:
         self._baudrate = baudrate
         self._tries = tries
         self._limits = (first_byte, between, total)
         self._pause = pause
+        self._wake = wake
+        self._framer = Multical66Framer()
 
     def framer(self) -> Multical66Framer:
         """A framer for a newly opened line."""
-        return Multical66Framer()
+        self._framer = Multical66Framer()
+        return self._framer
 
     def decode(self, frame: Frame) -> Message:
         """A line read: ten numbers of seven digits are the answer to /#1, others that to /#2.
@@ -64,19 +81,32 @@ class Multical66Codec:
         return Message({"direction": "answer", "request": f"/#{request}"}, _read(request, text))
 
     def poll(self, ask: Ask) -> Conversation:
-        """Send the requests whose fields are wanted. Raises MeterError when one is not answered,
-        or where the speed belongs to a bridge."""
-        wanted = [n for n in FIELDS if any(str(s).startswith(f"#{n}.") for s in ask.sources)]
+        """Send the requests whose fields are wanted. Raises MeterError when the first is not
+        answered, or where the speed belongs to a bridge."""
+        asked = {request_of(source) for source in ask.sources if source in SOURCES}
+        wanted = [request for request in REQUESTS if request in asked]
         found: dict[SourceId, Object] = {}
+        yield from wake_up(
+            self._wake, baudrate=self._baudrate, bits=BITS, pause=WAKE_REST, ident_rest=self._pause
+        )
+        fault: MeterError | None = None
         for n, request in enumerate(wanted or ["1"]):
             if n:
                 yield Pause(self._pause)
-            found.update({obj.id: obj for obj in (yield from self._ask(request))})
+            try:
+                objects = yield from self._ask(request, 1 if ask.knock and not n else self._tries)
+            except MeterError as error:
+                if not n:
+                    raise
+                fault = error
+                break
+            found.update({obj.id: obj for obj in objects})
         missing = frozenset(ask.sources) - found.keys()
+        if fault is not None:
+            return Answer(objects=tuple(found.values()), failed=missing, fault=fault)
         return Answer(objects=tuple(found.values()), unsupported=missing)
 
-    def _ask(self, request: str) -> Generator[Step, Frame | None, tuple[Object, ...]]:
-        left = self._tries
+    def _ask(self, request: str, left: int) -> Generator[Step, Frame | None, tuple[Object, ...]]:
         while True:
             left -= 1
             try:
@@ -88,6 +118,7 @@ class Multical66Codec:
             yield Pause(self._pause)
 
     def _once(self, request: str) -> Generator[Step, Frame | None, Frame]:
+        self._framer.any_count = request in WHOLE
         yield self._send(with_parity(f"/#{request}".encode("ascii")), answer=False)
         yield Configure(ANSWER_BAUDRATE)
         try:

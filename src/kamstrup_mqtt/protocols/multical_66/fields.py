@@ -22,6 +22,12 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Request -> fields of its answer in order (5511-634 rev C1, 4.1)."""
 
+WHOLE = ("3", "4", "8", "9")
+"""Requests whose answers are numbers of seven digits too, but what they mean is not published:
+their line is told as text. /#5, /#6 and /#7 are the log of 31 months, 60 days and 960 hours, whose
+columns are not published, and take up to a minute of light: they are not asked for."""
+REQUESTS = (*FIELDS, *WHOLE)
+
 _FIRST_WIDTH: Mapping[str, int] = MappingProxyType({"1": 7, "2": 11})
 """Request -> digits of the first number; all others have seven."""
 
@@ -38,11 +44,22 @@ _KEYS: Mapping[SourceId, str] = MappingProxyType(
         "#2.customer": "customer_number",
     }
 )
-SOURCES = tuple(f"#{n}.{field}" for n, fields in FIELDS.items() for field in fields)
+SOURCES = (
+    *(f"#{n}.{field}" for n, fields in FIELDS.items() for field in fields),
+    *(f"#{n}" for n in WHOLE),
+)
+
+
+def request_of(source: SourceId) -> str:
+    """Which request brings a field: `#1.t1` -> 1."""
+    return str(source).removeprefix("#").partition(".")[0]
 
 
 def objects(request: str, numbers: list[str]) -> tuple[Object, ...]:
     """The fields of an answer to `/#request`. Raises ValueError when there are not so many."""
+    if request in WHOLE:
+        line = " ".join(numbers)
+        return (Object(f"#{request}", line, line),)
     fields = FIELDS[request]
     if len(numbers) != len(fields) or len(numbers[0]) != _FIRST_WIDTH[request]:
         raise ValueError(f"not the {len(fields)} numbers of this answer")

@@ -11,11 +11,13 @@ from collections import deque
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
 
 # | number | blank | number | ... | CR |      answer, 1200 7E2: ten numbers of seven digits, the
-#                                             first of /#2 of eleven; a sign takes a digit's place
+#                                             first of /#2 of eleven; a sign takes a digit's place;
+#                                             of the others it is not published how many
 # | '/' | '#' | digit or letter |             request, 300 7E2
 CR = 0x0D
 MAX_LINE = 256
 _ANSWER = re.compile(rb"(?<![0-9 -]) *([0-9]{11}|[0-9-][0-9]{6})( +[0-9-][0-9]{6}){9} *\r\Z")
+_OTHER = re.compile(rb"(?<![0-9 -]) *([0-9]{11}|[0-9-][0-9]{6})( +[0-9-][0-9]{6})* *\r\Z")
 _REQUEST = re.compile(rb"/#[1-9A-Z]\Z")
 _IGNORED = frozenset((0x00, 0x0A, 0x7F))
 
@@ -26,12 +28,14 @@ def with_parity(text: bytes) -> bytes:
 
 
 class Multical66Framer:
-    """One line's framer. Characters without parity bits are taken too: a bridge may strip them."""
+    """One line's framer. Characters without parity bits are taken too: a bridge may strip them.
+    `any_count`: the answer that is awaited may have any number of numbers."""
 
     wanted = 0
     settled = False
 
     def __init__(self) -> None:
+        self.any_count = False
         self.parity_errors = 0
         self._raw = bytearray()
         self._events: deque[Event] = deque()
@@ -64,7 +68,7 @@ class Multical66Framer:
         return bytes(byte & 0x7F for byte in self._raw)
 
     def _finish(self) -> None:
-        found = _ANSWER.search(self._text())
+        found = (_OTHER if self.any_count else _ANSWER).search(self._text())
         self._drop_before(found.start() if found else len(self._raw))
         if found:
             self._check()

@@ -1,0 +1,109 @@
+"""`kamstrup-mqtt dump`: what a bug report needs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kamstrup_mqtt import configfile, dump
+from kamstrup_mqtt.cli import DONE
+from kamstrup_mqtt.cli.output import put
+from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.control import ControlError, ask, control_address
+from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.memory import FILE, MeterMemory, peek, state_directory
+from kamstrup_mqtt.recording import open_private
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "dump",
+        help="what a bug report needs, without secrets",
+        description="Collect for a bug report, as JSON: versions, the configuration, and from the"
+        " running daemon counters, link states and the newest dropped bytes of each meter. Without"
+        " a daemon: what the configuration (-c) and its memory tell. Passwords, keys, the broker's"
+        " user name, what came from environment variables, and host names are masked; device"
+        " paths, names and ids stay. Serial numbers are left out, but may stand in dropped bytes."
+        " Exit code: 0 done, also without a daemon, 2 FILE cannot be written.",
+    )
+    parser.add_argument("-c", "--config", metavar="FILE", help="the configuration")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="instead of printing it")
+    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
+    parser.add_argument(
+        "--instance",
+        help="the daemon's mqtt.instance (default: that of the configuration, or main)",
+    )
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the dump; what could not be had is told in it, and on standard error."""
+    config, faults = _config(args.config)
+    text = json.dumps(collect(args, config, faults), ensure_ascii=False, indent=2)
+    if args.output is None:
+        put(text, flush=True)
+        return DONE
+    _write(args.output, text + "\n", replace=args.force)
+    print(f"{args.output}: read it before you send it", file=sys.stderr)
+    return DONE
+
+
+def _config(path: str | None) -> tuple[Config | None, tuple[str, ...]]:
+    if path is None:
+        return None, ()
+    try:
+        return configfile.load(path), ()
+    except ConfigError as error:
+        return None, error.faults
+
+
+def collect(
+    args: argparse.Namespace, config: Config | None, faults: tuple[str, ...]
+) -> Mapping[str, Any]:
+    """The daemon's dump, or what can be had without."""
+    instance = args.instance or (config.mqtt.instance if config else "main")
+    try:
+        answer = ask(control_address(os.environ, instance, os.getuid()), "dump")
+    except ControlError as error:
+        _say(f"without the daemon: {error}")
+        found = {**dump.program(), "daemon": str(error)}
+    else:
+        return {"daemon": "running", **{k: v for k, v in answer.items() if k != "ok"}}
+    if config is None:
+        _say("\n".join(faults) or "without a configuration; -c names it")
+        return {**found, "config": {"faults": list(faults)} if faults else None}
+    return dump.redacted({**found, "meters": _meters(config)}, config)
+
+
+def _meters(config: Config) -> Mapping[str, Any]:
+    directory = config.state_directory or state_directory(os.environ)
+    try:
+        remembered = peek(Path(directory) / FILE)
+    except KamstrupMqttError as error:
+        _say(str(error))
+        remembered = {}
+    return {
+        meter.id: {
+            "port": dump.port(meter),
+            **dump.remembered(remembered.get(meter.id, MeterMemory())),
+        }
+        for meter in config.meters
+    }
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _write(path: Path, text: str, *, replace: bool) -> None:
+    try:
+        with open(open_private(path, replace=replace), "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None

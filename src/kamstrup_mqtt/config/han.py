@@ -1,0 +1,108 @@
+"""A meter with a HAN port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    SecretStr,
+    model_validator,
+)
+
+from kamstrup_mqtt.config.meter import AUTO, Meter, parity_letter
+from kamstrup_mqtt.config.section import (
+    Text,
+    refusal,
+)
+from kamstrup_mqtt.model import SerialParams
+
+KEY_SIZE = 16
+"""Bytes of an encryption or authentication key."""
+
+
+def _han_parity(value: Any) -> Any:
+    return "auto" if isinstance(value, str) and value.lower() == "auto" else parity_letter(value)
+
+
+def _energy_scale(value: Any) -> Any:
+    return int(value) if value in ("10", "1") else value
+
+
+def _key(value: Any) -> Any:
+    """The 16 bytes of a key written in hex, with or without spaces."""
+    if isinstance(value, SecretStr):
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        octets = bytes.fromhex(text)
+    except ValueError:
+        octets = b""
+    if len(octets) != KEY_SIZE:
+        raise ValueError(
+            f"must be {2 * KEY_SIZE} hex digits in quotes, as the grid company tells the key"
+        )
+    return SecretStr(octets.hex())
+
+
+Key = Annotated[SecretStr, BeforeValidator(_key)]
+
+
+class HanMeter(Meter):
+    """An electricity meter with a HAN port.
+
+    model               auto: the maker and the phases are recognised by the lists
+    energy_scale        Wh per count of a Kamstrup meter's energies; auto: learned from the power
+    encryption_key, authentication_key  GPK60 and GPK61 of a meter that encrypts; `..._file`: where
+                        they are read from, one line of hex
+    parity              auto: without and with even parity in turn, until lists come
+    """
+
+    pushed = True
+    protocol_name = "han"
+    protocol: Literal["han"]
+    model: Text = "auto"
+    energy_scale: Annotated[Literal[10, 1, "auto"], BeforeValidator(_energy_scale)] = "auto"
+    encryption_key: Key | None = None
+    encryption_key_file: Text | None = None
+    authentication_key: Key | None = None
+    authentication_key_file: Text | None = None
+    parity: Annotated[Literal["N", "E", "O", "auto"] | None, BeforeValidator(_han_parity)] = None  # type: ignore[assignment]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _meter_is_model(cls, raw: Any) -> Any:
+        if not isinstance(raw, Mapping) or "meter" not in raw:
+            return raw
+        if "model" in raw:
+            raise refusal([(("meter",), "says the same as model; leave one out")])
+        return {"model" if k == "meter" else k: v for k, v in raw.items()}
+
+    @property
+    def hunts_parity(self) -> bool:
+        if self.parity is None:
+            return self.model == AUTO
+        return self.parity == "auto"
+
+    def _with_users(self, params: SerialParams) -> SerialParams:
+        plain = self if self.parity != "auto" else self.model_copy(update={"parity": None})
+        return super(HanMeter, plain)._with_users(params)
+
+    def secrets(self) -> tuple[str, ...]:
+        held = (self.encryption_key, self.authentication_key)
+        digits = [key.get_secret_value() for key in held if key is not None]
+        return (*digits, *(text.upper() for text in digits))
+
+    def codec_options(self) -> dict[str, Any]:
+        encryption, authentication = self.encryption_key, self.authentication_key
+        return {
+            "energy_scale": None if self.energy_scale == "auto" else self.energy_scale,
+            "encryption_key": encryption and bytes.fromhex(encryption.get_secret_value()),
+            "authentication_key": authentication
+            and bytes.fromhex(authentication.get_secret_value()),
+        }
+
+    @property
+    def _comes_whole(self) -> bool:
+        return True

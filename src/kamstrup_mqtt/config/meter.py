@@ -1,0 +1,226 @@
+"""What the configuration of every meter has."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from kamstrup_mqtt import registry
+from kamstrup_mqtt.address import PortAddress, parse_address
+from kamstrup_mqtt.config.section import (
+    Line,
+    Section,
+    Text,
+    choose,
+    refusal,
+)
+from kamstrup_mqtt.config.values import (
+    CustomValue,
+    ListedValue,
+    planned_custom,
+    planned_values,
+    read_custom,
+    read_listed,
+    sources_by_key,
+)
+from kamstrup_mqtt.model import Dialect, MeterModel, SerialParams
+from kamstrup_mqtt.plan import Plan, PlannedValue, default_values
+from kamstrup_mqtt.topics import slug
+
+AUTO = "auto"
+"""The model that is recognised by what it sends."""
+
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+
+def _port(value: Any) -> PortAddress:
+    if not isinstance(value, str):
+        raise ValueError("must be a device path (/dev/serial/by-id/...) or tcp://host:port")
+    return parse_address(value)
+
+
+def parity_letter(value: Any) -> Any:
+    """none, even, odd or a letter, as the letter; what is no text stays as it is."""
+    words = {"NONE": "N", "EVEN": "E", "ODD": "O"}
+    return words.get(value.upper(), value.upper()) if isinstance(value, str) else value
+
+
+def _meter_id(value: str) -> str:
+    if not value or value != slug(value):
+        raise ValueError(
+            "must be 1 to 32 of a-z, 0-9, _ and -, the first and last a letter or digit"
+        )
+    if value == "bridge":
+        raise ValueError("bridge is the name of the daemon itself; choose another id")
+    return value
+
+
+class Meter(Section):
+    """What every meter has. `id` is part of its topics, `serial` its number where it has none.
+
+    `max_power` (W) and `max_flow` (m³/h): what it can measure at most; default: by model.
+    """
+
+    pushed: ClassVar[bool] = False
+    protocol_name: ClassVar[str]
+
+    name: Annotated[Line, Field(max_length=100)]
+    id: Annotated[Text, AfterValidator(_meter_id)] = Field(default="", validate_default=True)
+    model: Text
+    port: Annotated[PortAddress, PlainValidator(_port), PlainSerializer(str, return_type=str)]
+    serial: Annotated[Line, Field(max_length=64)] | None = None
+    values: tuple[ListedValue, ...] | None = None
+    custom: tuple[CustomValue, ...] = ()
+    baudrate: Annotated[int, Field(ge=50, le=4_000_000)] | None = None
+    bytesize: Literal[7, 8] | None = None
+    parity: Annotated[Literal["N", "E", "O"], BeforeValidator(parity_letter)] | None = None
+    stopbits: Literal[1, 2] | None = None
+    dtr: bool | None = None
+    rts: bool | None = None
+    log_level: LogLevel | None = None
+    max_power: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    max_flow: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+    @field_validator("id", mode="before")
+    @classmethod
+    def _from_name(cls, value: Any, info: ValidationInfo) -> Any:
+        if value != "" or "name" not in info.data:
+            return value or "meter"  # "meter": the name is at fault, and reported
+        found = slug(info.data["name"])
+        if not found:
+            raise ValueError("cannot be made from the name; give an id of a-z, 0-9, _ and -")
+        return found
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, value: str) -> str:
+        known = registry.models_of(cls.protocol_name)
+        if value in known:
+            return value
+        elsewhere = registry.all_models().get(value)
+        if elsewhere is not None:
+            raise ValueError(
+                f"{value} does not speak {cls.protocol_name};"
+                f" it speaks {', '.join(elsewhere.dialects)}"
+            )
+        raise ValueError(f"no such model: {value}; {choose(value, list(known))}")
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _known_values(cls, raw: Any, info: ValidationInfo) -> tuple[ListedValue, ...] | None:
+        if raw is None or "model" not in info.data:
+            return None
+        return read_listed(cls.protocol_name, cls._dialect(info.data["model"]), raw)
+
+    @field_validator("custom", mode="before")
+    @classmethod
+    def _good_custom(cls, raw: Any, info: ValidationInfo) -> tuple[CustomValue, ...]:
+        if raw is None or "model" not in info.data:
+            return ()
+        return read_custom(cls.protocol_name, cls._dialect(info.data["model"]), raw)
+
+    @model_validator(mode="after")
+    def _reads_something(self) -> Meter:
+        if not self.plan().values and not self.plan().open:
+            place = "values" if self.values is not None else "model"
+            raise refusal(
+                [((place,), "nothing is read from this meter; list values, or registers in custom")]
+            )
+        return self
+
+    @classmethod
+    def _dialect(cls, model: str) -> Dialect:
+        return registry.all_models()[model].dialects[cls.protocol_name]
+
+    def with_model(self, model: str) -> Self:
+        """The same meter as another model; its line and what is listed stay as they are, as far
+        as the model has them."""
+        params = self.serial_params()
+        known = sources_by_key(self.protocol_name, self._dialect(model))
+        values = self.values and tuple(value for value in self.values if value.key in known)
+        line = {name: getattr(params, name) for name in ("baudrate", "parity", "stopbits")}
+        return self.model_copy(update={"model": model, "values": values, **line})
+
+    @property
+    def meter_model(self) -> MeterModel:
+        """The model's table."""
+        return registry.all_models()[self.model]
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the model says in this protocol."""
+        return self._dialect(self.model)
+
+    @property
+    def interval_seconds(self) -> float | None:
+        """Seconds from one poll to the next; None: the meter sends by itself."""
+        return None
+
+    def serial_params(self) -> SerialParams:
+        """How the line is opened: the protocol's default, the model's, the user's."""
+        spec = registry.all_protocols()[self.protocol_name]
+        return self._with_users(self.dialect.serial or spec.serial)
+
+    def _with_users(self, params: SerialParams) -> SerialParams:
+        names = ("baudrate", "bytesize", "parity", "stopbits", "dtr", "rts")
+        given: dict[str, Any] = {
+            name: getattr(self, name) for name in names if getattr(self, name) is not None
+        }
+        return dataclasses.replace(params, **given)
+
+    @property
+    def hunts_parity(self) -> bool:
+        """Whether the parity of the line is found out."""
+        return False
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be written to a log."""
+        return ()
+
+    def codec_options(self) -> dict[str, Any]:
+        """The keyword arguments of the protocol's codec."""
+        return {}
+
+    def _chosen(self) -> tuple[PlannedValue, ...]:
+        """What is read: the model's own list, or what is listed; and the custom values."""
+        if self.values is None:
+            chosen = list(default_values(self.protocol_name, self.dialect))
+        else:
+            chosen = planned_values(self.protocol_name, self.dialect, self.values)
+        by_source = {value.source: value for value in chosen}
+        custom = planned_custom(self.protocol_name, self.dialect, self.custom)
+        by_source.update({value.source: value for value in custom})  # in its place, listed once
+        return tuple(by_source.values())
+
+    def plan(self) -> Plan:
+        """What is read, and under which names."""
+        values = self._planned()
+        return Plan(
+            protocol=self.protocol_name,
+            dialect=self.dialect,
+            values=values,
+            periods=self._periods(values),
+            open=self.values is None and self._comes_whole,
+        )
+
+    def _planned(self) -> tuple[PlannedValue, ...]:
+        return self._chosen()
+
+    def _periods(self, values: tuple[PlannedValue, ...]) -> Mapping[str, float]:
+        return dict(self.dialect.periods)
+
+    @property
+    def _comes_whole(self) -> bool:
+        return False
