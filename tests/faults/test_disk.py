@@ -101,7 +101,7 @@ async def test_the_disk_is_read_only_for_a_while(
     """From the start on; a mount that is in use cannot be made read-only by the test."""
     expected_logs += ["broker: ", "the bridge closed", FAILING, "memory.json cannot be written"]
     expected_logs += ["no control socket"]  # it is in the same directory here
-    with small_disk(tmp_path) as disk:
+    with small_disk(tmp_path, "64m") as disk:
         remount(disk, "ro")
         async with staged(tmp_path, caplog, mode=mode, state=disk) as stage:
             history = "kamstrup_mqtt.history"
