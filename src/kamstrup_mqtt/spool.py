@@ -143,7 +143,9 @@ class SpoolFile:
                 self._set_aside("corrupt", f"is corrupt ({error})")
                 return work(self._opened())
         except (sqlite3.Error, OSError) as error:
-            self.close()  # opened anew next time: the disk may be another one then
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+                self.close()  # opened anew next time: the disk may be another one then
+            # a full disk can still be read, but no file on it opened
             raise SpoolError(f"{self._path}: {self._reason(error)}") from error
 
     def _reason(self, error: Exception) -> str:

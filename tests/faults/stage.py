@@ -56,7 +56,7 @@ def burden() -> Burden:
 
 def meter_voice(id_: str) -> tuple[str, str, str]:
     """Who says that a meter is lost, and back."""
-    return f"kamstrup_mqtt.meter.{id_}", "", " again"
+    return f"kamstrup_mqtt.meter.{id_}", "", "readings come again"
 
 
 @dataclass(slots=True)

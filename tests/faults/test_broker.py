@@ -55,9 +55,10 @@ async def test_connections_are_reset(stage: Stage) -> None:
 @pytest.mark.timeout(180)
 async def test_the_broker_is_stopped_for_a_while(stage: Stage) -> None:
     async with stage.fault():
+        before = stage.lost()
         stage.broker.stop()
         await stage.recorder.ended()
-        await stage.until_lost()
+        await eventually(lambda: stage.lost() > before, "told that it is lost", 30)
         await asyncio.sleep(1.0)
         # the recorder must be there before the daemon is let through
         stage.proxy.closed = True

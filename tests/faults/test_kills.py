@@ -99,14 +99,23 @@ async def test_the_broker_is_killed_again_and_again(
             recording(broker.port) as recorder,
             meters(tmp_path) as entries,
         ):
-            async with daemon_here(tmp_path, entries, proxy, mode):
+            # the broker may hold back what the recorder has not taken yet, for longer than 0.5 s
+            # on a loaded machine; the default is 60 s
+            async with daemon_here(tmp_path, entries, proxy, mode, {"resend": 3.0}):
                 await eventually(lambda: len(recorder.seen) > 10, "records come")
-                for _ in range(rounds(4)):
-                    await asyncio.sleep(chance.uniform(0.3, 1.2))
+                for life in range(rounds(4)):
+                    delivered = len(history(proxy.acknowledged))
+                    if life % 4:  # else it may die before it was announced to
+                        await eventually(
+                            lambda n=delivered: len(history(proxy.acknowledged)) > n,  # type: ignore[misc]
+                            "it takes records",
+                            60,
+                        )
+                    await asyncio.sleep(chance.uniform(0.0, 0.9))
                     await kill(broker, proxy, recorder)
                 wanted = history(proxy.acknowledged)
                 await eventually(lambda: wanted <= set(recorder.seen), "all of them", 60)
             await eventually(lambda: history(proxy.acknowledged) <= set(recorder.seen), "the last")
-        assert len(wanted) > 5 * rounds(4)
+        assert len(wanted) > rounds(4) // 2
         counted = judge(recorder.seen, history(proxy.acknowledged))
         figures(f"{rounds(4)} times: {counted}")

@@ -145,7 +145,7 @@ async def test_a_head_is_unplugged_and_comes_back_as_another_device(tmp_path: Pa
         number, taken = os.openpty()  # the old number is another's now
         async with at_a_port(head):
             assert head.readlink() != before
-            await eventually(lambda: told(process, "again") == 1, "back", 30)
+            await eventually(lambda: told(process, "come again") == 1, "back", 30)
             assert len(os.listdir(f"/proc/{process.pid}/fd")) <= descriptors + 1
         os.close(number)
         os.close(taken)
@@ -181,6 +181,6 @@ async def test_a_port_that_another_program_has(tmp_path: Path) -> None:
         finally:
             other.stdin.close()
             await other.wait()
-        await eventually(lambda: told(process, "again") == 1, "taken", 30)
+        await eventually(lambda: told(process, "come again") == 1, "taken", 30)
         assert told(process, "WARNING") == 1
         assert await process.end() == 0
