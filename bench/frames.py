@@ -6,6 +6,8 @@ same each time. Checksums are made here, independently of the program.
 
 from __future__ import annotations
 
+import functools
+import operator
 import random
 import re
 
@@ -36,6 +38,7 @@ KMP_ASCII = (  # KMP382-driver, MeterProtocolKMP382.cs
 VARIANTS = 32
 
 _VALUE = re.compile(rb"(?<=\xff)(\x06....|\x12..)(?=\x09\x06|..\x7e\Z)", re.DOTALL)
+_DIGITS = re.compile(rb"(?<=[(,])\d+")
 _CLOCK = slice(17, 29)
 _METER_ID = bytes.fromhex("09060101000005FF0A10")
 
@@ -113,6 +116,48 @@ def kmp_answers(count: int = VARIANTS) -> list[bytes]:
         )
         for _ in range(count)
     ]
+
+
+def iec_readouts(count: int = VARIANTS) -> list[bytes]:
+    """Readouts of the same meter with other numbers, and the standard's XOR for a check character:
+    the peer knows no other."""
+    rng = random.Random(1)  # no secret
+    start = IEC.index(b"\x02") + 1
+    found = []
+    for _ in range(count):
+        block = _DIGITS.sub(
+            lambda match: b"%0*d" % (len(match[0]), rng.randrange(10 ** len(match[0]))),
+            IEC[start:-1],
+        )
+        found.append(IEC[:start] + block + bytes((functools.reduce(operator.xor, block),)))
+    return found
+
+
+def kmp_ascii_answers(count: int = VARIANTS) -> list[bytes]:
+    """Answers to FE 90 with other numbers."""
+    rng = random.Random(1)  # no secret
+    found = []
+    for _ in range(count):
+        total = rng.randrange(10**8)
+        numbers = (
+            total // 100,
+            0,
+            rng.randrange(10**5),
+            total,
+            rng.randrange(20_000),
+            174763648,
+            0,
+            0,
+        )
+        payload = (
+            bytes.fromhex("FE90")
+            + b"".join(n.to_bytes(4, "big") for n in numbers)
+            + bytes.fromhex("00010938")
+        )
+        found.append(
+            b"H" + (payload + bytes((-sum(payload) & 0xFF,))).hex().upper().encode() + b"\r"
+        )
+    return found
 
 
 def kmp_frame(payload: bytes) -> bytes:

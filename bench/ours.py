@@ -25,7 +25,7 @@ def decoder(
         framer.receive_data(data)
         event = framer.next_event()
         assert isinstance(event, Frame)
-        return {id_: (value, unit) for id_, _, value, unit, _ in codec.decode(event).objects}
+        return {obj.id: (obj.value, obj.unit) for obj in codec.decode(event).objects}
 
     return decode
 

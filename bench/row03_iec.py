@@ -10,10 +10,10 @@ from bench.measure import Result, against, in_turns, ours
 
 def run() -> list[Result]:
     peers = [("iec62056_21", "iec62056-21", 4.0)]
-    readout = against(3, "iec62056-21", "IEC 62056-21 readout", [frames.IEC], peers)
+    readout = against(3, "iec62056-21", "IEC 62056-21 readout", frames.iec_readouts(), peers)
     worker = ours("kmp-ascii")
     try:
-        micros = statistics.median(in_turns([worker], [frames.KMP_ASCII])[0])
+        micros = statistics.median(in_turns([worker], frames.kmp_ascii_answers())[0])
     finally:
         worker.close()
     answer = Result(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from decimal import Decimal
 
@@ -13,6 +14,7 @@ from kamstrup_mqtt.picture import Picture
 from kamstrup_mqtt.told import parse_state
 from tests.pictured import at, make_facts, make_plan, reading
 
+NOW = at(3600)
 KWH = "energy_import_live"
 PLAN = make_plan(
     {"live": ("power_import", KWH), "hourly": ("energy_import",)}, periods={"live": 10.0}
@@ -77,7 +79,7 @@ def test_after_a_kill_the_counter_has_no_value_before_the_register() -> None:
 
 def test_what_the_broker_retained_is_what_was_published_last() -> None:
     found = picture(exact=False)
-    found.recall("live", retained(100.150))
+    found.recall("live", retained(100.150), NOW)
     assert (live(found), live(found, "power_import")) == (Decimal("100.150"), 9)
     assert live(found, "time") == "2026-11-21T03:31:00.000Z"
     assert take(found, None) == Decimal("100.150")
@@ -88,23 +90,39 @@ def test_what_the_broker_retained_is_what_was_published_last() -> None:
 def test_a_list_that_came_before_the_broker_told_does_not_step_back_either() -> None:
     found = picture(exact=False)
     assert take(found, "100.100") == Decimal("100.100")
-    found.recall("live", retained(100.150))
+    found.recall("live", retained(100.150), NOW)
     assert (live(found), live(found, "power_import")) == (Decimal("100.150"), 8)
 
 
 def test_what_the_broker_has_from_before_is_not_taken() -> None:
     found = picture(exact=True)
-    found.recall("live", retained(99.000, seconds=-60))
+    found.recall("live", retained(99.000, seconds=-60), NOW)
     assert (live(found), live(found, "power_import")) == (Decimal("100.000"), 7)
-    found.recall("never", retained(200))
+    found.recall("never", retained(200), NOW)
     assert list(found.states()) == ["live", "hourly"]
+
+
+def test_what_comes_from_the_future_is_not_taken() -> None:
+    for now, taken in ((at(59), 7), (at(60), 9), (None, 9)):
+        found = picture(exact=False)
+        found.recall("live", retained(100.150), now)
+        assert live(found, "power_import") == taken
+        assert live(found) == Decimal("100.150")  # it was published all the same
+
+
+def test_what_begins_anew_by_the_users_word_may_be_less() -> None:
+    found = picture(exact=True)
+    told = list_of("10.005")
+    found.apply(dataclasses.replace(told, anew=frozenset({KWH})), 1000.0)  # type: ignore[type-var]
+    assert live(found) == Decimal("10.005")
+    assert take(found, "10.006") == Decimal("10.006")
 
 
 def test_another_meter_begins_anew() -> None:
     found = picture(exact=True)
     found.apply(Identity(meter="heat", serial="2", source="serial"), 1000.0)
     assert take(found, "3.000") == Decimal("3.000")
-    found.recall("live", retained(100.150))  # of the meter before
+    found.recall("live", retained(100.150), NOW)  # of the meter before
     assert live(found) == Decimal("3.000")
 
 
@@ -127,7 +145,7 @@ def test_another_meter_begins_anew() -> None:
 )
 def test_what_somebody_else_left_there_is_ignored(payload: str) -> None:
     found = picture(exact=True)
-    found.recall("live", payload)
+    found.recall("live", payload, NOW)
     assert (live(found), live(found, "power_import")) == (Decimal("100.000"), 7)
 
 

@@ -285,14 +285,15 @@ class Picture:
             reading = self.memory.readings[group]
             reading.time = now - timedelta(seconds=monotonic - received)
 
-    def recall(self, group: str, payload: str) -> None:
+    def recall(self, group: str, payload: str, now: datetime | None) -> None:
         """What the broker retained of a group, before we publish: after an end that was not clean
-        it may be newer than memory."""
+        it may be newer than memory. Nothing is from later than `now`."""
         ours = self.memory.readings.get(group)
         told = parse_state(payload, ours.values) if ours is not None else None
         if ours is None or told is None or self._replaced:
             return
-        if group not in self._received and is_newer(told.time, ours.time):
+        later = now is not None and is_newer(told.time, now)
+        if group not in self._received and is_newer(told.time, ours.time) and not later:
             ours.time = told.time
             ours.values.update(told.values)
         ours.values.update(self._live.recall(group, told.values))

@@ -164,7 +164,7 @@ class Board:
             for group in picture.groups:
                 payload = retained.get(topics.state(id_, group))
                 if payload is not None:
-                    picture.recall(group, payload)
+                    picture.recall(group, payload, self._clock.now())
                     self.memory.changed()
 
     def all_states(self) -> None:

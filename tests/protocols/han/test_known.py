@@ -101,3 +101,27 @@ def test_layouts_are_not_kept_without_end() -> None:
         body = information[:-1] + b"\x05" + text + numbers
         codec.decode(frame_of(hdlc(body)))
     assert len(codec._known._by_size._by_size) <= 8
+
+
+def test_the_scale_of_currents_that_a_known_list_shows() -> None:
+    """A three-wire transformer meter: its type says that r is to be divided by the root of 3. So
+    half the currents of LIVE_1 prove nothing (r = 0.53), and ten times those are of 0.001 A."""
+    frame = frame_of(LIVE_1)
+    payload = frame.payload.replace(b"684112", b"685112")
+    assert payload != frame.payload
+    first, second = (frame._replace(payload=_currents(payload, times)) for times in (0.5, 10))
+    agree([first, first, second, first], 10)
+    codec = HanCodec(energy_scale=10)
+    codec.decode(first)
+    amperes = {obj.id: obj for obj in codec.decode(second).objects}["1-1:31.7.0.255"]
+    # 0x0443 in the frame
+    assert (amperes.raw, str(amperes.value)) == (10910, "10.910")
+
+
+def _currents(payload: bytes, times: float) -> bytes:
+    changed = bytearray(payload)
+    for group in (0x1F, 0x33, 0x47):
+        at = payload.index(bytes((1, 1, group, 7, 0, 0xFF, 6))) + 7
+        count = int.from_bytes(payload[at : at + 4], "big")
+        changed[at : at + 4] = round(count * times).to_bytes(4, "big")
+    return bytes(changed)

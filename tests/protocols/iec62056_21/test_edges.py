@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import LinkState, Object
 from kamstrup_mqtt.protocols.base import Ask, Configure, Dropped, DropReason, Frame, Pause, Send
 from kamstrup_mqtt.protocols.iec62056_21 import SPEC
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccVote
+from kamstrup_mqtt.protocols.iec62056_21.checks import BccVote, bcc
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
 from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
 from tests.framing import events_of
@@ -278,3 +283,9 @@ def test_one_frame_of_a_kamstrup_in_mode_a_decides(ident: bytes) -> None:
     wire = ident + b"\x02A(B)\x03\x57"
     assert events_of(IecFramer(vote), [wire]) == [data(wire)]
     assert vote.learned == "sum"
+
+
+@given(st.binary(max_size=700) | st.builds(bytes.__mul__, st.binary(max_size=3), st.just(9000)))
+def test_check_characters_of_any_length(text: bytes) -> None:
+    assert bcc("sum", text) == sum(text) % 128
+    assert bcc("xor", text) == functools.reduce(operator.xor, text, 0) % 128

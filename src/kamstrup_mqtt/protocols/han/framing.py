@@ -41,6 +41,7 @@ _START = re.compile(rb"[\xa0-\xaf]|\x7e\Z")
 _FLAG = b"\x7e"
 _MIN_LENGTH = 7  # format, two addresses, control, FCS
 _SEGMENTED = 0x08
+_REMAINDER = 0x1D0F
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -52,6 +53,11 @@ def x25(data: bytes | bytearray) -> bytes:
     """
     crc = crc_hqx(data.translate(_REVERSED), 0xFFFF) ^ 0xFFFF
     return crc.to_bytes(2, "big").translate(_REVERSED)
+
+
+def is_right(data: bytes) -> bool:
+    """Whether `data` ends in its CRC-16/X-25: with it, the same remainder is always left."""
+    return crc_hqx(data.translate(_REVERSED), 0xFFFF) == _REMAINDER
 
 
 def header_end(data: bytes | bytearray, start: int) -> int | None:
@@ -131,6 +137,8 @@ class HdlcFramer:
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
         if self.settled:
+            if self._whole(data):
+                return
             self._parity.silence()
         self._missing = 0
         if self._position:
@@ -138,6 +146,20 @@ class HdlcFramer:
             self._position = 0
         self._buffer += data
         self._parity.receive_data(data)
+
+    def _whole(self, data: bytes) -> bool:
+        """Take `data` if it is one good frame and its header the last one's: so bridges hand lists
+        over. Whatever else it may be is searched for."""
+        if not self._known_length or not data.startswith(self._known_header, 1):
+            return False
+        length = (data[1] & 0x07) << 8 | data[2]
+        if len(data) != length + 2 or not data[0] == data[-1] == FLAG or not is_right(data[1:-1]):
+            return False
+        self._buffer[:] = b"\x7e"  # its flag may open the next
+        self._position = 0
+        self._parity.whole()
+        self._take(Frame(data, data[1:-3], "push", "segment" if data[1] & _SEGMENTED else ""))
+        return True
 
     def next_event(self) -> Event | None:
         """The next frame or drop, None when more bytes are needed."""

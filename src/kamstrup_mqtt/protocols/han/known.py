@@ -133,9 +133,8 @@ class _KnownList:
             return None
         header = self._header
         if self._has_clock:
-            clock = datetimes.read(found[1])
-            times = {"meter_time": clock[0], "weekday": clock[1], "clock_status": clock[2]}
-            header = {**header, **times}
+            local, weekday, status = datetimes.read(found[1])
+            header = {**header, "meter_time": local, "weekday": weekday, "clock_status": status}
         numbers = self._numbers(found)
         values = self._scaled(numbers)
         if not self._clocks:

@@ -67,6 +67,11 @@ class ParityWatch:
         """A frame with right checksums was among them."""
         self._good = True
 
+    def whole(self) -> None:
+        """A burst came that was one frame with right checksums."""
+        self._burst.clear()
+        self._before.clear()
+
     def silence(self) -> bool:
         """The burst is over: whether it was a line of 8N1 read as 8E1."""
         burst, self._burst = bytes(self._burst), bytearray()

@@ -80,7 +80,7 @@ _scales = cache(Scales)
 
 def voltage_exponent(counts: Sequence[int]) -> int:
     """The scale of the voltages of a frame."""
-    return _CENTI if max(counts, default=0) > HIGHEST_VOLTS else 0
+    return _CENTI if counts and max(counts) > HIGHEST_VOLTS else 0
 
 
 def _is_direct(meter_type: str | None) -> bool:

@@ -7,9 +7,6 @@ ETX [IEC 62056-21 6.2]; Kamstrup adds them, modulo 128 [382 interface specificat
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from functools import lru_cache
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.model import Json
@@ -17,9 +14,9 @@ from kamstrup_mqtt.model import Json
 BccKind: TypeAlias = Literal["sum", "xor"]
 BccOption: TypeAlias = Literal["auto", "sum", "xor", "none"]
 
-KINDS: tuple[BccKind, ...] = ("sum", "xor")
-_PIECE = 512
-"""Bytes whose sum is surely below 65521."""
+KINDS: tuple[BccKind, BccKind] = ("sum", "xor")
+_PIECE = 256
+"""Bytes whose sum is below 65521, whatever they are."""
 VOTES = 3
 """Frames in a row that verify by one rule only, until that rule is the meter's."""
 
@@ -30,41 +27,39 @@ def bcc(kind: BccKind, text: bytes) -> int:
 
 
 def _sum(text: bytes) -> int:
-    """All bytes added: the lower half of Adler-32 is that, as long as it stays below 65521."""
-    return sum(
-        zlib.adler32(text[at : at + _PIECE], 0) & 0xFFFF for at in range(0, len(text), _PIECE)
-    )
+    """All bytes added, modulo 128: the lower half of Adler-32, while that is below 65521."""
+    if len(text) <= _PIECE:
+        return zlib.adler32(text, 0)
+    return sum(_sum(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
 
 
 def _xor(text: bytes) -> int:
     """All bytes XORed, in the last byte: as one number, folded upon itself."""
     number = int.from_bytes(text, "big")
     half = 4 << len(text).bit_length()
-    while half >= 8:
+    while half > 64:
         number ^= number >> half
         half >>= 1
-    return number
+    number &= 0xFFFF_FFFF_FFFF_FFFF_FFFF_FFFF_FFFF_FFFF
+    number ^= number >> 64
+    number ^= number >> 32
+    number ^= number >> 16
+    return number ^ number >> 8
 
 
-@lru_cache(maxsize=2)  # the framer asks, and the header tells
-def matching(text: bytes, given: int) -> tuple[BccKind, ...]:
-    """The rules by which `given` is the right check character of `text`."""
-    return tuple(kind for kind in KINDS if bcc(kind, text) == given)
+def matching(block: bytes) -> tuple[BccKind, ...]:
+    """The rules by which the last character of `block` is right."""
+    text, given = block[:-1], block[-1]
+    by_sum, by_xor = _sum(text) & 0x7F == given, _xor(text) & 0x7F == given
+    if by_xor:
+        return KINDS if by_sum else ("xor",)
+    return ("sum",) if by_sum else ()
 
 
-def verdict(block: bytes) -> Mapping[str, Json]:
-    """By which rule the check character (the last) is right: "sum", "xor", "both" or "none"."""
-    return _VERDICTS[matching(block[:-1], block[-1])]
-
-
-_VERDICTS: Mapping[tuple[BccKind, ...], Mapping[str, Json]] = MappingProxyType(
-    {
-        (): MappingProxyType({"bcc": "none", "bcc_ok": False}),
-        ("sum",): MappingProxyType({"bcc": "sum", "bcc_ok": True}),
-        ("xor",): MappingProxyType({"bcc": "xor", "bcc_ok": True}),
-        ("sum", "xor"): MappingProxyType({"bcc": "both", "bcc_ok": True}),
-    }
-)
+def verdict(matches: tuple[BccKind, ...]) -> dict[str, Json]:
+    """What a header tells of the check character: "sum", "xor", "both" or "none"."""
+    kind = "none" if not matches else matches[0] if len(matches) == 1 else "both"
+    return {"bcc": kind, "bcc_ok": bool(matches)}
 
 
 def crc16_arc(data: bytes) -> int:
@@ -83,38 +78,40 @@ class BccVote:
     With the option "auto" either rule is accepted until VOTES frames in a row verified by the
     same one alone (both agree by chance once in 64 frames; that is no vote). Where the maker's
     rule is known, one such frame decides.
+
+    unchecked   the user asked for no check
+    learned     the rule that was found out, None while it is open or was configured
+    is_open     the rule is still to be found out
     """
 
     def __init__(self, option: BccOption, learned: str | None = None) -> None:
-        self._option = option
+        self.unchecked = option == "none"
+        self.learned: BccKind | None = None
+        self.is_open = option == "auto"
+        self._rule: BccKind | None = (
+            "sum" if option == "sum" else "xor" if option == "xor" else None
+        )
         self._kind: BccKind | None = None
         self._votes = 0
+        self._block = b"\x00"  # that was looked at last
+        self._matches = matching(self._block)
         if option == "auto" and learned in KINDS:
-            self._kind = "sum" if learned == "sum" else "xor"
-            self._votes = VOTES
+            self._decide("sum" if learned == "sum" else "xor")
 
-    @property
-    def learned(self) -> BccKind | None:
-        """The rule that was found out, None while it is open or was configured."""
-        return self._kind if self._votes >= VOTES else None
+    def _decide(self, kind: BccKind) -> None:
+        self.learned = self._rule = kind
+        self.is_open = False
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the rule is still to be found out."""
-        return self._option == "auto" and self._votes < VOTES
-
-    @property
-    def unchecked(self) -> bool:
-        """The user asked for no check."""
-        return self._option == "none"
+    def matches(self, block: bytes) -> tuple[BccKind, ...]:
+        """The rules by which the last character of `block` is right. Asked twice of a readout: by
+        the framer, and for the header."""
+        if block != self._block:
+            self._block, self._matches = block, matching(block)
+        return self._matches
 
     def accepts(self, matches: tuple[BccKind, ...]) -> bool:
         """Whether a frame that verifies by `matches` is good."""
-        if self._option == "none":
-            return True
-        if self._option != "auto":
-            return self._option in matches
-        return bool(matches) if self.learned is None else self.learned in matches
+        return self._rule in matches or self.unchecked or (self.is_open and matches != ())
 
     def count(self, matches: tuple[BccKind, ...], expected: BccKind | None) -> None:
         """Take the vote of a good frame; `expected` is the rule that its maker is known for."""
@@ -123,3 +120,5 @@ class BccVote:
         if matches[0] != self._kind:
             self._kind, self._votes = matches[0], 0
         self._votes += VOTES if matches[0] == expected else 1
+        if self._votes >= VOTES:
+            self._decide(matches[0])

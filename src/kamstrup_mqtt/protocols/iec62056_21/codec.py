@@ -92,7 +92,7 @@ class IecCodec:
         self._baudrate = baudrate
         self._framer: IecFramer | None = None
         self._polled = False
-        self._known = KnownReadouts()
+        self._known = KnownReadouts(self._vote)
 
     def framer(self) -> IecFramer:
         """A framer for a newly opened line (which has the speed of the sign-on again).
@@ -111,7 +111,7 @@ class IecCodec:
         known = self._known.read(frame)
         if known is not None:
             return known
-        message = _read(frame)
+        message = _read(frame, self._vote)
         self._known.learn(frame, message)
         return message
 
@@ -242,12 +242,12 @@ class IecCodec:
         )
 
 
-def _read(frame: Frame) -> Message:
+def _read(frame: Frame, vote: BccVote) -> Message:
     """The plain way."""
     text = frame.payload.decode("ascii")
     header: dict[str, Json] = {"direction": frame.direction, "kind": frame.kind}
     if frame.kind == "data":
-        return _decode_data(header, frame, text)
+        return _decode_data(header, frame, text, vote)
     if frame.kind == "ident":
         ident = _ident_of(text)
         return Message({**header, **_ident_header(ident)}, ident.objects() if ident else ())
@@ -274,7 +274,7 @@ def _ident_header(ident: Ident | None) -> dict[str, Json]:
     }
 
 
-def _decode_data(header: dict[str, Json], frame: Frame, text: str) -> Message:
+def _decode_data(header: dict[str, Json], frame: Frame, text: str, vote: BccVote) -> Message:
     ident = _ident_of(text)
     header |= _ident_header(ident)
     start = text.find(chr(STX))
@@ -283,7 +283,7 @@ def _decode_data(header: dict[str, Json], frame: Frame, text: str) -> Message:
         header |= {"mode": "D", "bcc": "crc16" if crc else "none"}
         block = text[len(text.splitlines()[0]) :]
     else:
-        header |= verdict(frame.payload[start + 1 :])
+        header |= verdict(vote.matches(frame.payload[start + 1 :]))
         block = text[start + 1 : -2]
     objects: tuple[Object, ...] = tuple(parse_data_sets(block))
     if not objects:

@@ -27,7 +27,7 @@ from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.iec62056_21 import parity
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccKind, BccVote, crc16_arc, matching
+from kamstrup_mqtt.protocols.iec62056_21.checks import BccKind, BccVote, crc16_arc
 from kamstrup_mqtt.protocols.iec62056_21.readout import BAUD_B, BAUD_C, Ident, parse_ident
 
 SOH, STX, ETX, EOT, ACK, LF, CR, SLASH, BANG = 0x01, 0x02, 0x03, 0x04, 0x06, 0x0A, 0x0D, 0x2F, 0x21
@@ -41,8 +41,10 @@ _IGNORED = frozenset((0x00, LF, CR, 0x7F))  # wake-up characters, line ends, an 
 _LINE_AT_END = re.compile(rb"/(?:[A-Za-z]{3}[ -~]|\?)[^()/\r\n]*\r?\n\Z")
 _REQUEST = re.compile(rb"/\?[^!]*!|/#.")
 _ACK = re.compile(rb"\x06[0-9A-Z]{3}[\r\n]*")
-_READOUT = re.compile(rb"/[A-Za-z]{3}[ -.0-~]{1,33}\r\n\x02([^\x01-\x04/]*\x03[\x00-\x7f])")
-"""A readout in which each character can mean one thing only."""
+_HEAD = re.compile(rb"/[A-Za-z]{3}[ -.0-~]{1,33}\r\n\x02")
+"""Of a readout: its identification, and the start of its block."""
+_DECISIVE = bytes((SOH, STX, ETX, EOT, SLASH))
+"""What begins or ends something: of a readout alone its '/', STX and ETX."""
 _BAUD_CHAR = 4  # its place in the identification
 _BAUD_CHARS = "".join((*BAUD_B, *BAUD_C, "GHI789")).encode("ascii")
 """Of meters that go on only when their identification was answered, or at another speed."""
@@ -81,6 +83,7 @@ class IecFramer:
         self._vote = vote
         self._state: _State = "idle"
         self._raw = bytearray()
+        self._head = b""  # of the last readout that was all there
         self._slash = False  # a '/' in this line of a block
         self._garbage = bytearray()
         self._ident = bytearray()  # a good identification line that waits for its data
@@ -89,33 +92,39 @@ class IecFramer:
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
-        at = self._whole(data) if self._state == "idle" else 0
+        if self._state == "idle" and len(data) <= MAX_BLOCK and self._whole(data):
+            return
+        at = 0
         while at < len(data):
             run = self._run(data, at) if self._state in _RUNS else 0
             if not run:
                 self._take(data[at])
             at += run or 1
 
-    def _whole(self, data: bytes) -> int:
-        """Take a readout that is all there and right, as bridges hand it over; how many bytes it
-        has. Whatever else it may be is found out character by character."""
-        text = parity.strip(data)
-        found = _READOUT.match(text)
-        if found is None or self._ident or self._garbage:
-            return 0
-        block, end = found.span(1)
-        matches = matching(text[block : end - 1], text[end - 1])
+    def _whole(self, data: bytes) -> bool:
+        """Take `data` if it is one readout from start to end, and right, as bridges hand it over.
+        Whatever else it may be is found out character by character."""
+        text = data if data.isascii() else parity.strip(data)
+        if not self._head or not text.startswith(self._head):
+            found = _HEAD.match(text)
+            if found is None:
+                return False
+            self._head = found[0]
+        if text[-2] != ETX or len(text.translate(None, _DECISIVE)) != len(text) - 3:
+            return False
+        start = len(self._head)
+        matches = self._vote.matches(text[start:])
         waits = self.early_ident and text[_BAUD_CHAR] in _BAUD_CHARS
-        if waits or end > MAX_BLOCK or not self._vote.accepts(matches):
-            return 0
-        if text != data and (
-            parity.errors(data[: block - 1]) or parity.errors(data[block - 1 : end])
+        if waits or self._ident or self._garbage or not self._vote.accepts(matches):
+            return False
+        if text is not data and (
+            parity.errors(data[: start - 1]) or parity.errors(data[start - 1 :])
         ):
-            return 0
+            return False
         if self._vote.is_open:
-            self._vote.count(matches, _expected(text[: block - 1]))
-        self._events.append(Frame(data[:end], text[:end], "answer", "data"))
-        return end
+            self._vote.count(matches, _expected(self._head[:-1]))
+        self._events.append(Frame(data, text, "answer", "data"))
+        return True
 
     def _run(self, data: bytes, at: int) -> int:
         """Take characters together that decide nothing here; how many there were."""
@@ -290,7 +299,7 @@ class IecFramer:
     def _finish_block(self, check: int) -> None:
         text = self._text()
         command = text[0] == SOH
-        matches = matching(text[1:], check & 0x7F)
+        matches = self._vote.matches(text[1:] + bytes((check & 0x7F,)))
         good = bool(matches) if command else self._vote.accepts(matches)
         if not good and check & 0x7F in _STARTS:
             # the check character was lost: this is the next start

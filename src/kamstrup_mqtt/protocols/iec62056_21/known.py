@@ -9,12 +9,13 @@ learned anew. What comes out is the same (tests/protocols/iec62056_21/test_known
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from kamstrup_mqtt.model import Scalar
+from kamstrup_mqtt.model import Json, Scalar
 from kamstrup_mqtt.protocols.base import Frame, Message
-from kamstrup_mqtt.protocols.iec62056_21.checks import verdict
+from kamstrup_mqtt.protocols.iec62056_21.checks import BccKind, BccVote, verdict
 from kamstrup_mqtt.protocols.iec62056_21.readout import places
 from kamstrup_mqtt.protocols.layout import BySize, Rows, TextLayout
 
@@ -22,9 +23,10 @@ _STX = b"\x02"
 
 
 class KnownReadouts:
-    """The layouts of one meter's readouts."""
+    """The layouts of one meter's readouts. `vote` is the codec's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, vote: BccVote) -> None:
+        self._vote = vote
         self._by_size: BySize[_KnownReadout] = BySize()
 
     def read(self, frame: Frame) -> Message | None:
@@ -48,7 +50,9 @@ class KnownReadouts:
             if any(48 <= byte < 58 for byte in payload[start + begin : start + end])
         ]
         if len(fields) >= 2:  # else not worth while
-            self._by_size.keep(len(payload), _KnownReadout(payload, start, fields, read))
+            self._by_size.keep(
+                len(payload), _KnownReadout(payload, start, fields, read, self._vote)
+            )
 
 
 class _Field(NamedTuple):
@@ -62,27 +66,36 @@ class _Field(NamedTuple):
 class _KnownReadout:
     """One layout; the block begins at `start`."""
 
-    def __init__(self, payload: bytes, start: int, fields: list[_Field], read: Message) -> None:
+    def __init__(
+        self, payload: bytes, start: int, fields: list[_Field], read: Message, vote: BccVote
+    ) -> None:
+        numbers = [f for f in fields if isinstance(read.objects[f.place].value, Decimal)]
+        texts = [f for f in fields if not isinstance(read.objects[f.place].value, Decimal)]
+        fields = numbers + texts
         self._layout = TextLayout(payload[:-1], [(field.begin, field.end) for field in fields])
-        self._start = start
-        self._header = read.header
         self._rows = Rows(read.objects, [field.place for field in fields])
-        learned = [read.objects[field.place] for field in fields]
-        numbers = [isinstance(obj.value, Decimal) for obj in learned]
-        self._texts = [n for n, is_number in enumerate(numbers) if not is_number]
-        self._commas = [n for n, obj in enumerate(learned) if numbers[n] and "," in str(obj.raw)]
+        self._count = len(numbers)
+        self._commas = [
+            n for n, field in enumerate(numbers) if b"," in payload[field.begin : field.end]
+        ]
+        self._start = start
+        self._vote = vote
+        self._header = read.header
+        self._headers: dict[tuple[BccKind, ...], Mapping[str, Json]] = {}
 
     def read(self, payload: bytes) -> Message | None:
         raws = self._layout.values(payload[:-1])
         if raws is None:
             return None
-        numbers = list(raws)
-        for place in self._commas:
-            numbers[place] = raws[place].replace(",", ".")
-        for place in self._texts:
-            numbers[place] = "0"
-        values: list[Scalar] = [*map(Decimal, numbers)]
-        for place in self._texts:
-            values[place] = raws[place].strip()
-        header = {**self._header, **verdict(payload[self._start :])}
+        texts = list(raws)
+        for n in self._commas:
+            texts[n] = raws[n].replace(",", ".")
+        values: list[Scalar] = [*map(Decimal, texts[: self._count])]
+        values += [text.strip() for text in texts[self._count :]]
+        matches = self._vote.matches(payload[self._start :])
+        header = self._headers.get(matches) or self._learn_header(matches)
         return Message(header, self._rows.objects(raws, values))
+
+    def _learn_header(self, matches: tuple[BccKind, ...]) -> Mapping[str, Json]:
+        header = self._headers[matches] = {**self._header, **verdict(matches)}
+        return header

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from kamstrup_mqtt.model import Object, Scalar, SourceId
+from kamstrup_mqtt.units import power
 
 HELLO = bytes.fromhex("FE00")
 MEMORY = bytes.fromhex("FE01")
@@ -75,6 +76,9 @@ FIELDS: tuple[Field, ...] = (
 DATA_LENGTH: Mapping[bytes, int] = MappingProxyType({MEMORY: 44, ENERGY: 36, TARIFFS: 13})
 """Bytes behind the command in the answers that hold fields."""
 
+_BY_COMMAND: Mapping[bytes, tuple[Field, ...]] = MappingProxyType(
+    {command: tuple(f for f in FIELDS if f.command == command) for command in DATA_LENGTH}
+)
 _BY_ID: Mapping[SourceId, Field] = MappingProxyType({field.id: field for field in FIELDS})
 
 
@@ -86,13 +90,13 @@ def command_of(source: SourceId) -> bytes | None:
 
 def read_fields(command: bytes, data: bytes) -> tuple[Object, ...]:
     """The objects in the answer to `command`; `data` has the length that DATA_LENGTH tells."""
-    numbers = {f.id: int.from_bytes(_part(f, data), f.order) for f in FIELDS}
+    fields = _BY_COMMAND[command]
+    numbers = {f.id: int.from_bytes(_part(f, data), f.order) for f in fields}
     return tuple(
         _text(field, _part(field, data))
         if field.form == "text"
         else Object(field.id, numbers[field.id], _value(field, numbers), field.unit)
-        for field in FIELDS
-        if field.command == command
+        for field in fields
     )
 
 
@@ -124,7 +128,7 @@ def high_res(hundredths: int, whole: int) -> Decimal | None:
     """
     if hundredths // 100 != whole:
         return None
-    return Decimal((0, tuple(map(int, str(hundredths))), -2))
+    return power(hundredths, -2)
 
 
 def key_of(source: SourceId) -> str | None:

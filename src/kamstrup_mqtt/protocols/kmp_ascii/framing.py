@@ -11,6 +11,7 @@ Source: KMP382-driver, MeterProtocolKMP382.cs (kmp.md 3.1).
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Literal
 
@@ -24,6 +25,8 @@ MAX_PAYLOAD = 258
 _MAX_FRAME = 1 + 2 * (MAX_PAYLOAD + 1) + 1
 _MAX_GARBAGE = 256
 _HEX = frozenset(b"0123456789ABCDEFabcdef")
+_RUN = re.compile(rb"[0-9A-Fa-f]+")
+"""What may be taken together inside a frame."""
 _BETWEEN_FRAMES = frozenset(b"\r\n\x00")
 
 
@@ -56,8 +59,16 @@ class KmpAsciiFramer:
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
-        for byte in data:
-            self._take(byte)
+        at = 0
+        while at < len(data):
+            room = _MAX_FRAME - 1 - len(self._frame)
+            run = _RUN.match(data, at, at + room) if self._frame else None
+            if run is None:
+                self._take(data[at])
+                at += 1
+            else:
+                self._frame += run[0]
+                at = run.end()
 
     def next_event(self) -> Event | None:
         """The next frame or drop, None when more bytes are needed."""

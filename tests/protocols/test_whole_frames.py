@@ -1,0 +1,146 @@
+"""A frame that comes in one piece is taken in one step: nothing may come out differently for that.
+
+Each stream of good, damaged, cut and foreign pieces is fed piece by piece and byte by byte.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from kamstrup_mqtt.protocols.base import Event, Framer
+from kamstrup_mqtt.protocols.han import HdlcFramer
+from kamstrup_mqtt.protocols.iec62056_21.checks import BccOption, BccVote
+from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
+from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
+from tests.framing import drain, single_bytes
+from tests.protocols.han.recorded import HOURLY_1, LIVE_1, LIVE_2, hdlc
+from tests.protocols.iec62056_21 import recorded
+from tests.protocols.kmp.wire import answer, request
+
+KMP = (
+    answer("3F10 003C 02 04 42 0001E240 0044 28 04 42 801B4006"),
+    answer("3F02 0001E240"),
+    request("3F10 01 003C"),
+    b"\x06",
+    b"\x40\x0d",
+    b"\x40\x3f\x0d",
+    b"\x0d",
+    b"\x00",
+)
+OTHER_METER = b"/ISk5ME172-0000\r\n\x021.8.0(0014830.986*kWh)\r\n!\r\n\x03"
+IEC = (
+    recorded.OFFICIAL,
+    recorded.SEED,
+    recorded.OFFICIAL_7E1,
+    recorded.ISKRA,
+    recorded.MODE_D,
+    recorded.SIGN_ON,
+    recorded.IDENT,
+    recorded.TWO_SETS,
+    recorded.BREAK,
+    OTHER_METER,  # its check character is lost
+    b"/KAM 685\r\n\x02",
+    b"\r\n",
+    b"x",
+)
+# a frame whose format field is no HDLC's but whose checksums are right, one of segments, a list
+HAN = (
+    LIVE_1,
+    LIVE_2,
+    HOURLY_1,
+    LIVE_1[1:],
+    hdlc(bytes.fromhex("E6E700 0F 00000000 00 0201 0600000001")),
+    b"\x7e\x00\x00\x7e",
+    b"\x7e",
+    b"\xa0",
+)
+
+
+def events(framer: Framer, pieces: list[bytes]) -> list[Event]:
+    found: list[Event] = []
+    for piece in pieces:
+        if piece:
+            framer.receive_data(piece)
+        else:
+            framer.silence()
+        found += drain(framer)
+    return found
+
+
+def alike(make: Callable[[], Framer], pieces: list[bytes]) -> None:
+    """An empty piece is a silence. The last one always is."""
+    pieces = [*pieces, b""]
+    whole, slow = make(), make()
+    single = [byte for piece in pieces for byte in (single_bytes(piece) or [b""])]
+    assert events(whole, pieces) == events(slow, single)
+    assert whole.parity_errors == slow.parity_errors
+
+
+def pieces_of(good: tuple[bytes, ...]) -> st.SearchStrategy[list[bytes]]:
+    """Mostly good frames, some of them damaged or cut, and silences."""
+
+    @st.composite
+    def piece(draw: st.DrawFn) -> bytes:
+        wire = draw(st.sampled_from((*good, b"")))
+        what = draw(st.sampled_from(("good", "good", "good", "damaged", "cut", "twice")))
+        rng = random.Random(draw(st.integers(0, 2**16)))
+        if what == "damaged" and wire:
+            at = rng.randrange(len(wire))
+            return wire[:at] + bytes((rng.randrange(256),)) + wire[at + 1 :]
+        if what == "cut":
+            return wire[rng.randint(0, len(wire)) :][: rng.randint(0, len(wire))]
+        return wire + wire if what == "twice" else wire
+
+    return st.lists(piece(), min_size=1, max_size=6)
+
+
+@settings(max_examples=300)
+@given(pieces=pieces_of(KMP))
+def test_kmp(pieces: list[bytes]) -> None:
+    alike(KmpFramer, pieces)
+
+
+@settings(max_examples=300)
+@given(pieces=pieces_of(HAN))
+@example(pieces=[LIVE_1, LIVE_1[1:]])  # one flag closes a frame and opens the next
+@example(pieces=[LIVE_1, b"", LIVE_1[1:]])
+@example(pieces=[LIVE_1, LIVE_1, LIVE_1[1:]])
+@example(pieces=[b"\x7e", LIVE_1, b"\xa0", LIVE_1])
+def test_han(pieces: list[bytes]) -> None:
+    alike(HdlcFramer, pieces)
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("bcc", ["auto", "sum", "xor", "none"])
+@settings(max_examples=80)
+@given(pieces=pieces_of(IEC))
+@example(pieces=[recorded.ISKRA, recorded.ISKRA])
+@example(pieces=[recorded.OFFICIAL_7E1, recorded.OFFICIAL_7E1])
+@example(pieces=[recorded.IDENT, recorded.OFFICIAL])
+@example(pieces=[b"x", recorded.OFFICIAL])
+@example(pieces=[OTHER_METER + b"/", recorded.OFFICIAL])
+@example(pieces=[recorded.TWO_SETS] * 2 + [recorded.OFFICIAL] * 3)
+def test_iec(pieces: list[bytes], bcc: BccOption, early: bool) -> None:
+    alike(lambda: IecFramer(BccVote(bcc), early_ident=early), pieces)
+
+
+def test_a_header_before_any_frame_is_none() -> None:
+    """HDLC's format field is A or there is no frame, whatever the checksum says."""
+    body = bytes.fromhex("0009 2B21 13 0000")
+    assert events(HdlcFramer(), [b"\x7e" + body + fcs(body) + b"\x7e", b""]) != []
+    alike(HdlcFramer, [b"\x7e" + body + fcs(body) + b"\x7e"])
+
+
+def fcs(data: bytes) -> bytes:
+    """CRC-16/X-25 bit by bit, low byte first."""
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x8408 if crc & 1 else 0)
+    return (crc ^ 0xFFFF).to_bytes(2, "little")
