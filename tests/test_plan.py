@@ -102,6 +102,16 @@ def test_a_newcomer_in_the_hourly_list_is_hourly() -> None:
     assert len(found.groups["hourly"]) == 2
 
 
+def test_a_known_key_from_another_source_stays_in_its_group() -> None:
+    """ "DLMS push 1" has no 0.0.5: 0.0.1 is the `meter_id` (han.md 2.4), and its registers come in
+    the same list."""
+    number = Object("1-1:0.0.1.255", 31234567, D(31234567))
+    register = Object("1-1:1.8.0.255", 1, D(1), "kWh")
+    found = sort_objects(han_plan(), [register, number])
+    assert found.groups["live"] == {"meter_id": Measured("31234567")}
+    assert set(found.groups["hourly"]) == {"energy_import"}
+
+
 @pytest.mark.parametrize(
     ("quantity", "obj", "measured"),
     [
