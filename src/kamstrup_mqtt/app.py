@@ -51,8 +51,6 @@ from kamstrup_mqtt.reader import MeterSetup, Reader
 from kamstrup_mqtt.supervisor import Supervisor
 
 _LOG = logging.getLogger(__name__)
-_LOOK = 0.1
-"""Seconds between two looks whether a poll is over."""
 
 DISTRIBUTION = "kamstrup-mqtt"
 
@@ -262,8 +260,9 @@ class App:
         await self._anew.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.anew):
-                while any(reader.polling for reader in self._readers.values()):
-                    await asyncio.sleep(_LOOK)
+                readers = self._readers.values()
+                while busy := [reader for reader in readers if not reader.rests.is_set()]:
+                    await busy[0].rests.wait()
         self.end(Ending.RELOAD)
 
     # Running
