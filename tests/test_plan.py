@@ -112,6 +112,20 @@ def test_a_known_key_from_another_source_stays_in_its_group() -> None:
     assert set(found.groups["hourly"]) == {"energy_import"}
 
 
+@pytest.mark.parametrize("model", ["aidon_se", "auto"])
+def test_what_a_model_names_is_not_to_be_reported(model: str) -> None:
+    """The Swedish Aidon list has reactive powers by phase (han.md 2.5); no key is theirs."""
+    dialect = registry.all_models()[model].dialects["han"]
+    plan = replace(han_plan(), dialect=dialect, values=default_values("han", dialect))
+    codes = [f"1-0:{c}.7.0.255" for c in (23, 24, 43, 44, 63, 64)]
+    found = sort_objects(plan, [Object(code, 126, D(126), "var") for code in codes])
+    assert found.unknown == ()
+    key = "obis_1_0_23_7_0_255"
+    assert found.groups["live"][key] == Measured(D(126), "var")
+    assert plan.quantity(key).name == "Reactive power import L1"
+    assert plan.quantity("obis_1_0_64_7_0_255").name == "Reactive power export L3"
+
+
 @pytest.mark.parametrize(
     ("quantity", "obj", "measured"),
     [
