@@ -14,7 +14,7 @@ FRAMES ?= 100000
 ROUNDS ?= 200
 HOURS ?= 1
 
-.PHONY: help demo test test-all bench mutate lint lock clean fuzz faults soak sbom audit
+.PHONY: help demo test test-all bench mutate lint lock clean fuzz faults soak check-slow sbom audit
 
 help:
 	@echo "make demo      read four emulated meters (make demo ARGS=\"--duration 20\")"
@@ -25,6 +25,7 @@ help:
 	@echo "make fuzz      TIME=60 FRAMES=100000: any bytes at every decoder, the configuration, the commands"
 	@echo "make faults    ROUNDS=200: daemon and broker killed again and again, networks that fail"
 	@echo "make soak      HOURS=1: the daemon at many times real speed, with faults"
+	@echo "make check-slow  some minutes of fuzz, soak and faults, as the CI runs them"
 	@echo "make sbom      write sbom.json (CycloneDX); make audit: known faults of the dependencies"
 	@echo "make lock      write requirements-dev.lock anew"
 	@echo "make clean     remove what the targets above made"
@@ -75,6 +76,15 @@ soak: $(VENV)/.dev
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
 	$(BIN)/python -m tests.soak --hours $(HOURS)
 
+# what the CI runs of them after `make test`: some five minutes on two cores
+SLOW := killed or reset or thousand or jumps or band
+check-slow: $(VENV)/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit && \
+	  $(BIN)/python .ci/audit || echo "audit: pip-audit cannot be installed here: nothing was audited"
+	@$(MAKE) --no-print-directory fuzz TIME=46 FRAMES=200000
+	@$(MAKE) --no-print-directory soak HOURS=0.015
+	@$(MAKE) --no-print-directory faults ROUNDS=15 PYTEST_ARGS="-n auto --show-capture=no -k '$(SLOW)' $(PYTEST_ARGS)"
+
 # of what the program needs at run time, and nothing else
 $(VENV)-run/bin/kamstrup-mqtt: pyproject.toml requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)-run
@@ -85,10 +95,11 @@ sbom: $(VENV)/.dev $(VENV)-run/bin/kamstrup-mqtt
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	  --of JSON -o sbom.json $(VENV)-run/bin/python
 
-# asks a database of known faults, which needs more network than the package index: not part of CI
+# known faults of the pinned dependencies, as the package index tells them; before a release: it
+# fails where there are any, which the CI only shows
 audit: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
-	$(BIN)/pip-audit --disable-pip --no-deps -r requirements-dev.lock
+	$(BIN)/python .ci/audit --strict
 
 test-all:
 	@found=; for v in 3.11 3.12 3.13 3.14; do \

@@ -23,7 +23,7 @@ async def share(piece: int, windows: int) -> tuple[list[float], int]:
     ):
         meters = [meter(f"m{n}", f"tcp://127.0.0.1:{p}") for n, p in enumerate(ports)]
         with daemon(place / "daemon", port, meters) as process:
-            async with subscriber(port, "kamstrup/+/+/state/live") as queue:
+            async with subscriber(port, "kamstrup/+/history") as queue:
                 await asyncio.sleep(5.0)
                 start = queue.qsize()
                 ask(pushing)
@@ -43,7 +43,7 @@ def run() -> list[Result]:
     made = []
     for what, piece, windows, reach in (
         ("one segment a list", 0, WINDOWS, 0.20),
-        ("4-byte pieces every 16 ms", 4, 1, None),
+        ("4-byte pieces every 16 ms", 4, 3, None),
     ):
         found, lost = asyncio.run(share(piece, windows))
         figure = statistics.median(found)
@@ -56,7 +56,7 @@ def run() -> list[Result]:
                 figure=figure,
                 unit="of a core",
                 reach=reach,
-                note=f"{lost} lists lost",
+                note=f"{lost} lists lost (by the history, which holds each of them)",
             )
         )
     return made

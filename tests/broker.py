@@ -58,7 +58,7 @@ class Mosquitto:
         self.log = directory / "mosquitto.log"
         self._directory = directory
         self._config = directory / "mosquitto.conf"
-        self._settings = tuple(settings)
+        self.settings = tuple(settings)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -70,7 +70,7 @@ class Mosquitto:
             "autosave_on_changes true",
             "autosave_interval 1",
             "user root" if os.getuid() == 0 else "",
-            *(self._settings or ("allow_anonymous true",)),
+            *(self.settings or ("allow_anonymous true",)),
         ]
         self._config.write_text("\n".join(lines) + "\n")
         with self.log.open("ab") as log:

@@ -56,12 +56,22 @@ def logged(caplog: pytest.LogCaptureFixture) -> Callable[[int], list[str]]:
     return messages
 
 
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes what a test counted; it is printed at the end."""
+    return lambda text: record_property("figures", text)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "shared_vector: a recorded frame beside the repository")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many of the shared vectors ran, none included."""
+    """Say how many of the shared vectors ran, none included, and what was counted (`figures`)."""
     passed = terminalreporter.stats.get("passed", [])
+    for report in passed:
+        for name, said in report.user_properties:
+            if name == "figures":
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {said}")
     ran = sum("shared_vector" in report.keywords for report in passed)
     terminalreporter.write_line(f"shared vectors: {ran} ran")

@@ -18,7 +18,8 @@ PUBLISH, PUBACK = 3, 4
 class Proxy:
     """`published`: (topic, payload) of every PUBLISH seen from the client; `acknowledged`: those
     whose PUBACK went back to it. `silent`: PUBACKs are swallowed; `black`: nothing goes through,
-    and connections stay open; `closed`: new connections are refused at once."""
+    and connections stay open; `closed`: new connections are refused at once; `delay`: seconds that
+    each message of the client takes."""
 
     target: int
     port: int = 0
@@ -27,6 +28,7 @@ class Proxy:
     silent: bool = False
     black: bool = False
     closed: bool = False
+    delay: float = 0.0
     accepted: int = 0
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _server: asyncio.Server | None = None
@@ -83,6 +85,8 @@ class Proxy:
                 packet, body = await _packet(source)
                 while self.black:  # noqa: ASYNC110 - a test sets it at any time
                     await asyncio.sleep(0.01)
+                if self.delay and self._of_client(sink):
+                    await asyncio.sleep(self.delay)
                 kind = packet[0] >> 4
                 if kind == PUBLISH and packet[0] & 0x06 == 0x02 and self._of_client(sink):
                     end = 2 + int.from_bytes(body[:2])

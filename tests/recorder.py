@@ -32,8 +32,21 @@ class Recorder:
             async with aiomqtt.Client("127.0.0.1", self.port) as client:
                 await client.subscribe("kamstrup/main/+/history", qos=1)
                 ready.set()
-                async for message in client.messages:
-                    self.seen.append(bytes(message.payload).decode())
+                try:
+                    async for message in client.messages:
+                        self._keep(message)
+                finally:  # what came before the end; aiomqtt would throw it away
+                    while len(client.messages):
+                        self._keep(client._queue.get_nowait())
+
+    def _keep(self, message: aiomqtt.Message) -> None:
+        self.seen.append(bytes(message.payload).decode())
+
+    async def ended(self) -> None:
+        """The broker is dead: take what it still sent, then `stop`."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=5)
+        await self.stop()
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -59,9 +72,9 @@ def identity(payload: str) -> tuple[str, str, int]:
     return record["meter"], record["boot"], record["seq"]
 
 
-def judge(seen: list[str], accepted: set[str]) -> None:
+def judge(seen: list[str], accepted: set[str]) -> str:
     """Every accepted record is there; none was altered; first deliveries of one meter and boot
-    ascend without a gap."""
+    ascend without a gap. The figures."""
     missing = accepted - set(seen)
     assert not missing, f"{len(missing)} of {len(accepted)} lost: {sorted(missing)[:3]}"
     texts: dict[tuple[str, str, int], str] = {}
@@ -73,3 +86,8 @@ def judge(seen: list[str], accepted: set[str]) -> None:
         before = last.get((meter, boot), 0)
         assert seq <= before + 1, f"{meter} {boot}: {seq} after {before}"
         last[meter, boot] = max(before, seq)
+    boots = len({boot for _, boot in last})
+    return (
+        f"{len(accepted)} accepted, {len(texts)} delivered, {len(seen) - len(texts)} of them again,"
+        f" 0 lost, in order; {boots} boots"
+    )

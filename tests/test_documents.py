@@ -116,6 +116,15 @@ def blocks_text(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
+def test_the_tests_that_the_table_of_faults_names_exist() -> None:
+    named = re.findall(r"`(tests/\S+\.py)::(\w+)`", (ROOT / "docs/faults.md").read_text())
+    assert len(named) > 50
+    gone = [
+        f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text()
+    ]
+    assert gone == []
+
+
 def test_quantities_page_is_up_to_date() -> None:
     page = (ROOT / "docs/quantities.md").read_text(encoding="utf-8")
     assert page == quantities_page.page(), "python -m tests.quantities_page > docs/quantities.md"

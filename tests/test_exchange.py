@@ -22,7 +22,9 @@ from kamstrup_mqtt.protocols.base import (
     Pause,
     Send,
 )
+from kamstrup_mqtt.protocols.han.framing import HdlcFramer
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
+from tests.protocols.han.recorded import LIVE_1
 
 GET_SERIAL = bytes.fromhex("80 3F 02 35 E9 0D")
 SERIAL = bytes.fromhex("40 3F 02 01 23 45 67 E9 56 0D")
@@ -308,4 +310,90 @@ async def test_a_listener_knows_when_bytes_came() -> None:
     assert await anext(events) is None
     assert listener.last_byte > started
     assert listener.last_frame == started
+    await events.aclose()
+
+
+class Quiet(Line):
+    """A line that says when bytes came, and what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(bytewise=False)
+        self.expected: list[int] = []
+        self.listened = 0
+
+    def listen(self) -> None:
+        self.listened += 1
+
+    def expect(self, count: int) -> None:
+        self.expected.append(count)
+
+
+async def test_a_listener_says_what_it_waits_for() -> None:
+    line = Quiet()
+    listener = Listener(line, HdlcFramer(), Counters(), LOG, tick=5.0)
+    events = listener.events()
+    line.come(LIVE_1[:40])
+    line.come(LIVE_1[40:])
+    assert isinstance(await anext(events), Frame)
+    assert line.expected == [0, len(LIVE_1) - 40]
+    assert line.listened == 1
+    await events.aclose()
+
+
+async def test_a_listener_that_has_whole_frames_only_is_not_woken_by_the_silence() -> None:
+    line = Quiet()
+    listener = Listener(line, HdlcFramer(), Counters(), LOG, tick=5.0)
+    events = listener.events()
+    line.come(LIVE_1)
+    assert isinstance(await anext(events), Frame)
+    waiting = asyncio.ensure_future(anext(events))
+    await asyncio.sleep(5 * line.silence)
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+
+async def test_a_listener_looks_when_it_was_asked_to() -> None:
+    line = Quiet()
+    listener = Listener(line, HdlcFramer(), Counters(), LOG, tick=60.0)
+    events = listener.events()
+    listener.look_at = asyncio.get_running_loop().time() + 0.01
+    assert await asyncio.wait_for(anext(events), 5) is None
+    assert asyncio.get_running_loop().time() >= listener.look_at
+    await events.aclose()
+
+
+async def test_bytes_that_the_line_held_back_are_part_of_what_a_silence_ends() -> None:
+    """The rest of the frame never comes: what came of it is dropped as a whole."""
+    line = Quiet()
+    line.last_byte = 0.0
+    listener = Listener(line, HdlcFramer(), Counters(), LOG, tick=60.0)
+    events = listener.events()
+    line.come(LIVE_1[:40])
+
+    def held_back() -> bytes:
+        return LIVE_1[40:100]
+
+    line.discard_input = held_back  # type: ignore[method-assign]
+    assert await asyncio.wait_for(anext(events), 5) is None
+    dropped = await asyncio.wait_for(anext(events), 5)
+    assert isinstance(dropped, Dropped)
+    assert dropped.raw == LIVE_1[:100]
+    await events.aclose()
+
+
+async def test_the_others_have_their_turn_between_two_frames_of_one_piece() -> None:
+    turns: list[int] = []
+
+    async def turn() -> None:
+        turns.append(len(got))
+
+    line = Quiet()
+    listener = Listener(line, HdlcFramer(), Counters(), LOG, tick=60.0, turn=turn)
+    events = listener.events()
+    line.come(LIVE_1 * 3)
+    got: list[object] = []
+    for _ in range(3):
+        got.append(await anext(events))
+    assert turns == [1, 2]
     await events.aclose()

@@ -100,10 +100,13 @@ def add(history: History, first: int, last: int) -> list[str]:
 
 
 def stored(path: Path) -> list[str]:
-    """What another program sees in the file."""
+    """What another program sees in the file, which is made when it is needed."""
+    if not path.exists():
+        return []
     database = sqlite3.connect(path)
-    with contextlib.closing(database):
+    with contextlib.closing(database), contextlib.suppress(sqlite3.OperationalError):
         return [row[0] for row in database.execute("SELECT payload FROM history ORDER BY id")]
+    return []  # it is being made now
 
 
 @pytest.fixture
@@ -265,6 +268,52 @@ async def test_what_was_delivered_lately_is_sent_again(path: Path, mode: str) ->
         assert history.delivered == 7
 
 
+@pytest.mark.parametrize("mode", ["offline", "always", "memory"])
+async def test_what_was_not_yet_sent_again_does_not_grow_too_old_for_it(
+    path: Path, mode: str
+) -> None:
+    """A broker that dies again and again: found by killing it 200 times."""
+    now = [1000.0]
+    history = on(path, mode, monotonic=lambda: now[0], resend=60.0)
+    async with running(history) as broker:
+        broker.connect()
+        wanted = add(history, 1, 3)
+        await broker.until(3)
+        now[0] += 59
+        await broker.disconnect()
+        broker.hold = True
+        for _ in range(3):  # connections on which nothing is acknowledged, or only the first
+            broker.seen.clear()
+            broker.held.clear()
+            broker.connect()
+            await broker.until(3)
+            assert broker.seen == wanted
+            history.acked(broker.held[0])
+            now[0] += 30
+            await asyncio.sleep(0.05)
+            await broker.disconnect()
+            wanted = wanted[1:] + add(history, 0, 0)  # the first is old enough now
+        broker.seen.clear()
+        broker.hold = False
+        broker.connect()
+        await broker.until(3)
+        assert broker.seen == wanted
+        now[0] += 0.2  # this broker may fail as well
+        await broker.disconnect()
+        broker.seen.clear()
+        broker.connect()
+        await broker.until(3)
+        assert broker.seen == wanted
+        now[0] += 61
+        await asyncio.sleep(0.05)
+        await broker.disconnect()
+        broker.seen.clear()
+        broker.connect()
+        last = add(history, 7, 7)
+        await broker.until(1)
+        assert broker.seen == last
+
+
 async def test_bounds_in_memory(expected_logs: list[str]) -> None:
     expected_logs.append("history is full")
     expected_logs.append("neither delivered nor stored")
@@ -317,6 +366,43 @@ async def test_telegraf_17200_what_is_being_sent_is_not_what_overflows(
         broker.hold = False
         await broker.until(110)
         assert broker.seen[-10:] == [f"record {n}" for n in range(101, 111)]
+
+
+async def test_telegraf_16615_a_buffer_that_was_full_is_sent_when_the_broker_is_back(
+    path: Path, expected_logs: list[str]
+) -> None:
+    """After a downtime that filled it, the buffer was not flushed until a restart."""
+    expected_logs.append("history is full")
+    async with running(on(path, rows=10, resend=0.0)) as broker:
+        for outage in range(1, 4):
+            wanted = add(broker.history, 100 * outage + 1, 100 * outage + 25)[-10:]
+            await eventually(lambda wanted=wanted: stored(path) == wanted, "the newest")  # type: ignore[misc]
+            broker.seen.clear()
+            broker.connect()
+            await broker.until(10)
+            wanted += add(broker.history, 100 * outage + 26, 100 * outage + 30)
+            await broker.until(15)
+            assert broker.seen == wanted
+            assert broker.history.dropped == 15 * outage
+            await eventually(lambda: stored(path) == [], "delivered")
+            await broker.disconnect()
+
+
+async def test_telegraf_802_what_waits_outlives_the_process_and_holds_nobody_up(
+    path: Path,
+) -> None:
+    """What an output did not take was in memory only: gone with the process."""
+    wanted: list[str] = []
+    for run in range(5):
+        async with running(on(path)) as broker:
+            start = time.monotonic()
+            wanted += add(broker.history, 1000 * run + 1, 1000 * run + 200)
+            assert time.monotonic() - start < 1.0  # returned at once: no reader waits
+            await asyncio.sleep(0.01)
+    async with running(on(path)) as broker:
+        broker.connect()
+        await broker.until(1000)
+        assert broker.seen == wanted
 
 
 async def test_telegraf_16500_only_what_is_not_delivered_is_sent_after_a_restart(
@@ -429,6 +515,19 @@ async def test_thingsboard_6880_ten_messages_a_second_all_survive(path: Path) ->
         broker.connect()
         await broker.until(3000)
         assert broker.seen == wanted
+
+
+async def test_thingsboard_7060_long_payloads_survive_too(path: Path) -> None:
+    """SQLite got 40 % of 10 small payloads a second; of 3000 characters each, still fewer."""
+    async with running(on(path, "always", resend=0.0)) as broker:
+        wanted = [f"{n} " + "x" * 3000 for n in range(500)]
+        broker.connect()
+        for payload in wanted:
+            broker.history.add("heat", payload)
+            await asyncio.sleep(0.002)
+        await broker.until(500)
+        assert broker.seen == wanted
+        assert broker.history.dropped == 0
 
 
 @pytest.mark.parametrize("backlog", [0, 10])
@@ -552,7 +651,7 @@ async def test_records_on_disk_that_cannot_be_read_wait_for_the_next_run(
     disk = Disk()
     async with running(on(path, connect=disk.connect)) as broker:
         old = add(broker.history, 1, 5)
-        await eventually(lambda: stored(path) == old, "on disk")
+        await eventually(lambda: broker.history.info()["on_disk"] == 5, "on disk, and known to be")
         disk.fails = True
         broker.connect()
         new = add(broker.history, 6, 8)
@@ -609,3 +708,22 @@ async def test_spool_errors_name_the_file(path: Path) -> None:
     path = path.parent  # a folder
     with pytest.raises(SpoolError, match=str(path)):
         await Spool(SpoolFile(path, rows=1, size=1)).open(0.0)
+
+
+async def test_behind_and_catching_up() -> None:
+    history = History()
+    add(history, 1, 200)
+    assert not history.behind  # nobody is there who could take them
+    history.connected()
+    assert history.behind
+    assert history.catching_up
+    for _ in range(120):
+        history.acked(await history.next())
+    assert history.behind
+    assert not history.catching_up  # 80 records are what a moment brings
+    for _ in range(40):
+        history.acked(await history.next())
+    assert not history.behind
+    history.lost()
+    add(history, 201, 300)
+    assert not history.behind

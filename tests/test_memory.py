@@ -395,6 +395,24 @@ async def test_the_end_writes_what_is_not_yet_due(tmp_path: Path) -> None:
     assert len(disk.texts) == 1
 
 
+async def test_keeping_ends_when_it_is_cancelled_at_any_moment(tmp_path: Path) -> None:
+    """asyncio.wait_for before Python 3.12 swallows a cancellation that comes with the result: the
+    change that is told in the same moment as the end must not keep the task alive."""
+    for n in range(200):
+        memory = Memory(tmp_path / "m.json", Clock(), urgent_within=0.0, write=Recorder())
+        task = await _kept(memory)
+        memory.changed()
+        for _ in range(n % 9):
+            await asyncio.sleep(0)
+        memory.changed(urgent=True)
+        for _ in range(n // 9 % 4):
+            await asyncio.sleep(0)
+        task.cancel()
+        _, running = await asyncio.wait([task], timeout=5)
+        assert not running
+        memory.close()
+
+
 async def test_a_stuck_card_holds_neither_loop_nor_exit(tmp_path: Path) -> None:
     disk = Recorder()
     disk.blocked.clear()

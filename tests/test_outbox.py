@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
+import pytest
+
 from kamstrup_mqtt import outbox
 from kamstrup_mqtt.model import Identity, Reading
 from kamstrup_mqtt.outbox import Outbox
@@ -50,3 +52,39 @@ async def test_what_waits_is_stamped_anew() -> None:
     outbox.restamp(datetime(2026, 11, 21, 12, 1, tzinfo=UTC), 160.0)
     right = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
     assert [getattr(report, "time", None) for report in outbox.take_all()] == [right, right, None]
+
+
+async def test_what_is_put_in_one_turn_is_told_in_one_call_in_the_next() -> None:
+    queue = Outbox()
+    taken: list[list[object]] = []
+    queue.call(lambda: taken.append(list(queue.take_all())))
+    queue.put(_report(1))
+    queue.put(_report(2))
+    assert taken == []
+    await asyncio.sleep(0)
+    assert taken == [[_report(1), _report(2)]]
+    queue.put(_report(3))
+    await asyncio.sleep(0)
+    assert taken[1:] == [[_report(3)]]
+
+
+async def test_a_turn_is_short_unless_the_publisher_is_behind() -> None:
+    queue = Outbox()
+    await queue.turn()
+    queue.crowd(True)
+    turn = asyncio.create_task(queue.turn())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not turn.done()
+    queue.crowd(False)
+    await turn
+
+
+async def test_a_publisher_that_stays_behind_does_not_stop_a_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert outbox.CROWDED == 1.0
+    monkeypatch.setattr(outbox, "CROWDED", 0.01)
+    queue = Outbox()
+    queue.crowd(True)
+    await asyncio.wait_for(queue.turn(), 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -471,3 +472,24 @@ def test_an_energy_goes_on_in_the_unit_that_is_configured() -> None:
     # 0.303 GJ = 84.17 kWh; a step of 0.001 GJ is 0.28 kWh
     assert json.loads(after.state_json("values"))["heat_energy"] == 84.2
     assert "heat_energy" not in memory.totals
+
+
+def test_when_it_goes_offline_and_its_values_are_overdue() -> None:
+    """Polled every 60 s: three periods after the last reading; a port may be gone for 60 s."""
+    picture = make_picture()
+    assert picture.next_end(0.0) == math.inf
+    picture.apply(reading({"volume": Measured(D(5), "m³")}), 100.0)
+    assert picture.next_end(100.0) == 280.0
+    assert picture.next_end(280.0) == math.inf
+    picture.apply(diagnosis(LinkState.PORT_MISSING, port_gone=110.0), 111.0)
+    assert picture.next_end(111.0) == 170.0
+
+
+def test_a_key_that_moves_to_another_state_is_in_one_of_them() -> None:
+    """What nobody listed belongs to the first group that has it."""
+    picture = make_picture(make_plan({"live": (), "hourly": ()}, open_=True))
+    picture.apply(reading({"extra": Measured(D(1))}, group="hourly"), 1.0)
+    assert json.loads(picture.state_json("hourly")).keys() == {"time", "extra"}
+    picture.apply(reading({"extra": Measured(D(2))}, group="live"), 2.0)
+    assert json.loads(picture.state_json("live")).keys() == {"time", "extra"}
+    assert json.loads(picture.state_json("hourly")).keys() == {"time"}

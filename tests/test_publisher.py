@@ -189,7 +189,7 @@ def test_the_defaults() -> None:
     assert (limits.connect, limits.ack) == (30.0, 10.0)
     assert (limits.first_backoff, limits.backoff_cap, limits.slow_backoff) == (1.0, 60.0, 60.0)
     assert (limits.quick_loss, limits.quick_losses) == (10.0, 3)
-    assert (limits.diagnostics, limits.tick) == (60.0, 1.0)
+    assert (limits.diagnostics, limits.tick) == (60.0, 5.0)
     assert limits.farewell + limits.leave < 5.0
     assert limits.session.birth == (1.0, 3.0)
 

@@ -141,3 +141,17 @@ def test_a_failed_poll_is_put_off() -> None:
     schedule.put_off(("values",), times.mono + 120, earlier_only=False)
     assert schedule.next == times.mono + 120
     assert schedule.due() == ("values",)
+
+
+@pytest.mark.parametrize("years", [-10, -1, 1, 10])
+def test_a_clock_that_is_set_by_years_puts_off_no_poll(years: int) -> None:
+    """At boot the clock was years ahead, and a poll was aligned by it; then it was set."""
+    times = Times("2037-11-21T03:30:00")
+    schedule = Schedule({"values": H}, times.clock, align=True)
+    schedule.begun(("values",))
+    assert schedule.next == pytest.approx(times.mono + 1800)
+    times.wall += years * 365 * 24 * H
+    assert schedule.next <= times.mono + 2 * H
+    times.mono = max(times.mono, schedule.next)
+    schedule.begun(("values",))
+    assert times.mono + 1800 - 30 <= schedule.next <= times.mono + H + 30

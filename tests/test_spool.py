@@ -285,3 +285,19 @@ def test_no_place_for_the_file(path: Path) -> None:
     path.parent.joinpath("file").write_text("")
     with pytest.raises(SpoolError):
         make(path.parent / "file" / "history.db").open(0.0)
+
+
+def test_the_file_is_made_when_it_is_needed(path: Path) -> None:
+    path.parent.mkdir()
+    file = make(path)
+    assert file.open(0.0) == Inventory()
+    assert not path.exists()
+    assert file.append(rows(1, 2), 0)[0].rows == 2
+    assert path.exists()
+    file.close()
+
+
+def test_a_place_where_none_can_be_made_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()  # a file where the directory should be
+    with pytest.raises(SpoolError, match="taken"):
+        make(tmp_path / "taken" / "history.db").open(0.0)

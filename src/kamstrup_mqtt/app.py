@@ -21,17 +21,19 @@ from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
 
-from kamstrup_mqtt import detect, registry, spool
+from kamstrup_mqtt import clockwatch, detect, registry, spool
 from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.answers import Answers, Running
 from kamstrup_mqtt.backfill import Wanted
-from kamstrup_mqtt.clock import Clock, StepWatch, rfc3339
+from kamstrup_mqtt.clock import Clock, rfc3339
+from kamstrup_mqtt.clockwatch import ClockWatch
 from kamstrup_mqtt.config import Config, KmpMeter, Meter, Polled, SpoolConfig, with_models
 from kamstrup_mqtt.control import ControlServer, control_address
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.errors import ConfigError
 from kamstrup_mqtt.guard import Bounds
 from kamstrup_mqtt.history import History
+from kamstrup_mqtt.history import Limits as HistoryLimits
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.opening import open_link
 from kamstrup_mqtt.links.port import Port
@@ -40,6 +42,7 @@ from kamstrup_mqtt.memory import Memory, found_models, state_directory
 from kamstrup_mqtt.notify import Notifier
 from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.picture import MeterFacts, Picture
+from kamstrup_mqtt.plan import shared
 from kamstrup_mqtt.publisher import Connector, Daemon, Publisher, connect
 from kamstrup_mqtt.publisher import Limits as PublisherLimits
 from kamstrup_mqtt.publisher.session import Host
@@ -62,11 +65,13 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Seconds. `stop`: for the whole end; `status`: between two looks at the status line."""
+    """Seconds. `stop`: for the whole end; `status`: between two looks at the status line; `clock`:
+    at the clock."""
 
     stop: float = 5.0
     status: float = 5.0
-    clock: float = 5.0
+    clock: float = clockwatch.INTERVAL
+    history: HistoryLimits = field(default_factory=HistoryLimits)
     publisher: PublisherLimits = field(default_factory=PublisherLimits)
     reader: ReaderLimits = field(default_factory=ReaderLimits)
 
@@ -108,8 +113,9 @@ class App:
         self._readers: dict[str, Reader] = {}
         directory = config.state_directory or state_directory(environ)
         self._memory = Memory(Path(directory) / "memory.json", self._clock)
+        file = Path(directory) / spool.FILE
         self._history = _history(
-            config.spool, Path(directory) / spool.FILE, self._clock.monotonic, seed
+            config.spool, file, self._clock.monotonic, seed, self._limits.history
         )
 
     async def run(self) -> Ending:
@@ -157,6 +163,14 @@ class App:
         for meter in config.meters:
             self._add_reader(meter)
         self._publisher = self._make_publisher()
+        self._clock_watch = ClockWatch(
+            clock,
+            self._memory,
+            self._outbox,
+            self._pictures,
+            lambda: self._publisher.connected,
+            interval=self._limits.clock,
+        )
         self._watchdog = Watchdog(
             (*self._publisher.deadlines, *(s.deadline for s in self._supervisors)),
             lambda: self._notifier.send(WATCHDOG="1"),
@@ -252,7 +266,7 @@ class App:
                         group.create_task(self._control.run()),
                         group.create_task(self._watchdog.run()),
                         group.create_task(self._tell_status()),
-                        group.create_task(self._watch_clock()),
+                        group.create_task(self._clock_watch.run()),
                     ]
                     self._notifier.send(READY="1", STATUS=self._answers.status_text())
                     # what is there now stays: the collector need not look at it again
@@ -312,23 +326,6 @@ class App:
             _LOG.info("the configuration is good: starting anew with it")
             self.end(Ending.RELOAD)
 
-    async def _watch_clock(self) -> None:
-        """What was stamped by a wrong clock and not published yet is stamped anew."""
-        watch = StepWatch(self._clock)
-        while True:
-            await asyncio.sleep(self._limits.clock)
-            stepped = watch.look()
-            if stepped is None:
-                continue
-            _LOG.warning("the host's clock was set by %+.0f s", stepped)
-            now, monotonic = self._clock.now(), self._clock.monotonic()
-            if now is None:
-                continue
-            self._outbox.restamp(now, monotonic)
-            if not self._publisher.connected:
-                for picture in self._pictures.values():
-                    picture.restamp(now, monotonic)
-
     async def _tell_status(self) -> None:
         while True:
             status = self._answers.status_text()
@@ -349,7 +346,11 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 
 def _history(
-    config: SpoolConfig, path: Path, monotonic: Callable[[], float], seed: str | None
+    config: SpoolConfig,
+    path: Path,
+    monotonic: Callable[[], float],
+    seed: str | None,
+    limits: HistoryLimits,
 ) -> History:
     size = config.megabytes * 1_000_000
     disk = None
@@ -364,6 +365,7 @@ def _history(
         resend=config.resend,
         monotonic=monotonic,
         boot=boot,
+        limits=limits,
     )
 
 
@@ -373,7 +375,7 @@ def _facts(meter: Meter, config: Config) -> MeterFacts:
         name=meter.name,
         model_id=meter.model,
         model=meter.meter_model,
-        plan=meter.plan(),
+        plan=shared(meter.plan()),
         interval=meter.interval_seconds,
         serial=meter.serial,
         commands=config.mqtt.commands,
@@ -383,13 +385,13 @@ def _facts(meter: Meter, config: Config) -> MeterFacts:
 def _setup(
     meter: Meter, learned: Mapping[str, str], found: Callable[[str], None] | None
 ) -> MeterSetup:
-    spec = registry.all_protocols()[meter.protocol_name]
+    spec = registry.protocol(meter.protocol_name)
     return MeterSetup(
         id=meter.id,
         name=meter.name,
         spec=spec,
         codec=spec.codec(**meter.codec_options(), learned=learned),
-        plan=meter.plan(),
+        plan=shared(meter.plan()),
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
         battery=meter.meter_model.battery,

@@ -29,8 +29,13 @@ class Clock:
 
     def now(self) -> datetime | None:
         """The UTC time, None while the host's clock cannot be right (a Pi without network)."""
-        now = datetime.fromtimestamp(self._wall(), UTC)
+        now = self.wall
         return now if now >= self.not_before else None
+
+    @property
+    def wall(self) -> datetime:
+        """What the host's clock says, right or not."""
+        return datetime.fromtimestamp(self._wall(), UTC)
 
 
 class RecordedClock(Clock):

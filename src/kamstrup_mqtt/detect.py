@@ -54,7 +54,11 @@ def guess(objects: Iterable[Object]) -> str:
 
 
 def _told(meter_type: Object | None) -> str | None:
-    """Register 404, "meter type", where it holds the name of a model."""
+    """Register 404, "meter type", where it holds the name of a model.
+
+    Nothing else that is public tells 303, 403 and 603 apart: no source has their GetType, their
+    registers and units are listed together, and no 603's values were ever captured.
+    """
     if meter_type is None or meter_type.value is None:
         return None
     value = meter_type.value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from typing import TypeVar
 
 from kamstrup_mqtt.counters import Counters
@@ -51,6 +51,10 @@ def shown(data: bytes) -> str:
 
 def _tell_nobody(_seconds: float) -> None:
     pass
+
+
+async def _yield() -> None:
+    await asyncio.sleep(0)
 
 
 class _Wire:
@@ -335,7 +339,8 @@ def _cut(data: bytes) -> str:
 class Listener:
     """What a meter sends by itself. `last_byte` and `last_frame` are loop times; at first both
     are when the listening began. `look_at`: the loop time at which whoever listens wants to look
-    at the clock; `tick`: the seconds after which it looks in any case."""
+    at the clock; `tick`: the seconds after which it looks in any case. `turn` is awaited between
+    two events that came together."""
 
     def __init__(
         self,
@@ -345,10 +350,12 @@ class Listener:
         log: logging.Logger,
         *,
         tick: float = 1.0,
+        turn: Callable[[], Awaitable[None]] = _yield,
     ) -> None:
         self._wire = _Wire(link, framer, counters, log)
         self._link = link
         self._tick = tick
+        self._turn = turn
         self._clock = asyncio.get_running_loop().time
         self._last_read = self.last_frame = self._clock()
         self.look_at: float | None = None
@@ -373,7 +380,7 @@ class Listener:
                 yield event
                 event = self._wire.event()
                 if event is not None:
-                    await asyncio.sleep(0)  # a line that floods us leaves the others their turn
+                    await self._turn()  # a line that floods us leaves the others theirs
             quiet = quiet or framer.settled
             self._link.expect(framer.wanted)
             data = await self._link.read_within(self._rest(quiet))

@@ -27,10 +27,14 @@ Mode: TypeAlias = Literal["offline", "always", "memory"]
 
 ROWS, MEGABYTES, RESEND = 100_000, 64, 60.0
 """The defaults of the configuration: records and bytes kept, seconds sent again."""
+AGAIN = 0.25
+"""Seconds that a record which was sent again may still have to be, should this broker fail too."""
 BATCH = 100
 """Records read from the spool at once."""
 IN_MEMORY = 400
 """Records that may wait in memory while the broker acknowledges; more go to the spool."""
+BEHIND = 40
+"""Records that may wait while a broker is there that takes them, before the readers are slowed."""
 COMMIT = 500
 """Records in one commit."""
 
@@ -113,8 +117,9 @@ class History:
         self._unsent: deque[int] = deque()  # ids in memory, not handed out
         self._loaded: deque[Record] = deque()  # from the spool, not handed out
         self._window: dict[int, bool] = {}  # handed out -> acknowledged
-        # delivered: id and when, for as long as it may have to be sent again
-        self._recent: deque[tuple[int, float]] = deque()
+        # delivered: id and until when it may have to be sent again; ascending
+        self._recent: dict[int, float] = {}
+        self._confirmed = 0  # delivered on this connection up to this id
         self._through = 0  # delivered up to this id
         self._expired = 0  # delivered long enough ago up to this id
         self._settled = (0, 0)  # delivered and expired, as the disk knows it
@@ -167,7 +172,8 @@ class History:
         self._window.clear()
         self._loaded.clear()
         self._expire()
-        self._cursor = self._recent[0][0] - 1 if self._recent else self._through
+        self._cursor = next(iter(self._recent)) - 1 if self._recent else self._through
+        self._confirmed = self._cursor
         self._unsent = deque(id_ for id_ in self._memory if id_ > self._cursor)
         self._wake.set()
         self._store.set()
@@ -245,11 +251,14 @@ class History:
             self._deliver(id_)
 
     def _deliver(self, id_: int) -> None:
-        if id_ <= self._through:
-            return  # sent again
         now = self._clock()
+        self._confirmed = id_
+        if id_ <= self._through:  # sent again, and this broker may fail as the one before it did
+            if id_ in self._recent:
+                self._recent[id_] = max(self._recent[id_], now + min(self._resend, AGAIN))
+            return
         self._through = id_
-        self._recent.append((id_, now))
+        self._recent[id_] = now + self._resend
         self._progress.set()
         self.delivered += 1
         record = self._memory.get(id_)
@@ -272,6 +281,16 @@ class History:
     def idle(self) -> bool:
         """Whether everything that was added is delivered."""
         return self._through >= self._last and not self._window
+
+    @property
+    def behind(self) -> bool:
+        """Whether records come faster than the broker, which is there, takes them."""
+        return self._connected is not None and self._unacked > BEHIND
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether what is sent now has waited for long, and so is to be sent at a `pace`."""
+        return bool(self._loaded) or self._cursor < self._stored.last or self._unacked > 2 * BEHIND
 
     @property
     def waiting(self) -> int:
@@ -420,7 +439,7 @@ class History:
             return 0.0
         if not self._recent:
             return self._resend
-        return self._recent[0][1] + self._resend - self._clock()
+        return next(iter(self._recent.values())) - self._clock()
 
     async def _settle(self) -> None:
         """Forget what was delivered long enough ago, here and on disk."""
@@ -437,9 +456,14 @@ class History:
 
     def _expire(self) -> None:
         """Forget what was delivered long enough ago."""
-        end = self._clock() - self._resend
-        while self._recent and self._recent[0][1] <= end:
-            self._expired = self._recent.popleft()[0]
+        now = self._clock()
+        while self._recent:
+            oldest = next(iter(self._recent))
+            # what is still to be sent again on this connection is not too old for it
+            if self._recent[oldest] > now or oldest > self._confirmed:
+                break
+            del self._recent[oldest]
+            self._expired = oldest
         while self._memory:
             record = self._memory[next(iter(self._memory))]
             if record.id > self._expired or record.acked is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from kamstrup_mqtt.address import SerialDevice
@@ -24,7 +24,8 @@ from kamstrup_mqtt.reports import MeterSetup, Reports
 
 
 class Listening:
-    """The pushed half of a reader. `good` is called at each good reading."""
+    """The pushed half of a reader. `good` is called at each good reading, `turn` awaited
+    before a list that came together with another."""
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Listening:
         log: logging.Logger,
         *,
         good: Callable[[], None],
+        turn: Callable[[], Awaitable[None]],
     ) -> None:
         self._id = setup.id
         self._line = line
@@ -51,6 +53,7 @@ class Listening:
         self._limits = limits
         self._log = log
         self._good = good
+        self._turn = turn
         self._last_good = 0.0
         # a meter whose lists are rarer than the limits is given three of its periods
         periods = setup.plan.dialect.periods.values()
@@ -85,7 +88,14 @@ class Listening:
 
     async def _listen(self, link: Link) -> None:
         framer, _ = self._line.framer_of(link)
-        listener = Listener(link, framer, self._counters, self._log, tick=self._limits.tick)
+        listener = Listener(
+            link,
+            framer,
+            self._counters,
+            self._log,
+            tick=self._limits.tick,
+            turn=self._turn,
+        )
         self._last_good = listener.last_frame
         self._hearing.fault = None
         async with aclosing(listener.events()) as events:

@@ -8,7 +8,6 @@ Numbers stand in it with every digit; sources that are numbers stay numbers.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import json
 import logging
@@ -145,6 +144,20 @@ class Memory:
         if self._meters.pop(id_, None) is not None:
             self.changed(urgent=True)
 
+    def not_after(self, now: datetime) -> None:
+        """The clock was set back: moments that are still to come were told by a wrong clock."""
+        for meter in self._meters.values():
+            if meter.last_poll is not None:
+                meter.last_poll = min(meter.last_poll, now)
+            stamps: list[StoredReading | StoredTotal] = [
+                *meter.readings.values(),
+                *meter.totals.values(),
+            ]
+            for stamped in stamps:
+                if stamped.time is not None:
+                    stamped.time = min(stamped.time, now)
+        self.changed(urgent=True)
+
     def changed(self, *, urgent: bool = False) -> None:
         """Something in it changed. To be called in the loop's thread."""
         self._dirty.set()
@@ -180,9 +193,12 @@ class Memory:
     async def _until_due(self) -> None:
         await self._dirty.wait()
         rest = self._written + self._otherwise_every - self._clock.monotonic()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._urgent.wait(), max(rest, 0.0))
-            await asyncio.sleep(self._urgent_within)
+        try:
+            async with asyncio.timeout(max(rest, 0.0)):
+                await self._urgent.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(self._urgent_within)
 
     def _start_write(self) -> Future[None]:
         """Write in a daemonic thread of our own, so that neither loop nor exit waits for a card."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from collections import deque
@@ -12,6 +13,9 @@ from datetime import datetime, timedelta
 from kamstrup_mqtt.model import Reading, Report
 
 CAPACITY = 10_000
+CROWDED = 1.0
+"""Seconds that a reader with several lists at hand leaves to a publisher that is behind, at most:
+what comes faster than the broker takes it waits where it came from."""
 
 
 class Outbox:
@@ -26,6 +30,8 @@ class Outbox:
         self._arrived = asyncio.Event()
         self._consumer: Callable[[], None] | None = None
         self._called = False
+        self._relief = asyncio.Event()
+        self._relief.set()
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -50,6 +56,21 @@ class Outbox:
         self._called = False
         if self._consumer is not None:
             self._consumer()
+
+    def crowd(self, crowded: bool) -> None:
+        """Whether the publisher is behind with what it has got, though the broker is there."""
+        if crowded:
+            self._relief.clear()
+        else:
+            self._relief.set()
+
+    async def turn(self) -> None:
+        """The turn of the others, before a reader goes on with what it already has at hand."""
+        await asyncio.sleep(0)
+        if not self._relief.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CROWDED):
+                    await self._relief.wait()
 
     async def get(self) -> Report:
         """The oldest report, when there is one."""

@@ -7,10 +7,12 @@ Pure: made from reports and memory, all times are passed in. What a picture chan
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 
 from kamstrup_mqtt import energy, jsontext, registry, units
 from kamstrup_mqtt.clock import rfc3339
@@ -90,9 +92,38 @@ class Change:
     log: tuple[tuple[int, str], ...] = ()
 
 
+@cache
+def _usual(group: str) -> Change:
+    """What a reading of a group changes when nothing of it is new."""
+    return Change(states=frozenset({group}), diagnostics=True, memory=True)
+
+
 class Picture:
     """One meter. `started` is the monotonic time at which the daemon began to listen; `exact`:
-    what is remembered is what was published last."""
+    what is remembered is what was published last. `patience`: seconds after the last valid reading
+    at which it counts as offline."""
+
+    __slots__ = (
+        "_layout",
+        "_live",
+        "_model",
+        "_nulled",
+        "_port_gone",
+        "_received",
+        "_replaced",
+        "_started",
+        "_told",
+        "counters",
+        "facts",
+        "held_back",
+        "last_error",
+        "link_state",
+        "memory",
+        "notes",
+        "patience",
+        "problem",
+        "suffix",
+    )
 
     def __init__(
         self, facts: MeterFacts, memory: MeterMemory, started: float, *, exact: bool = True
@@ -113,10 +144,7 @@ class Picture:
         self._told: set[str] = set()
         self._replaced = False
         self._layout: dict[str, tuple[str, ...]] = {}  # group -> the keys of its state
-        self._usual: dict[str, Change] = {}  # group -> what a reading of it changes
-        self._planned = frozenset(facts.plan.by_key)
         self.patience = self._patience()
-        """Seconds after the last valid reading at which the meter counts as offline."""
         self._adopt_model()
         self._model = self.model
         self._live = LiveCounters(self._live_keys(), memory.readings, exact=exact)
@@ -168,7 +196,7 @@ class Picture:
         units = self.memory.units
         if self.facts.plan.open:
             return dict(units)
-        return {key: unit for key, unit in units.items() if key in self._planned}
+        return {key: unit for key, unit in units.items() if key in self.facts.plan.by_key}
 
     def group_of(self, key: str) -> str:
         """The reading group in which `key` is published."""
@@ -270,6 +298,17 @@ class Picture:
         }
         self._nulled |= late
         return frozenset(late)
+
+    def next_end(self, monotonic: float) -> float:
+        """When, after `monotonic`, it goes offline or a group is overdue, if nothing comes."""
+        ends = [
+            self._received.get(group, self._started) + self._limit(group) for group in self.groups
+        ]
+        if self._received:
+            ends.append(max(self._received.values()) + self.patience)
+        if self._port_gone is not None:
+            ends.append(self._port_gone + PORT_GONE)
+        return min((end for end in ends if end > monotonic), default=math.inf)
 
     def _limit(self, group: str) -> float:
         period = self.facts.plan.periods.get(group, self.facts.interval)
@@ -433,14 +472,10 @@ class Picture:
         grown = len(memory.units) > known
         if grown or before is None or before.values.keys() != values.keys():
             self._layout.clear()
-        usual = self._usual.get(group)
-        if usual is None:
-            usual = Change(states=frozenset({group}), diagnostics=True, memory=True)
-            self._usual[group] = usual
         if not grown and not log and model == self._model:
-            return usual
+            return _usual(group)
         anew = grown or model != self._model
-        return replace(usual, discovery=anew, urgent=grown, log=tuple(log))
+        return replace(_usual(group), discovery=anew, urgent=grown, log=tuple(log))
 
     def logged(self, report: Logged) -> dict[str, Scalar]:
         """The values of a record of the meter's own log, in the frozen units; it changes nothing

@@ -81,6 +81,20 @@ class Plan:
         return QUANTITIES.get(key) or unnamed(key)
 
 
+_PLANS: list[Plan] = []
+_MANY = 64
+
+
+def shared(plan: Plan) -> Plan:
+    """The plan, or one like it that was seen before: a house full of meters has few plans."""
+    for known in _PLANS:
+        if known == plan:
+            return known
+    _PLANS.append(plan)
+    del _PLANS[:-_MANY]
+    return plan
+
+
 def default_values(protocol: str, dialect: Dialect) -> tuple[PlannedValue, ...]:
     """The model's own list."""
     return tuple(

@@ -40,8 +40,11 @@ from kamstrup_mqtt.schedule import Schedule
 
 __all__ = ["Limits", "MeterSetup", "Reader"]
 
+WHOLE_POLL = 5
+"""Of the polls of a mute meter one in so many is whole, with all its tries."""
 SPREAD = 60.0
 """The polls of several meters are spread over this many seconds, or over their interval."""
+_RNG = random.Random()  # noqa: S311 - jitter
 
 
 class Reader:
@@ -67,7 +70,7 @@ class Reader:
         self._clock = clock
         self._deadline = deadline
         self._limits = limits = limits or Limits()
-        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._rng = rng or _RNG
         self._log = logging.getLogger(f"kamstrup_mqtt.meter.{setup.id}")
         self._reports = Reports(
             setup,
@@ -81,21 +84,6 @@ class Reader:
         self._line = Line(port, setup.codec, self._reports, self.counters)
         self._bug_places: set[tuple[str, int | None]] = set()
         self._bugs = 0  # since the last good reading
-        # polled
-        self._wanted = asyncio.Event()
-        self._last_command: float | None = None
-        self._failures = 0
-        self._mute = 0  # polls in a row that brought nothing but perhaps an echo
-        self._identity_due = True
-        self._rechecking = False
-        self._meter_state: tuple[LinkState, str] | None = None
-        self._schedule = self._make_schedule()
-        self._lacking = Lacking(
-            setup.plan, memory, self._mine, clock, self._log, limits.unsupported_retry
-        )
-        self._deriver = Deriver(setup.plan.dialect)
-        self._parts = Parts(setup.plan, self._reports, self._log)
-        self._backfill = self._make_backfill()
         self._listening: Listening | None = None
         if setup.spec.pushed:
             self._listening = Listening(
@@ -109,7 +97,27 @@ class Reader:
                 limits,
                 self._log,
                 good=self._no_bug,
+                turn=outbox.turn,
             )
+        else:
+            self._prepare_polling()
+
+    def _prepare_polling(self) -> None:
+        setup, limits = self.setup, self._limits
+        self._wanted = asyncio.Event()
+        self._last_command: float | None = None
+        self._failures = 0
+        self._mute = 0  # polls in a row that brought nothing but perhaps an echo
+        self._identity_due = True
+        self._rechecking = False
+        self._meter_state: tuple[LinkState, str] | None = None
+        self._schedule = self._make_schedule()
+        self._lacking = Lacking(
+            setup.plan, self._memory, self._mine, self._clock, self._log, limits.unsupported_retry
+        )
+        self._deriver = Deriver(setup.plan.dialect)
+        self._parts = Parts(setup.plan, self._reports, self._log)
+        self._backfill = self._make_backfill()
 
     async def run(self) -> None:
         """Read until cancelled.
@@ -182,7 +190,7 @@ class Reader:
     # A meter that is asked
 
     def _make_schedule(self) -> Schedule:
-        """When what is polled; a pushing meter's is never asked for anything."""
+        """When what is polled."""
         setup, plan = self.setup, self.setup.plan
         interval = setup.interval or SPREAD
         groups = dict.fromkeys(v.group for v in plan.values) or dict.fromkeys(plan.groups)
@@ -349,7 +357,8 @@ class Reader:
         return Ask(
             sources=self._lacking.due(groups),
             identity=self.setup.plan.dialect.identity if wanted else (),
-            knock=knock and self._mute >= self._limits.mute,
+            # now and then a whole poll: a meter may be silent to one request, and answer others
+            knock=knock and self._mute >= self._limits.mute and self._mute % WHOLE_POLL != 0,
         )
 
     def _begin_poll(self, groups: Iterable[str]) -> None:

@@ -1,7 +1,8 @@
 """Finds protocols and models by file, and joins them: what a source is called on a meter.
 
-A protocol is a package in `protocols/` with `SPEC`, a model a module in `meters/` with `MODEL`. A
-malformed one stops the program at once, and names the file.
+A protocol is a package in `protocols/` with `SPEC`, named as the configuration names it with `_`
+for `-`; a model is a module in `meters/` with `MODEL`. A malformed one stops the program at once,
+and names the file. A protocol is imported when it is asked for: a daemon speaks one or two.
 """
 
 from __future__ import annotations
@@ -25,20 +26,27 @@ class RegistryError(Exception):
 
 
 @cache
+def protocol(name: str) -> ProtocolSpec:
+    """The protocol of this name in the configuration. Raises KeyError where there is none."""
+    if name not in _protocol_names():
+        raise KeyError(name)
+    module = f"{protocols.__name__}.{name.replace('-', '_')}"
+    spec = getattr(importlib.import_module(module), "SPEC", None)
+    if not isinstance(spec, ProtocolSpec) or spec.name != name:
+        raise RegistryError(f"{module}: no SPEC of type ProtocolSpec with the name {name}")
+    return spec
+
+
+@cache
+def _protocol_names() -> tuple[str, ...]:
+    found = [module.name for module in pkgutil.iter_modules(protocols.__path__) if module.ispkg]
+    return tuple(name.replace("_", "-") for name in found)
+
+
+@cache
 def all_protocols() -> Mapping[str, ProtocolSpec]:
     """Every protocol by its name in the configuration."""
-    found: dict[str, ProtocolSpec] = {}
-    for module in pkgutil.iter_modules(protocols.__path__):
-        if not module.ispkg:
-            continue
-        name = f"{protocols.__name__}.{module.name}"
-        spec = getattr(importlib.import_module(name), "SPEC", None)
-        if not isinstance(spec, ProtocolSpec):
-            raise RegistryError(f"{name}: no SPEC of type ProtocolSpec")
-        if spec.name in found:
-            raise RegistryError(f"{name}: a second protocol is called {spec.name}")
-        found[spec.name] = spec
-    return MappingProxyType(found)
+    return MappingProxyType({name: protocol(name) for name in _protocol_names()})
 
 
 @cache
@@ -58,34 +66,38 @@ def all_models() -> Mapping[str, MeterModel]:
 def _check(name: str, model: MeterModel) -> None:
     if not model.dialects:
         raise RegistryError(f"{name}: speaks no protocol")
-    for protocol, dialect in model.dialects.items():
-        if protocol not in all_protocols():
-            raise RegistryError(f"{name}: unknown protocol {protocol}")
+    for spoken, dialect in model.dialects.items():
+        if spoken not in _protocol_names():
+            raise RegistryError(f"{name}: unknown protocol {spoken}")
         sources = [s for group in dialect.groups.values() for s in group]
         if len(sources) != len(set(sources)) or set(sources) & set(dialect.more):
-            raise RegistryError(f"{name}: a source is listed twice for {protocol}")
-        for source in (*sources, *dialect.more):
-            quantity(protocol, dialect, source)  # raises for an override of no such field
+            raise RegistryError(f"{name}: a source is listed twice for {spoken}")
 
 
-def models_of(protocol: str) -> Mapping[str, MeterModel]:
-    """The models that speak `protocol`."""
-    return {id_: model for id_, model in all_models().items() if protocol in model.dialects}
+@cache
+def models_of(spoken: str) -> Mapping[str, MeterModel]:
+    """The models that speak the protocol of this name."""
+    found = {id_: model for id_, model in all_models().items() if spoken in model.dialects}
+    for model in found.values():
+        dialect = model.dialects[spoken]
+        for source in (*(s for group in dialect.groups.values() for s in group), *dialect.more):
+            quantity(spoken, dialect, source)  # raises for an override of no such field
+    return MappingProxyType(found)
 
 
-def key_of(protocol: str, source: SourceId) -> str | None:
+def key_of(protocol_name: str, source: SourceId) -> str | None:
     """The public key of a source: the protocol's, or its own where this program makes it."""
-    return str(source) if source in derived.KEYS else all_protocols()[protocol].key(source)
+    return str(source) if source in derived.KEYS else protocol(protocol_name).key(source)
 
 
-def quantity(protocol: str, dialect: Dialect | None, source: SourceId) -> Quantity:
+def quantity(protocol_name: str, dialect: Dialect | None, source: SourceId) -> Quantity:
     """What `source` is called on a meter that speaks `dialect` (None: any meter).
 
     A source without a key in the protocol's table gets `register_<n>` or `obis_<code>`, as sent,
     switched off, diagnostic.
     """
-    spec = all_protocols()[protocol]
-    key = key_of(protocol, source)
+    spec = protocol(protocol_name)
+    key = key_of(protocol_name, source)
     found = QUANTITIES[key] if key is not None else unnamed(spec.unknown_key(source))
     changes: Mapping[str, Any] = dialect.overrides.get(source, {}) if dialect else {}
     return dataclasses.replace(found, **changes) if changes else found

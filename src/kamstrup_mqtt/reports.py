@@ -68,6 +68,32 @@ class MeterSetup:
 class Reports:
     """Puts what is found out about one meter into the outbox, and transitions into the log."""
 
+    __slots__ = (
+        "_anew",
+        "_clock",
+        "_complained",
+        "_counters",
+        "_detail_of",
+        "_guard",
+        "_held",
+        "_identity",
+        "_interval",
+        "_last_error",
+        "_log",
+        "_memory",
+        "_newest",
+        "_setup",
+        "_told",
+        "_told_at",
+        "_told_faults",
+        "_warned",
+        "notes",
+        "outbox",
+        "port_gone",
+        "problem_now",
+        "state",
+    )
+
     def __init__(
         self,
         setup: MeterSetup,

@@ -72,6 +72,7 @@ class Schedule:
             period = self.periods[group]
             passed = (wall - moment).total_seconds() if wall else period
             if self.aligned and wall is not None and passed < period:
+                self._due[group] = now + period
                 self._align(group, wall)
             else:
                 self._due[group] = now + max(period - passed, 0.0) + self._shift
@@ -120,8 +121,10 @@ class Schedule:
         self._at[group] = next_aligned(soon, period, self._offset)
 
     def _due_at(self, group: str) -> float:
-        """By the wall clock where that is what counts: it may have been set meanwhile."""
+        """By the wall clock where that is what counts: it may have been set meanwhile. But a
+        meter is not left alone for years because the clock was years ahead when it was polled."""
         at, wall = self._at.get(group), self._clock.now()
         if at is None or wall is None:
             return self._due[group]
-        return self._clock.monotonic() + (at - wall.astimezone(UTC)).total_seconds()
+        aligned = self._clock.monotonic() + (at - wall.astimezone(UTC)).total_seconds()
+        return min(aligned, self._due[group] + self.periods[group])

@@ -12,16 +12,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kamstrup_mqtt.errors import KamstrupMqttError
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,7 +35,8 @@ BUSY_TIMEOUT = 5.0
 """Seconds to wait for a lock: somebody may look into the file with another program."""
 FREE_PAGES = 256
 """Unused pages that the file may keep; more are given back, as many at a time."""
-_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_CORRUPT = frozenset({11, 26})
+"""SQLITE_CORRUPT and SQLITE_NOTADB (https://sqlite.org/rescode.html)."""
 
 Row = tuple[int, str, str]
 """id, meter, payload."""
@@ -49,6 +53,12 @@ class Inventory:
     rows: int = 0
     size: int = 0
     last: int = 0
+
+
+def _load() -> None:
+    """Take sqlite3 in when the disk is used: most runs never do, and it takes a megabyte."""
+    global sqlite3
+    import sqlite3
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -86,7 +96,10 @@ class SpoolFile:
         self._inventory = Inventory()
 
     def open(self, acked_before: float) -> Inventory:
-        """Open or make the file. Rows acknowledged before that time (Unix seconds) are deleted."""
+        """Look into the file. Rows acknowledged before that time (Unix seconds) are deleted. Where
+        there is none, and one can be made, that waits until it is needed."""
+        if not self._path.exists() and os.access(self._path.parent, os.W_OK | os.X_OK):
+            return Inventory()
         return self._attempt(lambda database: self._tidy(database, acked_before))
 
     def append(self, rows: Sequence[Row], acked_through: int) -> tuple[Inventory, int]:
@@ -120,6 +133,7 @@ class SpoolFile:
 
     def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Carry `work` out; a corrupt file is set aside, and the work is for a new one."""
+        _load()
         try:
             try:
                 return work(self._opened())
@@ -129,8 +143,20 @@ class SpoolFile:
                 self._set_aside("corrupt", f"is corrupt ({error})")
                 return work(self._opened())
         except (sqlite3.Error, OSError) as error:
-            self.close()  # opened anew next time: the disk may be another one then
-            raise SpoolError(f"{self._path}: {error}") from error
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+                self.close()  # opened anew next time: the disk may be another one then
+            # a full disk can still be read, but no file on it opened
+            raise SpoolError(f"{self._path}: {self._reason(error)}") from error
+
+    def _reason(self, error: Exception) -> str:
+        """SQLite does not tell why it cannot open a file; the system does."""
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CANTOPEN:
+            try:
+                with self._path.open("ab"):
+                    pass
+            except OSError as why:
+                return f"{error} ({why.strerror})"
+        return str(error)
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is not None:

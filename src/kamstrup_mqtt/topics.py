@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "_", plain).strip("_-")[:32].strip("_-")
 
 
+@lru_cache(maxsize=4096)
 def id_part(text: str) -> str:
     """`text` from a meter as part of a unique id: [A-Za-z0-9_-] only."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_")

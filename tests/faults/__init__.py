@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
+slow = pytest.mark.skipif("ROUNDS" not in os.environ, reason="slow: make check-slow, make faults")
+"""Left out of `make test`."""
+
 
 def rounds(few: int) -> int:
     """How often a fault is tried: `few`, unless the environment says ROUNDS."""

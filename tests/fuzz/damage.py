@@ -6,45 +6,87 @@ A checksum lets a randomly damaged frame through with a probability r: 2⁻¹⁶
 
 from __future__ import annotations
 
+import functools
+import gc
 import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from kamstrup_mqtt import registry
+from kamstrup_mqtt.emulators.han import make
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import Object
 from kamstrup_mqtt.protocols.base import Frame
-from tests.fuzz.targets import HAN, KMP
+from tests.fuzz.targets import HAN, KMP, LOGS
 from tests.protocols.iec62056_21 import recorded as iec
 from tests.protocols.kmp_ascii import recorded as kmp_ascii
-
-Damage = Callable[[random.Random, bytearray], None]
+from tests.protocols.multical_66.test_multical_66 import ONE, TWO
 
 UNCHECKED = ("manufacturer", "ident")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One protocol, frames of it, the bits of its checksum, and what a byte on it can be."""
+    """One protocol, frames of it, the bits of its checksum (None: it has none, so anything may be
+    taken). `highest`: a byte on the line; `pairs`: the bytes of a frame are pairs of digits on the
+    line. `anew`: its codec remembers what came before."""
 
     protocol: str
     frames: Sequence[bytes]
-    bits: int
+    bits: int | None
     highest: int = 0xFF
-    options: Mapping[str, Any]
+    pairs: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    anew: bool = False
 
+
+def pushed(model: str, **settings: str) -> tuple[bytes, ...]:
+    """The list of 10 s and the hourly one of an emulated meter."""
+    return tuple(
+        make(model, {**settings, "hourly": hourly}).push(NOON) for hourly in ("never", "always")
+    )
+
+
+NOON = datetime(2026, 1, 21, 12, 0, 10)  # noqa: DTZ001 - the meter's own time
+EK, AK = bytes(range(16)), bytes(range(0xD0, 0xE0))
+SEALED = {"encryption_key": EK.hex(), "authentication_key": AK.hex()}
+KEYS = {"encryption_key": EK, "authentication_key": AK}
 
 LINES: Mapping[str, Line] = {
-    "kmp": Line(protocol="kmp", frames=KMP[1:6], bits=16, options={}),
+    "kmp": Line(protocol="kmp", frames=(*KMP[1:6], LOGS[-1]), bits=16),
     "han": Line(protocol="han", frames=HAN, bits=16, options={"energy_scale": 10}),
+    "han_push1": Line(
+        protocol="han",
+        frames=pushed("kamstrup_han_3phase", list="push1"),
+        bits=16,
+        options={"energy_scale": 1},
+    ),
+    "han_aidon": Line(protocol="han", frames=pushed("aidon_3phase"), bits=16),
+    "han_kaifa": Line(protocol="han", frames=pushed("kaifa_3phase"), bits=16),
+    "han_encrypted": Line(
+        protocol="han",
+        frames=pushed("kamstrup_han_3phase", **SEALED),
+        bits=16,
+        options={"energy_scale": 10, **KEYS},
+        anew=True,
+    ),
+    "han_untagged": Line(
+        protocol="han",
+        frames=pushed("kamstrup_han_3phase", security="20", **SEALED),
+        bits=16,
+        options={"energy_scale": 10, **KEYS},
+        anew=True,
+    ),
     "kmp_ascii": Line(
         protocol="kmp-ascii",
         frames=(kmp_ascii.IDENTITY_ANSWER, kmp_ascii.ENERGY_ANSWER, kmp_ascii.TARIFFS_ANSWER),
         bits=8,
-        options={},
+        pairs=True,
     ),
     "iec62056_21": Line(
         protocol="iec62056-21",
@@ -53,7 +95,22 @@ LINES: Mapping[str, Line] = {
         highest=0x7F,
         options={"bcc": "sum", "parity": "hardware"},
     ),
+    "iec62056_21_7e1": Line(
+        protocol="iec62056-21",
+        frames=(iec.OFFICIAL_7E1,),
+        bits=7,  # and the parity of each character, which makes it far less
+        options={"bcc": "sum"},
+    ),
+    "multical_66": Line(protocol="multical-66", frames=(ONE, TWO), bits=None, highest=0x7F),
 }
+
+
+def damaged(chance: random.Random, line: Line, frame: bytes) -> bytes:
+    """The frame after a bad line; an LRC is one of bytes, so its bytes are what is damaged."""
+    if line.pairs:
+        sound = bytes.fromhex(frame[1:-1].decode())
+        return frame[:1] + damage(chance, sound, line.highest).hex().upper().encode() + b"\r"
+    return damage(chance, frame, line.highest)
 
 
 def damage(chance: random.Random, frame: bytes, highest: int) -> bytes:
@@ -71,7 +128,7 @@ def damage(chance: random.Random, frame: bytes, highest: int) -> bytes:
     return bytes(damaged)
 
 
-def taken(codec: Any, framer: Any, data: bytes) -> set[tuple[Object, ...]]:
+def taken(make: Callable[[], Any], framer: Any, data: bytes) -> set[tuple[Object, ...]]:
     """What was read out of it: the objects of every frame that was taken for good."""
     found = set()
     framer.receive_data(data)
@@ -79,7 +136,7 @@ def taken(codec: Any, framer: Any, data: bytes) -> set[tuple[Object, ...]]:
     while (event := framer.next_event()) is not None:
         if isinstance(event, Frame) and event.direction != "request":
             try:
-                message = codec.decode(event)
+                message = make().decode(event)
             except MeterError:
                 continue
             # the identification of a readout stands before what its BCC covers
@@ -91,29 +148,42 @@ def taken(codec: Any, framer: Any, data: bytes) -> set[tuple[Object, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class Result:
+    """`grown`: kB by which the process became larger."""
+
     damaged: int
     accepted: int
     allowed: float
     seconds: float
+    grown: int
+
+
+def memory() -> int:
+    """kB that this process has in memory."""
+    gc.collect()
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 def run(name: str, number: int, seed: int = 1) -> Result:
     """Damage `number` frames; raises whatever a decoder raises that it must not."""
     line = LINES[name]
     chance = random.Random(seed)
-    codec = registry.all_protocols()[line.protocol].codec(**line.options)
+    anew = functools.partial(registry.all_protocols()[line.protocol].codec, **line.options)
+    codec = anew()
+    make_codec = anew if line.anew else lambda: codec
     good = set[tuple[Object, ...]]()
     for frame in line.frames:
-        found = taken(codec, codec.framer(), frame)
+        found = taken(make_codec, codec.framer(), frame)
         assert found, f"{name}: an undamaged frame is not read"
         good |= found
     framer = codec.framer()
-    accepted = 0
+    accepted, before = 0, memory()
     start = time.monotonic()
     for n in range(number):
         if n % 1000 == 0:
             framer = codec.framer()
-        data = damage(chance, line.frames[n % len(line.frames)], line.highest)
-        accepted += len(taken(codec, framer, data) - good)
-    expected = number * 2.0**-line.bits
-    return Result(number, accepted, expected + 5 * math.sqrt(expected), time.monotonic() - start)
+        data = damaged(chance, line, line.frames[n % len(line.frames)])
+        accepted += len(taken(make_codec, framer, data) - good)
+    expected = number * 2.0**-line.bits if line.bits is not None else math.inf
+    allowed = expected + 5 * math.sqrt(expected)
+    return Result(number, accepted, allowed, time.monotonic() - start, memory() - before)

@@ -18,9 +18,13 @@ from kamstrup_mqtt.protocols.base import Ask, Frame, PolledCodec, Send
 from kamstrup_mqtt.publisher.connection import Received
 from kamstrup_mqtt.publisher.session import Session
 from kamstrup_mqtt.topics import Topics
+from tests.fuzz import sound
 from tests.protocols.han import recorded as han
 from tests.protocols.iec62056_21 import recorded as iec
+from tests.protocols.kmp.test_logs import A2, HELD, NOTHING, YEARS
+from tests.protocols.kmp.wire import answer as kmp_answer
 from tests.protocols.kmp_ascii import recorded as kmp_ascii
+from tests.protocols.multical_66.test_multical_66 import ONE, TWO
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = Path(__file__).parent / "corpus"
@@ -41,7 +45,13 @@ KMP = tuple(
         "403F10079A0D",
     )
 )
+LOGS = (
+    kmp_answer(b"\x3f\xa2" + A2),
+    *(kmp_answer(b"\x3f\xb8" + log) for log in (YEARS, NOTHING, HELD)),
+    kmp_answer("3F10 03EB30040000 03F818 03EA2F0400 00030E33"),
+)
 HAN = (han.LIVE_1, han.LIVE_2, han.LIVE_3, han.HOURLY_1)
+MULTICAL_66 = (ONE, TWO, b"/#1" + ONE + TWO)
 IEC = (iec.OFFICIAL, iec.SEED, iec.ISKRA, iec.OFFICIAL_7E1, iec.TWO_SETS, iec.MODE_D, iec.P1)
 OPTIONS: Mapping[str, Mapping[str, Any]] = {"han": {"energy_scale": 10}}
 MODELS = {
@@ -49,6 +59,7 @@ MODELS = {
     "kmp-ascii": "e685_382",
     "iec62056-21": "e685_382",
     "han": "kamstrup_han_3phase",
+    "multical-66": "multical_66",
 }
 _CONFIG = Config.model_validate(
     {"meters": [{"name": "Heat", "id": "heat", "protocol": "kmp", "port": "tcp://h:1",
@@ -170,6 +181,7 @@ def session() -> Session:
             other_daemon=lambda _: None,
             alive=lambda _: None,
             warn_once=lambda _: None,
+            progress=lambda: None,
         ),
         "_limits": SessionLimits(),
         "_rng": random.Random(1),
@@ -244,10 +256,23 @@ TARGETS: Mapping[str, Target] = {
     "kmp_poll": conversation("kmp"),
     "kmp_ascii_poll": conversation("kmp-ascii"),
     "iec62056_21_poll": conversation("iec62056-21"),
+    "multical_66": decoder("multical-66"),
+    "multical_66_poll": conversation("multical-66"),
     "han_plan": sorting,
     "config": config,
     "commands": commands,
+    **sound.targets(_HAN_PLAN),
 }
+
+
+RECORDED: Mapping[str, tuple[bytes, ...]] = {
+    "kmp_ascii": kmp_ascii.ALL,
+    "kmp": (*KMP, *LOGS),
+    "iec62056_21": IEC,
+    "multical_66": MULTICAL_66,
+    "han": HAN,
+}
+_SOUND = frozenset(sound.targets(_HAN_PLAN))
 
 
 def seeds(target: str) -> list[bytes]:
@@ -262,9 +287,10 @@ def seeds(target: str) -> list[bytes]:
             b'{"o": {"name": "x"}}',
         )
         return [bytes((n,)) + text for n in range(len(TOPICS)) for text in texts]
-    protocol = target.removesuffix("_poll").removesuffix("_plan")
-    own = {"kmp": KMP, "kmp_ascii": kmp_ascii.ALL, "iec62056_21": IEC, "han": HAN}[protocol]
-    found = [*own, *vectors(protocol)]
+    protocol = next(name for name in RECORDED if target.startswith(name))
+    found = [*RECORDED[protocol], *vectors(protocol)]
+    if target in _SOUND:
+        return sound.seeds(target, found)
     if target.endswith("_poll"):
         return [b"\x00".join(found[:40]), *found]
     return [b"\x03" + frame for frame in found] if target == protocol else found

@@ -7,7 +7,9 @@ import os
 import stat
 import termios
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from kamstrup_mqtt.address import SerialDevice
 from kamstrup_mqtt.errors import LinkError
 from kamstrup_mqtt.links import advice, serial_line
 from kamstrup_mqtt.links.opening import OPEN_TIMEOUT, open_link
+from kamstrup_mqtt.links.serial_line import SerialLink
 from kamstrup_mqtt.model import LinkState, SerialParams
 from tests.links.ptys import FakeDevice, until
 
@@ -283,3 +286,136 @@ def test_names_that_stay(path: str) -> None:
 
 def test_ptys_are_what_we_think(device: FakeDevice) -> None:
     assert stat.S_ISCHR(os.stat(device.path).st_mode)
+
+
+class Time:
+    """The loop's, but for `call_later`: what is to be called is called by the test."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.due: list[tuple[float, Callable[[], None]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        self.due.append((delay, call))
+        return self._loop.call_later(3600, call)
+
+
+async def test_while_a_frame_cannot_be_whole_the_bytes_are_left_alone(device: FakeDevice) -> None:
+    """228 bytes at 2400 baud 8N1 take 0.95 s; the first 8 tell how many there are."""
+    link = await opened(device, SerialParams(2400))
+    assert isinstance(link, SerialLink)
+    link._loop = time = Time()  # type: ignore[assignment]
+    device.send(bytes(8))
+    assert await link.read() == bytes(8)
+    link.expect(72)
+    # 72 bytes of 10 bits: 0.3 s; listened again 0.02 s before, which no adapter is slower than
+    assert [delay for delay, _ in time.due] == [pytest.approx(0.28)]
+    device.send(bytes(40))
+    reading = asyncio.create_task(link.read())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert link.last_byte < time.time()
+    assert not link._unread  # in the kernel's buffer
+    time.due.pop()[1]()
+    await until(lambda: len(link._unread) == 40)
+    # 32 are missing: asleep again, and no longer than they take
+    assert [delay for delay, _ in time.due] == [pytest.approx(32 * 10 / 2400 - 0.02)]
+    assert not reading.done()
+    time.due.pop()[1]()
+    device.send(bytes(32))
+    assert await asyncio.wait_for(reading, 5) == bytes(72)
+    await link.close()
+
+
+async def test_what_is_there_already_is_not_waited_for(device: FakeDevice) -> None:
+    """An emulated meter is faster than its line."""
+    link = await opened(device, SerialParams(2400))
+    assert isinstance(link, SerialLink)
+    link._loop = time = Time()  # type: ignore[assignment]
+    transport = link._transport
+    assert transport is not None
+    transport.pause_reading()
+    device.send(bytes(200))
+    await until(lambda: link._port.in_waiting == 200)
+    link.expect(200)
+    assert time.due == []
+    transport.resume_reading()
+    assert await asyncio.wait_for(link.read(), 5) == bytes(200)
+    await link.close()
+
+
+async def test_a_short_rest_is_waited_for_awake(device: FakeDevice) -> None:
+    link = await opened(device, SerialParams(2400))
+    assert isinstance(link, SerialLink)
+    link._loop = time = Time()  # type: ignore[assignment]
+    link.expect(9)  # 37 ms less the lead
+    assert time.due == []
+    await link.close()
+
+
+async def test_a_nap_ends_long_before_the_silence_that_ends_a_frame(device: FakeDevice) -> None:
+    link = await opened(device, SerialParams(300))
+    assert isinstance(link, SerialLink)
+    link._loop = time = Time()  # type: ignore[assignment]
+    link.expect(2049)  # over a minute
+    assert [delay for delay, _ in time.due] == [link.silence / 2]
+    await link.close()
+
+
+async def test_what_came_is_taken_out_of_a_nap(device: FakeDevice) -> None:
+    """Whoever gives the frame up wants the bytes that came of it."""
+    link = await opened(device, SerialParams(2400))
+    assert isinstance(link, SerialLink)
+    device.send(b"abc")
+    await until(lambda: len(link._unread) == 3)
+    link.expect(2000)
+    assert link.discard_input() == b"abc"
+    device.send(b"def")
+    assert await asyncio.wait_for(link.read(), 5) == b"def"  # awake, and content with any byte
+    await link.close()
+
+
+async def test_unplugged_during_a_nap(device: FakeDevice) -> None:
+    link = await opened(device, SerialParams(2400))
+    link.expect(2000)
+    device.unplug()
+    with pytest.raises(LinkError, match="does not exist"):
+        await asyncio.wait_for(link.read(), 5)
+    await link.close()
+
+
+async def test_closed_during_a_nap(device: FakeDevice) -> None:
+    link = await opened(device, SerialParams(2400))
+    link.expect(2000)
+    await link.close()
+    with pytest.raises(LinkError, match="was closed"):
+        await link.read()
+
+
+async def test_a_reader_that_listens_loses_nothing(device: FakeDevice) -> None:
+    link = await opened(device, SerialParams(2400))
+    assert isinstance(link, SerialLink)
+    link.listen()
+    for _ in range(66):
+        link.data_received(b"x" * 1000)
+    assert link._held_up
+    device.send(b"waits outside")
+    assert await link.read() == b"x" * 66_000
+    assert await asyncio.wait_for(link.read(), 5) == b"waits outside"
+    await link.close()
+
+
+async def test_reading_within_a_time(device: FakeDevice) -> None:
+    link = await opened(device)
+    assert await link.read_within(0.01) == b""
+    device.send(b"x")
+    assert await link.read_within(5) == b"x"
+    device.unplug()
+    with pytest.raises(LinkError):
+        await link.read_within(5)
+    with pytest.raises(LinkError):
+        await link.read_within(5)
+    await link.close()

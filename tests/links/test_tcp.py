@@ -15,7 +15,10 @@ from kamstrup_mqtt.address import TcpBridge
 from kamstrup_mqtt.errors import LinkError, MeterError
 from kamstrup_mqtt.links import advice, tcp
 from kamstrup_mqtt.links.opening import open_link
+from kamstrup_mqtt.links.stream import MAX_UNREAD
+from kamstrup_mqtt.links.tcp import TcpLink
 from kamstrup_mqtt.model import LinkState, SerialParams
+from tests.links.ptys import until
 
 LINE = SerialParams(1200, stopbits=2)
 HOST = "127.0.0.1"
@@ -235,4 +238,60 @@ async def test_the_second_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> N
         resolve: Callable[..., object] = lambda *a, **k: found  # noqa: E731
         monkeypatch.setattr(tcp.socket, "getaddrinfo", resolve)
         link = await open_link(TcpBridge("bridge.lan", 1), LINE)
+        await link.close()
+
+
+async def test_bytes_that_cannot_be_a_frame_yet_wake_nobody() -> None:
+    async with bridge() as there:
+        link = await open_link(there.address, LINE)
+        assert isinstance(link, TcpLink)
+        _, writer = await there.streams.get()
+        link.expect(6)
+        reading = asyncio.create_task(link.read())
+        for piece in (b"ab", b"cd"):
+            writer.write(piece)
+            await until(lambda piece=piece: link._unread.endswith(piece))  # type: ignore[misc]
+            assert not reading.done()
+        assert link.last_byte > 0
+        writer.write(b"efg")
+        assert await asyncio.wait_for(reading, 5) == b"abcdefg"
+        writer.write(b"h")  # it held for one read
+        assert await asyncio.wait_for(link.read(), 5) == b"h"
+        await link.close()
+
+
+async def test_a_flood_waits_outside_for_a_reader_that_listens() -> None:
+    sent = bytes(range(256)) * 4096 * 8  # 8 MiB, more than all buffers on the way hold
+    async with bridge() as there:
+        link = await open_link(there.address, LINE)
+        assert isinstance(link, TcpLink)
+        link.listen()
+        _, writer = await there.streams.get()
+        writer.write(sent)
+        await until(lambda: link._held_up)
+        assert len(link._unread) <= 2 * MAX_UNREAD
+        got = b""
+        async with asyncio.timeout(20):
+            while len(got) < len(sent):
+                got += await link.read()
+        assert got == sent
+        await link.close()
+
+
+async def test_a_bridge_that_goes_while_its_bytes_wait_outside() -> None:
+    async with bridge() as there:
+        link = await open_link(there.address, LINE)
+        assert isinstance(link, TcpLink)
+        link.listen()
+        _, writer = await there.streams.get()
+        writer.write(bytes(4 * MAX_UNREAD))
+        await until(lambda: link._held_up)
+        writer.transport.abort()
+
+        async def read_on() -> None:
+            while True:
+                await link.read()
+
+        with pytest.raises(LinkError):
+            await asyncio.wait_for(read_on(), 20)
         await link.close()

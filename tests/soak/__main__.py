@@ -1,7 +1,7 @@
 """`python -m tests.soak --hours 24`: asserts at the end that nothing was lost and nothing grew.
 
 The daemon is a process of its own, as in the service; its meters push every 100 ms instead of every
-10 s, and every few seconds something breaks: the network, the broker, a bridge.
+10 s, and every few seconds something breaks: the network, the broker, a bridge, a meter's line.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import random
 import sys
 import tempfile
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.bridge import Bridge
 from tests.broker import Mosquitto, eventually, running
 from tests.daemon import Daemon, daemon
-from tests.faults.here import meters
+from tests.faults.here import behind_bridges, meters
 from tests.proxy import Proxy, proxied
 from tests.recorder import Recorder, identity
 
@@ -39,7 +40,7 @@ class Judge(list[str]):
         super().__init__()
         self.records = self.repeated = 0
         self.faults: list[str] = []
-        self._last: dict[tuple[str, str], int] = {}
+        self.last: dict[tuple[str, str], int] = {}
         self._hashes: OrderedDict[tuple[str, str, int], bytes] = OrderedDict()
 
     def append(self, payload: str) -> None:
@@ -50,15 +51,29 @@ class Judge(list[str]):
             self.faults.append(f"{who}: altered")
         while len(self._hashes) > KEPT:
             self._hashes.popitem(last=False)
-        before = self._last.get((meter, boot), 0)
+        before = self.last.get((meter, boot), 0)
         if seq > before + 1:
             self.faults.append(f"{meter} {boot}: {seq} after {before}")
-        self._last[meter, boot] = max(seq, before)
+        self.last[meter, boot] = max(seq, before)
         self.records += seq > before
         self.repeated += seq <= before
         serial = json.loads(payload)["serial"]
         if serial != {"first": "1" * 16, "second": "2" * 16}[meter]:
             self.faults.append(f"{who}: {serial}")
+
+
+class Highest(list[tuple[str, str]]):
+    """Takes the place of a proxy's list: of the records only the highest number is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seq: dict[tuple[str, str], int] = {}
+
+    def append(self, message: tuple[str, str]) -> None:
+        topic, payload = message
+        if topic.endswith("/history"):
+            meter, boot, seq = identity(payload)
+            self.seq[meter, boot] = max(seq, self.seq.get((meter, boot), 0))
 
 
 @dataclass(slots=True)
@@ -93,6 +108,25 @@ class Burden:
         return found
 
 
+@dataclass(slots=True)
+class Stage:
+    """What can be broken, and how often each fault was tried."""
+
+    chance: random.Random
+    broker: Mosquitto
+    proxy: Proxy
+    recorder: Recorder
+    bridges: dict[str, Bridge]
+    tried: Counter[str] = field(default_factory=Counter)
+
+    async def lasts(self, longest: float) -> None:
+        await asyncio.sleep(self.chance.uniform(longest / 15, longest))
+
+    @property
+    def bridge(self) -> Bridge:
+        return self.bridges[self.chance.choice(sorted(self.bridges))]
+
+
 async def soak(hours: float, directory: Path, seed: int) -> list[str]:
     chance = random.Random(seed)
     (directory / "broker").mkdir()
@@ -103,11 +137,14 @@ async def soak(hours: float, directory: Path, seed: int) -> list[str]:
         async with (
             proxied(broker.port) as proxy,
             meters(directory) as entries,
+            behind_bridges(entries) as (bridges, bridged),
             daemon(directory) as process,
         ):
-            process.configure({"host": "127.0.0.1", "port": proxy.port}, *entries)
+            proxy.published, proxy.acknowledged = Highest(), (accepted := Highest())
+            process.configure({"host": "127.0.0.1", "port": proxy.port}, *bridged)
             await process.start()
-            burden = await trouble(hours, chance, broker, proxy, recorder, process)
+            stage = Stage(chance, broker, proxy, recorder, bridges)
+            burden = await trouble(hours, stage, process)
             await drained(process)
             code = await process.end()
             await asyncio.sleep(1.0)
@@ -115,68 +152,98 @@ async def soak(hours: float, directory: Path, seed: int) -> list[str]:
     log = process.log
     bad = [line for line in log.splitlines() if " ERROR " in line or "Traceback" in line]
     print(f"{judge.records} records, {judge.repeated} of them again, {len(burden.samples)} samples")
-    print(f"first and last: {burden.samples[:1]} {burden.samples[-1:]}")
+    print(f"faults: {dict(stage.tried)}; reconnects: {log.count('connected to the broker') - 1}")
+    print("first and last (kB, descriptors, tasks):", *burden.samples[:1], *burden.samples[-1:])
     ended = [] if code == 0 else [f"exit code {code}"]
+    judge.faults += [
+        f"{who}: acknowledged up to {seq}, delivered up to {judge.last.get(who, 0)}"
+        for who, seq in accepted.seq.items()
+        if seq > judge.last.get(who, 0)
+    ]
     few = [] if judge.records > 10 * 3600 * hours else ["hardly any records"]
     return [*judge.faults[:5], *burden.growth(), *bad[:5], *ended, *few]
 
 
-async def trouble(
-    hours: float,
-    chance: random.Random,
-    broker: Mosquitto,
-    proxy: Proxy,
-    recorder: Recorder,
-    process: Daemon,
-) -> Burden:
+async def trouble(hours: float, stage: Stage, process: Daemon) -> Burden:
     """Break something, repair it, and let it run for a while."""
     burden = Burden()
     end = time.monotonic() + 3600 * hours
     while time.monotonic() < end:
-        fault = chance.choice((reset, swallow, silence, freeze, kill))
-        await fault(chance, broker, proxy, recorder)
-        calm = time.monotonic() + chance.uniform(10.0, 25.0)
+        fault = stage.chance.choice(FAULTS)
+        stage.tried[fault.__name__] += 1
+        await fault(stage)
+        calm = time.monotonic() + stage.chance.uniform(10.0, 25.0)
         while time.monotonic() < min(calm, end):
             await burden.sample(process)
             await asyncio.sleep(SAMPLE)
     return burden
 
 
-Fault = Callable[[random.Random, Mosquitto, Proxy, Recorder], Awaitable[None]]
+async def reset(stage: Stage) -> None:
+    stage.proxy.reset()
 
 
-async def reset(chance: random.Random, broker: Mosquitto, proxy: Proxy, rec: Recorder) -> None:
-    proxy.reset()
+async def swallow(stage: Stage) -> None:
+    stage.proxy.black = True
+    await stage.lasts(15.0)
+    stage.proxy.black = False
 
 
-async def swallow(chance: random.Random, broker: Mosquitto, proxy: Proxy, rec: Recorder) -> None:
-    proxy.black = True
-    await asyncio.sleep(chance.uniform(1.0, 15.0))
-    proxy.black = False
+async def silence(stage: Stage) -> None:
+    stage.proxy.silent = True
+    await stage.lasts(15.0)
+    stage.proxy.silent = False
+    stage.proxy.reset()  # what was not acknowledged never will be
 
 
-async def silence(chance: random.Random, broker: Mosquitto, proxy: Proxy, rec: Recorder) -> None:
-    proxy.silent = True
-    await asyncio.sleep(chance.uniform(1.0, 15.0))
-    proxy.silent = False
-    proxy.reset()  # what was not acknowledged never will be
+async def freeze(stage: Stage) -> None:
+    stage.broker.pause()
+    await stage.lasts(15.0)
+    stage.broker.resume()
 
 
-async def freeze(chance: random.Random, broker: Mosquitto, proxy: Proxy, rec: Recorder) -> None:
-    broker.pause()
-    await asyncio.sleep(chance.uniform(1.0, 15.0))
-    broker.resume()
+async def kill(stage: Stage) -> None:
+    stage.proxy.closed = True
+    stage.broker.kill()
+    stage.proxy.reset()
+    await stage.recorder.ended()
+    await stage.lasts(5.0)
+    stage.broker.start()
+    await stage.recorder.start()
+    stage.proxy.closed = False
 
 
-async def kill(chance: random.Random, broker: Mosquitto, proxy: Proxy, rec: Recorder) -> None:
-    proxy.closed = True
-    broker.kill()
-    proxy.reset()
-    await rec.stop()
-    await asyncio.sleep(chance.uniform(0.1, 5.0))
-    broker.start()
-    await rec.start()
-    proxy.closed = False
+async def bridge_resets(stage: Stage) -> None:
+    stage.bridge.reset()
+
+
+async def bridge_hangs(stage: Stage) -> None:
+    bridge = stage.bridge
+    bridge.black = True
+    await stage.lasts(15.0)
+    bridge.black = False
+
+
+async def bridge_refuses(stage: Stage) -> None:
+    bridge = stage.bridge
+    bridge.closed = True
+    bridge.reset()
+    await stage.lasts(5.0)
+    bridge.closed = False
+
+
+async def noise(stage: Stage) -> None:
+    bridge = stage.bridge
+    bridge.noise = 0.5
+    await stage.lasts(10.0)
+    bridge.noise = 0.0
+
+
+Fault = Callable[[Stage], Awaitable[None]]
+FAULTS: tuple[Fault, ...] = (
+    *(reset, swallow, silence, freeze, kill),
+    *(bridge_resets, bridge_hangs, bridge_refuses, noise),
+)
 
 
 async def drained(process: Daemon) -> None:

@@ -232,7 +232,7 @@ class _Scan:
         todo = [n for n in wanted[done:] if self._args.all or n not in found.objects]
         try:
             for at in range(0, len(todo), CHUNK):
-                if time.monotonic() > self._end:
+                if at and time.monotonic() > self._end:  # each call brings it on
                     self._say(
                         f"stopped after {self._args.awake:g} min, to spare the meter's battery;"
                         " call the command again to go on"

@@ -170,7 +170,7 @@ class Meter(Section):
 
     def serial_params(self) -> SerialParams:
         """How the line is opened: the protocol's default, the model's, the user's."""
-        spec = registry.all_protocols()[self.protocol_name]
+        spec = registry.protocol(self.protocol_name)
         return self._with_users(self.dialect.serial or spec.serial)
 
     def _with_users(self, params: SerialParams) -> SerialParams:

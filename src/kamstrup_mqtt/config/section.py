@@ -35,7 +35,9 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 class Section(BaseModel):
     """A mapping of the configuration. Unknown keys are refused, inputs never shown in errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 S = TypeVar("S", bound=Section)

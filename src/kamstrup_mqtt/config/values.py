@@ -152,7 +152,7 @@ def read_listed(protocol: str, dialect: Dialect, raw: Any) -> tuple[ListedValue,
 
 def read_custom(protocol: str, dialect: Dialect, raw: Any) -> tuple[CustomValue, ...]:
     """The entries of `custom`, checked against what the protocol can ask."""
-    spec = registry.all_protocols()[protocol]
+    spec = registry.protocol(protocol)
     seen: set[SourceId] = set()
 
     def check(_: int, value: CustomValue) -> Iterator[Fault]:
@@ -231,7 +231,7 @@ def planned_custom(
     protocol: str, dialect: Dialect, custom: Sequence[CustomValue]
 ) -> list[PlannedValue]:
     """The entries of `custom`: in the group the model has them in, else in the first."""
-    spec = registry.all_protocols()[protocol]
+    spec = registry.protocol(protocol)
     groups = {s: group for group, sources in dialect.groups.items() for s in sources}
     first = next(iter(dialect.groups), "values")
     planned = []

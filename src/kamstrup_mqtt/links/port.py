@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -32,13 +31,16 @@ def _tell_nobody(_seconds: float) -> None:
     pass
 
 
+_RNG = random.Random()  # noqa: S311 - jitter
+
+
 class _Turns:
     """Whose turn it is: one at a time, those who must be punctual before the others."""
 
     def __init__(self) -> None:
         self._taken = False
-        self._punctual: deque[asyncio.Future[None]] = deque()
-        self._others: deque[asyncio.Future[None]] = deque()
+        self._punctual: list[asyncio.Future[None]] = []
+        self._others: list[asyncio.Future[None]] = []
 
     def ask(self, first: bool) -> asyncio.Future[None]:
         """Done when it is one's turn; cancel it, or `release` once it is done."""
@@ -54,7 +56,7 @@ class _Turns:
         """The turn is over."""
         for queue in (self._punctual, self._others):
             while queue:
-                turn = queue.popleft()
+                turn = queue.pop(0)
                 if not turn.done():
                     turn.set_result(None)
                     return
@@ -94,7 +96,7 @@ class Port:
         self._first_backoff = first_backoff
         self._backoff_cap = backoff_cap
         self._silence = silence
-        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._rng = rng or _RNG
         self._turns = _Turns()
         self._link: Link | None = None
         self._failures = 0

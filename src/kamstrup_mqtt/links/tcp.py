@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from functools import partial
 
@@ -81,7 +80,12 @@ def _tune(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-class TcpLink(StreamLink):
+_BUFFER = memoryview(bytearray(65536))
+"""Where all connections receive: what came is taken out before the loop does anything else.
+Without it asyncio would ask for fresh memory of 256 KiB for each piece of a list."""
+
+
+class TcpLink(StreamLink, asyncio.BufferedProtocol):
     """An open connection. The line's speed belongs to the bridge; `params` only tell how long
     bytes take on it."""
 
@@ -90,7 +94,7 @@ class TcpLink(StreamLink):
         self._bridge = bridge
         self._transport: asyncio.Transport | None = None
         self._head = bytearray()
-        self._ended = asyncio.Event()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -103,6 +107,12 @@ class TcpLink(StreamLink):
     def _resume(self) -> None:
         if self._transport is not None:
             self._transport.resume_reading()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(_BUFFER[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -130,7 +140,8 @@ class TcpLink(StreamLink):
                 " or another program connected?)",
             )
         self.lose(reason)
-        self._ended.set()
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     async def write(self, data: bytes) -> None:
         self.check()
@@ -155,7 +166,5 @@ class TcpLink(StreamLink):
         if self._transport is None:
             return
         self._transport.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self._ended.wait()
+        await asyncio.wait([self._ended], timeout=CLOSE_TIMEOUT)
         self._transport.abort()

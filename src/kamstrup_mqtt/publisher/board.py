@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.history import History
 from kamstrup_mqtt.memory import Memory
-from kamstrup_mqtt.model import Logged, Reading, Report
+from kamstrup_mqtt.model import Identity, Logged, Reading, Report
 from kamstrup_mqtt.picture import Change, Picture
 from kamstrup_mqtt.publisher.records import Records
 from kamstrup_mqtt.serials import settle_serials
@@ -62,7 +63,7 @@ class Board:
         self._waiting: set[str] = set()
         self._recalled = False
         self.online: dict[str, bool] = {id_: self._is_online(id_) for id_ in pictures}
-        self._settle()
+        self._settle({picture.own_serial for picture in pictures.values()})
 
     def take(self, report: Report) -> None:
         """Take one report into its picture."""
@@ -70,11 +71,12 @@ class Board:
         if isinstance(report, Logged):
             self.history.add(report.meter, self._records.logged(report, picture))
             return
+        before = picture.own_serial if isinstance(report, Identity) else None
         change = picture.apply(report, self._clock.monotonic())
         for level, message in change.log:
             logging.getLogger(f"kamstrup_mqtt.meter.{report.meter}").log(level, "%s", message)
         if change.identity:
-            self._settle()
+            self._settle({before, picture.own_serial})
         if change.memory:
             self.memory.changed(urgent=change.urgent)
         self._mark(report.meter, change)
@@ -98,28 +100,34 @@ class Board:
         elif change.diagnostics:
             self._waiting.add(id_)
 
-    def _settle(self) -> None:
-        """A serial number is new: whose ids does that change?"""
-        before = {id_: picture.serial for id_, picture in self.pictures.items()}
-        for warning in settle_serials(self.pictures.values()):
+    def _settle(self, serials: Container[str | None]) -> None:
+        """Who has one of these serial numbers, or had: whose ids does that change?"""
+        meant = {
+            i: picture for i, picture in self.pictures.items() if picture.own_serial in serials
+        }
+        before = {id_: picture.serial for id_, picture in meant.items()}
+        for warning in settle_serials(meant.values()):
             logging.getLogger(__package__).warning("%s", warning)
-        for id_, picture in self.pictures.items():
+        for id_, picture in meant.items():
             if picture.serial != before[id_]:
                 self.due.discovery[id_] = None
 
-    def tick(self) -> None:
+    def tick(self) -> float:
         """Look at the clock: who is offline now, what is overdue, which diagnostics have waited
-        long enough."""
-        now = self._clock.monotonic()
+        long enough. Returns the monotonic time at which the next of this may be so."""
+        now, ends = self._clock.monotonic(), [math.inf]
         for id_, picture in self.pictures.items():
             self._look(id_)
             for group in picture.overdue(now):
                 self.due.states[id_, group] = None
+            ends.append(picture.next_end(now))
         for id_ in list(self._waiting):
-            if now - self._diagnosed.get(id_, -self._diagnostics_interval) >= (
-                self._diagnostics_interval
-            ):
+            end = self._diagnosed.get(id_, -math.inf) + self._diagnostics_interval
+            if end <= now:
                 self.due.diagnostics[id_] = None
+            else:
+                ends.append(end)
+        return min(ends)
 
     def _is_online(self, id_: str) -> bool:
         picture = self.pictures[id_]

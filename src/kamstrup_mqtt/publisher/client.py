@@ -14,10 +14,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import aiomqtt
 from paho.mqtt.enums import MQTTErrorCode
+
+from kamstrup_mqtt.publisher.careful import CarefulLoop
 
 MISC_EVERY = 12
 """Looks at the keepalive within one keepalive interval."""
@@ -41,6 +43,7 @@ class Client(aiomqtt.Client):
 
     def __init__(self, hostname: str, port: int, **options: Any) -> None:
         super().__init__(hostname, port, **options)
+        self._loop = cast(asyncio.AbstractEventLoop, CarefulLoop(self._loop))
         self.failed: asyncio.Future[None] = self._loop.create_future()
         self._ack_timer: asyncio.TimerHandle | None = None
         self._write_due = False

@@ -47,7 +47,8 @@ class Daemon:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Time limits in seconds, and how many quick losses in a row mean a second daemon."""
+    """Time limits in seconds, and how many quick losses in a row mean a second daemon. `tick`: from
+    one look at the clock to the next, where nothing is due before."""
 
     connect: float = CONNECT_TIMEOUT
     ack: float = ACK_TIMEOUT
@@ -56,7 +57,7 @@ class Limits:
     slow_backoff: float = 60.0
     quick_loss: float = 10.0
     quick_losses: int = 3
-    tick: float = 1.0
+    tick: float = 5.0
     diagnostics: float = DIAGNOSTICS_INTERVAL
     farewell: float = 3.0
     leave: float = 1.0
@@ -172,9 +173,13 @@ class Publisher:
                 self._board.take(report)
                 self._push()  # the record has time until the state is on its way
                 self._board.record(report)
+            self._show_crowd()
         except Exception as bug:  # noqa: BLE001 - not swallowed: a task raises it
             self._bugs.append(bug)
             self._bug.set()
+
+    def _show_crowd(self) -> None:
+        self._outbox.crowd(self._board.history.behind)
 
     async def _raise_bugs(self) -> None:
         """What went wrong in a call by the loop, which would only log it."""
@@ -188,10 +193,11 @@ class Publisher:
 
     async def _tick(self) -> None:
         while True:
-            self._board.tick()
+            rest = self._board.tick() - self._clock.monotonic()
             self._push()
-            self._drain_deadline.within(self._limits.tick)
-            await asyncio.sleep(self._limits.tick)
+            wait = min(max(rest, 0.0), self._limits.tick)
+            self._drain_deadline.within(wait)
+            await asyncio.sleep(wait)
 
     # Sessions
 
@@ -218,6 +224,7 @@ class Publisher:
                 other_daemon=self._other_daemon,
                 alive=self._session_deadline.within,
                 warn_once=self._warn_once,
+                progress=self._show_crowd,
             )
             self._open = session = Session(
                 connection,
@@ -240,6 +247,7 @@ class Publisher:
             finally:
                 self._open = None
                 self._board.history.lost()
+                self._show_crowd()
             await self._farewell(session)
             self._announced = False
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from kamstrup_mqtt import jsontext
 from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.history import Record
 from kamstrup_mqtt.homeassistant import (
     Announced,
     Announcer,
@@ -94,6 +95,7 @@ class Calls:
     other_daemon   called with a description when another daemon uses our instance
     alive          called before each step with the seconds that it may take
     warn_once      logs a warning, each text once in the life of the process
+    progress       called when the broker took a record
     """
 
     info: Callable[[], Json]
@@ -101,6 +103,7 @@ class Calls:
     other_daemon: Callable[[str], None]
     alive: Callable[[float], None]
     warn_once: Callable[[str], None]
+    progress: Callable[[], None]
 
 
 class Session:
@@ -353,12 +356,15 @@ class Session:
         history.connected()
         while True:
             record = await history.next()
-            wait = history.pace.wait()
-            if wait:
+            if history.catching_up and (wait := history.pace.wait()):
                 await asyncio.sleep(wait)
             await window.vacancy()
             topic = self._topics.history(record.meter)
-            window.send(topic, record.payload, retain=False, then=partial(history.acked, record))
+            window.send(topic, record.payload, retain=False, then=partial(self._recorded, record))
+
+    def _recorded(self, record: Record) -> None:
+        self._board.history.acked(record)
+        self._calls.progress()
 
     # What comes in
 

@@ -129,7 +129,9 @@ async def _retained(connection: Connection, settle: float) -> AsyncIterator[Rece
     try:
         with contextlib.suppress(TimeoutError):
             while True:
-                yield await asyncio.wait_for(arrived.get(), settle)
+                async with asyncio.timeout(settle):
+                    message = await arrived.get()
+                yield message
     finally:
         listener.cancel()
         await asyncio.wait([listener])

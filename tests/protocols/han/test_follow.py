@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import Object, Scalar
 from kamstrup_mqtt.protocols.base import Frame, Heard, Message, Moment
-from kamstrup_mqtt.protocols.han import HanCodec, consistency
+from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer, consistency
 from kamstrup_mqtt.protocols.han.clock_offset import ClockOffset
 from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
 from kamstrup_mqtt.protocols.han.follow import Follower
 from kamstrup_mqtt.protocols.han.integral import Integral
 from kamstrup_mqtt.protocols.han.live import LiveCounter
+from tests.framing import frames_of
 from tests.protocols.han.recorded import HOURLY_1, LIVE_1, hdlc
 
 ID, TYPE = "7359992891231234", "6841131BN245101092"  # a type whose scale is not proven
@@ -604,3 +605,34 @@ def test_any_list_is_followed_or_refused(wire: bytes, changes: list[tuple[int, i
             except MeterError:
                 continue
             codec.hear(message, Moment(HOUR, second * 10.0))
+
+
+def test_the_codec_accepts_what_it_holds_back() -> None:
+    codec = HanCodec(energy_scale=1, learned={"energy_scale_published": "10"})
+    (frame,) = frames_of(HdlcFramer(), [HOURLY_1])
+    heard = codec.hear(codec.decode(frame), Moment(None, 0.0))
+    assert heard.problem
+    assert not [obj for obj in heard.objects if "1.8.0" in str(obj.id)]
+    accepted, learned = codec.accept()
+    assert accepted == "energy_scale 1"
+    assert learned["energy_scale_published"] == "1"
+    heard = codec.hear(codec.decode(frame), Moment(None, 10.0))
+    energy = next(obj for obj in heard.objects if obj.id == "1-1:1.8.0.255")
+    assert (energy.value, heard.problem) == (Decimal("4422.800"), None)
+    assert codec.accept()[0] is None
+
+
+def test_a_scale_that_is_held_back_lets_no_counter_go_on() -> None:
+    there = meter(1, {"energy_scale_published": "10"})
+    totals = {"energy_import_live": (Decimal("44228.500"), HOUR - timedelta(seconds=80))}
+    there.follower.resume(totals)
+    assert "live-1.8.0" not in there.tell()
+
+
+def test_only_counters_that_were_published_go_on_at_once() -> None:
+    there = meter(10, export=0)
+    totals = {"energy_import_live": (Decimal("44228.500"), HOUR - timedelta(seconds=80))}
+    there.follower.resume(totals)
+    values = there.tell()
+    assert values["live-1.8.0"] == Decimal("44228.500")
+    assert "live-2.8.0" not in values

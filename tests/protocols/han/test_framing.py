@@ -287,3 +287,71 @@ def test_what_is_wrapped_is_found(information: bytes) -> None:
     wire = wrap(information, b"\x41", b"\x08\x83", 0x13)
     assert [f.payload[8:] for f in frames_of(HdlcFramer(), [wire])] == [information]
     assert header_end(wire, 1) == 7
+
+
+def fed(*pieces: bytes) -> HdlcFramer:
+    framer = HdlcFramer()
+    for piece in pieces:
+        framer.receive_data(piece)
+        list(drain(framer))
+    return framer
+
+
+@pytest.mark.parametrize("wire", SEED)
+def test_what_is_wanted_is_what_is_missing(wire: bytes) -> None:
+    """From the header's checksum (the eighth byte) on the length is certain."""
+    framer = HdlcFramer()
+    for at, byte in enumerate(wire, 1):
+        framer.receive_data(bytes([byte]))
+        assert framer.next_event() == (frame(wire) if at == len(wire) else None)
+        assert framer.wanted == (len(wire) - at if at >= 8 else 0)
+    assert framer.wanted == 0
+
+
+def test_nothing_is_wanted_before_a_wrong_header_or_after_a_silence() -> None:
+    wrong = LIVE_1[:6] + bytes([LIVE_1[6] ^ 1]) + LIVE_1[7:60]
+    assert fed(wrong).wanted == 0
+    framer = fed(LIVE_1[:60])
+    assert framer.wanted == len(LIVE_1) - 60
+    framer.silence()
+    list(drain(framer))
+    assert framer.wanted == 0
+
+
+def test_what_is_wanted_of_the_next_frame_behind_others() -> None:
+    assert fed(b"\x00\x01" + LIVE_1 + LIVE_2[1:20]).wanted == len(LIVE_2) - 20
+
+
+@pytest.mark.parametrize(
+    ("came", "settled"),
+    [
+        (b"", True),
+        (LIVE_1, True),
+        (LIVE_1 + HOURLY_1, True),
+        (LIVE_1 + b"\x7e", True),
+        (LIVE_1 + b"\x7e\x7e\x7e", True),
+        (LIVE_1[:-1], False),
+        (LIVE_1 + b"\xff", False),
+        (LIVE_1 + LIVE_2[:30], False),
+        (b"\x7e", False),  # a burst that was no frame so far: the parity may be wrong
+    ],
+)
+def test_whether_a_silence_would_change_something(came: bytes, settled: bool) -> None:
+    framer = fed(came)
+    assert framer.settled is settled
+    framer.silence()
+    left = list(drain(framer))
+    if settled:
+        assert left == []
+
+
+def test_frames_without_silences_between_are_bursts_of_their_own() -> None:
+    """Nobody calls `silence` while all is well; then the parity goes wrong: three bursts alike."""
+    framer = fed(LIVE_1, LIVE_2, LIVE_3)
+    wrong = bytes.fromhex("7E 55 2B 48 A2") + bytes(80)
+    reasons = []
+    for _ in range(4):
+        framer.receive_data(wrong)
+        framer.silence()
+        reasons += [reason for reason, _ in dropped(list(drain(framer)))]
+    assert reasons == [DropReason.GARBAGE] * 2 + [DropReason.PARITY] * 2

@@ -231,6 +231,9 @@ def test_back_through_a_newer_log() -> None:
     assert [r.id for r in line.hold(history.past(KmpCodec(), 4, query))] == [3, 2]
     line = Line(past(7, (3, "2026-01-20")), past(6, info=1))
     assert [r.id for r in line.hold(history.past(KmpCodec(), 4, QUERY))] == [3]
+    for other in (HELD, bytes.fromhex("0802 00")):  # found by fuzzing: an answer of another kind
+        with pytest.raises(MeterError, match="did not answer with records"):
+            Line(answer(b"\x3f\xb8" + other)).hold(history.past(KmpCodec(), 4, QUERY))
 
 
 def numbered(cid: int, *days: tuple[int, str]) -> bytes:

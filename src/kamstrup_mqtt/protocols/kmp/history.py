@@ -138,7 +138,8 @@ class PastWalk:
     def step(self) -> Generator[Step, Frame | None, None]:
         frame = yield from inquire(self._codec, self._payload)
         answer = _read(logs.decode_logger, frame)
-        assert isinstance(answer, LogAnswer)  # 06 and 07 are answered as such
+        if not isinstance(answer, LogAnswer):
+            raise MeterError(LinkState.BYTES_NO_FRAMES, "the logger did not answer with records")
         known = {record.id for record in self._found}
         fresh = [record for record in answer.records if record.id not in known]
         self._found += fresh
