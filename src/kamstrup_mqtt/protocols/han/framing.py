@@ -130,9 +130,9 @@ class HdlcFramer:
     @property
     def settled(self) -> bool:
         """Whether a silence now would change nothing: all that came was whole frames."""
-        rest = len(self._buffer) - self._position
-        closed = rest == 0 or (rest == 1 and self._buffer[-1] == FLAG)
-        return closed and not self._rubbish and self._parity.settled
+        if self._rubbish or not self._parity.settled:
+            return False
+        return not self._buffer[self._position :].strip(b"\x7e")  # flags between frames
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
