@@ -111,6 +111,8 @@ def test_kmp(pieces: list[bytes]) -> None:
 @example(pieces=[LIVE_1, b"", LIVE_1[1:]])
 @example(pieces=[LIVE_1, LIVE_1, LIVE_1[1:]])
 @example(pieces=[b"\x7e", LIVE_1, b"\xa0", LIVE_1])
+# too short for a frame, and an address without an end
+@example(pieces=[LIVE_1, bytes.fromhex("A0 02 0800FF 06000000 00 0906")])
 def test_han(pieces: list[bytes]) -> None:
     alike(HdlcFramer, pieces)
 

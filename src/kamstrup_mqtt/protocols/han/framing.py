@@ -262,11 +262,13 @@ class HdlcFramer:
         if len(buffer) < at + 2:
             return None
         length = (buffer[at] & 0x07) << 8 | buffer[at + 1]
+        if length < _MIN_LENGTH:  # said first: it is known before the addresses are
+            return DropReason.LENGTH
         try:
             hcs = header_end(buffer, at)
         except ValueError:
             return DropReason.GARBAGE
-        if length < _MIN_LENGTH or (hcs is not None and hcs + 2 > at + length):
+        if hcs is not None and hcs + 2 > at + length:
             return DropReason.LENGTH
         if hcs is None or len(buffer) < hcs + 2:
             return None
