@@ -584,6 +584,48 @@ async def test_a_retained_info_of_another_host_counts_only_while_it_is_online(
     assert len(logged(40)) == (status == "online")
 
 
+@pytest.mark.parametrize(
+    "topic", [f"{ROOT}/bridge/info", DISCOVERY.format("gone"), DISCOVERY.format("heat")]
+)
+@pytest.mark.parametrize("payload", ["[" * 100_000, '{"a":' * 100_000], ids=["lists", "objects"])
+async def test_retained_rubbish_that_no_parser_can_take_ends_nothing(
+    bench: Bench, watcher: Watcher, topic: str, payload: str
+) -> None:
+    await watcher.publish(f"{ROOT}/bridge/status", "online", retain=True)
+    await watcher.publish(topic, payload, retain=True)
+    bench.identify("heat")
+    async with bench.run():
+        await bench.connected()
+        await watcher.publish(f"{ROOT}/bridge/info", payload)
+        await watcher.publish(f"{ROOT}/heat/read", "")
+        await eventually(lambda: bool(bench.asked), "still working")
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"components": {"x": {"platform": "\ud800"}}},
+        {"components": {"\ud800": {"platform": "sensor"}}},
+        {"components": {"x": {"platform": float("nan")}}},
+        {"components": {"x": {"platform": {"a": [1]}}}},
+    ],
+)
+async def test_a_device_in_our_place_that_cannot_be_written_ends_nothing(
+    bench: Bench, watcher: Watcher, foreign: dict[str, Any]
+) -> None:
+    ours = {
+        "origin": {"name": "kamstrup-mqtt"},
+        "device": {"identifiers": [f"kamstrup_{SERIAL['heat']}"]},
+        "availability": [{"topic": f"{ROOT}/bridge/status"}],
+    }
+    topic = DISCOVERY.format("heat")
+    await watcher.publish(topic, json.dumps({**ours, **foreign}), retain=True)
+    bench.identify("heat")
+    async with bench.run():
+        await bench.connected()
+        await eventually(lambda: "link_state" in components(watcher.last[topic]), "ours again")
+
+
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
 async def test_two_with_one_client_id_notice_it(
     broker: Mosquitto,

@@ -427,7 +427,7 @@ class Session:
     def _check_info(self, text: str) -> None:
         try:
             info = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):  # somebody else's
             return
         if isinstance(info, dict) and self._host.is_other(info.get("host"), info.get("boot")):
             self._calls.other_daemon(f"on host {str(info.get('host'))[:64]!r}")
