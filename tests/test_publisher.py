@@ -30,6 +30,7 @@ from kamstrup_mqtt.publisher.connection import Trouble
 from kamstrup_mqtt.publisher.session import Host, SessionLimits
 from kamstrup_mqtt.publisher.threads import use_daemon_threads
 from tests.broker import Mosquitto, Watcher, eventually, free_port, running, watching
+from tests.proxy import proxied
 
 ROOT = "kamstrup/main"
 DISCOVERY = "homeassistant/device/kamstrup_main_{}/config"
@@ -444,6 +445,27 @@ async def test_a_broker_that_never_acknowledges_is_complained_of_once(
         assert not publisher.connected
     assert len(logged(30)) == 1
     assert not [line for line in logged(20) if "connected to the broker" in line]
+
+
+async def test_bridge_info_comes_though_the_window_is_never_empty(broker: Mosquitto) -> None:
+    async with proxied(broker.port) as proxy:
+        bench = Bench(make_config(proxy.port))
+        bench.limits = replace(QUICK, session=replace(QUICK.session, info=0.2))
+        bench.identify("heat")
+        info, state = f"{ROOT}/bridge/info", f"{ROOT}/heat/state/values"
+        async with bench.run():
+            await bench.connected()
+            proxy.delay = 0.005
+            until = len(proxy.published) + 400  # some two seconds
+            count = 0
+            while len(proxy.published) < until:
+                count += 1
+                bench.read("heat", str(count))
+                await asyncio.sleep(0.001)
+            topics = [topic for topic, _ in proxy.published[until - 400 :]]
+            proxy.delay = 0.0
+        assert state in topics
+        assert topics.count(info) >= 3
 
 
 async def test_commands_can_be_switched_off(broker: Mosquitto, watcher: Watcher) -> None:

@@ -265,12 +265,13 @@ class Session:
                 await self._board.changed.wait()
         except TimeoutError:
             pass
-        if self._loop.time() - self._info_at >= self._limits.info:
-            await self._publish_info()
 
     async def _publish_due(self, *, first: bool = False) -> None:
-        """Publish all that is due, each step acknowledged."""
+        """Publish all that is due, each step acknowledged; `push` would keep the window from ever
+        being empty meanwhile."""
         self._stepping = True
+        if self._loop.time() - self._info_at >= self._limits.info:
+            await self._publish_info()
         await self._publish_steps(first=first)
         self._stepping = False
 
