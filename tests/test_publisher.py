@@ -26,6 +26,7 @@ from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.picture import MeterFacts, Picture
 from kamstrup_mqtt.publisher import Daemon, Limits, Publisher
 from kamstrup_mqtt.publisher.backoff import Backoff
+from kamstrup_mqtt.publisher.client import Client
 from kamstrup_mqtt.publisher.connection import Trouble
 from kamstrup_mqtt.publisher.session import Host, SessionLimits
 from kamstrup_mqtt.publisher.threads import use_daemon_threads
@@ -254,6 +255,33 @@ async def test_on_connect_everything_comes_in_its_order(bench: Bench, watcher: W
             "reconnects": 0,
         }
         assert DISCOVERY.format("power") not in watcher.last, "its serial number is not known"
+
+
+async def test_a_device_is_announced_before_the_one_before_it_is_acknowledged(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand meters, each a round trip to a slow broker, would be offline for long."""
+    happened: list[tuple[str, str]] = []
+    send = Client.send
+
+    def noted(self: Client, topic: str, payload: str, acked: Any, *, retain: bool) -> None:
+        def noted_too() -> None:
+            happened.append(("acked", topic))
+            acked()
+
+        happened.append(("sent", topic))
+        send(self, topic, payload, noted_too, retain=retain)
+
+    monkeypatch.setattr(Client, "send", noted)
+    for meter in ("heat", "power"):
+        bench.identify(meter)
+        bench.read(meter, "1")
+    async with bench.run():
+        await bench.connected()
+    one, other = DISCOVERY.format("heat"), DISCOVERY.format("power")
+    assert happened.index(("sent", other)) < happened.index(("acked", one))
+    last = max(happened.index(("acked", topic)) for topic in (one, other))
+    assert last < happened.index(("sent", f"{ROOT}/heat/state/values"))
 
 
 async def test_the_birth_message_brings_discovery_status_and_then_states(
