@@ -142,6 +142,9 @@ def test_another_meter_begins_anew() -> None:
         retained("much"),
         retained("NaN"),
         retained(float("inf")),
+        retained("1e999999999"),  # would be written out as so many digits
+        retained(0).replace(": 0}", ": 1e999999999}"),
+        retained("-1e-999999999"),
         "[" * 100_000,
     ],
 )
@@ -189,3 +192,10 @@ def test_what_was_told_in_another_unit_is_not_taken() -> None:
     other.recall("values", told, NOW)
     assert live(other, "heat_energy", "values") == Decimal("12345")
     assert live(other, "time", "values") == "2026-11-21T03:30:00.000Z"
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\x00b", "x" * 256])
+def test_a_text_that_we_cannot_have_told_is_ignored(text: str) -> None:
+    known: dict[str, Scalar] = {"b": "text"}
+    payload = json.dumps({"time": "2026-11-21T03:30:00Z", "b": text})
+    assert parse_state(payload, known) is None
