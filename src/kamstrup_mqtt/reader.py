@@ -253,7 +253,9 @@ class Reader:
     async def _fill(self, filling: Backfill) -> None:
         """One request to the meter's own log."""
         try:
-            async with self._port.turn(self.setup.serial, self._deadline.within) as link:
+            async with self._port.turn(
+                self.setup.serial, self._deadline.within, holder=self.setup.id
+            ) as link:
                 exchange = Exchange(
                     link,
                     self._framer_of(link),
