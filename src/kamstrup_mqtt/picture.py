@@ -104,6 +104,7 @@ class Picture:
     at which it counts as offline."""
 
     __slots__ = (
+        "_converted",
         "_layout",
         "_live",
         "_model",
@@ -140,10 +141,11 @@ class Picture:
         self._port_gone: float | None = None
         self._started = started
         self._received: dict[str, float] = {}
-        self._nulled: set[str] = set()
-        self._told: set[str] = set()
+        self._nulled: frozenset[str] = frozenset()
+        self._told: frozenset[str] = frozenset()
         self._replaced = False
         self._layout: dict[str, tuple[str, ...]] = {}  # group -> the keys of its state
+        self._converted: set[str] = set()  # groups whose retained state is in another unit
         self.patience = self._patience()
         self._adopt_model()
         self._model = self.model
@@ -326,10 +328,11 @@ class Picture:
 
     def recall(self, group: str, payload: str, now: datetime | None) -> None:
         """What the broker retained of a group, before we publish: after an end that was not clean
-        it may be newer than memory. Nothing is from later than `now`."""
+        it may be newer than memory. Nothing is from later than `now`. A state does not tell its
+        units: where the configuration has changed one, memory alone counts."""
         ours = self.memory.readings.get(group)
         told = parse_state(payload, ours.values) if ours is not None else None
-        if ours is None or told is None or self._replaced:
+        if ours is None or told is None or self._replaced or group in self._converted:
             return
         later = now is not None and is_newer(told.time, now)
         if group not in self._received and is_newer(told.time, ours.time) and not later:
@@ -371,10 +374,11 @@ class Picture:
                 continue
             memory.units[key] = unit
             memory.totals.pop(key, None)
-            for reading in memory.readings.values():
+            for group, reading in memory.readings.items():
                 old = reading.values.get(key)
                 if isinstance(old, Decimal):
                     reading.values[key] = energy.convert(old, frozen, unit)
+                    self._converted.add(group)
 
     def _forget(self) -> None:
         fresh = MeterMemory(
@@ -385,8 +389,7 @@ class Picture:
         for name in MeterMemory.__slots__:
             setattr(self.memory, name, getattr(fresh, name))
         self._received.clear()
-        self._nulled.clear()
-        self._told.clear()
+        self._nulled = self._told = frozenset()
         self._live = LiveCounters(self._live_keys(), {}, exact=True)
         self._layout.clear()
 
@@ -445,7 +448,7 @@ class Picture:
         self.last_error = None if report.last_error is None else clean(report.last_error)
         self.problem = None if report.problem is None else clean(report.problem)
         self.notes = report.notes
-        self.counters = dict(report.counters)
+        self.counters = report.counters
         self.held_back = dict(report.held_back)
         self._port_gone = report.port_gone
         return Change(
@@ -468,7 +471,7 @@ class Picture:
         before = memory.readings.get(group)
         memory.readings[group] = StoredReading(report.time, values)
         self._received[group] = monotonic
-        self._nulled.discard(group)
+        self._nulled -= {group}
         grown = len(memory.units) > known
         if grown or before is None or before.values.keys() != values.keys():
             self._layout.clear()
@@ -504,7 +507,7 @@ class Picture:
             value = units.convert(sent, measured.unit, frozen)
         except ValueError as error:
             if key not in self._told:
-                self._told.add(key)
+                self._told |= {key}
                 log.append((logging.WARNING, f"{self.facts.id}: {key} is held back: {error}"))
             return None
         self.memory.units.setdefault(key, measured.unit)
