@@ -15,6 +15,7 @@ import pytest
 
 from kamstrup_mqtt.history import (
     BATCH,
+    BEHIND,
     IN_MEMORY,
     MEGABYTES,
     RESEND,
@@ -712,7 +713,8 @@ async def test_spool_errors_name_the_file(path: Path) -> None:
 
 async def test_behind_and_catching_up() -> None:
     history = History()
-    add(history, 1, 200)
+    assert BEHIND == 100
+    add(history, 1, 300)
     assert not history.behind  # nobody is there who could take them
     history.connected()
     assert history.behind
@@ -720,10 +722,10 @@ async def test_behind_and_catching_up() -> None:
     for _ in range(120):
         history.acked(await history.next())
     assert history.behind
-    assert not history.catching_up  # 80 records are what a moment brings
-    for _ in range(40):
+    assert not history.catching_up  # 180 records are what a moment brings
+    for _ in range(80):
         history.acked(await history.next())
     assert not history.behind
     history.lost()
-    add(history, 201, 300)
+    add(history, 301, 500)
     assert not history.behind

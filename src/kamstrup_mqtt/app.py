@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kamstrup_mqtt import clockwatch, detect, registry, spool
 from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.answers import Answers, Running
-from kamstrup_mqtt.backfill import Wanted
 from kamstrup_mqtt.clock import Clock, rfc3339
 from kamstrup_mqtt.clockwatch import ClockWatch
 from kamstrup_mqtt.config import Config, KmpMeter, Meter, Polled, SpoolConfig, with_models
@@ -50,6 +50,9 @@ from kamstrup_mqtt.reader import Limits as ReaderLimits
 from kamstrup_mqtt.reader import MeterSetup, Reader
 from kamstrup_mqtt.supervisor import Supervisor
 
+if TYPE_CHECKING:
+    from kamstrup_mqtt.backfill import Wanted
+
 _LOG = logging.getLogger(__name__)
 
 DISTRIBUTION = "kamstrup-mqtt"
@@ -66,11 +69,12 @@ class Ending(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Seconds. `stop`: for the whole end; `status`: between two looks at the status line; `clock`:
-    at the clock."""
+    at the clock; `anew`: for the polls that are under way when a model was found."""
 
     stop: float = 5.0
     status: float = 5.0
     clock: float = clockwatch.INTERVAL
+    anew: float = 60.0
     history: HistoryLimits = field(default_factory=HistoryLimits)
     publisher: PublisherLimits = field(default_factory=PublisherLimits)
     reader: ReaderLimits = field(default_factory=ReaderLimits)
@@ -109,6 +113,7 @@ class App:
         self._notifier = Notifier(environ)
         self._ending: Ending | None = None
         self._end = asyncio.Event()
+        self._anew = asyncio.Event()
         self._status = ""
         self._readers: dict[str, Reader] = {}
         directory = config.state_directory or state_directory(environ)
@@ -214,7 +219,8 @@ class App:
 
     def _add_reader(self, meter: Meter) -> None:
         deadline = Deadline(f"reader of {meter.id}", self._clock.monotonic)
-        rng = random.Random(self._seed and f"{self._seed} {meter.id}")  # noqa: S311  # jitter
+        # a generator takes 2.5 kB: each meter has its own only where nothing is left to chance
+        rng = None if self._seed is None else random.Random(f"{self._seed} {meter.id}")  # noqa: S311
         if meter.port not in self._ports:
             self._ports[meter.port] = Port(meter.port, rng=rng, opener=self._open_link)
         port = self._ports[meter.port]
@@ -250,6 +256,17 @@ class App:
     def _model_found(self, model: str) -> None:
         """A meter has told its model: start anew with it."""
         _LOG.info("starting anew to read the meter as a %s", model)
+        self._anew.set()
+
+    async def _begin_anew(self) -> None:
+        """Once a model was found: when no meter is just being asked, for a poll that is cut off
+        counts, and a battery meter would be left alone until its interval has passed."""
+        await self._anew.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.anew):
+                readers = self._readers.values()
+                while busy := [reader for reader in readers if not reader.rests.is_set()]:
+                    await busy[0].rests.wait()
         self.end(Ending.RELOAD)
 
     # Running
@@ -267,6 +284,7 @@ class App:
                         group.create_task(self._watchdog.run()),
                         group.create_task(self._tell_status()),
                         group.create_task(self._clock_watch.run()),
+                        group.create_task(self._begin_anew()),
                     ]
                     self._notifier.send(READY="1", STATUS=self._answers.status_text())
                     # what is there now stays: the collector need not look at it again
@@ -410,7 +428,11 @@ def _setup(
 
 def _backfill(meter: Meter) -> Wanted | None:
     found = meter.backfill if isinstance(meter, KmpMeter) else None
-    return Wanted(**found.model_dump()) if found else None
+    if found is None:
+        return None
+    from kamstrup_mqtt.backfill import Wanted  # and with it all of KMP
+
+    return Wanted(**found.model_dump())
 
 
 def _boot_id() -> str | None:

@@ -95,6 +95,11 @@ class Backfill:
         """Whether a gap is being filled."""
         return self._gap is not None
 
+    @property
+    def pause(self) -> float:
+        """Seconds of rest before the next request."""
+        return PAUSE
+
     def read(self) -> None:
         """A valid reading came just now."""
         last, now = self._last, self._clock.now()

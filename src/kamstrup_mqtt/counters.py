@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
 _HOUR = 3600.0
@@ -58,13 +57,14 @@ class Counters:
     refused_reads: int = 0
     undecrypted: int = 0
     replayed: int = 0
-    drops: deque[Drop] = field(default_factory=lambda: deque(maxlen=KEPT_DROPS))
+    drops: list[Drop] = field(default_factory=list)
     requests: dict[int, int] = field(default_factory=dict)
 
     def drop(self, reason: str, raw: bytes, now: float) -> None:
         """Bytes became no frame, or one of no use, at the monotonic time `now`."""
         self.dropped += 1
         self.drops.append(Drop(now, str(reason), bytes(raw[:KEPT_BYTES]), len(raw)))
+        del self.drops[:-KEPT_DROPS]
 
     def asked(self, now: float) -> None:
         """A request was sent at the monotonic time `now`."""

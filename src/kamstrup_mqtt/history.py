@@ -33,7 +33,7 @@ BATCH = 100
 """Records read from the spool at once."""
 IN_MEMORY = 400
 """Records that may wait in memory while the broker acknowledges; more go to the spool."""
-BEHIND = 40
+BEHIND = 100
 """Records that may wait while a broker is there that takes them, before the readers are slowed."""
 COMMIT = 500
 """Records in one commit."""

@@ -141,8 +141,8 @@ class Picture:
         self._port_gone: float | None = None
         self._started = started
         self._received: dict[str, float] = {}
-        self._nulled: set[str] = set()
-        self._told: set[str] = set()
+        self._nulled: frozenset[str] = frozenset()
+        self._told: frozenset[str] = frozenset()
         self._replaced = False
         self._layout: dict[str, tuple[str, ...]] = {}  # group -> the keys of its state
         self._converted: set[str] = set()  # groups whose retained state is in another unit
@@ -389,8 +389,7 @@ class Picture:
         for name in MeterMemory.__slots__:
             setattr(self.memory, name, getattr(fresh, name))
         self._received.clear()
-        self._nulled.clear()
-        self._told.clear()
+        self._nulled = self._told = frozenset()
         self._live = LiveCounters(self._live_keys(), {}, exact=True)
         self._layout.clear()
 
@@ -449,7 +448,7 @@ class Picture:
         self.last_error = None if report.last_error is None else clean(report.last_error)
         self.problem = None if report.problem is None else clean(report.problem)
         self.notes = report.notes
-        self.counters = dict(report.counters)
+        self.counters = report.counters
         self.held_back = dict(report.held_back)
         self._port_gone = report.port_gone
         return Change(
@@ -472,7 +471,7 @@ class Picture:
         before = memory.readings.get(group)
         memory.readings[group] = StoredReading(report.time, values)
         self._received[group] = monotonic
-        self._nulled.discard(group)
+        self._nulled -= {group}
         grown = len(memory.units) > known
         if grown or before is None or before.values.keys() != values.keys():
             self._layout.clear()
@@ -508,7 +507,7 @@ class Picture:
             value = units.convert(sent, measured.unit, frozen)
         except ValueError as error:
             if key not in self._told:
-                self._told.add(key)
+                self._told |= {key}
                 log.append((logging.WARNING, f"{self.facts.id}: {key} is held back: {error}"))
             return None
         self.memory.units.setdefault(key, measured.unit)

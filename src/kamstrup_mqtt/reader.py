@@ -8,10 +8,9 @@ import logging
 import random
 import traceback
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from kamstrup_mqtt import backfill, detect
-from kamstrup_mqtt.backfill import Backfill
+from kamstrup_mqtt import detect
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.derived import Deriver
@@ -34,9 +33,12 @@ from kamstrup_mqtt.protocols.base import (
     Framer,
     PolledCodec,
 )
-from kamstrup_mqtt.protocols.kmp import KmpCodec
 from kamstrup_mqtt.reports import MeterSetup, Reports
 from kamstrup_mqtt.schedule import Schedule
+
+if TYPE_CHECKING:
+    from kamstrup_mqtt.backfill import Backfill
+    from kamstrup_mqtt.protocols.kmp import KmpCodec
 
 __all__ = ["Limits", "MeterSetup", "Reader"]
 
@@ -82,8 +84,11 @@ class Reader:
             diagnosis_interval=limits.diagnosis,
         )
         self._line = Line(port, setup.codec, self._reports, self.counters)
-        self._bug_places: set[tuple[str, int | None]] = set()
+        self._bug_places: frozenset[tuple[str, int | None]] = frozenset()
         self._bugs = 0  # since the last good reading
+        self.rests = asyncio.Event()
+        """Not set while the meter is being asked."""
+        self.rests.set()
         self._listening: Listening | None = None
         if setup.spec.pushed:
             self._listening = Listening(
@@ -146,7 +151,7 @@ class Reader:
         last = traceback.extract_tb(bug.__traceback__)[-1]
         place = (last.filename, last.lineno)
         level = logging.DEBUG if place in self._bug_places else logging.ERROR
-        self._bug_places.add(place)
+        self._bug_places |= {place}
         self._log.log(
             level,
             "internal error, please report it with these lines; the bytes being handled: %s",
@@ -224,7 +229,7 @@ class Reader:
             await self._poll()
             while self._backfill is not None and self._backfill.active and not self._poll_due:
                 await self._fill(self._backfill)
-                await self._sleep(backfill.PAUSE)
+                await self._sleep(self._backfill.pause)
 
     @property
     def _poll_due(self) -> bool:
@@ -234,9 +239,12 @@ class Reader:
         setup = self.setup
         if setup.backfill is None:
             return None
+        # a daemon that reads no KMP meter does without its protocol, which is large
+        from kamstrup_mqtt.backfill import Backfill
+
         return Backfill(
             setup.backfill,
-            cast(KmpCodec, setup.codec),  # the configuration has it for no other protocol
+            cast("KmpCodec", setup.codec),  # the configuration has it for no other protocol
             setup.plan,
             meter=setup.id,
             interval=self._schedule.fastest,
@@ -339,6 +347,7 @@ class Reader:
             self._reports.port_gone = None
             self._accept(groups, ask, answer, bytes(exchange.received))
         finally:
+            self.rests.set()
             if exchange is not None:
                 self._line.last_bytes = bytes(exchange.received)
 
@@ -366,6 +375,7 @@ class Reader:
     def _begin_poll(self, groups: Iterable[str]) -> None:
         """Said before the first byte leaves: a poll that ends in a fault of ours, or in our end,
         was one for the meter's battery all the same."""
+        self.rests.clear()
         self._schedule.begun(groups)
         now = self._clock.now()
         if now is not None:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from kamstrup_mqtt import jsontext
-from kamstrup_mqtt.backfill import Wanted
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.guard import ANY_METER, Bounds, Guard
@@ -28,6 +28,9 @@ from kamstrup_mqtt.model import (
 from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.plan import Plan, Sorted, sort_objects
 from kamstrup_mqtt.protocols.base import Codec, ProtocolSpec
+
+if TYPE_CHECKING:
+    from kamstrup_mqtt.backfill import Wanted
 
 DIAGNOSIS_INTERVAL = 60.0
 SHOWN = 300
@@ -112,18 +115,19 @@ class Reports:
         self._counters = counters
         self._log = log
         self._interval = diagnosis_interval
-        self._warned: set[object] = set()
+        # frozen sets: nearly always empty, and there is one empty one for all meters
+        self._warned: frozenset[object] = frozenset()
         self._identity: Identity | None = None
         self._detail_of: dict[SourceId, str] = {}  # "": none
         self._guard = Guard(setup.plan, memory, setup.bounds, weak=setup.spec.checksum == "weak")
         self._newest: dict[str, Reading] = {}  # as the meter told them
-        self._held: set[str] = set()
-        self._anew: set[str] = set()
-        self._complained: set[str] = set()
+        self._held: frozenset[str] = frozenset()
+        self._anew: frozenset[str] = frozenset()
+        self._complained: frozenset[str] = frozenset()
         self._last_error: str | None = None
         self._told: Diagnosis | None = None
         self._told_at = 0.0
-        self._told_faults: set[LinkState] = set()  # since the last good reading
+        self._told_faults: frozenset[LinkState] = frozenset()  # since the last good reading
         self.connection()
         self.state: LinkState | None = None
         self.port_gone: float | None = None
@@ -175,15 +179,15 @@ class Reports:
             if key not in self._held:
                 self._log.log(_level(why), "%s is held back: %s", key, why)
             if _level(why) == logging.WARNING:
-                self._complained.add(key)
+                self._complained |= {key}
         if self._held or judged.held:
             for key in sorted(self._complained & set(reading.values) - set(self._guard.held)):
-                self._complained.discard(key)
+                self._complained -= {key}
                 self._log.info("%s is accepted again", key)
-            self._held = set(self._guard.held)
+            self._held = frozenset(self._guard.held)
             reading = dataclasses.replace(reading, values=judged.values)
         if self._anew:
-            anew = frozenset(self._anew & set(reading.values))
+            anew = self._anew & set(reading.values)
             self._anew -= anew
             reading = dataclasses.replace(reading, anew=anew)
         self.outbox.put(reading)
@@ -191,8 +195,7 @@ class Reports:
     def accept(self) -> tuple[str, ...]:
         """Believe the totals that are held back, and tell them; their keys."""
         keys = self._guard.accept()
-        self._held.clear()
-        self._complained.clear()
+        self._held = self._complained = frozenset()
         if keys:
             self._log.info("accepted by hand: %s", ", ".join(keys))
         for reading in self._newest.values():
@@ -210,7 +213,7 @@ class Reports:
 
     def begin_anew(self, keys: Iterable[str]) -> None:
         """These totals count differently from now on, by the user's word."""
-        self._anew.update(keys)
+        self._anew |= frozenset(keys)
         self._guard.forget(self._anew)
         self._held -= self._anew
         self.problem_now = None
@@ -232,7 +235,7 @@ class Reports:
     def warn_once(self, what: object, message: str, level: int = logging.WARNING) -> None:
         """A warning that is said once per meter (and a bound for what a noisy line invents)."""
         if what not in self._warned and len(self._warned) < 100:
-            self._warned.add(what)
+            self._warned |= {what}
             self._log.log(level, "%s", message)
 
     # Who it is
@@ -270,8 +273,7 @@ class Reports:
         if source == identity.source and before.serial not in (None, identity.serial):
             self._guard.forget()
             self._newest.clear()
-            self._held.clear()
-            self._complained.clear()
+            self._held = self._complained = frozenset()
 
     def _details(self, objects: tuple[Object, ...]) -> Mapping[str, str]:
         # a list that tells less than another does not take anything back
@@ -291,7 +293,7 @@ class Reports:
         """A good reading came, or what stood between us and the next one is gone."""
         if self.state is not LinkState.OK:
             self._log.info("%s", message if self.state is None else f"{message} again")
-        self._told_faults.clear()
+        self._told_faults = frozenset()
         self._change(LinkState.OK)
 
     def bad(self, state: LinkState, message: str) -> None:
@@ -301,7 +303,7 @@ class Reports:
             level = logging.DEBUG
         else:
             level = logging.INFO if self._told_faults else logging.WARNING
-        self._told_faults.add(state)
+        self._told_faults |= {state}
         self._log.log(level, "%s", message)
         self._last_error = message
         self._change(state)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -85,6 +84,8 @@ def _detail(place: Place, text: str) -> InitErrorDetails:
 
 def choose(word: str, allowed: Sequence[str]) -> str:
     """The end of a message about an unknown word: what was meant perhaps, and what is allowed."""
+    import difflib  # for faults only
+
     near = difflib.get_close_matches(word, allowed, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{hint}allowed: {', '.join(allowed) or 'nothing'}"

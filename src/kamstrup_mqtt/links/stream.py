@@ -28,6 +28,8 @@ class StreamLink(Link, asyncio.Protocol):
         self._held_up = False
         self._sent_until = 0.0  # loop time at which what was written has left a line of its speed
         self._tap: Tap | None = None
+        # all attributes from the start: of one that comes later Python makes a dict, 600 bytes
+        self.lost, self.holder, self.last_byte = None, None, 0.0
 
     def tapped(self, tap: Tap) -> None:
         """Tell `tap` what passes from now on, and what came already."""

@@ -93,7 +93,7 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
         super().__init__(params, silence)
         self._bridge = bridge
         self._transport: asyncio.Transport | None = None
-        self._head = bytearray()
+        self._head: bytearray | None = bytearray()  # None: it has passed
         self._ended: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -116,10 +116,12 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if len(self._head) >= HEAD:
+        if self._head is None:
             return
         self._head += data[: HEAD - len(self._head)]
         own_words = advice.bridge_speaks(self._bridge, bytes(self._head))
+        if len(self._head) >= HEAD:
+            self._head = None
         if own_words is not None:
             self._unread.clear()
             self.lose(own_words)

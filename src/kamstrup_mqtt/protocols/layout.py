@@ -14,21 +14,34 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from kamstrup_mqtt.model import Object, Scalar
+from kamstrup_mqtt.model import Object, Scalar, SourceId
 
 MAX_LAYOUTS: Final = 8
 """Layouts of one meter that are kept; real meters have up to four."""
+MAX_SHARED: Final = 64
+"""Of what the layouts of several meters have in common: so many are kept for the next meter."""
+
+
+@lru_cache(maxsize=MAX_SHARED)
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+_struct = lru_cache(maxsize=MAX_SHARED)(struct.Struct)
 
 
 class _Template:
     """What is the same in all messages of a layout: `data`, where `mask` is FF."""
 
-    def __init__(self, data: bytes, mask: bytes | bytearray) -> None:
+    __slots__ = ("_constants", "_mask", "_size")
+
+    def __init__(self, data: bytes, mask: bytearray) -> None:
         self._size = len(data)
-        self._mask = int.from_bytes(mask, "big")
+        self._mask = _number(bytes(mask))
         self._constants = int.from_bytes(data, "big") & self._mask
 
     def _fits(self, data: bytes) -> bool:
@@ -42,6 +55,8 @@ class Layout(_Template):
     """Learned from `data`, whose values stand at `spots`: position and format of `struct` ("I", or
     "12s" for bytes) in ascending order. Everything between them is constant."""
 
+    __slots__ = ("_struct",)
+
     def __init__(self, data: bytes, spots: Iterable[tuple[int, str]]) -> None:
         fields, mask, end = [">"], bytearray(b"\xff" * len(data)), 0
         for at, form in spots:
@@ -50,7 +65,7 @@ class Layout(_Template):
             mask[at : at + size] = bytes(size)
             end = at + size
         fields.append(f"{len(data) - end}x")
-        self._struct = struct.Struct("".join(fields))
+        self._struct = _struct("".join(fields))
         super().__init__(data, mask)
 
     def values(self, data: bytes) -> tuple[Any, ...] | None:
@@ -61,6 +76,8 @@ class Layout(_Template):
 class TextLayout(_Template):
     """The same for ASCII text: of the `fields` (from, to; two or more, in any order) the digits may
     change, no other character; a digit stays a digit, and a decimal point where it is."""
+
+    __slots__ = ("_fields", "_shape")
 
     def __init__(self, data: bytes, fields: Sequence[tuple[int, int]]) -> None:
         mask = bytearray(b"\xff" * len(data))
@@ -98,20 +115,46 @@ class _Object(_Tuple, Object):
 _Object.__name__ = Object.__name__  # as it shows itself
 
 
+class _Columns(NamedTuple):
+    """Of the changing objects of a message: their ids, units, and whether those are unknown.
+    `in_order` puts the changing and the constant ones where they belong."""
+
+    ids: tuple[SourceId, ...]
+    units: tuple[str | None, ...]
+    unknown: tuple[bool, ...]
+    in_order: Callable[[list[Object]], tuple[Object, ...]]
+
+
+@lru_cache(maxsize=MAX_SHARED)
+def _columns(
+    ids: tuple[SourceId, ...],
+    units: tuple[str | None, ...],
+    unknown: tuple[bool, ...],
+    order: tuple[int, ...],
+) -> _Columns:
+    """`order`: the places of the changing objects, then of the constant ones."""
+    places = sorted(order)
+    if list(order) == places:
+        return _Columns(ids, units, unknown, tuple)
+    return _Columns(ids, units, unknown, itemgetter(*map(order.index, places)))
+
+
 class Rows:
     """The objects of a message: as they were in the one that was learned, but that raw and value
     of those at the places `changing` are new each time."""
 
+    __slots__ = ("_constant", "_ids", "_in_order", "_units", "_unknown")
+
     def __init__(self, learned: Sequence[Object], changing: Sequence[int]) -> None:
-        self._ids = [learned[place].id for place in changing]
-        self._units = [learned[place].unit for place in changing]
-        self._unknown = [learned[place].unknown_unit for place in changing]
         constant = [place for place in range(len(learned)) if place not in changing]
-        self._constant = [learned[place] for place in constant]
-        order = [*changing, *constant]
-        self._in_order: Callable[[list[Object]], tuple[Object, ...]] = tuple
-        if order != sorted(order):
-            self._in_order = itemgetter(*(order.index(place) for place in sorted(order)))
+        self._constant = tuple(learned[place] for place in constant)
+        new = [learned[place] for place in changing]
+        self._ids, self._units, self._unknown, self._in_order = _columns(
+            tuple(obj.id for obj in new),
+            tuple(obj.unit for obj in new),
+            tuple(obj.unknown_unit for obj in new),
+            (*changing, *constant),
+        )
 
     def objects(
         self, raws: Iterable[int | str | None], values: Iterable[Scalar]

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import re
 from binascii import crc_hqx
-from collections import deque
 from typing import Final
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
@@ -117,7 +116,7 @@ class HdlcFramer:
         self._known_header = b"\x00"  # format..HCS of the last good frame: verified already
         self._known_length = 0
         self._bad_header = b"\x00"  # format..HCS of the last header that was wrong
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []  # one or two: an empty deque takes 760 bytes
         self._segments: list[Frame] = []
         self._parity = ParityWatch()
         self._missing = 0
@@ -130,9 +129,9 @@ class HdlcFramer:
     @property
     def settled(self) -> bool:
         """Whether a silence now would change nothing: all that came was whole frames."""
-        rest = len(self._buffer) - self._position
-        closed = rest == 0 or (rest == 1 and self._buffer[-1] == FLAG)
-        return closed and not self._rubbish and self._parity.settled
+        if self._rubbish or not self._parity.settled:
+            return False
+        return not self._buffer[self._position :].strip(b"\x7e")  # flags between frames
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
@@ -168,7 +167,7 @@ class HdlcFramer:
             if found is None:
                 return None
             self._take(found)
-        return self._events.popleft()
+        return self._events.pop(0)
 
     def silence(self) -> None:
         """The line was quiet: a frame that began will not end; what follows it may be whole."""

@@ -19,7 +19,9 @@ class Integral:
     """The energy that one power has made since the first time it was told."""
 
     def __init__(self) -> None:
-        self._points: list[tuple[int, int]] = []  # a deque of a few points takes ten times as much
+        # lists of numbers: pairs of them, or a deque of a few, would take several times as much
+        self._times: list[int] = []
+        self._totals: list[int] = []
         self._power = 0
         self.total = 0
 
@@ -27,22 +29,24 @@ class Integral:
         """The power in mW at `at` ms. Returns the length of a gap in ms that was not integrated,
         else 0. Between two powers the mean of both is taken."""
         gap = 0
-        if self._points:
-            elapsed = at - self._points[-1][0]
+        times = self._times
+        if times:
+            elapsed = at - times[-1]
             if elapsed <= LONGEST_GAP:
                 self.total += (self._power + power) * elapsed // 2
             else:
                 gap = elapsed
         self._power = power
-        self._points.append((at, self.total))
-        while at - self._points[0][0] > KEPT:
-            del self._points[0]
+        times.append(at)
+        self._totals.append(self.total)
+        while at - times[0] > KEPT:
+            del times[0], self._totals[0]
         return gap
 
     def at(self, moment: int) -> int:
         """What the total was at `moment` ms, between two known points by proportion."""
         later: tuple[int, int] | None = None
-        for point in reversed(self._points):
+        for point in zip(reversed(self._times), reversed(self._totals), strict=True):
             if point[0] <= moment:
                 if later is None or later[0] == point[0]:
                     return point[1]

@@ -7,17 +7,20 @@ comes out is the same (tests/protocols/han/test_known.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from kamstrup_mqtt.model import Scalar
 from kamstrup_mqtt.protocols.base import Message
 from kamstrup_mqtt.protocols.han import apdu, axdr, datetimes, lists, obis
 from kamstrup_mqtt.protocols.han.apdu import Notification
-from kamstrup_mqtt.protocols.han.lists import Pair, Walked
+from kamstrup_mqtt.protocols.han.lists import Maker, Pair, Walked
+from kamstrup_mqtt.protocols.han.obis import Measure
 from kamstrup_mqtt.protocols.han.scales import VOLTAGES, CurrentScale, Scales
-from kamstrup_mqtt.protocols.layout import BySize, Layout, Rows
+from kamstrup_mqtt.protocols.layout import MAX_SHARED, BySize, Layout, Rows
 from kamstrup_mqtt.units import EXACT, power
 
 _FORMATS: Final = {axdr.INT32: "i", axdr.UINT32: "I", axdr.INT16: "h", axdr.UINT16: "H"}
@@ -93,8 +96,65 @@ def _form(pair: Pair) -> str | None:
     return _FORMATS.get(pair.value.tag) if isinstance(value, int) else None
 
 
+class _Counted(NamedTuple):
+    """A number of a list: its spot, code, and the measure that is sent with it."""
+
+    spot: int
+    code: str
+    measure: Measure | None
+
+
+class _Numbers:
+    """The numbers of one layout: what each counts. Of all meters that send such lists."""
+
+    def __init__(
+        self,
+        counted: tuple[_Counted, ...],
+        unknown: tuple[int, ...],
+        maker: Maker | None,
+        energy_scale: int | None,
+    ) -> None:
+        self.of: Callable[[tuple[Any, ...]], tuple[int, ...]]
+        self.of = itemgetter(*(number.spot for number in counted))
+        self.codes = tuple(lists.short(number.code) for number in counted)
+        last = {code: n for n, code in enumerate(self.codes)}
+        self.voltages = tuple(n for code, n in last.items() if code in VOLTAGES)
+        self.maker = maker
+        self._counted = counted
+        self._unknown = unknown
+        self._energy_scale = energy_scale
+        self._steps: dict[Scales | None, tuple[Decimal, ...]] = {}
+
+    def scaled(self, numbers: tuple[int, ...], scales: Scales | None) -> list[Scalar]:
+        """What the numbers mean."""
+        values: list[Scalar] = [
+            *map(EXACT.multiply, numbers, self._steps.get(scales) or self._learn_steps(scales))
+        ]
+        for number in self._unknown:
+            values[number] = None
+        return values
+
+    def _learn_steps(self, scales: Scales | None) -> tuple[Decimal, ...]:
+        """What a count of 1 means, of each number."""
+        measures = [
+            lists.measure(number.code, number.measure, self.maker, self._energy_scale, scales)
+            for number in self._counted
+        ]
+        steps = tuple(power(1, measure.exponent if measure else 0) for measure in measures)
+        self._steps[scales] = steps
+        return steps
+
+
+_shared = lru_cache(maxsize=MAX_SHARED)(_Numbers)
+
+
 class _KnownList:
     """One layout. `pairs`: of each spot, None for those of the header."""
+
+    __slots__ = (
+        *("_clocks", "_current", "_has_clock", "_header", "_layout"),
+        *("_meter_type", "_numbers", "_rows", "_settled"),
+    )
 
     def __init__(
         self,
@@ -107,25 +167,22 @@ class _KnownList:
     ) -> None:
         self._layout = layout
         self._header = read.header
-        self._energy_scale = energy_scale
         self._current = current
-        self._maker = walked.maker
         self._meter_type = lists.meter_type(walked)
         place = {id(pair): number for number, pair in enumerate(walked.pairs)}
         changing = [(spot, pair, place[id(pair)]) for spot, pair in enumerate(pairs) if pair]
         numbers = [(s, p, n) for s, p, n in changing if isinstance(p.value.value, int)]
         clocks = [(s, p, n) for s, p, n in changing if isinstance(p.value.value, bytes)]
         self._rows = Rows(read.objects, [n for _, _, n in (*numbers, *clocks)])
-        self._numbers = itemgetter(*(spot for spot, _, _ in numbers))
-        self._clocks = [spot for spot, _, _ in clocks]
-        self._pairs = [pair for _, pair, _ in numbers]
-        self._unknown = [i for i, (_, _, n) in enumerate(numbers) if read.objects[n].value is None]
-        self._codes = [lists.short(pair.id) for pair in self._pairs]
-        last = {code: n for n, code in enumerate(self._codes)}
-        self._voltages = [n for code, n in last.items() if code in VOLTAGES]
+        self._clocks = tuple(spot for spot, _, _ in clocks)
+        self._numbers = _shared(
+            tuple(_Counted(spot, pair.id, pair.measure) for spot, pair, _ in numbers),
+            tuple(i for i, (_, _, n) in enumerate(numbers) if read.objects[n].value is None),
+            walked.maker,
+            energy_scale,
+        )
         self._has_clock = pairs[1] is None
         self._settled = False  # no list can change the scale of the currents any more
-        self._steps: dict[Scales | None, tuple[Decimal, ...]] = {}
 
     def read(self, payload: bytes) -> Message | None:
         found = self._layout.values(payload)
@@ -135,8 +192,8 @@ class _KnownList:
         if self._has_clock:
             local, weekday, status = datetimes.read(found[1])
             header = {**header, "meter_time": local, "weekday": weekday, "clock_status": status}
-        numbers = self._numbers(found)
-        values = self._scaled(numbers)
+        numbers = self._numbers.of(found)
+        values = self._numbers.scaled(numbers, self._scales(numbers))
         if not self._clocks:
             return Message(header, self._rows.objects(numbers, values))
         octets = [found[spot] for spot in self._clocks]
@@ -144,31 +201,12 @@ class _KnownList:
         values += [datetimes.read(clock).local for clock in octets]
         return Message(header, self._rows.objects(raws, values))
 
-    def _scaled(self, numbers: tuple[int, ...]) -> list[Scalar]:
-        """What the numbers mean."""
-        scales = self._scales(numbers)
-        values: list[Scalar] = [
-            *map(EXACT.multiply, numbers, self._steps.get(scales) or self._learn_steps(scales))
-        ]
-        for number in self._unknown:
-            values[number] = None
-        return values
-
     def _scales(self, numbers: tuple[int, ...]) -> Scales | None:
-        if self._maker != "kamstrup":
+        if self._numbers.maker != "kamstrup":
             return None
         if self._settled:
-            return self._current.settled([numbers[place] for place in self._voltages])
-        counts = dict(zip(self._codes, numbers, strict=True))
+            return self._current.settled([numbers[place] for place in self._numbers.voltages])
+        counts = dict(zip(self._numbers.codes, numbers, strict=True))
         scales = self._current.of(counts, self._meter_type)
         self._settled = self._current.is_settled(self._meter_type)
         return scales
-
-    def _learn_steps(self, scales: Scales | None) -> tuple[Decimal, ...]:
-        """What a count of 1 means, of each number."""
-        measures = [
-            lists.measure(pair, self._maker, self._energy_scale, scales) for pair in self._pairs
-        ]
-        steps = tuple(power(1, measure.exponent if measure else 0) for measure in measures)
-        self._steps[scales] = steps
-        return steps

@@ -86,7 +86,11 @@ def objects(walked: Walked, energy_scale: int | None, current: CurrentScale) -> 
     assumed = None
     if walked.maker == "kamstrup":
         assumed = current.of(_counts(walked.pairs), meter_type(walked))
-    return tuple(_object(p, measure(p, walked.maker, energy_scale, assumed)) for p in walked.pairs)
+    maker = walked.maker
+    return tuple(
+        _object(pair, measure(pair.id, pair.measure, maker, energy_scale, assumed))
+        for pair in walked.pairs
+    )
 
 
 def meter_type(walked: Walked) -> str | None:
@@ -107,10 +111,12 @@ def _maker(pairs: tuple[Pair, ...]) -> Maker | None:
 
 
 def _is_positional(elements: tuple[Element, ...]) -> bool:
-    """Whether these are Kaifa's values without codes: so many, and each of the right sort."""
+    """Whether these are Kaifa's values without codes: so many, and each of the right sort, or
+    null; the first is always told."""
     layout = kaifa.LAYOUTS.get(len(elements), ())
-    return bool(layout) and all(
-        isinstance(element.value, bytes if obis.MEASURES.get(code) is None else int)
+    return bool(layout and elements[0].value is not None) and all(
+        element.value is None
+        or isinstance(element.value, bytes if obis.MEASURES.get(code) is None else int)
         for code, element in zip(layout, elements, strict=True)
     )
 
@@ -189,13 +195,17 @@ def _object(pair: Pair, measure: Measure | None) -> Object:
 
 
 def measure(
-    pair: Pair, maker: Maker | None, energy_scale: int | None, scales: Scales | None
+    code: str,
+    sent: Measure | None,
+    maker: Maker | None,
+    energy_scale: int | None,
+    scales: Scales | None,
 ) -> Measure | None:
-    """What the count of a pair is worth; `scales`: of this frame. None: its quantity has a unit,
-    but nothing tells the scale."""
-    if pair.measure is not None:
-        return pair.measure
-    known = obis.MEASURES.get(pair.id)
+    """What the count of a pair is worth: `code` and `sent` are its id and measure, `scales` of this
+    frame. None: its quantity has a unit, but nothing tells the scale."""
+    if sent is not None:
+        return sent
+    known = obis.MEASURES.get(code)
     if known is None:
         return Measure(0, None)
     if known.unit is None:

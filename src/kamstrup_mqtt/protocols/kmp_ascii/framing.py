@@ -95,10 +95,9 @@ class KmpAsciiFramer:
             self._garbage += self._frame
             self._frame.clear()
             self._waste(byte)
-        else:
+        else:  # the run before it left no room
             self._frame.append(byte)
-            if len(self._frame) >= _MAX_FRAME:
-                self._drop(DropReason.LENGTH)
+            self._drop(DropReason.LENGTH)
 
     def _waste(self, byte: int) -> None:
         self._garbage.append(byte)
