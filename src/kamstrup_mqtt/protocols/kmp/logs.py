@@ -24,9 +24,6 @@ CONFIGURATION, ID_PAST, LAST_PAST = 0x05, 0x06, 0x07
 LOGGERS = {"year": 2, "month": 3, "day": 4, "hour": 5}
 """The loggers of B8 that hold periods."""
 
-PAST = 0xA3
-"""Answers to A3 go back in time, those to A0, A1 and A2 forward."""
-
 CLOCKS = (348, 1049, 1003, 1002)
 """Registers in which a record says when it was written."""
 
