@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# one more than there are cores: many tests wait for a line
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST_ARGS ?=
 MUTATION_SCORE ?= 90
 MUTMUT := mutmut>=3.8,<4
@@ -56,7 +58,7 @@ lint: $(VENV)/.dev
 
 test: lint
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
-	$(BIN)/python -m pytest -n auto --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report= $(PYTEST_ARGS)
 	@echo "--- must be covered whole, branches too"
 	$(BIN)/coverage report --fail-under=100 --include='src/kamstrup_mqtt/protocols/*,src/kamstrup_mqtt/meters/*,src/kamstrup_mqtt/homeassistant.py'
 	@echo "--- the whole program"
@@ -83,7 +85,7 @@ check-slow: $(VENV)/.dev
 	  $(BIN)/python .ci/audit || echo "audit: pip-audit cannot be installed here: nothing was audited"
 	@$(MAKE) --no-print-directory fuzz TIME=46 FRAMES=200000
 	@$(MAKE) --no-print-directory soak HOURS=0.015
-	@$(MAKE) --no-print-directory faults ROUNDS=15 PYTEST_ARGS="-n auto --show-capture=no -k '$(SLOW)' $(PYTEST_ARGS)"
+	@$(MAKE) --no-print-directory faults ROUNDS=15 PYTEST_ARGS="-n $(WORKERS) --show-capture=no -k '$(SLOW)' $(PYTEST_ARGS)"
 
 # of what the program needs at run time, and nothing else
 $(VENV)-run/bin/kamstrup-mqtt: pyproject.toml requirements-dev.lock

@@ -31,6 +31,8 @@ class Proxy:
     delay: float = 0.0
     accepted: int = 0
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _carriers: set[asyncio.Task[None]] = field(default_factory=set)
+    _serving: set[asyncio.Task[None]] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -41,6 +43,10 @@ class Proxy:
         assert self._server is not None
         self._server.close()
         self.reset()
+        for carrier in self._carriers:  # one that delays, or lets nothing through, notices no reset
+            carrier.cancel()
+        if self._serving:
+            await asyncio.wait(self._serving)
 
     def reset(self) -> None:
         """Break every connection with a RST."""
@@ -48,6 +54,10 @@ class Proxy:
             writer.transport.abort()
 
     async def _serve(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        this = asyncio.current_task()
+        assert this is not None
+        self._serving.add(this)
+        this.add_done_callback(self._serving.discard)
         self.accepted += 1
         if self.closed:
             back.transport.abort()
@@ -62,10 +72,12 @@ class Proxy:
                 asyncio.create_task(self._carry(client, on, waiting)),
                 asyncio.create_task(self._carry(broker, back, waiting)),
             }
+            self._carriers |= tasks
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            self._carriers -= tasks
         except OSError:
             pass
         finally:

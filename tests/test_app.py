@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import signal
 import socket
@@ -88,6 +90,7 @@ def nowhere() -> dict[str, Any]:
 
 def test_the_defaults() -> None:
     assert (Limits().stop, Limits().status, Limits().clock) == (5.0, 5.0, 5.0)
+    assert Limits().anew == 60.0
 
 
 async def test_what_systemd_is_told(
@@ -340,6 +343,25 @@ async def test_a_model_that_is_found_is_read_as_such(
         await eventually(lambda: notes.has("RELOADING=1"), "started anew")
         assert await process.end() == 0
     assert "the meter is a multical_403" in process.log
+
+
+async def test_a_model_that_is_found_cuts_off_no_other_meters_poll(
+    process: Daemon, heat: dict[str, Any], broker: Mosquitto
+) -> None:
+    """A poll counts from its first byte: cut off, a battery meter is next asked an hour later."""
+    make = functools.partial(make_emulator, "multical_601", "kmp")
+    server = await serve_tcp(make, "127.0.0.1", 0, delay=0.4)
+    slow = {**heat, "name": "slow", "id": "slow", "port": f"tcp://127.0.0.1:{server.port}"}
+    meters = ({**entry, "model": "auto", "interval": "1h"} for entry in (heat, slow))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(server.close)
+        process.configure(mqtt(broker.port), *meters)
+        await process.start()
+        async with watching(broker.port) as watcher:
+            await watcher.until(f"{ROOT}/heat/state/values")
+            await watcher.until(f"{ROOT}/slow/state/values")
+        assert await process.end() == 0
+    assert "the meter is a multical_601" in process.log
 
 
 async def test_a_bug_in_an_answer_ends_the_daemon(

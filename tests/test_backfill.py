@@ -161,6 +161,8 @@ async def test_a_numbered_log(start: Start) -> None:
     async with meter(emulator("multical_602")) as server:
         bench = await gap(start, server, wanted=Wanted(log_id=2), model="multical_602")
         found = await records(bench)
+        assert bench.port._link is not None
+        assert bench.port._link.holder == "meter"  # whose bytes a capture calls them
     assert len(found) in (5, 6)
     assert found[-1].values["heat_energy"] == Measured(Decimal("0.303"), "GJ")
     assert [later.at - sooner.at for sooner, later in itertools.pairwise(found)] == [

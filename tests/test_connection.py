@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -167,3 +167,73 @@ async def test_an_acknowledgement_nobody_waits_for(broker: Mosquitto) -> None:
     async with connected(broker.port) as connection:
         connection._client._on_publish(None, None, 4711, None, None)
         await connection.publish("a", "1")
+
+
+# MQTT 5
+
+
+@contextlib.asynccontextmanager
+async def broker_that_takes_at_once(most: int, arrived: list[int]) -> AsyncIterator[int]:
+    """Speaks as much of MQTT 5 as it takes: in CONNACK (3.2) a Receive Maximum (3.2.2.3.3), each
+    PUBLISH acknowledged a little later (3.4). `arrived`: how many were not, when one came."""
+    waiting = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal waiting
+
+        def acknowledge(mid: bytes) -> None:
+            nonlocal waiting
+            waiting -= 1
+            writer.write(b"\x40\x02" + mid)
+
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                kind, length = await reader.readexactly(2)
+                body = await reader.readexactly(length)  # all of ours are short
+                if kind >> 4 == 1:
+                    writer.write(b"\x20\x06\x00\x00\x03\x21" + most.to_bytes(2, "big"))
+                elif kind >> 4 == 3:
+                    waiting += 1
+                    arrived.append(waiting)
+                    topic = int.from_bytes(body[:2], "big")
+                    loop.call_later(0.01, acknowledge, body[2 + topic : 4 + topic])
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def test_no_more_at_once_than_the_broker_takes() -> None:
+    arrived: list[int] = []
+    got: list[int] = []
+    async with broker_that_takes_at_once(3, arrived) as port:
+        mqtt = make_config(port, version="5").mqtt
+        async with connect(mqtt, None) as connection:
+            window = Window(connection, 20)
+            for number in range(20):
+                window.send("a", str(number), then=partial(got.append, number))
+            async with asyncio.timeout(SECONDS):
+                await window.drained()
+    assert got == list(range(20))
+    assert len(arrived) == 20
+    assert max(arrived) == 3
+
+
+async def test_what_the_broker_does_not_take_is_told_once(
+    tmp_path: Path, expected_logs: list[str], logged: Callable[[int], list[str]]
+) -> None:
+    expected_logs.append("the broker does not take what is published")
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite ours/#\n")
+    acl.chmod(0o644)
+    with running(tmp_path, ["allow_anonymous true", f"acl_file {acl}"]) as broker:
+        async with connect(make_config(broker.port, version="5").mqtt, None) as connection:
+            for topic in ("ours/a", "theirs/a", "theirs/b", "ours/b"):
+                async with asyncio.timeout(SECONDS):
+                    await connection.publish(topic, "1")
+    (line,) = logged(30)
+    assert "theirs/a (Not authorized)" in line

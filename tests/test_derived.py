@@ -95,6 +95,13 @@ def test_an_info_code_that_did_not_come_says_nothing() -> None:
     assert values(deriver("multical_602").derive([obj(99, None)], {})) == {99: None}
 
 
+@pytest.mark.parametrize("model", ["multical_602", "multical_403", "multical_603"])
+@pytest.mark.parametrize("number", ["-5", "0.5"])
+def test_a_number_that_is_no_sum_of_bits_says_nothing(model: str, number: str) -> None:
+    """KMP can write any number (kmp.md 1.5: SI, SE); a negative one has all high bits set."""
+    assert values(deriver(model).derive([obj(99, D(number))], {})) == {99: D(number)}
+
+
 def test_an_open_probe_measures_nothing() -> None:
     found = values(
         deriver("kmp_meter").derive(

@@ -46,4 +46,6 @@ def test_a_meter_that_tells_its_name() -> None:
     assert guess(named) == "multical_603"
     assert guess([*answered("0006", 60, 266, 369), Object(404, "x", "MC303")]) == "multical_303"
     assert guess([*answered("0006", 60, 266, 369), Object(404, 7, Decimal(7))]) == "multical_403"
+    chance = Object(404, 1302001, Decimal(1302001))
+    assert guess([*answered("0006", 60, 266, 369), chance]) == "multical_403"
     assert guess([*answered("0006", 60, 266, 369), Object(404, None, None)]) == "multical_403"

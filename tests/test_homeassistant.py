@@ -501,6 +501,10 @@ def test_meter_of() -> None:
         (None, {"device": {"identifiers": []}}),
         (None, {"components": []}),
         (None, {"components": {"x": {}}}),
+        (None, {"components": {"x": {"platform": ["sensor"]}}}),
+        (None, {"components": {"x": {"platform": "\ud800"}}}),
+        (None, {"components": {"\ud800": {"platform": "sensor"}}}),
+        (None, {"device": {"identifiers": [12]}}),
         (None, {"availability": 5}),
     ],
 )
@@ -510,7 +514,7 @@ def test_messages_of_others_are_left_alone(topic: str | None, change: dict[str, 
     assert parse_announced(announcer(), topic or own.topic, payload) is None
 
 
-@pytest.mark.parametrize("payload", ["", "online", "[]", "{}", "5", "null"])
+@pytest.mark.parametrize("payload", ["", "online", "[]", "{}", "5", "null", "[" * 100_000])
 def test_what_is_no_discovery_message_is_left_alone(payload: str) -> None:
     assert parse_announced(announcer(), discovery_of("volume").topic, payload) is None
 

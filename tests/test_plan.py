@@ -102,6 +102,30 @@ def test_a_newcomer_in_the_hourly_list_is_hourly() -> None:
     assert len(found.groups["hourly"]) == 2
 
 
+def test_a_known_key_from_another_source_stays_in_its_group() -> None:
+    """ "DLMS push 1" has no 0.0.5: 0.0.1 is the `meter_id` (han.md 2.4), and its registers come in
+    the same list."""
+    number = Object("1-1:0.0.1.255", 31234567, D(31234567))
+    register = Object("1-1:1.8.0.255", 1, D(1), "kWh")
+    found = sort_objects(han_plan(), [register, number])
+    assert found.groups["live"] == {"meter_id": Measured("31234567")}
+    assert set(found.groups["hourly"]) == {"energy_import"}
+
+
+@pytest.mark.parametrize("model", ["aidon_se", "auto"])
+def test_what_a_model_names_is_not_to_be_reported(model: str) -> None:
+    """The Swedish Aidon list has reactive powers by phase (han.md 2.5); no key is theirs."""
+    dialect = registry.all_models()[model].dialects["han"]
+    plan = replace(han_plan(), dialect=dialect, values=default_values("han", dialect))
+    codes = [f"1-0:{c}.7.0.255" for c in (23, 24, 43, 44, 63, 64)]
+    found = sort_objects(plan, [Object(code, 126, D(126), "var") for code in codes])
+    assert found.unknown == ()
+    key = "obis_1_0_23_7_0_255"
+    assert found.groups["live"][key] == Measured(D(126), "var")
+    assert plan.quantity(key).name == "Reactive power import L1"
+    assert plan.quantity("obis_1_0_64_7_0_255").name == "Reactive power export L3"
+
+
 @pytest.mark.parametrize(
     ("quantity", "obj", "measured"),
     [

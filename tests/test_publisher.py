@@ -26,10 +26,12 @@ from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.picture import MeterFacts, Picture
 from kamstrup_mqtt.publisher import Daemon, Limits, Publisher
 from kamstrup_mqtt.publisher.backoff import Backoff
+from kamstrup_mqtt.publisher.client import Client
 from kamstrup_mqtt.publisher.connection import Trouble
 from kamstrup_mqtt.publisher.session import Host, SessionLimits
 from kamstrup_mqtt.publisher.threads import use_daemon_threads
 from tests.broker import Mosquitto, Watcher, eventually, free_port, running, watching
+from tests.proxy import proxied
 
 ROOT = "kamstrup/main"
 DISCOVERY = "homeassistant/device/kamstrup_main_{}/config"
@@ -255,6 +257,33 @@ async def test_on_connect_everything_comes_in_its_order(bench: Bench, watcher: W
         assert DISCOVERY.format("power") not in watcher.last, "its serial number is not known"
 
 
+async def test_a_device_is_announced_before_the_one_before_it_is_acknowledged(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand meters, each a round trip to a slow broker, would be offline for long."""
+    happened: list[tuple[str, str]] = []
+    send = Client.send
+
+    def noted(self: Client, topic: str, payload: str, acked: Any, *, retain: bool) -> None:
+        def noted_too() -> None:
+            happened.append(("acked", topic))
+            acked()
+
+        happened.append(("sent", topic))
+        send(self, topic, payload, noted_too, retain=retain)
+
+    monkeypatch.setattr(Client, "send", noted)
+    for meter in ("heat", "power"):
+        bench.identify(meter)
+        bench.read(meter, "1")
+    async with bench.run():
+        await bench.connected()
+    one, other = DISCOVERY.format("heat"), DISCOVERY.format("power")
+    assert happened.index(("sent", other)) < happened.index(("acked", one))
+    last = max(happened.index(("acked", topic)) for topic in (one, other))
+    assert last < happened.index(("sent", f"{ROOT}/heat/state/values"))
+
+
 async def test_the_birth_message_brings_discovery_status_and_then_states(
     bench: Bench, watcher: Watcher
 ) -> None:
@@ -446,6 +475,27 @@ async def test_a_broker_that_never_acknowledges_is_complained_of_once(
     assert not [line for line in logged(20) if "connected to the broker" in line]
 
 
+async def test_bridge_info_comes_though_the_window_is_never_empty(broker: Mosquitto) -> None:
+    async with proxied(broker.port) as proxy:
+        bench = Bench(make_config(proxy.port))
+        bench.limits = replace(QUICK, session=replace(QUICK.session, info=0.2))
+        bench.identify("heat")
+        info, state = f"{ROOT}/bridge/info", f"{ROOT}/heat/state/values"
+        async with bench.run():
+            await bench.connected()
+            proxy.delay = 0.005
+            until = len(proxy.published) + 400  # some two seconds
+            count = 0
+            while len(proxy.published) < until:
+                count += 1
+                bench.read("heat", str(count))
+                await asyncio.sleep(0.001)
+            topics = [topic for topic, _ in proxy.published[until - 400 :]]
+            proxy.delay = 0.0
+        assert state in topics
+        assert topics.count(info) >= 3
+
+
 async def test_commands_can_be_switched_off(broker: Mosquitto, watcher: Watcher) -> None:
     bench = Bench(make_config(broker.port, commands=False))
     bench.identify("heat")
@@ -582,6 +632,48 @@ async def test_a_retained_info_of_another_host_counts_only_while_it_is_online(
     async with bench.run():
         await bench.connected()
     assert len(logged(40)) == (status == "online")
+
+
+@pytest.mark.parametrize(
+    "topic", [f"{ROOT}/bridge/info", DISCOVERY.format("gone"), DISCOVERY.format("heat")]
+)
+@pytest.mark.parametrize("payload", ["[" * 100_000, '{"a":' * 100_000], ids=["lists", "objects"])
+async def test_retained_rubbish_that_no_parser_can_take_ends_nothing(
+    bench: Bench, watcher: Watcher, topic: str, payload: str
+) -> None:
+    await watcher.publish(f"{ROOT}/bridge/status", "online", retain=True)
+    await watcher.publish(topic, payload, retain=True)
+    bench.identify("heat")
+    async with bench.run():
+        await bench.connected()
+        await watcher.publish(f"{ROOT}/bridge/info", payload)
+        await watcher.publish(f"{ROOT}/heat/read", "")
+        await eventually(lambda: bool(bench.asked), "still working")
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"components": {"x": {"platform": "\ud800"}}},
+        {"components": {"\ud800": {"platform": "sensor"}}},
+        {"components": {"x": {"platform": float("nan")}}},
+        {"components": {"x": {"platform": {"a": [1]}}}},
+    ],
+)
+async def test_a_device_in_our_place_that_cannot_be_written_ends_nothing(
+    bench: Bench, watcher: Watcher, foreign: dict[str, Any]
+) -> None:
+    ours = {
+        "origin": {"name": "kamstrup-mqtt"},
+        "device": {"identifiers": [f"kamstrup_{SERIAL['heat']}"]},
+        "availability": [{"topic": f"{ROOT}/bridge/status"}],
+    }
+    topic = DISCOVERY.format("heat")
+    await watcher.publish(topic, json.dumps({**ours, **foreign}), retain=True)
+    bench.identify("heat")
+    async with bench.run():
+        await bench.connected()
+        await eventually(lambda: "link_state" in components(watcher.last[topic]), "ours again")
 
 
 @pytest.mark.parametrize("version", ["3.1.1", "5"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from decimal import Decimal
@@ -11,6 +12,7 @@ import pytest
 from kamstrup_mqtt.memory import MeterMemory, StoredReading
 from kamstrup_mqtt.model import Identity, Measured, Scalar
 from kamstrup_mqtt.picture import Picture
+from kamstrup_mqtt.quantities import QUANTITIES
 from kamstrup_mqtt.told import parse_state
 from tests.pictured import at, make_facts, make_plan, reading
 
@@ -140,6 +142,9 @@ def test_another_meter_begins_anew() -> None:
         retained("much"),
         retained("NaN"),
         retained(float("inf")),
+        retained("1e999999999"),  # would be written out as so many digits
+        retained(0).replace(": 0}", ": 1e999999999}"),
+        retained("-1e-999999999"),
         "[" * 100_000,
     ],
 )
@@ -163,3 +168,34 @@ def test_a_state_is_read_as_it_was_written() -> None:
         "c": "None",
         "d": "0.30",
     }
+
+
+def heat_in(unit: str, memory: MeterMemory) -> Picture:
+    key = "heat_energy"
+    quantity = dataclasses.replace(QUANTITIES[key], as_sent=False, unit=unit)
+    plan = make_plan({"values": (key,)}, quantities={key: quantity})
+    return Picture(make_facts(plan), memory, 1000.0, exact=False)
+
+
+def test_what_was_told_in_another_unit_is_not_taken() -> None:
+    """After a kill the broker's state is newer than memory; but since then the user has set
+    energy_unit, and a counter that falls to a thousandth and rises again is counted twice."""
+    memory = MeterMemory(
+        units={"heat_energy": "MWh"},
+        readings={"values": StoredReading(at(0), {"heat_energy": Decimal("12.345")})},
+    )
+    told = json.dumps({"time": "2026-11-21T03:31:00.000Z", "heat_energy": 12.346})
+    same = heat_in("MWh", copy.deepcopy(memory))
+    same.recall("values", told, NOW)
+    assert live(same, "heat_energy", "values") == Decimal("12.346")
+    other = heat_in("kWh", memory)
+    other.recall("values", told, NOW)
+    assert live(other, "heat_energy", "values") == Decimal("12345")
+    assert live(other, "time", "values") == "2026-11-21T03:30:00.000Z"
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\x00b", "x" * 256])
+def test_a_text_that_we_cannot_have_told_is_ignored(text: str) -> None:
+    known: dict[str, Scalar] = {"b": "text"}
+    payload = json.dumps({"time": "2026-11-21T03:30:00Z", "b": text})
+    assert parse_state(payload, known) is None

@@ -69,11 +69,12 @@ class Ending(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Seconds. `stop`: for the whole end; `status`: between two looks at the status line; `clock`:
-    at the clock."""
+    at the clock; `anew`: for the polls that are under way when a model was found."""
 
     stop: float = 5.0
     status: float = 5.0
     clock: float = clockwatch.INTERVAL
+    anew: float = 60.0
     history: HistoryLimits = field(default_factory=HistoryLimits)
     publisher: PublisherLimits = field(default_factory=PublisherLimits)
     reader: ReaderLimits = field(default_factory=ReaderLimits)
@@ -112,6 +113,7 @@ class App:
         self._notifier = Notifier(environ)
         self._ending: Ending | None = None
         self._end = asyncio.Event()
+        self._anew = asyncio.Event()
         self._status = ""
         self._readers: dict[str, Reader] = {}
         directory = config.state_directory or state_directory(environ)
@@ -254,6 +256,17 @@ class App:
     def _model_found(self, model: str) -> None:
         """A meter has told its model: start anew with it."""
         _LOG.info("starting anew to read the meter as a %s", model)
+        self._anew.set()
+
+    async def _begin_anew(self) -> None:
+        """Once a model was found: when no meter is just being asked, for a poll that is cut off
+        counts, and a battery meter would be left alone until its interval has passed."""
+        await self._anew.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.anew):
+                readers = self._readers.values()
+                while busy := [reader for reader in readers if not reader.rests.is_set()]:
+                    await busy[0].rests.wait()
         self.end(Ending.RELOAD)
 
     # Running
@@ -271,6 +284,7 @@ class App:
                         group.create_task(self._watchdog.run()),
                         group.create_task(self._tell_status()),
                         group.create_task(self._clock_watch.run()),
+                        group.create_task(self._begin_anew()),
                     ]
                     self._notifier.send(READY="1", STATUS=self._answers.status_text())
                     # what is there now stays: the collector need not look at it again

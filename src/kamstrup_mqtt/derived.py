@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TypeGuard
 
 from kamstrup_mqtt import energy, units
 from kamstrup_mqtt.info_codes import PROBLEMS, TABLES
-from kamstrup_mqtt.model import Dialect, Object, SourceId
+from kamstrup_mqtt.model import Dialect, Object, Scalar, SourceId
 
 PRECISE = "heat_energy_precise"
 TEXTS: tuple[str, ...] = ("info_text", "info_bits_text")
@@ -89,7 +90,7 @@ class Deriver:
         fresh = {
             source: int(obj.value)
             for source in self._dialect.info
-            if (obj := by_id.get(source)) is not None and isinstance(obj.value, Decimal)
+            if (obj := by_id.get(source)) is not None and _is_code(obj.value)
         }
         self._codes.update(fresh)
         out = [self._checked(obj) for obj in by_id.values()]
@@ -140,6 +141,11 @@ class Deriver:
             return _counted(total, fine, learned.get(OFFSET))
         except ValueError as error:
             return Derived((), {}, (f"heat_energy_precise cannot be made: {error}",))
+
+
+def _is_code(value: Scalar) -> TypeGuard[Decimal]:
+    """Whether this can be a sum of bits: what is below 0 or no whole number says nothing."""
+    return isinstance(value, Decimal) and value >= 0 and value == value.to_integral_value()
 
 
 def _text_key(info: SourceId) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
@@ -37,7 +38,9 @@ _ELECTRICITY: Mapping[int, str] = MappingProxyType(
         90: "kamstrup_omnia",
     }
 )
-_BY_NUMBER = ("403", "603", "303", "402", "602", "601", "302", "801")
+_NAMED = re.compile(r"(?<!\d)(?:403|603|303|402|602|601|302|801)")
+"""The number of a model where a name or a type number begins with it; inside another number it
+stands by chance."""
 
 
 def guess(objects: Iterable[Object]) -> str:
@@ -63,7 +66,8 @@ def _told(meter_type: Object | None) -> str | None:
         return None
     value = meter_type.value
     text = format(value, "f") if isinstance(value, Decimal) else value
-    return next((f"multical_{n}" for n in _BY_NUMBER if n in text), None)
+    found = _NAMED.search(text)
+    return f"multical_{found[0]}" if found else None
 
 
 def _heat(here: set[SourceId], type_: str) -> str:

@@ -446,10 +446,12 @@ def _scalar(value: Any) -> Scalar:
         return value
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise TypeError(f"{value!r} where a value belongs")
-    return _number(Decimal(value))
+    return possible(Decimal(value))
 
 
-def _number(value: Decimal) -> Decimal:
+def possible(value: Decimal) -> Decimal:
+    """The number; raises ValueError for one that no meter can send, and that would be written out
+    as a million digits."""
     if not value.is_finite() or abs(value.adjusted()) > _LARGEST_POWER:
         raise ValueError("a number that no meter can send")
     return value
@@ -458,4 +460,4 @@ def _number(value: Decimal) -> Decimal:
 def _total(value: Any) -> Scalar:
     """A number with more than 18 digits stands in the file as a text."""
     scalar = _scalar(value)
-    return _number(Decimal(scalar)) if isinstance(scalar, str) else scalar
+    return possible(Decimal(scalar)) if isinstance(scalar, str) else scalar

@@ -104,6 +104,7 @@ class Picture:
     at which it counts as offline."""
 
     __slots__ = (
+        "_converted",
         "_layout",
         "_live",
         "_model",
@@ -144,6 +145,7 @@ class Picture:
         self._told: frozenset[str] = frozenset()
         self._replaced = False
         self._layout: dict[str, tuple[str, ...]] = {}  # group -> the keys of its state
+        self._converted: set[str] = set()  # groups whose retained state is in another unit
         self.patience = self._patience()
         self._adopt_model()
         self._model = self.model
@@ -326,10 +328,11 @@ class Picture:
 
     def recall(self, group: str, payload: str, now: datetime | None) -> None:
         """What the broker retained of a group, before we publish: after an end that was not clean
-        it may be newer than memory. Nothing is from later than `now`."""
+        it may be newer than memory. Nothing is from later than `now`. A state does not tell its
+        units: where the configuration has changed one, memory alone counts."""
         ours = self.memory.readings.get(group)
         told = parse_state(payload, ours.values) if ours is not None else None
-        if ours is None or told is None or self._replaced:
+        if ours is None or told is None or self._replaced or group in self._converted:
             return
         later = now is not None and is_newer(told.time, now)
         if group not in self._received and is_newer(told.time, ours.time) and not later:
@@ -371,10 +374,11 @@ class Picture:
                 continue
             memory.units[key] = unit
             memory.totals.pop(key, None)
-            for reading in memory.readings.values():
+            for group, reading in memory.readings.items():
                 old = reading.values.get(key)
                 if isinstance(old, Decimal):
                     reading.values[key] = energy.convert(old, frozen, unit)
+                    self._converted.add(group)
 
     def _forget(self) -> None:
         fresh = MeterMemory(

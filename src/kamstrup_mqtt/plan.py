@@ -131,8 +131,10 @@ def sort_objects(plan: Plan, objects: Iterable[Object], asked: Iterable[SourceId
                 continue
             group = group or _rarest_group(plan, objects)
             quantity = registry.quantity(plan.protocol, plan.dialect, obj.id)
-            planned = PlannedValue(obj.id, quantity, group)
-            if registry.key_of(plan.protocol, obj.id) is None:
+            # a key is published in one group, whichever of its sources a list has
+            planned = PlannedValue(obj.id, quantity, plan.group_of(quantity.key) or group)
+            named = obj.id in plan.dialect.overrides
+            if not named and registry.key_of(plan.protocol, obj.id) is None:
                 unknown.append(obj)
         quantity = planned.quantity
         values = groups.setdefault(planned.group, {})

@@ -86,6 +86,9 @@ class Reader:
         self._line = Line(port, setup.codec, self._reports, self.counters)
         self._bug_places: frozenset[tuple[str, int | None]] = frozenset()
         self._bugs = 0  # since the last good reading
+        self.rests = asyncio.Event()
+        """Not set while the meter is being asked."""
+        self.rests.set()
         self._listening: Listening | None = None
         if setup.spec.pushed:
             self._listening = Listening(
@@ -255,7 +258,9 @@ class Reader:
     async def _fill(self, filling: Backfill) -> None:
         """One request to the meter's own log."""
         try:
-            async with self._port.turn(self.setup.serial, self._deadline.within) as link:
+            async with self._port.turn(
+                self.setup.serial, self._deadline.within, holder=self.setup.id
+            ) as link:
                 exchange = Exchange(
                     link,
                     self._framer_of(link),
@@ -342,6 +347,7 @@ class Reader:
             self._reports.port_gone = None
             self._accept(groups, ask, answer, bytes(exchange.received))
         finally:
+            self.rests.set()
             if exchange is not None:
                 self._line.last_bytes = bytes(exchange.received)
 
@@ -369,6 +375,7 @@ class Reader:
     def _begin_poll(self, groups: Iterable[str]) -> None:
         """Said before the first byte leaves: a poll that ends in a fault of ours, or in our end,
         was one for the meter's battery all the same."""
+        self.rests.clear()
         self._schedule.begun(groups)
         now = self._clock.now()
         if now is not None:

@@ -16,7 +16,8 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
 from kamstrup_mqtt.clock import parse_rfc3339
-from kamstrup_mqtt.memory import StoredReading
+from kamstrup_mqtt.kinds import MAX_TEXT, clean
+from kamstrup_mqtt.memory import StoredReading, possible
 from kamstrup_mqtt.model import Scalar
 
 
@@ -99,11 +100,11 @@ def _like(known: Scalar, told: object) -> Scalar:
     if isinstance(told, bool) or not isinstance(told, int | str | Decimal):
         raise ValueError(f"{told!r} is no value")
     if isinstance(told, str) and not isinstance(known, Decimal):
+        told.encode()  # raises for half a character, which could not be published
+        if clean(told) != told:
+            raise ValueError(f"{told[:MAX_TEXT]!r} is no text of ours")
         return told
     try:
-        value = Decimal(told)
+        return possible(Decimal(told))
     except InvalidOperation as error:
         raise ValueError(f"{told!r} is no number") from error
-    if not value.is_finite():
-        raise ValueError(f"{told!r} is no number")
-    return value

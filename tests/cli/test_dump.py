@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import stat
@@ -30,20 +31,25 @@ SECRETS = {
 @pytest.fixture
 async def pushing() -> AsyncIterator[int]:
     """A meter that sends a good list and a damaged one, in turn."""
+    over = asyncio.Event()
+    serving: list[asyncio.Task[None] | None] = []
 
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
+        serving.append(asyncio.current_task())
+        with contextlib.suppress(ConnectionError):
+            while not over.is_set():
                 for data in (LIVE_1, DAMAGED):
                     writer.write(data)
                     await writer.drain()
                     await asyncio.sleep(0.1)
-        except ConnectionError:
-            writer.close()
+        writer.transport.abort()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
+    over.set()
+    if tasks := [task for task in serving if task is not None]:
+        await asyncio.wait(tasks)
 
 
 def configuration(port: int, broker: int) -> dict[str, Any]:

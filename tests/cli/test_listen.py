@@ -110,6 +110,32 @@ async def test_the_verdict_comes_also_while_bytes_come() -> None:
     assert out.endswith("exit 1")
 
 
+def sealed(counter: str) -> str:
+    keys = {"encryption_key": KEY, "authentication_key": KEY[::-1]}
+    return pushed("kamstrup_han_3phase", {**keys, "frame_counter": counter})
+
+
+def test_frames_that_cannot_be_read_are_no_matter_of_parity() -> None:
+    watch = Watch(HanCodec(), raw=False, verdict=1.0)
+    (event,) = events_of(HdlcFramer(), [bytes.fromhex(sealed("5"))])
+    said = list(watch.take(event, Moment(None, 0.0), 2.0))
+    assert said[0].startswith("dropped: the list is encrypted and there is no key")
+    assert said[1].startswith(
+        "frames, but no list for 2 s (0 lists, dropped: 1 wrong_key): speed and parity are right,"
+        " but the list is encrypted and there is no key"
+    )
+
+
+def test_a_list_played_again_is_called_that() -> None:
+    keys = (bytes.fromhex(KEY), bytes.fromhex(KEY[::-1]))
+    codec = HanCodec(encryption_key=keys[0], authentication_key=keys[1])
+    watch = Watch(codec, raw=False)
+    for event in events_of(HdlcFramer(), [bytes.fromhex(sealed("5")) * 2]):
+        said = list(watch.take(event, Moment(None, 0.0), 0.0))
+    assert said == ["dropped: a list with frame counter 5 came after 5: dropped"]
+    assert watch.summary() == "1 lists, dropped: 1 replayed"
+
+
 @pytest.mark.parametrize(
     ("wire", "words"),
     [

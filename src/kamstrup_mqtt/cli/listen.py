@@ -21,7 +21,7 @@ from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds
 from kamstrup_mqtt.cli.emulate import stop_signals
 from kamstrup_mqtt.cli.objects import add_key_arguments, key_options, listed
 from kamstrup_mqtt.counters import Counters
-from kamstrup_mqtt.errors import ConfigError, MeterError
+from kamstrup_mqtt.errors import ConfigError, MeterError, ReplayError
 from kamstrup_mqtt.exchange import listen
 from kamstrup_mqtt.links.opening import open_link
 from kamstrup_mqtt.model import SerialParams
@@ -111,6 +111,7 @@ class Watch:
         self._heard = False
         self._drops: Counter[str] = Counter()
         self._said = 0.0
+        self._refused: str | None = None  # why the last whole frame was no list to us
         self._spec = registry.all_protocols()["han"]
 
     def take(self, event: Event | None, moment: Moment, since: float) -> Iterator[str]:
@@ -135,7 +136,9 @@ class Watch:
         try:
             message = self._codec.decode(frame)
         except MeterError as error:
-            self._drops[error.state] += 1
+            replayed = isinstance(error, ReplayError)
+            self._drops["replayed" if replayed else error.state] += 1
+            self._refused = str(error)
             yield f"dropped: {error}"
             return
         self.lists += 1
@@ -155,6 +158,11 @@ class Watch:
             yield (
                 f"no bytes for {since:.0f} s: is the meter's port switched on (the grid company"
                 " does it), the adapter plugged in, and are its wires the right way round?"
+            )
+        elif self._refused is not None:
+            yield (
+                f"frames, but no list for {since:.0f} s ({self.summary()}): speed and parity are"
+                f" right, but {self._refused}"
             )
         else:
             yield (

@@ -1,6 +1,13 @@
 """Aidon electricity meters in Sweden: one list every 10 s, which tells no serial number."""
 
-from kamstrup_mqtt.model import Dialect, MeterModel, SerialParams
+from kamstrup_mqtt.model import Dialect, MeterModel, SerialParams, SourceId
+
+REACTIVE_PHASES: dict[SourceId, dict[str, object]] = {
+    f"1-0:{21 + 20 * phase + code}.7.0.255": {"name": f"Reactive power {way} L{phase + 1}"}
+    for phase in range(3)
+    for code, way in ((2, "import"), (3, "export"))
+}
+"""What its list has beside the values that have keys."""
 
 MODEL = MeterModel(
     name="Aidon, Sweden",
@@ -42,6 +49,7 @@ MODEL = MeterModel(
                 ),
             },
             identity=(),
+            overrides=REACTIVE_PHASES,
             serial=SerialParams(2400, 8, "E", 1),
             periods={"live": 10, "hourly": 10},
         )

@@ -5,6 +5,7 @@ models apart, and what is read from a meter that turns out to be none of those t
 knows; `more` is what the configuration may list meanwhile.
 """
 
+from kamstrup_mqtt.meters.aidon_se import REACTIVE_PHASES
 from kamstrup_mqtt.model import Dialect, MeterModel
 
 # fmt: off
@@ -110,6 +111,7 @@ MODEL = MeterModel(
                 "1-0:62.8.0.255",
             ),
             identity=("1-1:0.0.5.255", "1-1:0.0.1.255", "0-0:96.1.0.255"),
+            overrides=REACTIVE_PHASES,
             periods={"live": 10, "hourly": 3600},
         ),
         "kmp": Dialect(

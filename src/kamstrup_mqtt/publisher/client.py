@@ -28,21 +28,26 @@ MISC_EVERY = 12
 class Ack:
     """What aiomqtt's table of pending messages holds: `set` is called by the acknowledgement."""
 
-    __slots__ = ("deadline", "set")
+    __slots__ = ("deadline", "set", "topic")
 
-    def __init__(self, acked: Callable[[], None], deadline: float) -> None:
+    def __init__(self, topic: str, acked: Callable[[], None], deadline: float) -> None:
+        self.topic = topic
         self.set = acked
         self.deadline = deadline
 
 
 class Client(aiomqtt.Client):
     """`failed` is done, with an exception, when the broker acknowledges nothing any more, when a
-    message could not be sent, and when an acknowledgement's function raised one."""
+    message could not be sent, and when an acknowledgement's function raised one. `refused` is
+    called with a topic and the broker's word for it when MQTT 5 acknowledges, and says no."""
 
     given_up = False
 
-    def __init__(self, hostname: str, port: int, **options: Any) -> None:
+    def __init__(
+        self, hostname: str, port: int, *, refused: Callable[[str, str], None], **options: Any
+    ) -> None:
         super().__init__(hostname, port, **options)
+        self._refused = refused
         self._loop = cast(asyncio.AbstractEventLoop, CarefulLoop(self._loop))
         self.failed: asyncio.Future[None] = self._loop.create_future()
         self._ack_timer: asyncio.TimerHandle | None = None
@@ -75,9 +80,20 @@ class Client(aiomqtt.Client):
 
     async def _misc_loop(self) -> None:
         """Ping when the keepalive says so; paho's precision of a second is not needed."""
-        pause = max(1.0, self._keepalive / MISC_EVERY)
         while self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:  # noqa: ASYNC110
-            await asyncio.sleep(pause)
+            # paho's: MQTT 5 lets the broker name a shorter one
+            await asyncio.sleep(max(1.0, self._client.keepalive / MISC_EVERY))
+
+    def _on_connect(
+        self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
+    ) -> None:
+        # MQTT 5, 3.2.2.3.3: more at once would end the connection; paho does not look at it. It
+        # keeps what is too much, in order, until there is room
+        most = getattr(properties, "ReceiveMaximum", None)
+        if most is not None:
+            known = self._client._max_inflight_messages
+            self._client._max_inflight_messages = min(known, most)
+        super()._on_connect(client, userdata, flags, reason_code, properties)
 
     # Sending
 
@@ -89,7 +105,7 @@ class Client(aiomqtt.Client):
             self.fail(aiomqtt.MqttCodeError(info.rc, "Could not publish message"))
             return
         deadline = self._loop.time() + self.timeout
-        self._pending_publishes[info.mid] = Ack(acked, deadline)  # type: ignore[assignment]
+        self._pending_publishes[info.mid] = Ack(topic, acked, deadline)  # type: ignore[assignment]
         if self._ack_timer is None:
             self._ack_timer = self._loop.call_at(deadline, self._look_for_acks)
 
@@ -109,11 +125,15 @@ class Client(aiomqtt.Client):
                 self._ack_timer = self._loop.call_at(deadline, self._look_for_acks)
             return
 
-    def _on_publish(self, client: Any, userdata: Any, mid: int, *rest: Any) -> None:
-        pending = self._pending_publishes.pop(mid, None)
+    def _on_publish(
+        self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any
+    ) -> None:
+        pending = cast(Ack | None, self._pending_publishes.pop(mid, None))
         if pending is None:
             return
         try:
+            if reason_code is not None and reason_code.is_failure:
+                self._refused(pending.topic, str(reason_code))
             pending.set()
         except Exception as bug:  # noqa: BLE001 - paho would take it for a lost connection
             self.fail(bug)

@@ -254,7 +254,28 @@ def _client(mqtt: MqttConfig, will: Will | None, client_id: str, ack_timeout: fl
         socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         tls_context=_tls_context(mqtt.tls) if mqtt.tls else None,
         logger=cast(logging.Logger, _Demoted(logging.getLogger("paho.mqtt"))),
+        refused=_Refusals().add,
     )
+
+
+class _Refusals:
+    """What the broker does not take on one connection: each reason is told once. MQTT 3.1.1 has no
+    word for that. The message counts as taken: sent again it would be refused again, and hold up
+    all that comes behind it."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def add(self, topic: str, reason: str) -> None:
+        level = logging.DEBUG if reason in self._told else logging.WARNING
+        self._told.add(reason)
+        _LOG.log(
+            level,
+            "the broker does not take what is published to %s (%s), and it is lost: allow it in"
+            " the broker's access list and limits for this user",
+            topic,
+            reason,
+        )
 
 
 def _tls_context(tls: TlsConfig) -> ssl.SSLContext:

@@ -265,12 +265,13 @@ class Session:
                 await self._board.changed.wait()
         except TimeoutError:
             pass
-        if self._loop.time() - self._info_at >= self._limits.info:
-            await self._publish_info()
 
     async def _publish_due(self, *, first: bool = False) -> None:
-        """Publish all that is due, each step acknowledged."""
+        """Publish all that is due, each step acknowledged; `push` would keep the window from ever
+        being empty meanwhile."""
         self._stepping = True
+        if self._loop.time() - self._info_at >= self._limits.info:
+            await self._publish_info()
         await self._publish_steps(first=first)
         self._stepping = False
 
@@ -288,6 +289,7 @@ class Session:
                 message = meter_discovery(self._announcer, board.pictures[id_])
                 if message is not None:
                     await self._announce(message, id_)
+            await self._drained()
         if not first:
             await self._publish(statuses)
         await self._publish(self._state(*key) for key in due.states)
@@ -309,14 +311,22 @@ class Session:
             self._bridge = message.announced
 
     async def _announce(self, message: Discovery, id_: str) -> None:
-        """Announce a device, in as many steps as it takes to have what is gone forgotten."""
-        for payload in steps(message, self._before(id_)):
-            await self._publish([(message.topic, payload)])
+        """Announce a device, in as many steps as it takes to have what is gone forgotten. The last
+        step is on its way then: a house full of meters does not wait for one after the other."""
+        *gone, last = steps(message, self._before(id_))
+        if gone:
+            await self._publish((message.topic, payload) for payload in gone)
+        self._calls.alive(self._step)
+        await self._window.vacancy()
+        self._window.send(message.topic, last, then=partial(self._note, message.announced, id_))
+
+    def _note(self, announced: Announced, id_: str) -> None:
+        """The broker has what announces this device."""
         self._retained.announced.pop(id_, None)
         if id_ == BRIDGE:
             return
         memory = self._board.pictures[id_].memory
-        now = (dict(message.announced.components), message.announced.serial)
+        now = (dict(announced.components), announced.serial)
         if (memory.announced, memory.announced_as) != now:
             memory.announced, memory.announced_as = now
             self._board.memory.changed(urgent=True)
@@ -344,6 +354,9 @@ class Session:
             self._calls.alive(self._step)
             await self._window.vacancy()
             self._window.send(topic, payload)
+        await self._drained()
+
+    async def _drained(self) -> None:
         self._calls.alive(self._step)
         await self._window.drained()
 
@@ -427,7 +440,7 @@ class Session:
     def _check_info(self, text: str) -> None:
         try:
             info = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):  # somebody else's
             return
         if isinstance(info, dict) and self._host.is_other(info.get("host"), info.get("boot")):
             self._calls.other_daemon(f"on host {str(info.get('host'))[:64]!r}")

@@ -90,10 +90,10 @@ def test_keys_that_do_not_open_it(
         ("DB 07 4B414D45000000 05", "the system title is not 8 bytes long"),
         ("DB 08 4B414D4500000001", "no length at byte 10"),
         ("DB 08 4B414D4500000001 06 30", "6 bytes announced, 1 there"),
-        ("DB 08 4B414D4500000001 03 30 0000", "security control 00"),
-        ("DB 08 4B414D4500000001 06 10 00000001 00", "security control 10 is not one"),
+        ("DB 08 4B414D4500000001 03 30 0000", "3 bytes are too few"),
+        ("DB 08 4B414D4500000001 12 10 00000001" + "00" * 13, "security control 10 is not one"),
         ("DB 08 4B414D4500000001 07 A0 00000001 0000", "security control A0 is not one"),
-        ("DB 08 4B414D4500000001 81 07 30 00000001 0000", "security control 30 is not one"),
+        ("DB 08 4B414D4500000001 81 07 30 00000001 0000", "7 bytes are too few"),
     ],
 )
 def test_envelopes_that_cannot_be_read(apdu: str, why: str) -> None:

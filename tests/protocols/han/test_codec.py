@@ -400,6 +400,19 @@ def test_kaifas_energies_of_64_bits() -> None:
     assert str(message.objects[-1].value) == "4294967.296"
 
 
+def test_a_value_that_a_kaifa_meter_leaves_empty_keeps_its_place() -> None:
+    # as the list of 13 above it (han.md 2.6), U2 null
+    body = "02 0D 09 07 4B464D5F303031 09 10 " + "31" * 16 + "09 07 4D413330344834"
+    body += "06 000005DC" + "06 00000000" * 3 + "06 000009C4" * 3 + "06 000008FC 00 06 000008FD"
+    message = decode(pushed(body, "09 0C 07E10913 02 132400 FF 8000 00"))
+    assert message.header["maker"] == "kaifa"
+    assert [None if obj.value is None else str(obj.value) for obj in message.objects[3:]] == [
+        *("1500", "0", "0", "0", "2.500", "2.500", "2.500", "230.0", None, "230.1"),
+    ]
+    # but a list that does not even tell its name is not taken for Kaifa's
+    assert decode(pushed("02 09" + "00" * 9)).header["maker"] is None
+
+
 def test_kaifas_swedish_list_has_codes_and_its_own_scales() -> None:
     message = decode(
         pushed(

@@ -354,6 +354,28 @@ def test_offsets() -> None:
         assert ClockOffset(damaged).drift(noon, HOUR) is None
 
 
+def test_a_stamp_that_contradicts_the_proven_offset_has_no_zone() -> None:
+    """Kaifa follows summer time (han.md 2.6): on 2026-03-29 at 01:00 UTC 02:00 becomes 03:00. The
+    list with the registers is one of the first; its hour is 01:00 UTC, never 02:00."""
+    follower = Follower(None, {"clock_offset": "+01:00"})
+    seen = []
+    for number in range(7):
+        now = datetime(2026, 3, 29, 1, 0, 10, tzinfo=UTC) + timedelta(seconds=10 * number)
+        local = (now + timedelta(hours=2)).replace(tzinfo=None).isoformat()
+        clock = Object("0-0:1.0.0.255", "", local)
+        register = Object("1-0:1.8.0.255", 204, Decimal("0.204"), "kWh")
+        power = Object("1-0:1.7.0.255", 5, Decimal(5), "W")
+        objects = (power, clock, register) if number in (0, 6) else (power, clock)
+        header = {"maker": "kaifa", "meter_time": local, "elements": 18}
+        heard = follower.hear(Message(header, objects), Moment(now, 1000.0 + 10 * number))
+        values = {str(obj.id): obj.value for obj in heard.objects}
+        seen.append((values["0-0:1.0.0.255"], values.get("clock_drift"), heard.belongs))
+    assert seen[0] == ("2026-03-29T03:00:10", None, None)
+    assert seen[5][0] == "2026-03-29T03:01:00+02:00"
+    assert seen[5][1] == Decimal("0.0")
+    assert follower.learned()["clock_offset"] == "+02:00"
+
+
 # The right hour
 
 

@@ -121,13 +121,13 @@ def test_as_many_frames_come_out_as_are_in_it(seed: int) -> None:
     assert payloads(HdlcFramer(), chunks_of(stream, rng)) == expected
 
 
-def test_a_recording_of_thousands_of_frames() -> None:
+def test_a_recording_of_a_thousand_frames() -> None:
     rng = random.Random(2026)
-    sent = [damaged(rng.choice(FRAMES), rng) + fill(rng) for _ in range(2000)]
+    sent = [damaged(rng.choice(FRAMES), rng) + fill(rng) for _ in range(1000)]
     stream = b"".join(sent)
     found = payloads(HdlcFramer(), chunks_of(stream, rng))
     assert found == list(oracle(stream))
-    assert len(found) > 800  # or nothing would have been tried
+    assert len(found) > 400  # or nothing would have been tried
 
 
 def test_no_byte_is_kept_back_or_told_twice() -> None:

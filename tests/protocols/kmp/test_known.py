@@ -26,7 +26,12 @@ MIXED = answer(
     "3F10 003C 02 04 42 0001E240 03EC 2E 03 00 01E240 03EA 2F 04 00 000180AF"
     "0100 33 08 00 0000000000000001 0101 33 00 00 0102 7E 01 00 07"
 )
-RECORDED = (NUMBERS, MIXED, answer("3F10"), answer("3F10 003C 02 04 42 0001E240"))
+# an identifier of eight bytes, one of ten, and two numbers
+NAMED = answer(
+    "3F10 0033 33 08 00 0000000012345678 03F2 33 0A 00 00010203040506070809"
+    "0001 02 04 00 000000BF 03FF 16 04 43 0000019C"
+)
+RECORDED = (NUMBERS, MIXED, NAMED, answer("3F10"), answer("3F10 003C 02 04 42 0001E240"))
 
 
 def frame_of(wire: bytes) -> Frame:
@@ -70,6 +75,19 @@ def test_values_that_are_no_plain_numbers_of_a_known_layout() -> None:
         (256, 18446744073709551615, "18446744073709551615", None),
         (257, None, "None", None),
         (258, 255, "255", None),
+    ]
+
+
+def test_identifiers_of_a_known_layout() -> None:
+    other = answer(
+        "3F10 0033 33 08 00 0000000012345679 03F2 33 0A 00 00010203040506070809"
+        "0001 02 04 00 000000BF 03FF 16 04 43 0000019C"
+    )
+    assert read_known(NAMED, other) == [
+        (51, "0000000012345679", "0000000012345679", None),
+        (1010, "00010203040506070809", "00010203040506070809", None),
+        (1, 191, "191", "kWh"),
+        (1023, 412, "0.412", "kW"),
     ]
 
 

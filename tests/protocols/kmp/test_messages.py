@@ -91,6 +91,18 @@ def test_eight_registers_of_the_readme() -> None:
     assert [str(obj.value) for obj in message.objects][2] == "0.0"
 
 
+def test_a_long_number_that_names_the_meter_is_digits_in_pairs() -> None:
+    """kmp.md 1.6: on electricity registers NoB 8..16 of unit 33 is an identifier, shown as BCD."""
+    message = read(answer("3F10 03F2 33 0A 00 00010203040506070809 0033 33 08 00 0000000012345678"))
+    assert message.objects == (
+        Object(1010, "00010203040506070809", "00010203040506070809"),
+        Object(51, "0000000012345678", "0000000012345678"),
+    )
+    # a heat meter's customer number of four bytes is a number, and so is any other register
+    assert read(answer("3F10 03F2 33 04 00 00BC614E")).objects[0].value == Decimal(12345678)
+    assert read(answer("3F10 0100 33 08 00 0000000000000010")).objects[0].value == Decimal(16)
+
+
 def test_an_empty_answer_has_no_objects() -> None:
     assert read("403F10079A0D").objects == ()
 

@@ -64,7 +64,9 @@ def unwrap(apdu: bytes) -> Envelope:
             raise axdr.AxdrError(f"{length} bytes announced, {len(apdu) - at} there")
         security = apdu[at] if length >= 5 else 0
         size = _TAG_SIZE if security & _AUTHENTICATED else 0
-        if not security & _ENCRYPTED or security & _COMPRESSED or length <= 5 + size:
+        if length <= 5 + size:
+            raise axdr.AxdrError(f"{length} bytes are too few")
+        if not security & _ENCRYPTED or security & _COMPRESSED:
             raise axdr.AxdrError(f"security control {security:02X} is not one that is known")
     except axdr.AxdrError as error:
         raise MeterError(

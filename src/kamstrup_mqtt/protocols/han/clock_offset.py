@@ -3,7 +3,8 @@
 Kamstrup's lists do not tell their zone (deviation 8000), and it is the standard time of the
 country all year on some meters and with summer time on others. So the offset is taken from the
 difference to the host's clock, to the nearest quarter of an hour. Six stamps in a row that agree
-prove it, and six others that agree with each other change it.
+prove it, and six others that agree with each other change it; a stamp that does not agree with what
+is proven has no zone (summer time begins on some meters).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class ClockOffset:
         self.offset = _parse(remembered)
         self._candidate: timedelta | None = None
         self._agreed = 0
+        self._doubtful = False  # the last stamp was of another offset
         self._host: float | None = None  # wall time minus monotonic time
 
     @property
@@ -54,18 +56,22 @@ class ClockOffset:
         difference = local.replace(tzinfo=UTC) - utc
         if abs(difference) > _FARTHEST:
             self._agreed = 0
+            self._doubtful = True
             return False
         nearest = round(difference / _QUARTER) * _QUARTER
+        self._doubtful = nearest != self.offset
         self._agreed = self._agreed + 1 if nearest == self._candidate else 1
         self._candidate = nearest
         if self._agreed < PROOF or nearest == self.offset:
             return False
         self.offset = nearest
+        self._doubtful = False
         return True
 
     def utc(self, local: datetime) -> datetime | None:
-        """The moment at which the meter's clock shows `local`; None while nothing is proven."""
-        if self.offset is None:
+        """The moment at which the meter's clock shows `local`; None while nothing is proven, and
+        where the last stamp contradicts it."""
+        if self.offset is None or self._doubtful:
             return None
         return local.replace(tzinfo=timezone(self.offset))
 

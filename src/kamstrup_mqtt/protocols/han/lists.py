@@ -111,10 +111,12 @@ def _maker(pairs: tuple[Pair, ...]) -> Maker | None:
 
 
 def _is_positional(elements: tuple[Element, ...]) -> bool:
-    """Whether these are Kaifa's values without codes: so many, and each of the right sort."""
+    """Whether these are Kaifa's values without codes: so many, and each of the right sort, or
+    null; the first is always told."""
     layout = kaifa.LAYOUTS.get(len(elements), ())
-    return bool(layout) and all(
-        isinstance(element.value, bytes if obis.MEASURES.get(code) is None else int)
+    return bool(layout and elements[0].value is not None) and all(
+        element.value is None
+        or isinstance(element.value, bytes if obis.MEASURES.get(code) is None else int)
         for code, element in zip(layout, elements, strict=True)
     )
 

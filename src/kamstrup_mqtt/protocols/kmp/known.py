@@ -14,8 +14,13 @@ from operator import itemgetter
 from typing import Final, NamedTuple
 
 from kamstrup_mqtt.protocols.base import Frame, Message
-from kamstrup_mqtt.protocols.kmp.messages import CID_GET_REGISTER, REGISTER
-from kamstrup_mqtt.protocols.kmp.values import Coded, decode_value, is_number, step
+from kamstrup_mqtt.protocols.kmp.messages import (
+    CID_GET_REGISTER,
+    REGISTER,
+    is_identifier,
+    read_register,
+)
+from kamstrup_mqtt.protocols.kmp.values import Coded, is_number, step
 from kamstrup_mqtt.protocols.layout import BySize, Layout, Rows
 from kamstrup_mqtt.units import EXACT
 
@@ -50,6 +55,7 @@ class _Spot(NamedTuple):
     """A value: where it stands, and what its register says of it; `form`: of a number."""
 
     at: int
+    register: int
     unit: int
     nob: int
     siex: int
@@ -59,9 +65,10 @@ class _Spot(NamedTuple):
 def _spots(payload: bytes) -> Iterator[_Spot]:
     at = 2
     while at < len(payload):
-        _, unit, nob, siex = REGISTER.unpack_from(payload, at)
+        register, unit, nob, siex = REGISTER.unpack_from(payload, at)
         at += REGISTER.size
-        yield _Spot(at, unit, nob, siex, _FORMATS.get(nob) if is_number(unit) else None)
+        counts = is_number(unit) and not is_identifier(register, unit, nob)
+        yield _Spot(at, register, unit, nob, siex, _FORMATS.get(nob) if counts else None)
         at += nob
 
 
@@ -86,7 +93,10 @@ class _KnownAnswer:
             values = map(EXACT.multiply, raws, self._steps)
             return Message(self._header, self._rows.objects(raws, values))
         numbers = self._numbers_of(raws)
-        others = [decode_value(Coded(s.unit, s.siex, raws[place])) for place, s in self._others]
+        others = [
+            read_register(s.register, Coded(s.unit, s.siex, raws[place]))
+            for place, s in self._others
+        ]
         objects = self._rows.objects(
             (*numbers, *(other.raw for other in others)),
             (*map(EXACT.multiply, numbers, self._steps), *(other.value for other in others)),

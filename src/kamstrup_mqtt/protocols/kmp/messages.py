@@ -15,8 +15,8 @@ from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import Json, LinkState, Object
 from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.kmp.logs import CID_LOGGER, CIDS_LOG, decode_log, decode_logger
-from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, SOFTWARE
-from kamstrup_mqtt.protocols.kmp.values import DATE, TIME, Coded, decode_value
+from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, IDENTIFIERS, SOFTWARE
+from kamstrup_mqtt.protocols.kmp.values import DATE, NUMBER, TIME, Coded, Value, decode_value
 
 CID_GET_TYPE = 0x01
 CID_GET_SERIAL_NO = 0x02
@@ -43,6 +43,9 @@ NAMES: Mapping[int, str] = MappingProxyType(
         0xB8: "Logger",
     }
 )
+
+_LONG = 8
+"""Bytes from which on a number that names something is digits in pairs."""
 
 REGISTER = struct.Struct(">HBBB")
 """Register, unit, NoB, SiEx."""
@@ -137,8 +140,24 @@ def _answered_registers(data: bytes) -> _Fields:
         at += REGISTER.size + nob
         if at > end:
             raise ValueError(f"register {register} ends after {nob - at + end} of {nob} bytes")
-        objects.append(Object(register, *decode_value(Coded(unit, siex, data[at - nob : at]))))
+        objects.append(
+            Object(register, *read_register(register, Coded(unit, siex, data[at - nob : at])))
+        )
     return {}, tuple(objects)
+
+
+def read_register(register: int, coded: Coded) -> Value:
+    """A register's value. The long numbers that electricity meters name things with are digits
+    in pairs, no mantissa."""
+    if is_identifier(register, coded.unit, len(coded.data)):
+        digits = coded.data.hex().upper()
+        return Value(digits, digits)
+    return decode_value(coded)
+
+
+def is_identifier(register: int, unit: int, nob: int) -> bool:
+    """Whether a register of this unit and size is a name written in digits."""
+    return unit == NUMBER and nob >= _LONG and register in IDENTIFIERS
 
 
 def _log(data: bytes) -> _Fields:

@@ -120,6 +120,9 @@ _DEVICE: dict[SourceId, str] = {
     SOFTWARE: "software_version",
 }
 
+IDENTIFIERS = frozenset((1001, 51, 52, 53, 1010))
+"""Registers whose number names something. Electricity meters send them in 8 to 16 bytes."""
+
 KEYS: Mapping[SourceId, str] = MappingProxyType({**_HEAT_AND_WATER, **_ELECTRICITY, **_DEVICE})
 """Source -> public key."""
 
