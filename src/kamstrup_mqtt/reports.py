@@ -120,7 +120,7 @@ class Reports:
         self._identity: Identity | None = None
         self._detail_of: dict[SourceId, str] = {}  # "": none
         self._guard = Guard(setup.plan, memory, setup.bounds, weak=setup.spec.checksum == "weak")
-        self._newest: dict[str, Reading] = {}  # as the meter told them
+        self._newest: dict[str, Reading] = {}  # with what is held back, as the meter told it
         self._held: frozenset[str] = frozenset()
         self._anew: frozenset[str] = frozenset()
         self._complained: frozenset[str] = frozenset()
@@ -163,7 +163,6 @@ class Reports:
                 values=measured,
                 belongs=None if group == self._setup.plan.groups[0] else belongs,
             )
-            self._newest[group] = reading
             self._put_judged(reading)
         return True
 
@@ -185,6 +184,9 @@ class Reports:
                 self._complained -= {key}
                 self._log.info("%s is accepted again", key)
             self._held = frozenset(self._guard.held)
+            self._newest.pop(reading.group, None)
+            if not self._held.isdisjoint(reading.values):
+                self._newest[reading.group] = reading
             reading = dataclasses.replace(reading, values=judged.values)
         if self._anew:
             anew = self._anew & set(reading.values)

@@ -65,8 +65,17 @@ async def open_serial(
     return link
 
 
+class _Serial(serial.Serial):  # type: ignore[misc]  # it has no types
+    def read(self, size: int = 1) -> bytes:
+        """What is there, in one call: pyserial asks three times, and the loop knows already."""
+        data = b""
+        with contextlib.suppress(OSError, TypeError):  # gone, or closed: pyserial says it
+            data = os.read(self.fd, size)
+        return data or bytes(super().read(size))
+
+
 def _open(path: str, params: SerialParams) -> serial.Serial:
-    port = serial.Serial()
+    port = _Serial()
     port.port = path
     port.exclusive = True
     _set(port, params)

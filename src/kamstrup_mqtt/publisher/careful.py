@@ -14,6 +14,8 @@ class CarefulLoop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        # what is asked for with each message, without the way over `__getattr__`
+        self.time, self.call_soon, self.call_at = loop.time, loop.call_soon, loop.call_at
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)

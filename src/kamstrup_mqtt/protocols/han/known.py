@@ -7,13 +7,13 @@ comes out is the same (tests/protocols/han/test_known.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from kamstrup_mqtt.model import Scalar
+from kamstrup_mqtt.model import Json, Scalar
 from kamstrup_mqtt.protocols.base import Message
 from kamstrup_mqtt.protocols.han import apdu, axdr, datetimes, lists, obis
 from kamstrup_mqtt.protocols.han.apdu import Notification
@@ -148,6 +148,12 @@ class _Numbers:
 _shared = lru_cache(maxsize=MAX_SHARED)(_Numbers)
 
 
+@lru_cache(maxsize=MAX_SHARED)
+def _header(items: tuple[tuple[str, Json], ...]) -> Mapping[str, Json]:
+    """A header: those of many meters are the same."""
+    return dict(items)
+
+
 class _KnownList:
     """One layout. `pairs`: of each spot, None for those of the header."""
 
@@ -166,7 +172,9 @@ class _KnownList:
         current: CurrentScale,
     ) -> None:
         self._layout = layout
-        self._header = read.header
+        self._has_clock = pairs[1] is None
+        header = {**read.header, **apdu.header(None)} if self._has_clock else read.header
+        self._header = _header(tuple(header.items()))
         self._current = current
         self._meter_type = lists.meter_type(walked)
         place = {id(pair): number for number, pair in enumerate(walked.pairs)}
@@ -181,7 +189,6 @@ class _KnownList:
             walked.maker,
             energy_scale,
         )
-        self._has_clock = pairs[1] is None
         self._settled = False  # no list can change the scale of the currents any more
 
     def read(self, payload: bytes) -> Message | None:
