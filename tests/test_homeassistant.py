@@ -178,6 +178,14 @@ def test_the_bridge_says_whether_it_is_there() -> None:
     assert "availability" not in connection
 
 
+def test_what_keeps_a_meter_that_is_not_known_yet_is_a_problem_of_the_bridge() -> None:
+    found = bridge_discovery(announcer(), [make_picture(id="attic", name="Attic")])
+    problem = assert_taken(found, modern=False)["components"]["attic_problem"]
+    assert problem["name"] == "Attic problem"
+    assert problem["unique_id"] == "kamstrup_mqtt_main_attic_problem"
+    assert problem["state_topic"] == "kamstrup/main/attic/diagnostics"
+
+
 NAMED = {
     "q": Quantity(key="q", name="Heat energy"),
     "r": Quantity(key="r", name="Heat flow rate"),
