@@ -10,6 +10,8 @@ import asyncio
 import itertools
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -245,3 +247,10 @@ async def test_polls_and_neighbours_come_in_between(start: Start) -> None:
         await asyncio.wait([task])
         found = [r for r in (*bench.told, *bench.outbox.take_all()) if isinstance(r, Logged)]
         assert len(found) == 168
+
+
+def test_a_daemon_that_reads_no_kmp_meter_does_not_load_its_protocol() -> None:
+    code = "import sys, kamstrup_mqtt.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "kamstrup_mqtt.reader" in done.stdout.split()
+    assert "kamstrup_mqtt.protocols.kmp" not in done.stdout.split()

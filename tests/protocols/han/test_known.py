@@ -43,6 +43,21 @@ def agree(frames: list[Frame], scale: int | None) -> None:
         assert outcome(knowing, frame, plain=False) == outcome(walking, frame, plain=True)
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_meters_whose_layouts_are_shared_keep_what_is_their_own(scale: int | None) -> None:
+    number = b"243101040"
+    assert all(number in data for data in RECORDED)
+    meters = []
+    for own in (number, b"243101041"):
+        frames = [frame_of(data) for data in RECORDED]
+        payloads = [frame.payload.replace(number, own) for frame in frames]
+        frames = [Frame(p, p, "push") for p in payloads for _ in range(2)]
+        meters.append((frames, HanCodec(energy_scale=scale), HanCodec(energy_scale=scale)))
+    for pair in zip(*(frames for frames, _, _ in meters), strict=True):
+        for frame, (_, walking, knowing) in zip(pair, meters, strict=True):
+            assert outcome(knowing, frame, plain=False) == outcome(walking, frame, plain=True)
+
+
 def changed(frame: Frame, rng: random.Random, count: int) -> Frame:
     """The frame with other bytes, as if its checksums were right; its addresses end, or it would
     be none."""
