@@ -16,7 +16,7 @@ FRAMES ?= 100000
 ROUNDS ?= 200
 HOURS ?= 1
 
-.PHONY: help demo test test-all bench mutate lint lock clean fuzz faults soak check-slow sbom audit
+.PHONY: help demo test test-again covered test-all bench mutate lint lock clean fuzz faults soak check-slow sbom audit
 
 help:
 	@echo "make demo      read four emulated meters (make demo ARGS=\"--duration 20\")"
@@ -27,7 +27,7 @@ help:
 	@echo "make fuzz      TIME=60 FRAMES=100000: any bytes at every decoder, the configuration, the commands"
 	@echo "make faults    ROUNDS=200: daemon and broker killed again and again, networks that fail"
 	@echo "make soak      HOURS=1: the daemon at many times real speed, with faults"
-	@echo "make check-slow  some minutes of fuzz, soak and faults, as the CI runs them"
+	@echo "make check-slow  some minutes of fuzz, soak and faults"
 	@echo "make sbom      write sbom.json (CycloneDX); make audit: known faults of the dependencies"
 	@echo "make lock      write requirements-dev.lock anew"
 	@echo "make clean     remove what the targets above made"
@@ -59,6 +59,14 @@ lint: $(VENV)/.dev
 test: lint
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report= $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory covered
+
+# what failed, alone, without others beside it
+test-again: $(VENV)/.dev
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --cov --cov-append --cov-report=
+	@$(MAKE) --no-print-directory covered
+
+covered:
 	@echo "--- must be covered whole, branches too"
 	$(BIN)/coverage report --fail-under=100 --include='src/kamstrup_mqtt/protocols/*,src/kamstrup_mqtt/meters/*,src/kamstrup_mqtt/homeassistant.py'
 	@echo "--- the whole program"
@@ -78,7 +86,7 @@ soak: $(VENV)/.dev
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
 	$(BIN)/python -m tests.soak --hours $(HOURS)
 
-# what the CI runs of them after `make test`: some five minutes on two cores
+# some five minutes of them on two cores, beside `make test`
 SLOW := killed or reset or thousand or jumps or band
 check-slow: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit && \
@@ -98,7 +106,7 @@ sbom: $(VENV)/.dev $(VENV)-run/bin/kamstrup-mqtt
 	  --of JSON -o sbom.json $(VENV)-run/bin/python
 
 # known faults of the pinned dependencies, as the package index tells them; before a release: it
-# fails where there are any, which the CI only shows
+# fails where there are any, which check-slow only shows
 audit: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/python .ci/audit --strict

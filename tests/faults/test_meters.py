@@ -55,7 +55,7 @@ async def test_a_connection_to_a_bridge_is_half_open(
         connections = bridge.accepted
         bridge.black = True
         await stage.until_lost(FIRST)
-        assert link_state(stage) == "no_bytes"
+        await eventually(lambda: link_state(stage) == "no_bytes", "it says why", 20)
         await stage.flows("second")
         await eventually(lambda: bridge.accepted > connections, "opened anew", 30)
         bridge.black = False
