@@ -26,6 +26,8 @@ class Bridge:
     accepted: int = 0
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _carriers: set[asyncio.Task[None]] = field(default_factory=set)
+    _serving: set[asyncio.Task[None]] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -36,6 +38,10 @@ class Bridge:
         assert self._server is not None
         self._server.close()
         self.reset()
+        for carrier in self._carriers:  # one that lets nothing through notices no reset
+            carrier.cancel()
+        if self._serving:
+            await asyncio.wait(self._serving)
 
     def reset(self) -> None:
         """Break every connection with a RST."""
@@ -43,6 +49,10 @@ class Bridge:
             writer.transport.abort()
 
     async def _serve(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        this = asyncio.current_task()
+        assert this is not None
+        self._serving.add(this)
+        this.add_done_callback(self._serving.discard)
         self.accepted += 1
         if self.closed:
             back.write(self.greeting)
@@ -57,10 +67,12 @@ class Bridge:
                 asyncio.create_task(self._carry(client, on, noisy=False)),
                 asyncio.create_task(self._carry(meter, back, noisy=True)),
             }
+            self._carriers |= tasks
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            self._carriers -= tasks
         except OSError:
             pass
         finally:
