@@ -46,7 +46,7 @@ async def test_a_thousand_meters_at_once(tmp_path: Path, figures: Callable[[str]
     (tmp_path / "broker").mkdir()
     # by default Mosquitto keeps 1000 messages for a subscriber that is slower, and drops the others
     settings = ("allow_anonymous true", "max_queued_messages 0")
-    with running(tmp_path / "broker", settings) as broker:
+    with running(tmp_path / "broker", settings, careful=False) as broker:
         async with contextlib.AsyncExitStack() as stack:
             entries = [await stack.enter_async_context(emulated(m, tmp_path)) for m in meters]
             process = await stack.enter_async_context(daemon(tmp_path))
