@@ -27,7 +27,7 @@ help:
 	@echo "make fuzz      TIME=60 FRAMES=100000: any bytes at every decoder, the configuration, the commands"
 	@echo "make faults    ROUNDS=200: daemon and broker killed again and again, networks that fail"
 	@echo "make soak      HOURS=1: the daemon at many times real speed, with faults"
-	@echo "make check-slow  some minutes of fuzz, soak and faults"
+	@echo "make check-slow  some five minutes of fuzz, soak and faults"
 	@echo "make sbom      write sbom.json (CycloneDX); make audit: known faults of the dependencies"
 	@echo "make lock      write requirements-dev.lock anew"
 	@echo "make clean     remove what the targets above made"
@@ -86,13 +86,13 @@ soak: $(VENV)/.dev
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
 	$(BIN)/python -m tests.soak --hours $(HOURS)
 
-# some five minutes of them on two cores, beside `make test`
+# some five minutes of them on two cores; the continuous integration runs it after `make test`
 SLOW := killed or reset or thousand or jumps or band
 check-slow: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit && \
 	  $(BIN)/python .ci/audit || echo "audit: pip-audit cannot be installed here: nothing was audited"
 	@$(MAKE) --no-print-directory fuzz TIME=46 FRAMES=200000
-	@$(MAKE) --no-print-directory soak HOURS=0.015
+	@$(MAKE) --no-print-directory soak HOURS=0.02
 	@$(MAKE) --no-print-directory faults ROUNDS=15 PYTEST_ARGS="-n $(WORKERS) --show-capture=no -k '$(SLOW)' $(PYTEST_ARGS)"
 
 # of what the program needs at run time, and nothing else

@@ -165,14 +165,18 @@ async def soak(hours: float, directory: Path, seed: int) -> list[str]:
 
 
 async def trouble(hours: float, stage: Stage, process: Daemon) -> Burden:
-    """Break something, repair it, and let it run for a while."""
+    """Break something, repair it, and let it run for a while: every fault before any comes again,
+    and in a short soak all of them once at least."""
     burden = Burden()
     end = time.monotonic() + 3600 * hours
-    while time.monotonic() < end:
-        fault = stage.chance.choice(FAULTS)
+    pause = min(25.0, 3600 * hours / len(FAULTS) / 2)
+    left: list[Fault] = []
+    while time.monotonic() < end or left:
+        left = left or stage.chance.sample(FAULTS, len(FAULTS))
+        fault = left.pop()
         stage.tried[fault.__name__] += 1
         await fault(stage)
-        calm = time.monotonic() + stage.chance.uniform(10.0, 25.0)
+        calm = time.monotonic() + stage.chance.uniform(0.4 * pause, pause)
         while time.monotonic() < min(calm, end):
             await burden.sample(process)
             await asyncio.sleep(SAMPLE)
