@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kamstrup_mqtt.memory import MeterMemory
 from kamstrup_mqtt.model import (
     Diagnosis,
     Dialect,
@@ -21,6 +20,7 @@ from kamstrup_mqtt.model import (
 from kamstrup_mqtt.picture import MeterFacts, Picture
 from kamstrup_mqtt.plan import Plan, PlannedValue
 from kamstrup_mqtt.quantities import QUANTITIES
+from kamstrup_mqtt.remembered import MeterMemory
 
 T0 = datetime(2026, 11, 21, 3, 30, tzinfo=UTC)
 HEAT = ("heat_energy", "volume", "temp_diff", "flow", "meter_id", "max_flow_year_date")

@@ -26,8 +26,9 @@ from kamstrup_mqtt.backfill import Wanted
 from kamstrup_mqtt.clock import Clock, rfc3339
 from kamstrup_mqtt.emulators.base import Emulator
 from kamstrup_mqtt.emulators.catalogue import make_emulator
-from kamstrup_mqtt.memory import Memory, StoredReading
+from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.model import Logged, Measured, Reading, SerialParams
+from kamstrup_mqtt.remembered import StoredReading
 from tests.broker import Mosquitto, eventually, running, watching
 from tests.daemon import Meter, daemon, emulated
 from tests.links.ptys import until

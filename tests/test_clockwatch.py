@@ -12,8 +12,9 @@ from pathlib import Path
 
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.clockwatch import INTERVAL, PATIENCE, ClockWatch
-from kamstrup_mqtt.memory import Memory, StoredReading, StoredTotal
+from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.outbox import Outbox
+from kamstrup_mqtt.remembered import StoredReading, StoredTotal
 from tests.broker import eventually
 
 NOW = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)

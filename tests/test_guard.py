@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.guard import Bounds, Guard
-from kamstrup_mqtt.memory import MeterMemory, StoredTotal
 from kamstrup_mqtt.model import Measured
 from kamstrup_mqtt.plan import Plan, default_values
+from kamstrup_mqtt.remembered import MeterMemory, StoredTotal
 
 D = Decimal
 T0 = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)

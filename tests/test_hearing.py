@@ -21,9 +21,10 @@ from kamstrup_mqtt.emulators.catalogue import make_emulator
 from kamstrup_mqtt.emulators.server import serve_pty
 from kamstrup_mqtt.guard import Bounds
 from kamstrup_mqtt.hearing import ParityHunt
-from kamstrup_mqtt.memory import Memory, StoredTotal
+from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.model import Diagnosis, LinkState, Reading, SerialParams
 from kamstrup_mqtt.protocols.han import HanCodec
+from kamstrup_mqtt.remembered import StoredTotal
 from tests.links.ptys import until
 from tests.test_reader import QUICK, Start, at, meter, setup_of, start
 

@@ -19,14 +19,8 @@ import pytest
 from kamstrup_mqtt import memory as module
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
-from kamstrup_mqtt.memory import (
-    Memory,
-    MeterMemory,
-    StoredReading,
-    StoredTotal,
-    state_directory,
-    write_whole,
-)
+from kamstrup_mqtt.memory import Memory, state_directory, write_whole
+from kamstrup_mqtt.remembered import MeterMemory, StoredReading, StoredTotal
 
 MOMENT = datetime(2026, 11, 21, 3, 30, 0, 250000, tzinfo=UTC)
 LONG = Decimal("123456789012345678901234567890.123456789")

@@ -14,10 +14,10 @@ import pytest
 from kamstrup_mqtt import kinds
 from kamstrup_mqtt import picture as module
 from kamstrup_mqtt.kinds import clean
-from kamstrup_mqtt.memory import MeterMemory, StoredReading
 from kamstrup_mqtt.model import LinkState, Measured, Quantity
 from kamstrup_mqtt.picture import Change
 from kamstrup_mqtt.plan import PlannedValue
+from kamstrup_mqtt.remembered import MeterMemory, StoredReading
 from kamstrup_mqtt.serials import settle_serials
 from tests.pictured import (
     HEAT,

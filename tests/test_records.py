@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from kamstrup_mqtt.config import Config, SpoolConfig
-from kamstrup_mqtt.memory import MeterMemory
 from kamstrup_mqtt.model import Identity, Logged, Measured, Reading
 from kamstrup_mqtt.picture import MeterFacts, Picture
 from kamstrup_mqtt.publisher.records import Records, belongs_to
+from kamstrup_mqtt.remembered import MeterMemory
 
 TIME = datetime(2026, 11, 21, 4, 0, 5, 123000, tzinfo=UTC)
 HAN = {"name": "Main", "protocol": "han", "port": "tcp://h:1", "energy_scale": 10}

@@ -9,10 +9,10 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt.memory import MeterMemory, StoredReading
 from kamstrup_mqtt.model import Identity, Measured, Scalar
 from kamstrup_mqtt.picture import Picture
 from kamstrup_mqtt.quantities import QUANTITIES
+from kamstrup_mqtt.remembered import MeterMemory, StoredReading
 from kamstrup_mqtt.told import parse_state
 from tests.pictured import at, make_facts, make_plan, reading
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.errors import KamstrupMqttError, MeterError
-from kamstrup_mqtt.memory import Memory, MeterMemory
+from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.meter_clock import MOST, distance, own_offset
 from kamstrup_mqtt.model import LinkState, Logged
 from kamstrup_mqtt.outbox import Outbox
@@ -24,6 +24,7 @@ from kamstrup_mqtt.protocols.kmp import KmpCodec
 from kamstrup_mqtt.protocols.kmp import history as talks
 from kamstrup_mqtt.protocols.kmp.logs import CLOCKS, LOGGERS, Record
 from kamstrup_mqtt.protocols.kmp.messages import MAX_REGISTERS
+from kamstrup_mqtt.remembered import MeterMemory
 
 Talk = Generator[Step, Frame | None, None]
 

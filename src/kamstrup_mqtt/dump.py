@@ -20,8 +20,8 @@ from kamstrup_mqtt.clock import Clock, rfc3339
 from kamstrup_mqtt.config import Config, Meter
 from kamstrup_mqtt.config.redaction import Redaction
 from kamstrup_mqtt.counters import Counters, Drop
-from kamstrup_mqtt.memory import MeterMemory
 from kamstrup_mqtt.picture import Picture
+from kamstrup_mqtt.remembered import MeterMemory
 
 PACKAGES = (
     "aiomqtt",

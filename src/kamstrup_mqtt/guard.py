@@ -17,9 +17,9 @@ from decimal import ROUND_FLOOR, Context, Decimal
 
 from kamstrup_mqtt import units
 from kamstrup_mqtt.clock import rfc3339
-from kamstrup_mqtt.memory import MeterMemory, StoredTotal
 from kamstrup_mqtt.model import MAX_FLOW, MAX_POWER, Measured, Quantity
 from kamstrup_mqtt.plan import Plan
+from kamstrup_mqtt.remembered import MeterMemory, StoredTotal
 
 COUNTS = 2
 """Last digits by which a total may be more than the power explains."""

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.derived import sent
-from kamstrup_mqtt.memory import Memory, MeterMemory
+from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.model import SourceId
 from kamstrup_mqtt.plan import Plan
 from kamstrup_mqtt.protocols.base import Answer
+from kamstrup_mqtt.remembered import MeterMemory
 
 MISSES = 3
 """A value that came before counts as unsupported when it was missing this often in a row."""

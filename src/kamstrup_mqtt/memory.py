@@ -1,85 +1,38 @@
-"""What outlives the process: one small JSON file, and who owns it.
-
-    {"version": 1, "meters": {"<id>": {"serial": "...", "units": {"volume": "m³"}, ...}}}
-
-Numbers stand in it with every digit; sources that are numbers stay numbers.
-"""
+"""What outlives the process: one small file (its text: `remembered`), and who owns it."""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
-from kamstrup_mqtt import detect, jsontext
-from kamstrup_mqtt.clock import Clock, parse_rfc3339, rfc3339
+from kamstrup_mqtt import detect
+from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
-from kamstrup_mqtt.model import Scalar, SourceId
+from kamstrup_mqtt.remembered import (
+    CORRUPT,
+    MeterMemory,
+    NewerVersionError,
+    StoredReading,
+    StoredTotal,
+    dumps,
+    parse,
+)
 
 _LOG = logging.getLogger(__name__)
 
-VERSION = 1
 FILE = "memory.json"
 URGENT_WITHIN = 2.0
 """Seconds in which an urgent change is on disk; changes that come together are written once."""
 OTHERWISE_EVERY = 15 * 60.0
 LAST_WRITE_LIMIT = 2.0
 """Seconds that the last write may take: a slow card must not hold the exit."""
-_LARGEST_POWER = 1000
-"""Of ten; far beyond a mantissa of 255 bytes. More would be written out as that many digits."""
-_CORRUPT = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
-"""What reading a damaged file can raise."""
-
-
-@dataclass(slots=True)
-class StoredReading:
-    """The last valid reading of one group. `values`: key -> value in the key's frozen unit."""
-
-    time: datetime | None
-    values: dict[str, Scalar]
-
-
-@dataclass(slots=True)
-class StoredTotal:
-    """The last accepted value of a total."""
-
-    value: Scalar
-    time: datetime | None
-
-
-@dataclass(slots=True)
-class MeterMemory:
-    """What is remembered of one configured meter. Whoever changes it calls Memory.changed().
-
-    units      key -> its frozen unit, for every key ever seen with a value, in order first seen
-    backfilled when the meter's own log was last read because of a gap
-    announced  component id -> platform, as the last discovery sent for this meter listed them
-    announced_as  the serial number (with its suffix) that this discovery was sent under
-    """
-
-    serial: str | None = None
-    serial_source: SourceId | None = None
-    model: str | None = None
-    details: dict[str, str] = field(default_factory=dict)
-    units: dict[str, str | None] = field(default_factory=dict)
-    readings: dict[str, StoredReading] = field(default_factory=dict)
-    totals: dict[str, StoredTotal] = field(default_factory=dict)
-    last_poll: datetime | None = None
-    backfilled: datetime | None = None
-    unsupported: dict[SourceId, datetime] = field(default_factory=dict)
-    learned: dict[str, str] = field(default_factory=dict)
-    announced: dict[str, str] = field(default_factory=dict)
-    announced_as: str | None = None
 
 
 class Memory:
@@ -205,9 +158,7 @@ class Memory:
         self._dirty.clear()
         self._urgent.clear()
         self._written = self._clock.monotonic()
-        text = jsontext.dumps(
-            {"version": VERSION, "meters": {i: _dump(m) for i, m in self._meters.items()}}
-        )
+        text = dumps(self._meters)
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # from here on nobody can cancel it
         self._last = done
@@ -249,10 +200,10 @@ class Memory:
             _LOG.warning("%s cannot be read (%s): going on without", path, error.strerror or error)
             return {}
         try:
-            return _parse(text)
-        except _NewerVersionError as error:
+            return parse(text)
+        except NewerVersionError as error:
             _set_aside(path, "newer", f"was written by a newer version ({error})")
-        except _CORRUPT as error:
+        except CORRUPT as error:
             _set_aside(path, "corrupt", f"is corrupt ({type(error).__name__}: {error})")
         return {}
 
@@ -287,13 +238,13 @@ def peek(path: Path) -> Mapping[str, MeterMemory]:
     KamstrupMqttError for a file that is somebody else's.
     """
     try:
-        return _parse(path.read_bytes())
+        return parse(path.read_bytes())
     except PermissionError:
         raise KamstrupMqttError(
             f"{path}: permission denied; the daemon's memory is its own: do this as the daemon's"
             " user, or as root"
         ) from None
-    except (OSError, _NewerVersionError, *_CORRUPT):
+    except (OSError, NewerVersionError, *CORRUPT):
         return {}
 
 
@@ -352,112 +303,3 @@ def _set_aside(path: Path, why: str, what: str) -> None:
         _LOG.warning("%s %s; going on without (%s)", path, what, error.strerror or error)
     else:
         _LOG.warning("%s %s; set aside as %s, going on without", path, what, aside.name)
-
-
-class _NewerVersionError(Exception):
-    """A file of a later version of this program."""
-
-
-def _dump(meter: MeterMemory) -> dict[str, Any]:
-    whole: dict[str, Any] = {
-        "serial": meter.serial,
-        "serial_source": meter.serial_source,
-        "model": meter.model,
-        "details": meter.details,
-        "units": meter.units,
-        "readings": {
-            group: {"time": rfc3339(reading.time), "values": reading.values}
-            for group, reading in meter.readings.items()
-        },
-        "totals": {
-            key: {"value": total.value, "time": rfc3339(total.time)}
-            for key, total in meter.totals.items()
-        },
-        "last_poll": rfc3339(meter.last_poll),
-        "backfilled": rfc3339(meter.backfilled),
-        "unsupported": [[source, rfc3339(time)] for source, time in meter.unsupported.items()],
-        "learned": meter.learned,
-        "announced": meter.announced,
-        "announced_as": meter.announced_as,
-    }
-    return {name: value for name, value in whole.items() if value not in (None, {}, [])}
-
-
-def _parse(text: bytes) -> dict[str, MeterMemory]:
-    """The meters in the file; raises ValueError and its kin, or _NewerVersionError."""
-    whole = json.loads(text.decode("utf-8"), parse_float=Decimal)
-    json.dumps(whole, ensure_ascii=False, default=str).encode()  # half a character has no place
-    if whole["version"] != VERSION:
-        raise _NewerVersionError(f"version {whole['version']}")
-    return {id_: _meter(stored) for id_, stored in whole["meters"].items()}
-
-
-def _meter(stored: dict[str, Any]) -> MeterMemory:
-    return MeterMemory(
-        serial=_text(stored.get("serial")),
-        serial_source=_source(stored["serial_source"]) if "serial_source" in stored else None,
-        model=_text(stored.get("model")),
-        details=_texts(stored.get("details", {})),
-        units={key: _text(unit) for key, unit in stored.get("units", {}).items()},
-        readings={
-            group: StoredReading(
-                _time(reading["time"]),
-                {key: _scalar(value) for key, value in reading["values"].items()},
-            )
-            for group, reading in stored.get("readings", {}).items()
-        },
-        totals={
-            key: StoredTotal(_total(total["value"]), _time(total["time"]))
-            for key, total in stored.get("totals", {}).items()
-        },
-        last_poll=_time(stored.get("last_poll")),
-        backfilled=_time(stored.get("backfilled")),
-        unsupported={
-            _source(source): parse_rfc3339(time) for source, time in stored.get("unsupported", [])
-        },
-        learned=_texts(stored.get("learned", {})),
-        announced=_texts(stored.get("announced", {})),
-        announced_as=_text(stored.get("announced_as")),
-    )
-
-
-def _text(value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{value!r} where a text belongs")
-    return value
-
-
-def _texts(values: Any) -> dict[str, str]:
-    return {key: _text(value) or "" for key, value in values.items()}
-
-
-def _source(value: Any) -> SourceId:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise TypeError(f"{value!r} where a register or an address belongs")
-    return value
-
-
-def _time(value: Any) -> datetime | None:
-    return None if value is None else parse_rfc3339(value)
-
-
-def _scalar(value: Any) -> Scalar:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise TypeError(f"{value!r} where a value belongs")
-    return possible(Decimal(value))
-
-
-def possible(value: Decimal) -> Decimal:
-    """The number; raises ValueError for one that no meter can send, and that would be written out
-    as a million digits."""
-    if not value.is_finite() or abs(value.adjusted()) > _LARGEST_POWER:
-        raise ValueError("a number that no meter can send")
-    return value
-
-
-def _total(value: Any) -> Scalar:
-    """A number with more than 18 digits stands in the file as a text."""
-    scalar = _scalar(value)
-    return possible(Decimal(scalar)) if isinstance(scalar, str) else scalar

@@ -17,7 +17,6 @@ from functools import cache
 from kamstrup_mqtt import energy, jsontext, registry, units
 from kamstrup_mqtt.clock import rfc3339
 from kamstrup_mqtt.kinds import check_kind, clean
-from kamstrup_mqtt.memory import MeterMemory, StoredReading
 from kamstrup_mqtt.model import (
     Diagnosis,
     Identity,
@@ -29,6 +28,7 @@ from kamstrup_mqtt.model import (
     Scalar,
 )
 from kamstrup_mqtt.plan import Plan
+from kamstrup_mqtt.remembered import MeterMemory, StoredReading
 from kamstrup_mqtt.told import LiveCounters, is_newer, parse_state
 from kamstrup_mqtt.topics import id_part
 

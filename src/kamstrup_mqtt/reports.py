@@ -14,7 +14,6 @@ from kamstrup_mqtt import jsontext
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.guard import ANY_METER, Bounds, Guard
-from kamstrup_mqtt.memory import MeterMemory
 from kamstrup_mqtt.model import (
     POWER_OF_CONNECTION,
     Diagnosis,
@@ -28,6 +27,7 @@ from kamstrup_mqtt.model import (
 from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.plan import Plan, Sorted, sort_objects
 from kamstrup_mqtt.protocols.base import Codec, ProtocolSpec
+from kamstrup_mqtt.remembered import MeterMemory
 
 if TYPE_CHECKING:
     from kamstrup_mqtt.backfill import Wanted

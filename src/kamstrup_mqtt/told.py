@@ -17,8 +17,8 @@ from decimal import Decimal, InvalidOperation
 
 from kamstrup_mqtt.clock import parse_rfc3339
 from kamstrup_mqtt.kinds import MAX_TEXT, clean
-from kamstrup_mqtt.memory import StoredReading, possible
 from kamstrup_mqtt.model import Scalar
+from kamstrup_mqtt.remembered import StoredReading, possible
 
 
 class LiveCounters:

@@ -12,7 +12,6 @@ from typing import Any, cast
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.guard import ANY_METER, Guard
-from kamstrup_mqtt.memory import MeterMemory
 from kamstrup_mqtt.model import LinkState
 from kamstrup_mqtt.plan import Plan, sort_objects
 from kamstrup_mqtt.protocols.base import Ask, Frame, Moment, PolledCodec, Send
@@ -23,6 +22,7 @@ from kamstrup_mqtt.protocols.kmp import KmpCodec, history
 from kamstrup_mqtt.protocols.kmp.framing import encode_frame
 from kamstrup_mqtt.protocols.kmp.history import Query
 from kamstrup_mqtt.protocols.kmp_ascii.framing import encode
+from kamstrup_mqtt.remembered import MeterMemory
 from tests.protocols.iec62056_21.recorded import SEED
 
 Wrap = Callable[[bytes], bytes]

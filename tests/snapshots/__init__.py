@@ -13,10 +13,10 @@ from pathlib import Path
 
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.homeassistant import Announcer, bridge_discovery, meter_discovery
-from kamstrup_mqtt.memory import MeterMemory
 from kamstrup_mqtt.model import Identity, Measured, Quantity, Reading
 from kamstrup_mqtt.picture import MeterFacts, Picture
 from kamstrup_mqtt.plan import Plan, PlannedValue, default_values
+from kamstrup_mqtt.remembered import MeterMemory
 from kamstrup_mqtt.topics import Topics
 
 HERE = Path(__file__).parent

@@ -15,8 +15,9 @@ from kamstrup_mqtt.cli import DONE, FAILED
 from kamstrup_mqtt.config import Config, Meter, with_models
 from kamstrup_mqtt.configfile import load
 from kamstrup_mqtt.homeassistant import Announcer, bridge_discovery, meter_discovery
-from kamstrup_mqtt.memory import MeterMemory, found_models, peek, state_directory
+from kamstrup_mqtt.memory import found_models, peek, state_directory
 from kamstrup_mqtt.picture import MeterFacts, Picture
+from kamstrup_mqtt.remembered import MeterMemory
 from kamstrup_mqtt.serials import settle_serials
 
 

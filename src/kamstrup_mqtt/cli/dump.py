@@ -16,8 +16,9 @@ from kamstrup_mqtt.cli.output import put
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.control import ControlError, ask, control_address
 from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
-from kamstrup_mqtt.memory import FILE, MeterMemory, peek, state_directory
+from kamstrup_mqtt.memory import FILE, peek, state_directory
 from kamstrup_mqtt.recording import open_private
+from kamstrup_mqtt.remembered import MeterMemory
 
 
 def add_parser(subparsers: Any) -> None:
