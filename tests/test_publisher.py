@@ -28,7 +28,8 @@ from kamstrup_mqtt.publisher import Daemon, Limits, Publisher
 from kamstrup_mqtt.publisher.backoff import Backoff
 from kamstrup_mqtt.publisher.client import Client
 from kamstrup_mqtt.publisher.connection import Trouble
-from kamstrup_mqtt.publisher.session import Host, SessionLimits
+from kamstrup_mqtt.publisher.inbox import Host
+from kamstrup_mqtt.publisher.session import SessionLimits
 from kamstrup_mqtt.publisher.threads import use_daemon_threads
 from tests.broker import Mosquitto, Watcher, eventually, free_port, running, watching
 from tests.proxy import proxied

@@ -45,7 +45,7 @@ from kamstrup_mqtt.picture import MeterFacts, Picture
 from kamstrup_mqtt.plan import shared
 from kamstrup_mqtt.publisher import Connector, Daemon, Publisher, connect
 from kamstrup_mqtt.publisher import Limits as PublisherLimits
-from kamstrup_mqtt.publisher.session import Host
+from kamstrup_mqtt.publisher.inbox import Host
 from kamstrup_mqtt.reader import Limits as ReaderLimits
 from kamstrup_mqtt.reader import MeterSetup, Reader
 from kamstrup_mqtt.supervisor import Supervisor

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import random
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -15,8 +15,9 @@ from kamstrup_mqtt.errors import ConfigError, MeterError
 from kamstrup_mqtt.homeassistant import Announcer, meter_of, parse_announced
 from kamstrup_mqtt.plan import sort_objects
 from kamstrup_mqtt.protocols.base import Ask, Frame, PolledCodec, Send
+from kamstrup_mqtt.publisher.board import Board
 from kamstrup_mqtt.publisher.connection import Received
-from kamstrup_mqtt.publisher.session import Session
+from kamstrup_mqtt.publisher.inbox import Host, Inbox
 from kamstrup_mqtt.topics import Topics
 from tests.fuzz import sound
 from tests.protocols.han import recorded as han
@@ -163,37 +164,20 @@ class _Meters:
     def all_states(self) -> None: ...
 
 
-def session() -> Session:
-    """A session that is connected to nothing."""
-    made = Session.__new__(Session)
+def inbox() -> Inbox:
+    """Of a connection to nothing."""
     announcer = Announcer(topics=Topics(), prefix="homeassistant", modern=True, version="1")
-    from kamstrup_mqtt.publisher.session import Calls, Host, Retained, SessionLimits
-
-    fields: dict[str, Any] = {
-        "_config": _CONFIG,
-        "_announcer": announcer,
-        "_topics": Topics(),
-        "_board": _Meters(),
-        "_host": Host(name="pi", boot="b"),
-        "_calls": Calls(
-            info=lambda: None,
-            request_read=lambda _: None,
-            other_daemon=lambda _: None,
-            alive=lambda _: None,
-            warn_once=lambda _: None,
-            progress=lambda: None,
-        ),
-        "_limits": SessionLimits(),
-        "_rng": random.Random(1),
-        "_retained": Retained(),
-        "_settled": False,
-        "_loop": _Loop(),
-        "_last_retained": 0.0,
-        "_told": set(),
-    }
-    for name, value in fields.items():
-        setattr(made, name, value)
-    return made
+    return Inbox(
+        _CONFIG,
+        announcer,
+        cast(Board, _Meters()),
+        Host(name="pi", boot="b"),
+        request_read=lambda _: None,
+        other_daemon=lambda _: None,
+        warn_once=lambda _: None,
+        birth=lambda: 1.0,
+        loop=cast(asyncio.AbstractEventLoop, _Loop()),
+    )
 
 
 class _Loop:
@@ -219,8 +203,8 @@ def commands(data: bytes) -> None:
     if not data:
         return
     topic = TOPICS[data[0] % len(TOPICS)]
-    made = session()
-    made._receive(Received(topic, data[1:], retained=bool(data[0] & 0x80)))
+    made = inbox()
+    made.receive(Received(topic, data[1:], retained=bool(data[0] & 0x80)))
     text = data[1:].decode(errors="replace")
     announcer = made._announcer
     parse_announced(announcer, topic, text)

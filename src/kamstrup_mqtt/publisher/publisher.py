@@ -30,7 +30,8 @@ from kamstrup_mqtt.publisher.connection import (
     address,
     connect,
 )
-from kamstrup_mqtt.publisher.session import Calls, Host, Session, SessionLimits
+from kamstrup_mqtt.publisher.inbox import Host
+from kamstrup_mqtt.publisher.session import Calls, Session, SessionLimits
 
 _LOG = logging.getLogger(__package__)
 

@@ -7,11 +7,10 @@ diagnostics; bridge/info; bridge/status `online` last. Then whatever becomes due
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -24,8 +23,6 @@ from kamstrup_mqtt.homeassistant import (
     Discovery,
     bridge_discovery,
     meter_discovery,
-    meter_of,
-    parse_announced,
     problem_of,
     steps,
 )
@@ -36,16 +33,13 @@ from kamstrup_mqtt.publisher.connection import (
     IN_FLIGHT,
     BrokerError,
     Connection,
-    Received,
 )
+from kamstrup_mqtt.publisher.inbox import Host, Inbox
 from kamstrup_mqtt.publisher.window import Window
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__package__)
-
-MAX_COMMAND = 64
-"""Bytes of a `read` command; longer ones are not for us."""
 
 BRIDGE = "bridge"
 
@@ -63,27 +57,6 @@ class SessionLimits:
     info: float = 300.0
     idle: float = 10.0
     finish: float = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """Where this daemon runs. `boot` is the kernel's id of this boot, None where it is hidden."""
-
-    name: str
-    boot: str | None
-
-    def is_other(self, host: object, boot: object) -> bool:
-        """Whether somebody who says this is on another machine (a container made anew on the same
-        boot is not)."""
-        return host != self.name and (self.boot is None or boot != self.boot)
-
-
-@dataclass(slots=True)
-class Retained:
-    """What the broker had when we came: discovery messages of ours, and our own topics."""
-
-    announced: dict[str, Announced] = field(default_factory=dict)
-    topics: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,16 +100,23 @@ class Session:
         self._announcer = announcer
         self._topics = announcer.topics
         self._board = board
-        self._host = host
         self._calls = calls
         self._step = 2 * ack_timeout
         self._limits = limits
-        self._rng = rng
-        self._retained = Retained()
-        self._settled = False
         self._bridge: Announced | None = None  # as it was announced last
         self._loop = asyncio.get_running_loop()
-        self._last_retained = self._loop.time()
+        self._inbox = Inbox(
+            config,
+            announcer,
+            board,
+            host,
+            request_read=calls.request_read,
+            other_daemon=calls.other_daemon,
+            warn_once=calls.warn_once,
+            birth=partial(rng.uniform, *limits.birth),
+            loop=self._loop,
+        )
+        self._retained = self._inbox.retained
         self._info_at = self._loop.time()
         self._window = Window(connection, IN_FLIGHT, self._room)
         self._stepping = True  # the task is at work; what is due meanwhile, it does next
@@ -147,7 +127,7 @@ class Session:
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [
-                    group.create_task(self._listen()),
+                    group.create_task(self._inbox.listen(self._connection.messages())),
                     group.create_task(self._connection.lost()),
                 ]
                 await self._connected()
@@ -198,21 +178,17 @@ class Session:
     async def _settle(self) -> None:
         """Wait until the broker has shown what it had; then listen to what is meant for us only."""
         self._calls.alive(self._limits.settle_cap + self._step)
-        end = self._loop.time() + self._limits.settle_cap
-        self._last_retained = self._loop.time()
+        begun = self._loop.time()
         while True:
-            now = self._loop.time()
-            rest = min(end, self._last_retained + self._limits.settle) - now
+            quiet = max(begun, self._inbox.last_retained) + self._limits.settle
+            rest = min(begun + self._limits.settle_cap, quiet) - self._loop.time()
             if rest <= 0:
                 break
             await asyncio.sleep(rest)
-        self._settled = True
+        self._inbox.settled = True
         await self._connection.unsubscribe(f"{self._topics.root}/#")
         await self._connection.unsubscribe(f"{self._announcer.prefix}/device/+/config")
-        topics = self._retained.topics
-        # a stale one is no proof: whoever lives has said `online`
-        if topics.get(self._topics.bridge_status) == "online":
-            self._check_info(topics.get(self._topics.bridge_info, ""))
+        self._inbox.check_retained_info()
 
     async def _remove_gone(self) -> None:
         """Meters that are configured no longer: their device, then their topics, then memory."""
@@ -378,76 +354,6 @@ class Session:
     def _recorded(self, record: Record) -> None:
         self._board.history.acked(record)
         self._calls.progress()
-
-    # What comes in
-
-    async def _listen(self) -> None:
-        async for message in self._connection.messages():
-            self._receive(message)
-
-    def _receive(self, message: Received) -> None:
-        if message.retained:
-            self._receive_retained(message)
-        elif message.topic == self._topics.bridge_info:
-            self._check_info(_text(message.payload))
-        elif message.topic == self._config.homeassistant.status_topic:
-            self._receive_birth(message)
-        elif self._config.mqtt.commands and (id_ := self._commanded(message.topic)) is not None:
-            self._receive_read(id_, message.payload)
-
-    def _commanded(self, topic: str) -> str | None:
-        """The meter of a `read` topic."""
-        return next((id_ for id_ in self._board.pictures if self._topics.read(id_) == topic), None)
-
-    def _receive_retained(self, message: Received) -> None:
-        self._last_retained = self._loop.time()
-        if self._commanded(message.topic) is not None:
-            self._calls.warn_once(
-                f"{message.topic} holds a retained message, which is ignored: publish commands"
-                " without retain"
-            )
-            return
-        text = _text(message.payload)
-        if message.topic.startswith(f"{self._topics.root}/"):
-            self._retained.topics[message.topic] = text
-            return
-        announced = parse_announced(self._announcer, message.topic, text)
-        id_ = meter_of(self._announcer, message.topic)
-        if announced is not None and id_ is not None and not self._settled:
-            self._retained.announced[id_] = announced
-
-    def _receive_birth(self, message: Received) -> None:
-        if _text(message.payload) != self._config.homeassistant.birth_payload:
-            return
-        _LOG.info("Home Assistant was started: announcing everything again")
-        self._board.all_announcements()
-        # Home Assistant subscribes to state topics only after it has read the discovery
-        self._loop.call_later(self._rng.uniform(*self._limits.birth), self._board.all_states)
-
-    def _receive_read(self, id_: str, payload: bytes) -> None:
-        if len(payload) > MAX_COMMAND:
-            self._calls.warn_once(
-                f"{self._topics.read(id_)}: a command of over {MAX_COMMAND} bytes is ignored"
-            )
-            return
-        reason = self._calls.request_read(id_)
-        log = logging.getLogger(f"kamstrup_mqtt.meter.{id_}")
-        if reason is None:
-            log.info("%s: reading now, by command", id_)
-        else:
-            log.debug("%s: not read by command: %s", id_, reason)
-
-    def _check_info(self, text: str) -> None:
-        try:
-            info = json.loads(text)
-        except (ValueError, RecursionError):  # somebody else's
-            return
-        if isinstance(info, dict) and self._host.is_other(info.get("host"), info.get("boot")):
-            self._calls.other_daemon(f"on host {str(info.get('host'))[:64]!r}")
-
-
-def _text(payload: bytes) -> str:
-    return payload.decode(errors="replace")
 
 
 def _pop(due: dict[T, None]) -> T:
