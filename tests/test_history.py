@@ -22,9 +22,9 @@ from kamstrup_mqtt.history import (
     ROWS,
     History,
     Limits,
-    Pace,
     Record,
 )
+from kamstrup_mqtt.pace import Pace
 from kamstrup_mqtt.spool import Spool, SpoolError, SpoolFile, connect
 from tests.broker import eventually
 
@@ -643,6 +643,26 @@ async def test_a_disk_that_cannot_be_read_when_the_program_starts(
         broker.connect()
         await broker.until(10)
         assert broker.seen == old + new
+
+
+async def test_records_on_disk_that_cannot_be_read_for_a_moment_come_in_order(
+    path: Path, expected_logs: list[str], logged: Callable[..., list[str]]
+) -> None:
+    expected_logs.append("history goes on in memory")
+    disk = Disk()
+    async with running(on(path, connect=disk.connect)) as broker:
+        wanted = add(broker.history, 1, 5)
+        await eventually(lambda: broker.history.info()["on_disk"] == 5, "on disk, and known to be")
+        disk.fails = True
+        broker.connect()
+        wanted += add(broker.history, 6, 8)
+        await eventually(lambda: bool(logged(30)), "said")
+        disk.fails = False
+        await broker.until(8)
+        assert broker.seen == wanted
+        assert broker.history.info()["disk"] == "ok"
+        assert len(logged(30)) == 1
+        assert any(text.endswith("again") for text in logged() if "the spool can be" in text)
 
 
 async def test_records_on_disk_that_cannot_be_read_wait_for_the_next_run(

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.model import Json
+from kamstrup_mqtt.pace import Pace
 from kamstrup_mqtt.spool import Inventory, Row, Spool, SpoolError
 
 _LOG = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ BEHIND = 100
 """Records that may wait while a broker is there that takes them, before the readers are slowed."""
 COMMIT = 500
 """Records in one commit."""
+READS = 5
+"""How often records on a disk that fails are asked for, before they are left for the next run."""
 
 
 @dataclass(slots=True)
@@ -103,7 +106,8 @@ class History:
         self._stored = Inventory()
         self._failing = False
         self._full = False
-        self._unread = False  # records on disk that cannot be read now
+        self._unreadable = 0  # reads in a row that failed
+        self._unread = False  # records on disk are left for the next run
         self._taken = 0
         self._wake = asyncio.Event()  # something may be sent
         self._progress = asyncio.Event()
@@ -228,10 +232,19 @@ class History:
             async with asyncio.timeout(self._limits.disk):
                 rows = await self._spool.read(self._cursor, BATCH)
         except (SpoolError, TimeoutError) as error:
-            # they stay there for the next run of the program; what comes goes on
             self._say_failing(error)
+            self._unreadable += 1
+            if self._unreadable < READS:  # a card that is busy; later ones must not overtake them
+                await asyncio.sleep(self._limits.retry)
+                return
+            # they stay there for the next run of the program; what comes goes on
             self._unread = True
             rows = []
+        else:
+            if self._unreadable and self._failing:
+                self._failing = False
+                _LOG.info("history: the spool can be read again")
+            self._unreadable = 0
         self._loaded.extend(Record(*row) for row in rows if row[0] > self._cursor)
         if not self._loaded and self._stored.last == last:
             # nothing more there: dropped, or deleted
@@ -469,35 +482,3 @@ class History:
             if record.id > self._expired or record.acked is None:
                 break
             self._forget(record)
-
-
-class Pace:
-    """How fast records are sent: at most max(50/s, 4 × the rate at which they are made)."""
-
-    def __init__(
-        self, monotonic: Callable[[], float], *, least: float = 50.0, span: float = 10.0
-    ) -> None:
-        self._monotonic = monotonic
-        self._least = least
-        self._span = span
-        self._arrivals: deque[float] = deque(maxlen=10_000)
-        self._next = self._started = monotonic()
-
-    def arrived(self) -> None:
-        """A record was made."""
-        self._arrivals.append(self._monotonic())
-
-    @property
-    def rate(self) -> float:
-        """Records a second that may be sent now."""
-        now = self._monotonic()
-        while self._arrivals and self._arrivals[0] < now - self._span:
-            self._arrivals.popleft()
-        seen = min(self._span, max(1.0, now - self._started))
-        return max(self._least, 4 * len(self._arrivals) / seen)
-
-    def wait(self) -> float:
-        """Seconds until the next may be sent, which counts as sent then."""
-        now = self._monotonic()
-        self._next = max(self._next, now) + 1 / self.rate
-        return max(0.0, self._next - 1 / self.rate - now)
