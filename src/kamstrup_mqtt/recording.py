@@ -281,10 +281,17 @@ def _entry(entry: Mapping[str, Any], header: Header) -> Event | tuple[float, str
     if meter not in {known["id"] for known in header.meters}:
         raise ValueError(f"no meter {meter} in the first line")
     if "rx" in entry:
-        return Received(at=float(at), meter=meter, data=bytes.fromhex(entry["rx"]))
+        return Received(at=float(at), meter=meter, data=_octets(entry, "rx"))
     if "tx" in entry:
-        return Sent(at=float(at), meter=meter, data=bytes.fromhex(entry["tx"]))
+        return Sent(at=float(at), meter=meter, data=_octets(entry, "tx"))
     return _line(float(at), meter, entry)
+
+
+def _octets(entry: Mapping[str, Any], name: str) -> bytes:
+    try:
+        return bytes.fromhex(entry[name])
+    except (ValueError, TypeError):  # their words differ from one Python to the next
+        raise ValueError(f"{name} must be a text of hexadecimal digits, two a byte") from None
 
 
 def _line(at: float, meter: str, entry: Mapping[str, Any]) -> Line:
