@@ -164,9 +164,9 @@ class App:
             )
             for meter in config.meters
         }
-        self._supervisors: list[Supervisor] = []
         for meter in config.meters:
             self._add_reader(meter)
+        self._supervisor = Supervisor(self._readers.values(), clock.monotonic)
         self._publisher = self._make_publisher()
         self._clock_watch = ClockWatch(
             clock,
@@ -177,7 +177,7 @@ class App:
             interval=self._limits.clock,
         )
         self._watchdog = Watchdog(
-            (*self._publisher.deadlines, *(s.deadline for s in self._supervisors)),
+            (*self._publisher.deadlines, self._supervisor.deadline),
             lambda: self._notifier.send(WATCHDOG="1"),
             clock.monotonic,
             arm=self._arm_watchdog,
@@ -224,7 +224,7 @@ class App:
         if meter.port not in self._ports:
             self._ports[meter.port] = Port(meter.port, rng=rng, opener=self._open_link)
         port = self._ports[meter.port]
-        reader = Reader(
+        self._readers[meter.id] = Reader(
             _setup(
                 meter,
                 self._memory.meter(meter.id).learned,
@@ -237,20 +237,6 @@ class App:
             deadline,
             limits=self._limits.reader,
             rng=rng,
-        )
-        self._readers[meter.id] = reader
-
-        def restarted() -> None:
-            reader.counters.internal_errors += 1
-
-        self._supervisors.append(
-            Supervisor(
-                f"reader of {meter.id}",
-                reader.run,
-                deadline,
-                self._clock.monotonic,
-                restarted=restarted,
-            )
         )
 
     def _model_found(self, model: str) -> None:
@@ -265,7 +251,7 @@ class App:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.anew):
                 readers = self._readers.values()
-                while busy := [reader for reader in readers if not reader.rests.is_set()]:
+                while busy := [reader for reader in readers if reader.asking]:
                     await busy[0].rests.wait()
         self.end(Ending.RELOAD)
 
@@ -276,7 +262,7 @@ class App:
         try:
             with self._signals():
                 async with asyncio.TaskGroup() as group:
-                    readers = [group.create_task(s.run()) for s in self._supervisors]
+                    readers = group.create_task(self._supervisor.run())
                     publisher = group.create_task(self._publisher.run())
                     helpers = [
                         group.create_task(self._memory.keep()),
@@ -290,10 +276,10 @@ class App:
                     # what is there now stays: the collector need not look at it again
                     gc.collect()
                     gc.freeze()
-                    _LOG.info("%s: %s", self._config.mqtt.topics.root, _meters(len(readers)))
+                    _LOG.info("%s: %s", self._config.mqtt.topics.root, _meters(len(self._readers)))
                     await self._end.wait()
                     self._say_stopping()
-                    await _cancel(readers)
+                    await _cancel([readers])
                     # a port that closes slowly takes its time beside the farewell to the broker
                     group.create_task(self._close_ports())
                     self._publisher.stop(offline=self._ending is not Ending.RELOAD)

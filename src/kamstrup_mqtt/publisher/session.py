@@ -29,6 +29,7 @@ from kamstrup_mqtt.homeassistant import (
     problem_of,
     steps,
 )
+from kamstrup_mqtt.memory import shared
 from kamstrup_mqtt.model import Json
 from kamstrup_mqtt.publisher.board import Board
 from kamstrup_mqtt.publisher.connection import (
@@ -326,9 +327,9 @@ class Session:
         if id_ == BRIDGE:
             return
         memory = self._board.pictures[id_].memory
-        now = (dict(announced.components), announced.serial)
+        now = (announced.components, announced.serial)
         if (memory.announced, memory.announced_as) != now:
-            memory.announced, memory.announced_as = now
+            memory.announced, memory.announced_as = shared(announced.components), announced.serial
             self._board.memory.changed(urgent=True)
 
     def _before(self, id_: str) -> Announced | None:
@@ -339,7 +340,7 @@ class Session:
         memory = self._board.pictures[id_].memory
         if not memory.announced or memory.announced_as is None:
             return shown
-        known = Announced(memory.announced_as, dict(memory.announced))
+        known = Announced(memory.announced_as, memory.announced)
         if shown is None or shown.serial != known.serial:
             return shown or known
         return Announced(known.serial, {**known.components, **shown.components})
