@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from kamstrup_mqtt import clockwatch, detect, registry, spool
 from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.answers import Answers, Running
 from kamstrup_mqtt.clock import Clock, rfc3339
 from kamstrup_mqtt.clockwatch import ClockWatch
-from kamstrup_mqtt.config import Config, KmpMeter, Meter, Polled, SpoolConfig, with_models
+from kamstrup_mqtt.config import Config, Meter, SpoolConfig, with_models
 from kamstrup_mqtt.control import ControlServer, control_address
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.errors import ConfigError
@@ -52,6 +52,7 @@ from kamstrup_mqtt.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from kamstrup_mqtt.backfill import Wanted
+    from kamstrup_mqtt.config.polled import KmpMeter, Polled
 
 _LOG = logging.getLogger(__name__)
 
@@ -390,6 +391,7 @@ def _setup(
     meter: Meter, learned: Mapping[str, str], found: Callable[[str], None] | None
 ) -> MeterSetup:
     spec = registry.protocol(meter.protocol_name)
+    polled = None if meter.pushed else cast("Polled", meter)
     return MeterSetup(
         id=meter.id,
         name=meter.name,
@@ -406,14 +408,14 @@ def _setup(
         ),
         bounded=meter.max_power is not None,
         found=found,
-        align=isinstance(meter, Polled) and meter.align,
-        offset=meter.offset if isinstance(meter, Polled) else 0.0,
+        align=polled is not None and polled.align,
+        offset=0.0 if polled is None else polled.offset,
         backfill=_backfill(meter),
     )
 
 
 def _backfill(meter: Meter) -> Wanted | None:
-    found = meter.backfill if isinstance(meter, KmpMeter) else None
+    found = cast("KmpMeter", meter).backfill if meter.protocol_name == "kmp" else None
     if found is None:
         return None
     from kamstrup_mqtt.backfill import Wanted  # and with it all of KMP
