@@ -12,17 +12,14 @@ from pydantic import BaseModel, ValidationError
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.address import SerialDevice, TcpBridge
 from kamstrup_mqtt.config import (
-    METER_CLASSES,
     Config,
-    HanMeter,
     HomeAssistantConfig,
-    IecMeter,
-    KmpAsciiMeter,
-    KmpMeter,
     MqttConfig,
     TlsConfig,
     with_models,
 )
+from kamstrup_mqtt.config.han import HanMeter
+from kamstrup_mqtt.config.polled import POLLED, IecMeter, KmpAsciiMeter, KmpMeter
 from kamstrup_mqtt.config.section import parse_duration
 from kamstrup_mqtt.config.values import CustomValue, ListedValue
 from kamstrup_mqtt.configfile import load
@@ -550,8 +547,9 @@ def sections() -> list[type[BaseModel]]:
         MqttConfig,
         TlsConfig,
         HomeAssistantConfig,
-        *METER_CLASSES,
-        *(meter.model_fields["timing"].annotation for meter in METER_CLASSES[:3]),
+        HanMeter,
+        *POLLED.values(),
+        *(meter.model_fields["timing"].annotation for meter in POLLED.values()),
         ListedValue,
         CustomValue,
     ]  # type: ignore[list-item]

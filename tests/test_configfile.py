@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -42,6 +44,23 @@ def faults(written: Load, tmp_path: Path) -> Faults:
         return [fault.replace(f"{tmp_path}/", "") for fault in caught.value.faults]
 
     return find
+
+
+def test_a_daemon_that_only_listens_does_not_load_the_meters_that_are_asked(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("meters: [{name: Power, protocol: han, port: tcp://h:1}]\n", encoding="utf-8")
+    code = (
+        "import sys, kamstrup_mqtt.app\n"
+        "from kamstrup_mqtt.configfile import load\n"
+        f"load({str(path)!r}, {{}})\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "kamstrup_mqtt.config.han" in loaded
+    assert {"kamstrup_mqtt.config.polled", "kamstrup_mqtt.config.faults"}.isdisjoint(loaded)
 
 
 def one(found: list[str]) -> str:

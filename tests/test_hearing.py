@@ -118,7 +118,7 @@ async def test_what_a_meter_can_do_follows_from_how_it_is_connected(
     assert now is not None
     before = StoredTotal(Decimal("44000.00"), now - timedelta(minutes=100))
     memory.meter("meter").totals["energy_import"] = before
-    memory.meter("meter").units["energy_import"] = "kWh"
+    memory.meter("meter").units = {"energy_import": "kWh"}
     sent = {"meter_type": meter_type, "hourly": "always", "energy_import": "44228.00"}
     async with meter(emulated(**sent, power_import="0"), interval=0.05) as server:
         setup = dataclasses.replace(

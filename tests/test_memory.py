@@ -81,6 +81,24 @@ def test_the_file_as_it_is_on_disk(tmp_path: Path) -> None:
     memory.close()
 
 
+def test_what_meters_have_alike_is_kept_once(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    memory = opened(path)
+    for id_ in ("heat", "heat-2"):
+        for name in MeterMemory.__slots__:
+            setattr(memory.meter(id_), name, getattr(filled(), name))
+    memory.meter("water").units = {"info_code": None, "heat_energy": "MWh"}  # another order
+    memory.changed()
+    memory.close()
+    again = opened(path)
+    one, two, other = (again.meter(id_) for id_ in ("heat", "heat-2", "water"))
+    assert one.units is two.units
+    assert one.announced is two.announced
+    assert list(other.units) == ["info_code", "heat_energy"]
+    assert list(one.units) == ["heat_energy", "info_code"]
+    again.close()
+
+
 def test_whole_numbers_are_values_too(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     path.write_text(

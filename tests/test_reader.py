@@ -401,7 +401,7 @@ async def test_a_register_the_meter_lacks(start: Start) -> None:
 
 async def test_a_value_that_came_before_is_not_given_up_at_once(start: Start) -> None:
     memory = Memory(None, Clock())
-    memory.meter("meter").units["volume"] = "m³"
+    memory.meter("meter").units = {"volume": "m³"}
 
     def make() -> Emulator:
         return make_emulator("multical_403", "kmp", {"volume": ""})

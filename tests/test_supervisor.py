@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -20,6 +20,22 @@ class Time:
         return self.now
 
 
+class Job:
+    """Work for the supervisor, made of a function."""
+
+    def __init__(self, name: str, time: Time, work: Callable[[], Awaitable[None]]) -> None:
+        self.deadline = Deadline(name, time)
+        self.run = work
+        self.restarts = 0
+
+    def restarted(self) -> None:
+        self.restarts += 1
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
 def test_the_default() -> None:
     assert supervisor.CHECK_INTERVAL == 30.0
 
@@ -29,26 +45,24 @@ async def test_stuck_work_is_cancelled_and_started_anew(
 ) -> None:
     expected_logs.append("reader of heat was stuck")
     time = Time()
-    watched = Deadline("reader of heat", time)
     started: list[str] = []
     second = asyncio.Event()
-    restarts: list[int] = []
 
     async def work() -> None:
         started.append("started")
         if len(started) == 2:
             second.set()
         else:
-            watched.within(10)
+            heat.deadline.within(10)
             time.now += 41
+            water.deadline.within(10)
         await asyncio.Event().wait()
 
-    watcher = Supervisor(
-        "reader of heat", work, watched, time, restarted=lambda: restarts.append(1), check=0.001
-    )
+    heat, water = Job("reader of heat", time, work), Job("reader of water", time, for_ever)
+    watcher = Supervisor([water, heat], time, check=0.001)
     task = asyncio.create_task(watcher.run())
     await asyncio.wait_for(second.wait(), 5)
-    assert restarts == [1]
+    assert (heat.restarts, water.restarts) == (1, 0)
     assert len(logged(40)) == 1
     assert not watcher.deadline.late()
     task.cancel()
@@ -56,9 +70,11 @@ async def test_stuck_work_is_cancelled_and_started_anew(
     assert task.cancelled()
 
 
-async def test_work_that_cannot_be_cancelled_makes_the_supervisor_late() -> None:
+async def test_work_that_cannot_be_cancelled_makes_the_supervisor_late(
+    expected_logs: list[str],
+) -> None:
+    expected_logs.append("reader was stuck")
     time = Time()
-    watched = Deadline("reader", time)
     cancelled, over = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -70,7 +86,7 @@ async def test_work_that_cannot_be_cancelled_makes_the_supervisor_late() -> None
             await over.wait()
             raise
 
-    watcher = Supervisor("reader", work, watched, time, check=0.001)
+    watcher = Supervisor([Job("reader", time, work)], time, check=0.001)
     task = asyncio.create_task(watcher.run())
     await asyncio.wait_for(cancelled.wait(), 5)
     time.now += 36
@@ -86,7 +102,7 @@ async def test_a_programming_error_is_passed_on() -> None:
 
     time = Time()
     with pytest.raises(ZeroDivisionError):
-        await Supervisor("reader", work, Deadline("reader", time), time).run()
+        await Supervisor([Job("reader", time, work)], time).run()
 
 
 async def test_work_must_not_end() -> None:
@@ -94,4 +110,4 @@ async def test_work_must_not_end() -> None:
 
     time = Time()
     with pytest.raises(RuntimeError, match="reader ended, which it must not"):
-        await Supervisor("reader", work, Deadline("reader", time), time).run()
+        await Supervisor([Job("reader", time, work)], time).run()

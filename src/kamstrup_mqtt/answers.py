@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kamstrup_mqtt import dump
 from kamstrup_mqtt.clock import Clock, rfc3339
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.control import Handler
@@ -99,6 +98,8 @@ class Answers:
 
     def _dump(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """For a bug report, without secrets."""
+        from kamstrup_mqtt import dump  # rarely asked for
+
         running = self._running
         now = running.clock.monotonic()
         found = {

@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from kamstrup_mqtt import clockwatch, detect, registry, spool
 from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.answers import Answers, Running
 from kamstrup_mqtt.clock import Clock, rfc3339
 from kamstrup_mqtt.clockwatch import ClockWatch
-from kamstrup_mqtt.config import Config, KmpMeter, Meter, Polled, SpoolConfig, with_models
+from kamstrup_mqtt.config import Config, Meter, SpoolConfig, with_models
 from kamstrup_mqtt.control import ControlServer, control_address
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.errors import ConfigError
@@ -52,6 +52,7 @@ from kamstrup_mqtt.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from kamstrup_mqtt.backfill import Wanted
+    from kamstrup_mqtt.config.polled import KmpMeter, Polled
 
 _LOG = logging.getLogger(__name__)
 
@@ -164,9 +165,9 @@ class App:
             )
             for meter in config.meters
         }
-        self._supervisors: list[Supervisor] = []
         for meter in config.meters:
             self._add_reader(meter)
+        self._supervisor = Supervisor(self._readers.values(), clock.monotonic)
         self._publisher = self._make_publisher()
         self._clock_watch = ClockWatch(
             clock,
@@ -177,7 +178,7 @@ class App:
             interval=self._limits.clock,
         )
         self._watchdog = Watchdog(
-            (*self._publisher.deadlines, *(s.deadline for s in self._supervisors)),
+            (*self._publisher.deadlines, self._supervisor.deadline),
             lambda: self._notifier.send(WATCHDOG="1"),
             clock.monotonic,
             arm=self._arm_watchdog,
@@ -224,7 +225,7 @@ class App:
         if meter.port not in self._ports:
             self._ports[meter.port] = Port(meter.port, rng=rng, opener=self._open_link)
         port = self._ports[meter.port]
-        reader = Reader(
+        self._readers[meter.id] = Reader(
             _setup(
                 meter,
                 self._memory.meter(meter.id).learned,
@@ -237,20 +238,6 @@ class App:
             deadline,
             limits=self._limits.reader,
             rng=rng,
-        )
-        self._readers[meter.id] = reader
-
-        def restarted() -> None:
-            reader.counters.internal_errors += 1
-
-        self._supervisors.append(
-            Supervisor(
-                f"reader of {meter.id}",
-                reader.run,
-                deadline,
-                self._clock.monotonic,
-                restarted=restarted,
-            )
         )
 
     def _model_found(self, model: str) -> None:
@@ -265,7 +252,7 @@ class App:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.anew):
                 readers = self._readers.values()
-                while busy := [reader for reader in readers if not reader.rests.is_set()]:
+                while busy := [reader for reader in readers if reader.asking]:
                     await busy[0].rests.wait()
         self.end(Ending.RELOAD)
 
@@ -276,7 +263,7 @@ class App:
         try:
             with self._signals():
                 async with asyncio.TaskGroup() as group:
-                    readers = [group.create_task(s.run()) for s in self._supervisors]
+                    readers = group.create_task(self._supervisor.run())
                     publisher = group.create_task(self._publisher.run())
                     helpers = [
                         group.create_task(self._memory.keep()),
@@ -290,10 +277,10 @@ class App:
                     # what is there now stays: the collector need not look at it again
                     gc.collect()
                     gc.freeze()
-                    _LOG.info("%s: %s", self._config.mqtt.topics.root, _meters(len(readers)))
+                    _LOG.info("%s: %s", self._config.mqtt.topics.root, _meters(len(self._readers)))
                     await self._end.wait()
                     self._say_stopping()
-                    await _cancel(readers)
+                    await _cancel([readers])
                     # a port that closes slowly takes its time beside the farewell to the broker
                     group.create_task(self._close_ports())
                     self._publisher.stop(offline=self._ending is not Ending.RELOAD)
@@ -404,6 +391,7 @@ def _setup(
     meter: Meter, learned: Mapping[str, str], found: Callable[[str], None] | None
 ) -> MeterSetup:
     spec = registry.protocol(meter.protocol_name)
+    polled = None if meter.pushed else cast("Polled", meter)
     return MeterSetup(
         id=meter.id,
         name=meter.name,
@@ -420,14 +408,14 @@ def _setup(
         ),
         bounded=meter.max_power is not None,
         found=found,
-        align=isinstance(meter, Polled) and meter.align,
-        offset=meter.offset if isinstance(meter, Polled) else 0.0,
+        align=polled is not None and polled.align,
+        offset=0.0 if polled is None else polled.offset,
         backfill=_backfill(meter),
     )
 
 
 def _backfill(meter: Meter) -> Wanted | None:
-    found = meter.backfill if isinstance(meter, KmpMeter) else None
+    found = cast("KmpMeter", meter).backfill if meter.protocol_name == "kmp" else None
     if found is None:
         return None
     from kamstrup_mqtt.backfill import Wanted  # and with it all of KMP

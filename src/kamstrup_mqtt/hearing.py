@@ -63,9 +63,9 @@ class Hearing:
         for level, text in heard.log:
             self._log.log(level, "%s", text)
         if heard.anew:
-            self._mine.learned.clear()
+            self._mine.learned = {}
         if any(self._mine.learned.get(k) != v for k, v in heard.learned.items()):
-            self._mine.learned.update(heard.learned)
+            self._mine.learned = {**self._mine.learned, **heard.learned}
             self._memory.changed(urgent=True)
             self._reports.connection()
         self._reports.notes = heard.notes
@@ -78,7 +78,7 @@ class Hearing:
         accepted, learned = self._codec.accept()
         if accepted is None:
             return ()
-        self._mine.learned.update(learned)
+        self._mine.learned = {**self._mine.learned, **learned}
         self._memory.changed(urgent=True)
         self._reports.begin_anew(k for k, unit in self._mine.units.items() if unit in _ENERGIES)
         self._log.info("accepted by hand: %s", accepted)

@@ -137,7 +137,7 @@ class Listening:
         self._reports.good()
         parity = self._hunt.params.parity
         if self._hunt.enabled and self._mine.learned.get("parity") != parity:
-            self._mine.learned["parity"] = parity
+            self._mine.learned = {**self._mine.learned, "parity": parity}
             self._log.info("the line is %s", self._hunt.params)
             self._memory.changed(urgent=True)
         return True

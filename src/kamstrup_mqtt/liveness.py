@@ -25,6 +25,8 @@ _LOG = logging.getLogger(__name__)
 class Deadline:
     """By when its owner will have acted again, sleeping included. Monotonic seconds."""
 
+    __slots__ = ("_monotonic", "name", "next_due")
+
     def __init__(self, name: str, monotonic: Callable[[], float]) -> None:
         self.name = name
         self._monotonic = monotonic

@@ -18,6 +18,7 @@ from kamstrup_mqtt import energy, jsontext, registry, units
 from kamstrup_mqtt.clock import rfc3339
 from kamstrup_mqtt.kinds import check_kind, clean
 from kamstrup_mqtt.model import (
+    NONE,
     Diagnosis,
     Identity,
     LinkState,
@@ -28,7 +29,7 @@ from kamstrup_mqtt.model import (
     Scalar,
 )
 from kamstrup_mqtt.plan import Plan
-from kamstrup_mqtt.remembered import MeterMemory, StoredReading
+from kamstrup_mqtt.remembered import MeterMemory, StoredReading, shared
 from kamstrup_mqtt.told import LiveCounters, is_newer, parse_state
 from kamstrup_mqtt.topics import id_part
 
@@ -84,7 +85,7 @@ class Change:
     discovery: bool = False
     identity: bool = False
     replaced: bool = False
-    states: frozenset[str] = frozenset()
+    states: frozenset[str] = NONE
     diagnostics: bool = False
     link: bool = False
     memory: bool = False
@@ -141,15 +142,15 @@ class Picture:
         self._port_gone: float | None = None
         self._started = started
         self._received: dict[str, float] = {}
-        self._nulled: frozenset[str] = frozenset()
-        self._told: frozenset[str] = frozenset()
+        self._nulled: frozenset[str] = NONE
+        self._told: frozenset[str] = NONE
         self._replaced = False
         self._layout: dict[str, tuple[str, ...]] = {}  # group -> the keys of its state
-        self._converted: set[str] = set()  # groups whose retained state is in another unit
+        self._converted: frozenset[str] = NONE  # groups whose retained state is in another unit
         self.patience = self._patience()
         self._adopt_model()
         self._model = self.model
-        self._live = LiveCounters(self._live_keys(), memory.readings, exact=exact)
+        self._live = LiveCounters(self.facts.plan.live_keys, memory.readings, exact=exact)
 
     # Who it is
 
@@ -298,7 +299,8 @@ class Picture:
             if group not in self._nulled
             and monotonic - self._received.get(group, self._started) >= self._limit(group)
         }
-        self._nulled |= late
+        if late:
+            self._nulled |= late
         return frozenset(late)
 
     def next_end(self, monotonic: float) -> float:
@@ -340,10 +342,6 @@ class Picture:
             ours.values.update(told.values)
         ours.values.update(self._live.recall(group, told.values))
 
-    def _live_keys(self) -> frozenset[str]:
-        planned = self.facts.plan.values
-        return frozenset(v.quantity.key for v in planned if v.quantity.catches_up)
-
     # What reports change
 
     def apply(self, report: Reading | Identity | Diagnosis, monotonic: float) -> Change:
@@ -372,13 +370,13 @@ class Picture:
             frozen = memory.units.get(key)
             if unit is None or frozen == unit or not {unit, frozen} <= energy.UNITS:
                 continue
-            memory.units[key] = unit
+            memory.units = {**memory.units, key: unit}
             memory.totals.pop(key, None)
             for group, reading in memory.readings.items():
                 old = reading.values.get(key)
                 if isinstance(old, Decimal):
                     reading.values[key] = energy.convert(old, frozen, unit)
-                    self._converted.add(group)
+                    self._converted |= {group}
 
     def _forget(self) -> None:
         fresh = MeterMemory(
@@ -389,8 +387,8 @@ class Picture:
         for name in MeterMemory.__slots__:
             setattr(self.memory, name, getattr(fresh, name))
         self._received.clear()
-        self._nulled = self._told = frozenset()
-        self._live = LiveCounters(self._live_keys(), {}, exact=True)
+        self._nulled = self._told = NONE
+        self._live = LiveCounters(self.facts.plan.live_keys, {}, exact=True)
         self._layout.clear()
 
     def _identify(self, report: Identity) -> Change:
@@ -441,9 +439,9 @@ class Picture:
     def _diagnose(self, report: Diagnosis) -> Change:
         before = self.diagnostics_json()
         link = report.link_state is not self.link_state
-        learned = dict(report.learned)
-        new_learned = not learned.items() <= self.memory.learned.items()
-        self.memory.learned.update(learned)
+        new_learned = not report.learned.items() <= self.memory.learned.items()
+        if new_learned:
+            self.memory.learned = {**self.memory.learned, **report.learned}
         self.link_state = report.link_state
         self.last_error = None if report.last_error is None else clean(report.last_error)
         self.problem = None if report.problem is None else clean(report.problem)
@@ -461,24 +459,26 @@ class Picture:
     def _read(self, report: Reading, monotonic: float) -> Change:
         log: list[tuple[int, str]] = []
         group, memory = report.group, self.memory
-        known = len(memory.units)
         values: dict[str, Scalar] = {}
         for key, measured in report.values.items():
             values[key] = self._accept(key, measured, log)
+        new = [key for key in report.values if values[key] is not None and key not in memory.units]
+        if new:
+            memory.units = shared({**memory.units, **{k: report.values[k].unit for k in new}})
         self._live.forget(report.anew)
         self._live.take(group, values)
         model, self._model = self._model, self.model
         before = memory.readings.get(group)
         memory.readings[group] = StoredReading(report.time, values)
         self._received[group] = monotonic
-        self._nulled -= {group}
-        grown = len(memory.units) > known
-        if grown or before is None or before.values.keys() != values.keys():
+        if group in self._nulled:
+            self._nulled -= {group}
+        if new or before is None or before.values.keys() != values.keys():
             self._layout.clear()
-        if not grown and not log and model == self._model:
+        if not new and not log and model == self._model:
             return _usual(group)
-        anew = grown or model != self._model
-        return replace(_usual(group), discovery=anew, urgent=grown, log=tuple(log))
+        anew = bool(new) or model != self._model
+        return replace(_usual(group), discovery=anew, urgent=bool(new), log=tuple(log))
 
     def logged(self, report: Logged) -> dict[str, Scalar]:
         """The values of a record of the meter's own log, in the frozen units; it changes nothing
@@ -504,11 +504,9 @@ class Picture:
         frozen = self.memory.units.get(key, measured.unit)
         try:
             check_kind(quantity, sent, measured.unit)
-            value = units.convert(sent, measured.unit, frozen)
+            return units.convert(sent, measured.unit, frozen)
         except ValueError as error:
             if key not in self._told:
                 self._told |= {key}
                 log.append((logging.WARNING, f"{self.facts.id}: {key} is held back: {error}"))
             return None
-        self.memory.units.setdefault(key, measured.unit)
-        return value

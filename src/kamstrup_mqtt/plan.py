@@ -29,6 +29,7 @@ class Plan:
                   (pushed lists and readouts come whole anyway)
     periods       group -> seconds within which it should be filled again
     groups        the reading groups, in the model's order
+    live_keys     the counters that go on between two registers
     """
 
     protocol: str
@@ -39,6 +40,7 @@ class Plan:
     groups: tuple[str, ...] = field(init=False)
     by_source: Mapping[SourceId, PlannedValue] = field(init=False)
     by_key: Mapping[str, PlannedValue] = field(init=False)
+    live_keys: frozenset[str] = field(init=False)
     _found: dict[str, Quantity] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -47,6 +49,8 @@ class Plan:
         object.__setattr__(self, "by_source", {v.source: v for v in self.values})
         # of several values with one key the first counts
         object.__setattr__(self, "by_key", {v.quantity.key: v for v in reversed(self.values)})
+        live = frozenset(v.quantity.key for v in self.values if v.quantity.catches_up)
+        object.__setattr__(self, "live_keys", live)
 
     @property
     def sources(self) -> tuple[SourceId, ...]:

@@ -24,7 +24,7 @@ from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.listening import Listening
 from kamstrup_mqtt.liveness import Deadline
 from kamstrup_mqtt.memory import Memory
-from kamstrup_mqtt.model import LinkState
+from kamstrup_mqtt.model import NONE, LinkState
 from kamstrup_mqtt.outbox import Outbox
 from kamstrup_mqtt.parts import Parts
 from kamstrup_mqtt.protocols.base import (
@@ -70,7 +70,7 @@ class Reader:
         self._memory = memory
         self._mine = memory.meter(setup.id)
         self._clock = clock
-        self._deadline = deadline
+        self.deadline = deadline
         self._limits = limits = limits or Limits()
         self._rng = rng or _RNG
         self._log = logging.getLogger(f"kamstrup_mqtt.meter.{setup.id}")
@@ -84,11 +84,8 @@ class Reader:
             diagnosis_interval=limits.diagnosis,
         )
         self._line = Line(port, setup.codec, self._reports, self.counters)
-        self._bug_places: frozenset[tuple[str, int | None]] = frozenset()
+        self._bug_places: frozenset[tuple[str, int | None]] = NONE
         self._bugs = 0  # since the last good reading
-        self.rests = asyncio.Event()
-        """Not set while the meter is being asked."""
-        self.rests.set()
         self._listening: Listening | None = None
         if setup.spec.pushed:
             self._listening = Listening(
@@ -109,6 +106,9 @@ class Reader:
 
     def _prepare_polling(self) -> None:
         setup, limits = self.setup, self._limits
+        self.rests = asyncio.Event()
+        """Of a polled meter: not set while it is being asked."""
+        self.rests.set()
         self._wanted = asyncio.Event()
         self._last_command: float | None = None
         self._failures = 0
@@ -142,6 +142,15 @@ class Reader:
                 min(self._limits.restart_cap, self._limits.restart_first * 2 ** min(self._bugs, 30))
             )
             self._bugs += 1
+
+    def restarted(self) -> None:
+        """It was stuck, and is run once more."""
+        self.counters.internal_errors += 1
+
+    @property
+    def asking(self) -> bool:
+        """Whether the meter is being asked now; `rests` is set when it no longer is."""
+        return self._listening is None and not self.rests.is_set()
 
     def _no_bug(self) -> None:
         self._bugs = 0
@@ -189,7 +198,7 @@ class Reader:
         return f"read on command at most once in {pause:g} s; again in {left:.0f} s"
 
     async def _sleep(self, seconds: float) -> None:
-        self._deadline.within(seconds + MARGIN)
+        self.deadline.within(seconds + MARGIN)
         await asyncio.sleep(seconds)
 
     # A meter that is asked
@@ -259,14 +268,14 @@ class Reader:
         """One request to the meter's own log."""
         try:
             async with self._port.turn(
-                self.setup.serial, self._deadline.within, holder=self.setup.id
+                self.setup.serial, self.deadline.within, holder=self.setup.id
             ) as link:
                 exchange = Exchange(
                     link,
                     self._framer_of(link),
                     self.counters,
                     self._log,
-                    will_act=self._deadline.within,
+                    will_act=self.deadline.within,
                 )
                 await exchange.run(filling.step())
         except (LinkError, MeterError) as error:
@@ -283,7 +292,7 @@ class Reader:
                 return
             look = self._limits.port_check if self._port.healthy else self._port.retry_in()
             wait = min(rest, look)
-            self._deadline.within(wait + MARGIN)
+            self.deadline.within(wait + MARGIN)
             try:
                 async with asyncio.timeout(wait):
                     await self._wanted.wait()
@@ -295,7 +304,7 @@ class Reader:
     async def _look_at_port(self) -> None:
         try:
             async with self._port.turn(
-                self.setup.serial, self._deadline.within, holder=self.setup.id
+                self.setup.serial, self.deadline.within, holder=self.setup.id
             ) as link:
                 self._framer_of(link)
                 # a bridge without its device accepts, and closes at once
@@ -323,13 +332,13 @@ class Reader:
         try:
             async with self._port.turn(
                 self.setup.serial,
-                self._deadline.within,
+                self.deadline.within,
                 first=self.setup.align,
                 holder=self.setup.id,
             ) as link:
                 framer = self._framer_of(link)
                 exchange = Exchange(
-                    link, framer, self.counters, self._log, will_act=self._deadline.within
+                    link, framer, self.counters, self._log, will_act=self.deadline.within
                 )
                 if self._identity_due:
                     ask = self._ask(groups, knock=not commanded)
@@ -464,6 +473,6 @@ class Reader:
 
     def _learn(self, learned: Mapping[str, str]) -> None:
         if any(self._mine.learned.get(k) != v for k, v in learned.items()):
-            self._mine.learned.update(learned)
+            self._mine.learned = {**self._mine.learned, **learned}
             self._log.info("learned: %s", dict(learned))
             self._memory.changed(urgent=True)

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from kamstrup_mqtt import jsontext
 from kamstrup_mqtt.clock import parse_rfc3339, rfc3339
@@ -21,6 +22,9 @@ from kamstrup_mqtt.model import Scalar, SourceId
 VERSION = 1
 _LARGEST_POWER = 1000
 """Of ten; far beyond a mantissa of 255 bytes. More would be written out as that many digits."""
+_ALIKE = 64
+"""Mappings that `shared` knows."""
+_V = TypeVar("_V")
 CORRUPT = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 """What reading a damaged text can raise."""
 
@@ -44,6 +48,7 @@ class StoredTotal:
 @dataclass(slots=True)
 class MeterMemory:
     """What is remembered of one configured meter. Whoever changes it calls Memory.changed().
+    Mappings are replaced, never changed in place: others hold them too.
 
     units      key -> its frozen unit, for every key ever seen with a value, in order first seen
     backfilled when the meter's own log was last read because of a gap
@@ -55,14 +60,14 @@ class MeterMemory:
     serial_source: SourceId | None = None
     model: str | None = None
     details: dict[str, str] = field(default_factory=dict)
-    units: dict[str, str | None] = field(default_factory=dict)
+    units: Mapping[str, str | None] = field(default_factory=dict)
     readings: dict[str, StoredReading] = field(default_factory=dict)
     totals: dict[str, StoredTotal] = field(default_factory=dict)
     last_poll: datetime | None = None
     backfilled: datetime | None = None
     unsupported: dict[SourceId, datetime] = field(default_factory=dict)
-    learned: dict[str, str] = field(default_factory=dict)
-    announced: dict[str, str] = field(default_factory=dict)
+    learned: Mapping[str, str] = field(default_factory=dict)
+    announced: Mapping[str, str] = field(default_factory=dict)
     announced_as: str | None = None
 
 
@@ -117,7 +122,7 @@ def _meter(stored: dict[str, Any]) -> MeterMemory:
         serial_source=_source(stored["serial_source"]) if "serial_source" in stored else None,
         model=_text(stored.get("model")),
         details=_texts(stored.get("details", {})),
-        units={key: _text(unit) for key, unit in stored.get("units", {}).items()},
+        units=shared({key: _text(unit) for key, unit in stored.get("units", {}).items()}),
         readings={
             group: StoredReading(
                 _time(reading["time"]),
@@ -135,9 +140,20 @@ def _meter(stored: dict[str, Any]) -> MeterMemory:
             _source(source): parse_rfc3339(time) for source, time in stored.get("unsupported", [])
         },
         learned=_texts(stored.get("learned", {})),
-        announced=_texts(stored.get("announced", {})),
+        announced=shared(_texts(stored.get("announced", {}))),
         announced_as=_text(stored.get("announced_as")),
     )
+
+
+@lru_cache(maxsize=_ALIKE)
+def _of_items(items: tuple[tuple[str, _V], ...]) -> Mapping[str, _V]:
+    return dict(items)
+
+
+def shared(mapping: Mapping[str, _V]) -> Mapping[str, _V]:
+    """The mapping, or one like it that was seen before: meters of one model know the same keys,
+    and are announced with the same components."""
+    return _of_items(tuple(mapping.items()))
 
 
 def _text(value: Any) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kamstrup_mqtt import jsontext
@@ -15,6 +16,7 @@ from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.guard import ANY_METER, Bounds, Guard
 from kamstrup_mqtt.model import (
+    NONE,
     POWER_OF_CONNECTION,
     Diagnosis,
     Identity,
@@ -76,7 +78,6 @@ class Reports:
         "_clock",
         "_complained",
         "_counters",
-        "_detail_of",
         "_guard",
         "_held",
         "_identity",
@@ -116,18 +117,17 @@ class Reports:
         self._log = log
         self._interval = diagnosis_interval
         # frozen sets: nearly always empty, and there is one empty one for all meters
-        self._warned: frozenset[object] = frozenset()
+        self._warned: frozenset[object] = NONE
         self._identity: Identity | None = None
-        self._detail_of: dict[SourceId, str] = {}  # "": none
         self._guard = Guard(setup.plan, memory, setup.bounds, weak=setup.spec.checksum == "weak")
         self._newest: dict[str, Reading] = {}  # with what is held back, as the meter told it
-        self._held: frozenset[str] = frozenset()
-        self._anew: frozenset[str] = frozenset()
-        self._complained: frozenset[str] = frozenset()
+        self._held: frozenset[str] = NONE
+        self._anew: frozenset[str] = NONE
+        self._complained: frozenset[str] = NONE
         self._last_error: str | None = None
         self._told: Diagnosis | None = None
         self._told_at = 0.0
-        self._told_faults: frozenset[LinkState] = frozenset()  # since the last good reading
+        self._told_faults: frozenset[LinkState] = NONE  # since the last good reading
         self.connection()
         self.state: LinkState | None = None
         self.port_gone: float | None = None
@@ -197,7 +197,7 @@ class Reports:
     def accept(self) -> tuple[str, ...]:
         """Believe the totals that are held back, and tell them; their keys."""
         keys = self._guard.accept()
-        self._held = self._complained = frozenset()
+        self._held = self._complained = NONE
         if keys:
             self._log.info("accepted by hand: %s", ", ".join(keys))
         for reading in self._newest.values():
@@ -275,17 +275,14 @@ class Reports:
         if source == identity.source and before.serial not in (None, identity.serial):
             self._guard.forget()
             self._newest.clear()
-            self._held = self._complained = frozenset()
+            self._held = self._complained = NONE
 
     def _details(self, objects: tuple[Object, ...]) -> Mapping[str, str]:
         # a list that tells less than another does not take anything back
         details = dict(self._identity.details) if self._identity else {}
         for obj in objects:
-            name = self._detail_of.get(obj.id)
-            if name is None:
-                name = _DETAILS.get(self._setup.spec.key(obj.id) or "", "")
-                self._detail_of[obj.id] = name
-            if name and (text := _text(obj)):
+            name = _detail(self._setup.spec.key, obj.id)
+            if name is not None and (text := _text(obj)):
                 details[name] = text
         return details
 
@@ -295,7 +292,7 @@ class Reports:
         """A good reading came, or what stood between us and the next one is gone."""
         if self.state is not LinkState.OK:
             self._log.info("%s", message if self.state is None else f"{message} again")
-        self._told_faults = frozenset()
+        self._told_faults = NONE
         self._change(LinkState.OK)
 
     def bad(self, state: LinkState, message: str) -> None:
@@ -336,7 +333,7 @@ class Reports:
             link_state=self.state,
             last_error=self._last_error,
             counters=self._counters.as_dict(self._clock.monotonic(), self._setup.spec.pushed),
-            learned=dict(self._memory.learned),
+            learned=self._memory.learned,
             port_gone=self.port_gone,
             problem=problem,
             notes=self.notes,
@@ -346,6 +343,12 @@ class Reports:
             self._told = diagnosis
             self._told_at = now
             self.outbox.put(diagnosis)
+
+
+@lru_cache(maxsize=256)  # a meter says what it likes
+def _detail(key_of: Callable[[SourceId], str | None], source: SourceId) -> str | None:
+    """Under which name the value of this source is a detail of the meter's device."""
+    return _DETAILS.get(key_of(source) or "")
 
 
 def _text(obj: Object | None) -> str:

@@ -1,11 +1,11 @@
-"""Watches one task that must never end, and starts it anew when it is stuck."""
+"""Watches the tasks that must never end, and starts anew the one that is stuck."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Protocol
 
 from kamstrup_mqtt.liveness import GRACE, Deadline
 
@@ -15,57 +15,92 @@ CHECK_INTERVAL = 30.0
 _LOG = logging.getLogger(__name__)
 
 
+class Work(Protocol):
+    """What is run for ever, and keeps its deadline."""
+
+    @property
+    def deadline(self) -> Deadline: ...
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+
+    def restarted(self) -> None:
+        """It was stuck, and is run once more from now on."""
+
+
 class Supervisor:
-    """Runs `work` for ever. `watched` is the deadline that the work keeps, `deadline` our own.
+    """Runs each work in a task, and looks after all of them in one: another task for each would
+    take as much memory as its work does.
 
     Work that is late is cancelled and started anew. Work that does not even end when it is
-    cancelled makes us late, and so the watchdog ends the process. An exception of the work is a
-    programming error and is passed on.
+    cancelled makes our own `deadline` late, and so the watchdog ends the process. An exception of
+    a work is a programming error and is passed on.
     """
 
     def __init__(
         self,
-        name: str,
-        work: Callable[[], Coroutine[Any, Any, None]],
-        watched: Deadline,
+        works: Collection[Work],
         monotonic: Callable[[], float],
         *,
-        restarted: Callable[[], None] = lambda: None,
         check: float = CHECK_INTERVAL,
     ) -> None:
-        self.name = name
-        self.deadline = Deadline(f"supervisor of {name}", monotonic)
-        self._work = work
-        self._watched = watched
-        self._restarted = restarted
-        self._check = check
+        self.deadline = Deadline("supervisor of the readers", monotonic)
+        self._works = works
         self._monotonic = monotonic
+        self._check = check
 
     async def run(self) -> None:
         """Run until cancelled."""
-        while True:
-            self._watched.within(self._check)
-            task = asyncio.create_task(self._work(), name=self.name)
-            try:
-                await self._watch(task)
-            finally:
+        tasks = {self._start(work): work for work in self._works}
+        stuck: set[asyncio.Task[None]] = set()  # cancelled, and not ended yet
+        try:
+            while True:
+                for task, work in list(tasks.items()):
+                    if task.done():
+                        del tasks[task]
+                        _must_be_stuck(task, stuck)
+                        work.restarted()
+                        tasks[self._start(work)] = work
+                    elif task not in stuck and work.deadline.late():
+                        _give_up(task)
+                        stuck.add(task)
+                if not stuck:
+                    self.deadline.within(self._check)
+                await self._until_due(tasks, stuck)
+        finally:
+            for task in tasks:
                 task.cancel()
-                await asyncio.wait([task])
-            _LOG.error(
-                "%s was stuck and is started anew; please report it with the log before this line",
-                self.name,
-            )
-            self._restarted()
+            if tasks:
+                await asyncio.wait(tasks)
 
-    async def _watch(self, task: asyncio.Task[None]) -> None:
-        """Return when the task is stuck; it has not ended then."""
-        while True:
-            # when it would become late, but not much later than it may promise less
-            late = self._watched.next_due + GRACE - self._monotonic()
-            self.deadline.within(self._check)
-            await asyncio.wait([task], timeout=min(max(late, 0.0) + 0.1, self._check))
-            if task.done():
-                task.result()
-                raise RuntimeError(f"{self.name} ended, which it must not")
-            if self._watched.late():
-                return
+    def _start(self, work: Work) -> asyncio.Task[None]:
+        work.deadline.within(self._check)
+        return asyncio.create_task(work.run(), name=work.deadline.name)
+
+    async def _until_due(
+        self, tasks: dict[asyncio.Task[None], Work], stuck: set[asyncio.Task[None]]
+    ) -> None:
+        """Until one ends or would become late, but not longer than we may promise."""
+        due = (work.deadline.next_due for task, work in tasks.items() if task not in stuck)
+        late = min(due, default=self._monotonic()) + GRACE - self._monotonic()
+        await asyncio.wait(
+            tasks,
+            timeout=min(max(late, 0.0) + 0.1, self._check),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+
+
+def _give_up(task: asyncio.Task[None]) -> None:
+    _LOG.error(
+        "%s was stuck and is started anew; please report it with the log before this line",
+        task.get_name(),
+    )
+    task.cancel()
+
+
+def _must_be_stuck(task: asyncio.Task[None], stuck: set[asyncio.Task[None]]) -> None:
+    """Raises what ended a task that was not cancelled."""
+    if task not in stuck:
+        task.result()
+        raise RuntimeError(f"{task.get_name()} ended, which it must not")
+    stuck.discard(task)

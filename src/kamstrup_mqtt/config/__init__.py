@@ -13,7 +13,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     PrivateAttr,
-    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -22,18 +21,8 @@ from pydantic import (
 
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.address import PortAddress, SerialDevice, TcpBridge
-from kamstrup_mqtt.config.meters import (
-    BATTERY_WARNING,
-    METER_CLASSES,
-    HanMeter,
-    IecMeter,
-    KmpAsciiMeter,
-    KmpMeter,
-    LogLevel,
-    Meter,
-    MeterConfig,
-    Polled,
-)
+from kamstrup_mqtt.config.meter import LogLevel, Meter
+from kamstrup_mqtt.config.meters import MeterConfig
 from kamstrup_mqtt.config.section import (
     Directory,
     ExistingFile,
@@ -50,17 +39,11 @@ from kamstrup_mqtt.detect import AUTO
 from kamstrup_mqtt.topics import Topics
 
 __all__ = [
-    "METER_CLASSES",
     "Config",
-    "HanMeter",
     "HomeAssistantConfig",
-    "IecMeter",
-    "KmpAsciiMeter",
-    "KmpMeter",
     "Meter",
     "MeterConfig",
     "MqttConfig",
-    "Polled",
     "SpoolConfig",
     "TlsConfig",
     "crossing_faults",
@@ -199,9 +182,11 @@ def _at_least_one(meters: tuple[Meter, ...]) -> tuple[Meter, ...]:
 class Config(Section):
     """Everything. `configfile.load` makes it."""
 
-    mqtt: MqttConfig = MqttConfig()
-    homeassistant: HomeAssistantConfig = HomeAssistantConfig()
-    spool: Annotated[SpoolConfig, BeforeValidator(_spool)] = SpoolConfig()
+    mqtt: MqttConfig = Field(default={}, validate_default=True)
+    homeassistant: HomeAssistantConfig = Field(default={}, validate_default=True)
+    spool: Annotated[SpoolConfig, BeforeValidator(_spool)] = Field(
+        default={}, validate_default=True
+    )
     meters: Annotated[tuple[MeterConfig, ...], AfterValidator(_at_least_one)]
     log_level: LogLevel = "info"
     state_directory: Directory | None = None
@@ -271,6 +256,8 @@ def crossing_faults(meters: Mapping[int, Meter]) -> Iterator[Fault]:
 
 def faults_between(raw: object, context: dict[str, Any]) -> Iterator[Fault]:
     """`crossing_faults` of those of the raw meters that are good by themselves."""
+    from pydantic import TypeAdapter  # for faults only
+
     adapter: TypeAdapter[Meter] = TypeAdapter(MeterConfig)
     good = {}
     for index, meter in enumerate(raw if isinstance(raw, list) else ()):
@@ -310,19 +297,5 @@ def _clash(owner: Meter, meter: Meter) -> str | None:
 def doubts(config: Config) -> Iterator[Fault]:
     """What is allowed but probably not meant."""
     for index, meter in enumerate(config.meters):
-        if not isinstance(meter, Polled) or meter.interval is None:
-            continue
-        longest = meter.meter_model.longest
-        if longest is not None and meter.interval > longest:
-            yield (
-                ("meters", index, "interval"),
-                f"the eye of a {meter.meter_model.name} sleeps {longest / 60:g} min after the last"
-                " reading: the next one fails unless a button is pressed, or `wake` wakes it"
-                f" (interval: 28m keeps it awake)",
-            )
-        if meter.meter_model.battery and meter.interval < BATTERY_WARNING:
-            yield (
-                ("meters", index, "interval"),
-                f"{meter.interval:g} s drains the battery of a {meter.meter_model.name};"
-                " its life is reckoned with one reading an hour (interval: 1h)",
-            )
+        for place, text in meter.doubts():
+            yield ("meters", index, *place), text

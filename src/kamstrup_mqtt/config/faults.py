@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kamstrup_mqtt import registry
-from kamstrup_mqtt.config import METER_CLASSES, Config, Polled
+from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.config.meters import PROTOCOLS, meter_class
+from kamstrup_mqtt.config.polled import Polled
 from kamstrup_mqtt.config.section import SYNONYMS, Place, Section, choose
 
-_PROTOCOLS = {meter.protocol_name: meter for meter in METER_CLASSES}
+_PROTOCOLS = {name: meter_class(name) for name in PROTOCOLS}
 _POLLED_ONLY = frozenset(Polled.model_fields) | {"update_interval", "timing"}
 
 _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {

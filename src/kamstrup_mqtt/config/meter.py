@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    PlainSerializer,
-    PlainValidator,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.address import PortAddress, parse_address
 from kamstrup_mqtt.config.section import (
+    Fault,
     Line,
     Section,
     Text,
@@ -43,6 +43,19 @@ AUTO = "auto"
 """The model that is recognised by what it sends."""
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+
+class _Port:
+    """A port is read from its text, and shown as that; what it is made of is no configuration."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(_source: object, _handler: object) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            _port,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                str, return_schema=core_schema.str_schema()
+            ),
+        )
 
 
 def _port(value: Any) -> PortAddress:
@@ -79,7 +92,7 @@ class Meter(Section):
     name: Annotated[Line, Field(max_length=100)]
     id: Annotated[Text, AfterValidator(_meter_id)] = Field(default="", validate_default=True)
     model: Text
-    port: Annotated[PortAddress, PlainValidator(_port), PlainSerializer(str, return_type=str)]
+    port: Annotated[PortAddress, _Port]
     serial: Annotated[Line, Field(max_length=64)] | None = None
     values: tuple[ListedValue, ...] | None = None
     custom: tuple[CustomValue, ...] = ()
@@ -188,6 +201,10 @@ class Meter(Section):
     def secrets(self) -> tuple[str, ...]:
         """What must never be written to a log."""
         return ()
+
+    def doubts(self) -> Iterator[Fault]:
+        """What is allowed but probably not meant."""
+        return iter(())
 
     def codec_options(self) -> dict[str, Any]:
         """The keyword arguments of the protocol's codec."""

@@ -146,6 +146,24 @@ class Polled(Meter):
         periods = dict.fromkeys(groups, self.interval_seconds)
         return {**periods, SLOW: self.slow.interval} if self.slow else periods
 
+    def doubts(self) -> Iterator[Fault]:
+        if self.interval is None:
+            return
+        longest = self.meter_model.longest
+        if longest is not None and self.interval > longest:
+            yield (
+                ("interval",),
+                f"the eye of a {self.meter_model.name} sleeps {longest / 60:g} min after the last"
+                " reading: the next one fails unless a button is pressed, or `wake` wakes it"
+                f" (interval: 28m keeps it awake)",
+            )
+        if self.meter_model.battery and self.interval < BATTERY_WARNING:
+            yield (
+                ("interval",),
+                f"{self.interval:g} s drains the battery of a {self.meter_model.name};"
+                " its life is reckoned with one reading an hour (interval: 1h)",
+            )
+
 
 class Timing(Section):
     """Time limits of one exchange, in seconds, and how often it is tried.
@@ -225,7 +243,7 @@ class KmpMeter(Polled):
     address: Annotated[int, BeforeValidator(_kmp_address), Field(ge=0, le=0xFF)] = 0x3F
     wake: Wake | None = None
     backfill: Annotated[Backfill | None, BeforeValidator(_backfill)] = None
-    timing: KmpTiming = KmpTiming()
+    timing: KmpTiming = Field(default_factory=KmpTiming)
 
     @model_validator(mode="after")
     def _has_log(self) -> KmpMeter:
@@ -252,7 +270,7 @@ class KmpAsciiMeter(Polled):
     protocol_name = "kmp-ascii"
     protocol: Literal["kmp-ascii"]
     model: Text = "e685_382"
-    timing: KmpAsciiTiming = KmpAsciiTiming()
+    timing: KmpAsciiTiming = Field(default_factory=KmpAsciiTiming)
 
     def codec_options(self) -> dict[str, Any]:
         return self.timing.model_dump()
@@ -274,7 +292,7 @@ class IecMeter(Polled):
     bcc: Literal["auto", "sum", "xor", "none"] = "auto"
     wake: Wake | None = None
     parity_mode: Literal["software", "hardware"] = "software"
-    timing: IecTiming = IecTiming()
+    timing: IecTiming = Field(default_factory=IecTiming)
 
     def serial_params(self) -> SerialParams:
         params = super().serial_params()
@@ -322,7 +340,7 @@ class Multical66Meter(Polled):
     protocol: Literal["multical-66"]
     model: Text = "multical_66"
     wake: Wake | None = None
-    timing: Multical66Timing = Multical66Timing()
+    timing: Multical66Timing = Field(default_factory=Multical66Timing)
 
     @model_validator(mode="after")
     def _local(self) -> Multical66Meter:
@@ -337,3 +355,9 @@ class Multical66Meter(Polled):
             "wake": self.wake,
             **self.timing.model_dump(),
         }
+
+
+POLLED: Mapping[str, type[Polled]] = {
+    meter.protocol_name: meter for meter in (KmpMeter, KmpAsciiMeter, IecMeter, Multical66Meter)
+}
+"""Protocol -> what its meters have."""

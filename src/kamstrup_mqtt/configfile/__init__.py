@@ -19,7 +19,6 @@ import yaml
 from pydantic import ValidationError
 
 from kamstrup_mqtt.config import Config, doubts, faults_between
-from kamstrup_mqtt.config.faults import explain
 from kamstrup_mqtt.config.section import Fault, Place, at_home
 from kamstrup_mqtt.configfile.tree import Mark, Tree
 from kamstrup_mqtt.errors import ConfigError
@@ -46,6 +45,8 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
     try:
         config = Config.model_validate(tree.data, context=context)
     except ValidationError as error:
+        from kamstrup_mqtt.config.faults import explain  # knows all kinds of meters
+
         found = [explain(dict(details)) for details in error.errors(include_url=False)]
         found += [
             (place, text, False) for place, text in faults_between(tree.data.get("meters"), context)

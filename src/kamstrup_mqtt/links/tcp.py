@@ -94,7 +94,8 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
         self._bridge = bridge
         self._transport: asyncio.Transport | None = None
         self._head: bytearray | None = bytearray()  # None: it has passed
-        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._over = False
+        self._ended: asyncio.Future[None] | None = None  # who waits in `close`
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -142,7 +143,8 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
                 " or another program connected?)",
             )
         self.lose(reason)
-        if not self._ended.done():
+        self._over = True
+        if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
     async def write(self, data: bytes) -> None:
@@ -168,5 +170,7 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
         if self._transport is None:
             return
         self._transport.close()
-        await asyncio.wait([self._ended], timeout=CLOSE_TIMEOUT)
+        if not self._over:
+            self._ended = self._ended or self._loop.create_future()
+            await asyncio.wait([self._ended], timeout=CLOSE_TIMEOUT)
         self._transport.abort()

@@ -36,6 +36,7 @@ from kamstrup_mqtt.publisher.connection import (
 )
 from kamstrup_mqtt.publisher.inbox import Host, Inbox
 from kamstrup_mqtt.publisher.window import Window
+from kamstrup_mqtt.remembered import shared
 
 T = TypeVar("T")
 
@@ -302,9 +303,9 @@ class Session:
         if id_ == BRIDGE:
             return
         memory = self._board.pictures[id_].memory
-        now = (dict(announced.components), announced.serial)
+        now = (announced.components, announced.serial)
         if (memory.announced, memory.announced_as) != now:
-            memory.announced, memory.announced_as = now
+            memory.announced, memory.announced_as = shared(announced.components), announced.serial
             self._board.memory.changed(urgent=True)
 
     def _before(self, id_: str) -> Announced | None:
@@ -315,7 +316,7 @@ class Session:
         memory = self._board.pictures[id_].memory
         if not memory.announced or memory.announced_as is None:
             return shown
-        known = Announced(memory.announced_as, dict(memory.announced))
+        known = Announced(memory.announced_as, memory.announced)
         if shown is None or shown.serial != known.serial:
             return shown or known
         return Announced(known.serial, {**known.components, **shown.components})

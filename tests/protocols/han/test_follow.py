@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer, consistency
 from kamstrup_mqtt.protocols.han.clock_offset import ClockOffset
 from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
 from kamstrup_mqtt.protocols.han.follow import Follower
-from kamstrup_mqtt.protocols.han.integral import Integral
+from kamstrup_mqtt.protocols.han.integral import MOST, Integral
 from kamstrup_mqtt.protocols.han.live import LiveCounter
 from tests.framing import frames_of
 from tests.protocols.han.recorded import HOURLY_1, LIVE_1, hdlc
@@ -490,6 +492,47 @@ def test_an_integral() -> None:
     for at in range(50_000, 400_001, 10_000):
         power.add(0, at)
     assert power.at(0) == power.at(99_000)  # the way there is forgotten
+
+
+def test_an_integral_between_its_points() -> None:
+    """Against lines from point to point, in whole numbers that round towards the past."""
+    random = Random(9)
+    for _ in range(50):
+        power, points, total, before = Integral(), [], 0, 0
+        at = random.randrange(10_000)
+        for number in range(random.randrange(2, 20)):
+            now = random.choice((0, 1, random.randrange(-(10**7), 10**7)))
+            elapsed = random.choice((0, 1, 9_999, 10_000, 30_000, 30_001)) if number else 0
+            if elapsed <= 30_000:
+                total += (before + now) * elapsed // 2
+            at, before = at + elapsed, now
+            power.add(now, at)
+            points.append((at, total))
+        kept = [point for point in points if at - point[0] <= 300_000]
+        assert power.total == total
+        assert power.at(kept[0][0] - 1) == kept[0][1]
+        for (start, low), (end, high) in pairwise(kept):
+            for moment in range(start + 1, end, 997):
+                assert power.at(moment) == low + (high - low) * (moment - start) // (end - start)
+            assert power.at(end) == max((p for p in kept if p[0] == end), key=kept.index)[1]
+        assert power.at(at + 1) == total
+
+
+def test_an_integral_of_many_years() -> None:
+    power = Integral()
+    for at in range(0, 10**13, 10**11):
+        power.add(MOST - 1, at)
+        power.add(MOST - 1, at + 30_000)
+    assert power.total == 100 * 30_000 * (MOST - 1) > 2**63
+    assert power.at(at + 15_000) == power.total - 15_000 * (MOST - 1)
+
+
+def test_a_power_that_nobody_has_is_a_gap() -> None:
+    follower = Follower(None, {})
+    for second, watts in ((0, "1E+3"), (20, "1E+11"), (40, "-1E+90"), (60, "1E+3")):
+        power = Object("1-0:1.7.0.255", 1, Decimal(watts), "W")
+        heard = other(follower, power, second=second)
+    assert heard.notes == ("gaps: 1 that were not counted live, the last of 60 s",)
 
 
 # Other makers

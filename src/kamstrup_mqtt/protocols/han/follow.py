@@ -18,7 +18,7 @@ from kamstrup_mqtt.protocols.base import Heard, Message, Moment
 from kamstrup_mqtt.protocols.han import consistency, lists, obis, recognise
 from kamstrup_mqtt.protocols.han.clock_offset import ClockOffset
 from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
-from kamstrup_mqtt.protocols.han.integral import LONGEST_GAP, Integral
+from kamstrup_mqtt.protocols.han.integral import LONGEST_GAP, MOST, Integral
 from kamstrup_mqtt.protocols.han.live import LiveCounter
 from kamstrup_mqtt.units import power
 
@@ -349,7 +349,8 @@ def _is_count(obj: Object | None) -> bool:
 def _milliwatts(obj: Object | None) -> int | None:
     if obj is None or not isinstance(obj.value, Decimal) or obj.unit not in _POWER_PREFIXES:
         return None
-    return int(obj.value.scaleb(_POWER_PREFIXES[obj.unit]))
+    power = int(obj.value.scaleb(_POWER_PREFIXES[obj.unit]))
+    return power if abs(power) < MOST else None
 
 
 def _local(message: Message) -> datetime | None:
