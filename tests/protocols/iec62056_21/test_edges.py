@@ -13,7 +13,7 @@ from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import LinkState, Object
 from kamstrup_mqtt.protocols.base import Ask, Configure, Dropped, DropReason, Frame, Pause, Send
 from kamstrup_mqtt.protocols.iec62056_21 import SPEC
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccVote, bcc, matching
+from kamstrup_mqtt.protocols.iec62056_21.checks import KINDS, BccVote, KnownStart, bcc, matching
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
 from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
 from tests.framing import events_of
@@ -287,10 +287,23 @@ def test_one_frame_of_a_kamstrup_in_mode_a_decides(ident: bytes) -> None:
 
 def test_no_check_character_is_right_by_no_rule() -> None:
     assert matching(b"") == ()
-    assert BccVote("auto").matches(b"") == ()
 
 
 @given(st.binary(max_size=700) | st.builds(bytes.__mul__, st.binary(max_size=3), st.just(9000)))
 def test_check_characters_of_any_length(text: bytes) -> None:
     assert bcc("sum", text) == sum(text) % 128
     assert bcc("xor", text) == functools.reduce(operator.xor, text, 0) % 128
+
+
+SEVEN_BITS = st.binary(max_size=700).map(lambda text: bytes(byte & 0x7F for byte in text))
+
+
+@given(SEVEN_BITS, SEVEN_BITS)
+def test_behind_a_known_start_a_check_character_is_judged_alike(start: bytes, text: bytes) -> None:
+    known = KnownStart(start, len(start + text) + 1)
+    right = (sum(text) % 128, functools.reduce(operator.xor, text, 0))
+    for check in (*right, right[0] ^ 1, right[1] ^ 64):
+        block = text + bytes((check,))
+        rules = tuple(kind for kind, by in zip(KINDS, right, strict=True) if by == check)
+        assert matching(block) == rules
+        assert known.matching(start + block, int.from_bytes(start + block, "big")) == rules

@@ -7,6 +7,8 @@ ETX [IEC 62056-21 6.2]; Kamstrup adds them, modulo 128 [382 interface specificat
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.model import Json
@@ -35,17 +37,30 @@ def _sum(text: bytes) -> int:
 
 
 def _xor(text: bytes) -> int:
-    """All bytes XORed, in the last byte: as one number, folded upon itself."""
-    number = int.from_bytes(text, "big")
-    half = 4 << len(text).bit_length()
-    while half > 64:
+    """All bytes XORed, in the last byte."""
+    return _folded(int.from_bytes(text, "big"), _folds(len(text)))
+
+
+_Folds: TypeAlias = tuple[tuple[int, int, int], ...]
+
+
+@lru_cache(maxsize=64)
+def _folds(size: int) -> _Folds:
+    """How a number of `size` bytes is folded upon itself, in four each time: half, a quarter, and
+    the mask of what is left."""
+    folds = []
+    while size > 1:
+        size = -(-size // 4)
+        folds.append((16 * size, 8 * size, (1 << 8 * size) - 1))
+    return tuple(folds)
+
+
+def _folded(number: int, folds: _Folds) -> int:
+    """The bytes of a number XORed."""
+    for half, quarter, mask in folds:
         number ^= number >> half
-        half >>= 1
-    number &= 0xFFFF_FFFF_FFFF_FFFF_FFFF_FFFF_FFFF_FFFF
-    number ^= number >> 64
-    number ^= number >> 32
-    number ^= number >> 16
-    return number ^ number >> 8
+        number = (number ^ number >> quarter) & mask
+    return number
 
 
 def matching(block: bytes) -> tuple[BccKind, ...]:
@@ -57,6 +72,31 @@ def matching(block: bytes) -> tuple[BccKind, ...]:
     if by_xor:
         return KINDS if by_sum else ("xor",)
     return ("sum",) if by_sum else ()
+
+
+class KnownStart:
+    """The same as `matching` for blocks that come behind one and the same `start`, of one size:
+    `size` characters with it."""
+
+    __slots__ = ("_folds", "_sum", "_sum_of", "_xor")
+
+    def __init__(self, start: bytes, size: int) -> None:
+        self._folds = _folds(size)
+        self._xor = _xor(start)
+        small = size <= _PIECE
+        self._sum_of: Callable[[bytes], int] = zlib.adler32 if small else _sum
+        self._sum = _sum(start) + small  # Adler-32 begins with 1
+
+    def matching(self, text: bytes, number: int) -> tuple[BccKind, ...]:
+        """The rules by which the last character of `text` is right, which is `number` as one."""
+        for half, quarter, mask in self._folds:  # `_folded`
+            number ^= number >> half
+            number = (number ^ number >> quarter) & mask
+        # with the check character, the XOR of a block is 0
+        by_sum = not self._sum_of(text) - self._sum - 2 * text[-1] & 0x7F
+        if (number ^ self._xor) & 0x7F:
+            return ("sum",) if by_sum else ()
+        return KINDS if by_sum else ("xor",)
 
 
 def verdict(matches: tuple[BccKind, ...]) -> dict[str, Json]:
@@ -105,21 +145,12 @@ class BccVote:
         )
         self._kind: BccKind | None = None
         self._votes = 0
-        self._block = b""  # that was looked at last
-        self._matches: tuple[BccKind, ...] = ()
         if option == "auto" and learned in KINDS:
             self._decide("sum" if learned == "sum" else "xor")
 
     def _decide(self, kind: BccKind) -> None:
         self.learned = self._rule = kind
         self.is_open = False
-
-    def matches(self, block: bytes) -> tuple[BccKind, ...]:
-        """The rules by which the last character of `block` is right. Asked twice of a readout: by
-        the framer, and for the header."""
-        if block != self._block:
-            self._block, self._matches = block, matching(block)
-        return self._matches
 
     def accepts(self, matches: tuple[BccKind, ...]) -> bool:
         """Whether a frame that verifies by `matches` is good."""
