@@ -70,11 +70,11 @@ def test_fields_of_text() -> None:
     ):
         # the bytes in a row as one number, written out: two hexadecimal digits each
         assert f"{layout.number(text):x}" == text.hex()
-        assert layout.fields(text) == fields
+        assert layout.fields(text.decode()) == fields
 
 
 def test_fields_may_be_in_any_order() -> None:
-    assert TextLayout(TEXT, FIELDS[::-1]).fields(TEXT) == ("-3", "0012,5")
+    assert TextLayout(TEXT, FIELDS[::-1]).fields(TEXT.decode()) == ("-3", "0012,5")
 
 
 @pytest.mark.parametrize("at", range(len(TEXT)))

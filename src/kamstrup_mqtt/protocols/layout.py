@@ -82,7 +82,7 @@ class TextLayout(_Template):
     A digit is 3 in its upper half, before and after 6 is added: 30..39 become 36..3F. Nothing is
     carried into the next byte."""
 
-    __slots__ = ("_fields", "_sixes")
+    __slots__ = ("_sixes", "fields")
 
     def __init__(self, data: bytes, fields: Sequence[tuple[int, int]]) -> None:
         mask, sixes = bytearray(b"\xff" * len(data)), bytearray(len(data))
@@ -92,7 +92,9 @@ class TextLayout(_Template):
                     mask[at], sixes[at] = 0xF0, 6
         mask[-1] = 0
         self._sixes = _number(bytes(sixes))
-        self._fields = itemgetter(*(slice(start, end) for start, end in fields))
+        self.fields: Callable[[str], tuple[str, ...]]
+        self.fields = itemgetter(*(slice(start, end) for start, end in fields))
+        """Takes the fields out of a message that is of this layout, decoded."""
         super().__init__(data, mask)
 
     def number(self, data: bytes) -> int | None:
@@ -104,11 +106,6 @@ class TextLayout(_Template):
         if number & mask != constants or number + self._sixes & mask != constants:
             return None
         return number
-
-    def fields(self, data: bytes) -> tuple[str, ...]:
-        """The fields of a message that is of this layout."""
-        fields: tuple[str, ...] = self._fields(data.decode("ascii"))
-        return fields
 
 
 class _Tuple(tuple[Any, ...]):

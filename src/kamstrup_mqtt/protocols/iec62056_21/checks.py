@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.model import Json
@@ -37,30 +36,17 @@ def _sum(text: bytes) -> int:
 
 
 def _xor(text: bytes) -> int:
-    """All bytes XORed, in the last byte."""
-    return _folded(int.from_bytes(text, "big"), _folds(len(text)))
-
-
-_Folds: TypeAlias = tuple[tuple[int, int, int], ...]
-
-
-@lru_cache(maxsize=64)
-def _folds(size: int) -> _Folds:
-    """How a number of `size` bytes is folded upon itself, in four each time: half, a quarter, and
-    the mask of what is left."""
-    folds = []
-    while size > 1:
-        size = -(-size // 4)
-        folds.append((16 * size, 8 * size, (1 << 8 * size) - 1))
-    return tuple(folds)
-
-
-def _folded(number: int, folds: _Folds) -> int:
-    """The bytes of a number XORed."""
-    for half, quarter, mask in folds:
+    """All bytes XORed, in the last byte: as one number, folded upon itself."""
+    number = int.from_bytes(text, "big")
+    half = 4 << len(text).bit_length()
+    while half > 64:
         number ^= number >> half
-        number = (number ^ number >> quarter) & mask
-    return number
+        half >>= 1
+    number &= 0xFFFF_FFFF_FFFF_FFFF_FFFF_FFFF_FFFF_FFFF
+    number ^= number >> 64
+    number ^= number >> 32
+    number ^= number >> 16
+    return number ^ number >> 8
 
 
 def matching(block: bytes) -> tuple[BccKind, ...]:
@@ -74,27 +60,37 @@ def matching(block: bytes) -> tuple[BccKind, ...]:
     return ("sum",) if by_sum else ()
 
 
-class KnownStart:
-    """The same as `matching` for blocks that come behind one and the same `start`, of one size:
-    `size` characters with it."""
+class KnownText:
+    """`matching` for texts that differ from `text` in the digits behind `start`, and in the check
+    character at their end, alone. The block begins at `start`.
 
-    __slots__ = ("_folds", "_sum", "_sum_of", "_xor")
+    With its check character a block XORs to 0: of each bit there is an even number of ones. Bit 0
+    is that of the sum; bits 1 to 3 are counted; bits 4 to 6 are the same in all digits, so those
+    of the right check character are always the same.
+    """
 
-    def __init__(self, start: bytes, size: int) -> None:
-        self._folds = _folds(size)
-        self._xor = _xor(start)
-        small = size <= _PIECE
+    __slots__ = ("_ones", "_sum", "_sum_of", "_upper")
+
+    def __init__(self, text: bytes, start: int) -> None:
+        small = len(text) <= _PIECE
         self._sum_of: Callable[[bytes], int] = zlib.adler32 if small else _sum
-        self._sum = _sum(start) + small  # Adler-32 begins with 1
+        self._sum = _sum(text[:start]) + small  # Adler-32 begins with 1
+        self._upper = _xor(text[start:-1]) & 0x70
+        size = len(text) - start
+        self._ones = [int.from_bytes(bytes((bit,)) * size, "big") for bit in (2, 4, 8)]
 
     def matching(self, text: bytes, number: int) -> tuple[BccKind, ...]:
-        """The rules by which the last character of `text` is right, which is `number` as one."""
-        for half, quarter, mask in self._folds:  # `_folded`
-            number ^= number >> half
-            number = (number ^ number >> quarter) & mask
-        # with the check character, the XOR of a block is 0
-        by_sum = not self._sum_of(text) - self._sum - 2 * text[-1] & 0x7F
-        if (number ^ self._xor) & 0x7F:
+        """The rules by which the last character of `text` is right; `number` is `text` as one."""
+        check, total = text[-1], self._sum_of(text) - self._sum
+        one, two, three = self._ones
+        odd = (
+            total
+            | (number & one).bit_count()
+            | (number & two).bit_count()
+            | (number & three).bit_count()
+        )
+        by_sum = not total - 2 * check & 0x7F
+        if odd & 1 or check & 0x70 != self._upper:
             return ("sum",) if by_sum else ()
         return KINDS if by_sum else ("xor",)
 

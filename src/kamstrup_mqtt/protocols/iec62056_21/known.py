@@ -20,7 +20,7 @@ from kamstrup_mqtt.model import Json, Scalar
 from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.iec62056_21.checks import (
     BccKind,
-    KnownStart,
+    KnownText,
     expected_rule,
     verdict,
 )
@@ -95,18 +95,19 @@ class KnownReadout:
     """
 
     __slots__ = (
-        *("_header", "_headers", "_layout", "_matches", "_matching", "_meanings", "_rows"),
-        *("_text", "expected", "is_whole", "start", "waits"),
+        *("_fields", "_header", "_headers", "_matches", "_matching", "_meanings", "_number"),
+        *("_rows", "_text", "expected", "is_whole", "start", "waits"),
     )
 
     def __init__(self, payload: bytes, start: int, fields: list[_Field], read: Message) -> None:
-        self._layout = TextLayout(payload, [(field.begin, field.end) for field in fields])
+        layout = TextLayout(payload, [(field.begin, field.end) for field in fields])
+        self._number, self._fields = layout.number, layout.fields
         self._rows = Rows(read.objects, [field.place for field in fields])
         self._meanings = tuple(
             _meaning(raw, read.objects[field.place].value)
-            for raw, field in zip(self._layout.fields(payload), fields, strict=True)
+            for raw, field in zip(self._fields(payload.decode("ascii")), fields, strict=True)
         )
-        self._matching = KnownStart(payload[:start], len(payload)).matching
+        self._matching = KnownText(payload, start).matching
         self._text = b""  # of this layout, that was looked at last ...
         self._matches: tuple[BccKind, ...] = ()  # ... and by which rules it was right
         self._header = read.header
@@ -120,7 +121,7 @@ class KnownReadout:
     def matching(self, text: bytes) -> tuple[BccKind, ...] | None:
         """The rules by which the check character of a readout is right; None when it is of another
         layout."""
-        number = self._layout.number(text)
+        number = self._number(text)
         if number is None:
             return None
         self._text = text
@@ -131,7 +132,7 @@ class KnownReadout:
         """The message in a readout; None when it is of another layout."""
         if payload is not self._text and self.matching(payload) is None:
             return None
-        raws = self._layout.fields(payload)
+        raws = self._fields(payload.decode("ascii"))
         values = map(call, self._meanings, raws)
         header = self._headers.get(self._matches) or self._learn_header(self._matches)
         return new_message((header, self._rows.objects(raws, values)))
