@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kamstrup_mqtt.model import Object
-from kamstrup_mqtt.protocols.layout import MAX_LAYOUTS, BySize, Layout, Rows, TextLayout
+from kamstrup_mqtt.protocols.base import Frame, Message
+from kamstrup_mqtt.protocols.layout import (
+    MAX_LAYOUTS,
+    BySize,
+    Layout,
+    Rows,
+    TextLayout,
+    new_frame,
+    new_message,
+)
 
 LEARNED = bytes.fromhex("AA 0001 BB CC 00000002 DDEE")
 SPOTS = [(1, "H"), (5, "I")]
@@ -54,12 +63,18 @@ def test_any_message_byte_by_byte(learned: bytes, other: bytes) -> None:
 
 def test_fields_of_text() -> None:
     layout = TextLayout(TEXT, FIELDS)
-    assert layout.values(TEXT) == ("0012,5", "-3")
-    assert layout.values(b"1.8(9870,1*kWh)2.8(-0*m3)") == ("9870,1", "-0")
+    for text, fields in (
+        (TEXT, ("0012,5", "-3")),
+        (b"1.8(9870,1*kWh)2.8(-0*m3)", ("9870,1", "-0")),
+        (b"1.8(9999,9*kWh)2.8(-9*m3?", ("9999,9", "-9")),
+    ):
+        # the bytes in a row as one number, written out: two hexadecimal digits each
+        assert f"{layout.number(text):x}" == text.hex()
+        assert layout.fields(text.decode()) == fields
 
 
 def test_fields_may_be_in_any_order() -> None:
-    assert TextLayout(TEXT, FIELDS[::-1]).values(TEXT) == ("-3", "0012,5")
+    assert TextLayout(TEXT, FIELDS[::-1]).fields(TEXT.decode()) == ("-3", "0012,5")
 
 
 @pytest.mark.parametrize("at", range(len(TEXT)))
@@ -68,9 +83,18 @@ def test_only_the_digits_of_the_fields_may_change(at: int) -> None:
     free = at in (4, 5, 6, 7, 9, 20)
     for byte in range(256):
         other = TEXT[:at] + bytes((byte,)) + TEXT[at + 1 :]
-        fits = other == TEXT or (free and byte in b"0123456789")
-        assert (layout.values(other) is not None) is fits
-    assert layout.values(TEXT[:at] + TEXT[at + 1 :]) is None
+        fits = other == TEXT or (free and byte in b"0123456789") or at == len(TEXT) - 1
+        assert (layout.number(other) is not None) is fits
+    assert layout.number(TEXT[:at] + TEXT[at + 1 :]) is None
+
+
+@given(st.lists(st.integers(0x20, 0x4F), min_size=6, max_size=6), st.binary(max_size=1))
+def test_any_digits_character_by_character(near: list[int], more: bytes) -> None:
+    """What is around the digits in ASCII: several at once carry nothing from one to the next."""
+    a, b, c, d, e, last = near
+    other = b"1.8(%c%c%c%c,%c*kWh)2.8(-3*m3%c" % (a, b, c, d, e, last) + more
+    fits = not more and all(chr(byte) in "0123456789" for byte in (a, b, c, d, e))
+    assert (TextLayout(TEXT, FIELDS).number(other) is not None) is fits
 
 
 OBJECTS = [
@@ -112,6 +136,21 @@ def test_made_objects_are_as_any_other() -> None:
     assert (made, repr(made), hash(made)) == (same, repr(same), hash(same))
     assert (made.id, made.raw, made.value, made.unit, made.unknown_unit) == ("a", 5, 5, "W", False)
     assert made._replace(unit="kW") == same._replace(unit="kW")
+
+
+@pytest.mark.parametrize(
+    ("made", "same"),
+    [
+        (new_frame((b"r", b"p", "answer", "data")), Frame(b"r", b"p", "answer", "data")),
+        (new_message(({"a": 1}, (OBJECTS[0],))), Message({"a": 1}, (OBJECTS[0],))),
+    ],
+)
+def test_made_frames_and_messages_are_as_any_other(
+    made: Frame | Message, same: Frame | Message
+) -> None:
+    assert isinstance(made, type(same))
+    assert (made, repr(made), made._asdict()) == (same, repr(same), same._asdict())
+    assert [getattr(made, name) for name in same._fields] == list(same)
 
 
 def test_one_layout_is_kept_for_each_size_up_to_a_bound() -> None:

@@ -5,17 +5,23 @@ Each stream of good, damaged, cut and foreign pieces is fed piece by piece and b
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import operator
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kamstrup_mqtt.protocols.base import Event, Framer
+from kamstrup_mqtt.errors import MeterError
+from kamstrup_mqtt.protocols.base import Event, Frame, Framer
 from kamstrup_mqtt.protocols.han import HdlcFramer
 from kamstrup_mqtt.protocols.iec62056_21.checks import BccOption, BccVote
+from kamstrup_mqtt.protocols.iec62056_21.codec import _read
 from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
+from kamstrup_mqtt.protocols.iec62056_21.known import KnownReadouts
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
 from tests.framing import drain, single_bytes
 from tests.protocols.han.recorded import HOURLY_1, LIVE_1, LIVE_2, hdlc
@@ -33,7 +39,36 @@ KMP = (
     b"\x00",
 )
 OTHER_METER = b"/ISk5ME172-0000\r\n\x021.8.0(0014830.986*kWh)\r\n!\r\n\x03"
+
+
+def iec(text: bytes, *rules: str) -> list[bytes]:
+    """A readout up to its ETX, with a check character by each rule."""
+    block = text[text.index(b"\x02") + 1 :]
+    checks = {"sum": sum(block) % 128, "xor": functools.reduce(operator.xor, block)}
+    return [text + bytes((checks[rule],)) for rule in rules]
+
+
+def even(text: bytes) -> bytes:
+    """With even parity in bit 7."""
+    return bytes(byte | (byte.bit_count() % 2) << 7 for byte in text)
+
+
+OTHER_DIGITS = (
+    recorded.OFFICIAL[:-1].replace(b"0000053", b"9876543").replace(b"000018,3", b"740951,2")
+)
+MODE_C = b"/KAM5685\r\n\x021.8.0(0012*kWh)2.8.0(34)\r\n!\r\n\x03"
 IEC = (
+    *iec(OTHER_DIGITS, "sum", "xor"),
+    *map(even, iec(OTHER_DIGITS, "sum", "xor")),
+    *iec(MODE_C, "sum", "xor"),
+    *map(even, iec(MODE_C, "xor")),
+    # what a known layout may hold and yet be cut elsewhere, or only byte by byte
+    *iec(MODE_C.replace(b"\r\n\x02", b"\n\x02"), "sum"),
+    *iec(MODE_C.replace(b"\r\n\x02", b"\r\n\r\n\x02"), "sum"),
+    *iec(MODE_C.replace(b"(34)", b"(3/4)"), "sum"),
+    *iec(MODE_C.replace(b"\x03", b"\x04"), "sum"),
+    *iec(MODE_C.replace(b"(34)", b"(34)\x01"), "sum"),
+    *iec(MODE_C.replace(b"(34)", b"(34)\x02"), "sum"),
     recorded.OFFICIAL,
     recorded.SEED,
     recorded.OFFICIAL_7E1,
@@ -117,9 +152,37 @@ def test_han(pieces: list[bytes]) -> None:
     alike(HdlcFramer, pieces)
 
 
+class ReadingFramer(IecFramer):
+    """Its readouts are read, and so the layout of the next ones known."""
+
+    def __init__(self, bcc: BccOption, *, early: bool, known: Iterable[bytes] = ()) -> None:
+        self.readouts = KnownReadouts()
+        super().__init__(BccVote(bcc), known=self.readouts, early_ident=early)
+        for payload in known:
+            self.learn(Frame(payload, payload, "answer", "data"))
+
+    def learn(self, frame: Frame) -> None:
+        with contextlib.suppress(MeterError):  # no values in it
+            self.readouts.learn(frame, _read(frame))
+
+    def next_event(self) -> Event | None:
+        event = super().next_event()
+        if isinstance(event, Frame):
+            self.learn(event)
+        return event
+
+
+LEARNED = (
+    recorded.ISKRA,
+    recorded.TWO_SETS,
+    recorded.OFFICIAL,
+    MODE_C + b"\x00",
+)
+
+
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("bcc", ["auto", "sum", "xor", "none"])
-@settings(max_examples=80)
+@settings(max_examples=120)
 @given(pieces=pieces_of(IEC))
 @example(pieces=[recorded.ISKRA, recorded.ISKRA])
 @example(pieces=[recorded.OFFICIAL_7E1, recorded.OFFICIAL_7E1])
@@ -128,7 +191,35 @@ def test_han(pieces: list[bytes]) -> None:
 @example(pieces=[OTHER_METER + b"/", recorded.OFFICIAL])
 @example(pieces=[recorded.TWO_SETS] * 2 + [recorded.OFFICIAL] * 3)
 def test_iec(pieces: list[bytes], bcc: BccOption, early: bool) -> None:
-    alike(lambda: IecFramer(BccVote(bcc), early_ident=early), pieces)
+    alike(lambda: ReadingFramer(bcc, early=early, known=LEARNED), pieces)
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("bcc", ["auto", "sum", "xor", "none"])
+@pytest.mark.parametrize("wire", IEC)
+def test_iec_once_it_was_read(wire: bytes, bcc: BccOption, early: bool) -> None:
+    alike(lambda: ReadingFramer(bcc, early=early), [wire] * 5)
+    # as if it had been read, whether or not it can come off a line
+    payload = bytes(byte & 0x7F for byte in wire)
+    known = [payload] if b"\x02" in payload else []
+    alike(lambda: ReadingFramer(bcc, early=early, known=known), [wire, wire[:-1] + b"/", wire])
+
+
+def test_iec_a_whole_readout_of_a_known_layout_is_taken_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    framer = ReadingFramer("auto", early=True, known=LEARNED)
+    monkeypatch.setattr(framer, "_take", lambda _: pytest.fail("character by character"))
+    wires = [*iec(OTHER_DIGITS, "sum"), *map(even, iec(OTHER_DIGITS, "sum"))]
+    assert events(framer, wires) == [Frame(wire, wires[0], "answer", "data") for wire in wires]
+
+
+@pytest.mark.parametrize("size", [16384, 16385, 16400, 16450])
+def test_iec_the_longest_readout(size: int) -> None:
+    start, end = b"/KAM 685\r\n\x021.8.0(1)2.8.0(", b")\r\n!\r\n\x03"
+    (wire,) = iec(start + b"7" * (size - len(start + end) - 1) + end, "sum")
+    assert len(wire) == size
+    alike(lambda: ReadingFramer("auto", early=False, known=[wire]), [wire])
 
 
 def test_a_header_before_any_frame_is_none() -> None:

@@ -19,6 +19,7 @@ from operator import itemgetter
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from kamstrup_mqtt.model import Object, Scalar, SourceId
+from kamstrup_mqtt.protocols.base import Frame, Message
 
 MAX_LAYOUTS: Final = 8
 """Layouts of one meter that are kept; real meters have up to four."""
@@ -75,44 +76,56 @@ class Layout(_Template):
 
 class TextLayout(_Template):
     """The same for ASCII text: of the `fields` (from, to; two or more, in any order) the digits may
-    change, no other character; a digit stays a digit, and a decimal point where it is."""
+    change, no other character; a digit stays a digit, and a decimal point where it is. The last
+    byte, behind the fields, may be any: a check character.
 
-    __slots__ = ("_fields", "_shape")
+    A digit is 3 in its upper half, before and after 6 is added: 30..39 become 36..3F. Nothing is
+    carried into the next byte."""
+
+    __slots__ = ("_sixes", "fields")
 
     def __init__(self, data: bytes, fields: Sequence[tuple[int, int]]) -> None:
-        mask = bytearray(b"\xff" * len(data))
+        mask, sixes = bytearray(b"\xff" * len(data)), bytearray(len(data))
         for start, end in fields:
             for at in range(start, end):
                 if data[at : at + 1].isdigit():
-                    mask[at] = 0
-        self._shape = data.translate(_SHAPE)
-        self._fields = itemgetter(*(slice(start, end) for start, end in fields))
+                    mask[at], sixes[at] = 0xF0, 6
+        mask[-1] = 0
+        self._sixes = _number(bytes(sixes))
+        self.fields: Callable[[str], tuple[str, ...]]
+        self.fields = itemgetter(*(slice(start, end) for start, end in fields))
+        """Takes the fields out of a message that is of this layout, decoded."""
         super().__init__(data, mask)
 
-    def values(self, data: bytes) -> tuple[str, ...] | None:
-        """The fields of a message of this layout; None when it is of another."""
-        if not self._fits(data) or data.translate(_SHAPE) != self._shape:
+    def number(self, data: bytes) -> int | None:
+        """A message of this layout as one number; None when it is of another."""
+        if len(data) != self._size:
             return None
-        fields: tuple[str, ...] = self._fields(data.decode("ascii"))
-        return fields
-
-
-_SHAPE = bytes(ord("0") if chr(byte) in "0123456789" else byte for byte in range(256))
-"""Every digit as 0."""
+        number = int.from_bytes(data, "big")
+        constants, mask = self._constants, self._mask
+        if number & mask != constants or number + self._sixes & mask != constants:
+            return None
+        return number
 
 
 class _Tuple(tuple[Any, ...]):
     __slots__ = ()
 
 
-class _Object(_Tuple, Object):
-    """An Object, made from its row as a tuple is: without a call of Python's for each."""
-
-    __slots__ = ()
-    __new__ = tuple.__new__  # type: ignore[assignment]
+_Row = TypeVar("_Row", bound=tuple[Any, ...])
 
 
-_Object.__name__ = Object.__name__  # as it shows itself
+def _from_row(named: type[_Row]) -> Callable[[tuple[Any, ...]], _Row]:
+    """Makes instances of a NamedTuple from its whole row as a tuple is made: without a call of
+    Python's for each. They are as any other."""
+    fields = {"__slots__": (), "__new__": tuple.__new__, "__module__": named.__module__}
+    made: type[_Row] = type(named.__name__, (_Tuple, named), fields)
+    return made
+
+
+new_frame: Final = _from_row(Frame)
+new_message: Final = _from_row(Message)
+_new_object: Final = _from_row(Object)
 
 
 class _Columns(NamedTuple):
@@ -132,7 +145,7 @@ def _columns(
     unknown: tuple[bool, ...],
     order: tuple[int, ...],
 ) -> _Columns:
-    """`order`: the places of the changing objects, then of the constant ones."""
+    """`order`: the places of the constant objects, then of the changing ones."""
     places = sorted(order)
     if list(order) == places:
         return _Columns(ids, units, unknown, tuple)
@@ -153,7 +166,7 @@ class Rows:
             tuple(obj.id for obj in new),
             tuple(obj.unit for obj in new),
             tuple(obj.unknown_unit for obj in new),
-            (*changing, *constant),
+            (*constant, *changing),
         )
 
     def objects(
@@ -161,7 +174,7 @@ class Rows:
     ) -> tuple[Object, ...]:
         """All objects of the message; raws and values in the order of `changing`."""
         rows = zip(self._ids, raws, values, self._units, self._unknown)  # noqa: B905 (takes time)
-        return self._in_order([*map(_Object, rows), *self._constant])
+        return self._in_order([*self._constant, *map(_new_object, rows)])
 
 
 _Known = TypeVar("_Known")

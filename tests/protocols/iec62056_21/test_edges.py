@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import operator
+import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import LinkState, Object
 from kamstrup_mqtt.protocols.base import Ask, Configure, Dropped, DropReason, Frame, Pause, Send
 from kamstrup_mqtt.protocols.iec62056_21 import SPEC
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccVote, bcc, matching
+from kamstrup_mqtt.protocols.iec62056_21.checks import KINDS, BccVote, KnownText, bcc, matching
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
 from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
 from tests.framing import events_of
@@ -287,10 +288,30 @@ def test_one_frame_of_a_kamstrup_in_mode_a_decides(ident: bytes) -> None:
 
 def test_no_check_character_is_right_by_no_rule() -> None:
     assert matching(b"") == ()
-    assert BccVote("auto").matches(b"") == ()
 
 
 @given(st.binary(max_size=700) | st.builds(bytes.__mul__, st.binary(max_size=3), st.just(9000)))
 def test_check_characters_of_any_length(text: bytes) -> None:
     assert bcc("sum", text) == sum(text) % 128
     assert bcc("xor", text) == functools.reduce(operator.xor, text, 0) % 128
+
+
+SEVEN_BITS = st.binary(max_size=700).map(lambda text: bytes(byte & 0x7F for byte in text))
+
+
+@given(SEVEN_BITS, SEVEN_BITS, st.integers(0, 2**32))
+@example(b"/KAM 685\r\n\x02", b"1.8.0(0000)" * 40, 1)
+@example(b"/KAM 685\r\n\x02", b"1.8.0(0000)" * 4, 1)
+def test_the_check_character_of_a_known_text(start: bytes, text: bytes, seed: int) -> None:
+    """The sum and the XOR of other digits, one by one."""
+    rng = random.Random(seed)
+    known = KnownText(start + text + b"?", len(start))
+    for _ in range(4):
+        other = bytes(rng.choice(b"0123456789") if 48 <= c < 58 else c for c in text)
+        right = (sum(other) % 128, functools.reduce(operator.xor, other, 0))
+        for check in (*right, *(right[1] ^ 1 << bit for bit in range(7)), rng.randrange(128)):
+            block = other + bytes((check,))
+            rules = tuple(kind for kind, by in zip(KINDS, right, strict=True) if by == check)
+            assert matching(block) == rules
+            whole = start + block
+            assert known.matching(whole, int.from_bytes(whole, "big")) == rules

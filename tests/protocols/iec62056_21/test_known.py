@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 
 from kamstrup_mqtt.protocols.base import Frame
 from kamstrup_mqtt.protocols.iec62056_21 import codec as module
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccVote
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
 from kamstrup_mqtt.protocols.iec62056_21.known import KnownReadouts
 from kamstrup_mqtt.protocols.layout import MAX_LAYOUTS
@@ -41,7 +41,7 @@ def frame_of(payload: bytes) -> Frame:
 
 
 def plainly(frame: Frame) -> tuple[object, ...]:
-    return outcome(lambda frame: module._read(frame, BccVote("none")), frame)
+    return outcome(module._read, frame)
 
 
 def agree(frames: list[Frame]) -> None:
@@ -51,9 +51,9 @@ def agree(frames: list[Frame]) -> None:
 
 
 def knowing(payload: bytes) -> KnownReadouts:
-    frame, vote = frame_of(payload), BccVote("none")
-    layouts = KnownReadouts(vote)
-    layouts.learn(frame, module._read(frame, vote))
+    frame = frame_of(payload)
+    layouts = KnownReadouts()
+    layouts.learn(frame, module._read(frame))
     return layouts
 
 
@@ -121,9 +121,9 @@ def test_what_is_not_worth_while_is_not_learned(payload: bytes) -> None:
 
 
 def test_only_a_readout_is_learned_and_read() -> None:
-    frame, vote = frame_of(recorded.SEED), BccVote("none")
-    layouts = KnownReadouts(vote)
-    layouts.learn(frame._replace(kind="command"), module._read(frame, vote))
+    frame = frame_of(recorded.SEED)
+    layouts = KnownReadouts()
+    layouts.learn(frame._replace(kind="command"), module._read(frame))
     assert layouts.read(frame) is None
     assert knowing(recorded.SEED).read(frame._replace(direction="push")) is None
 
@@ -150,6 +150,39 @@ def test_random_changes(data: st.DataObject) -> None:
     frame = frame_of(data.draw(st.sampled_from(RECORDED)))
     counts = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=6))
     agree([frame, *(changed(frame, rng, count, 0x7F) for count in counts), frame])
+
+
+@settings(max_examples=100)
+@given(data=st.data())
+def test_off_the_line_in_any_order(data: st.DataObject) -> None:
+    """What the framer has found out of one readout is told of no other."""
+    rng = random.Random(data.draw(st.integers(0, 2**32)))
+    codec = IecCodec(bcc="none")
+    framer = codec.framer()
+    for _ in range(3):
+        wires = data.draw(st.lists(st.sampled_from(RECORDED), min_size=1, max_size=4))
+        chunks = [
+            changed(frame_of(wire), rng, rng.choice((0, 0, 1)), 0x7F).payload for wire in wires
+        ]
+        frames = frames_of(framer, chunks)
+        rng.shuffle(frames)
+        for frame in frames:
+            assert outcome(codec.decode, frame) == plainly(frame)
+
+
+@pytest.mark.parametrize("raw", ["1" * 60, "1" * 61, "0" * 61, " 12", "12 ", "12,5 ", "-0", "-0,0"])
+def test_any_number(raw: str) -> None:
+    """Longer ones than the program reckons with, too: every digit is kept."""
+    payload = (
+        b"\x021.8.0(" + raw.encode() + b"*kWh)2.8.0(7)0.0.0(" + raw.encode() + b")\r\n!\r\n\x03A"
+    )
+    message = knowing(payload).read(frame_of(payload))
+    assert message is not None
+    number, _, text = message.objects
+    exact = Decimal(raw.replace(",", "."))
+    assert (number.raw, str(number.value)) == (raw, str(exact))  # and its exponent, and -0
+    assert text.value == raw.strip()
+    agree([frame_of(payload), frame_of(payload.replace(b"2", b"3")), frame_of(payload)])
 
 
 def test_a_start_where_the_check_character_should_be() -> None:

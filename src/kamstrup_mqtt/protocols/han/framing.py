@@ -24,6 +24,7 @@ from typing import Final
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.han import foreign
 from kamstrup_mqtt.protocols.han.parity import ParityWatch
+from kamstrup_mqtt.protocols.layout import new_frame
 
 FLAG: Final = 0x7E
 MAX_LENGTH: Final = 0x7FF
@@ -157,7 +158,8 @@ class HdlcFramer:
         self._buffer[:] = b"\x7e"  # its flag may open the next
         self._position = 0
         self._parity.whole()
-        self._take(Frame(data, data[1:-3], "push", "segment" if data[1] & _SEGMENTED else ""))
+        kind = "segment" if data[1] & _SEGMENTED else ""
+        self._take(new_frame((data, data[1:-3], "push", kind)))
         return True
 
     def next_event(self) -> Event | None:

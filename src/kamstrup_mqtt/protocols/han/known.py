@@ -20,7 +20,7 @@ from kamstrup_mqtt.protocols.han.apdu import Notification
 from kamstrup_mqtt.protocols.han.lists import Maker, Pair, Walked
 from kamstrup_mqtt.protocols.han.obis import Measure
 from kamstrup_mqtt.protocols.han.scales import VOLTAGES, CurrentScale, Scales
-from kamstrup_mqtt.protocols.layout import MAX_SHARED, BySize, Layout, Rows
+from kamstrup_mqtt.protocols.layout import MAX_SHARED, BySize, Layout, Rows, new_message
 from kamstrup_mqtt.units import EXACT, power
 
 _FORMATS: Final = {axdr.INT32: "i", axdr.UINT32: "I", axdr.INT16: "h", axdr.UINT16: "H"}
@@ -202,11 +202,11 @@ class _KnownList:
         numbers = self._numbers.of(found)
         values = self._numbers.scaled(numbers, self._scales(numbers))
         if not self._clocks:
-            return Message(header, self._rows.objects(numbers, values))
+            return new_message((header, self._rows.objects(numbers, values)))
         octets = [found[spot] for spot in self._clocks]
         raws = (*numbers, *(clock.hex() for clock in octets))
         values += [datetimes.read(clock).local for clock in octets]
-        return Message(header, self._rows.objects(raws, values))
+        return new_message((header, self._rows.objects(raws, values)))
 
     def _scales(self, numbers: tuple[int, ...]) -> Scales | None:
         if self._numbers.maker != "kamstrup":

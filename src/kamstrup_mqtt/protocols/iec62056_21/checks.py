@@ -7,6 +7,7 @@ ETX [IEC 62056-21 6.2]; Kamstrup adds them, modulo 128 [382 interface specificat
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.model import Json
@@ -59,6 +60,41 @@ def matching(block: bytes) -> tuple[BccKind, ...]:
     return ("sum",) if by_sum else ()
 
 
+class KnownText:
+    """`matching` for texts that differ from `text` in the digits behind `start`, and in the check
+    character at their end, alone. The block begins at `start`.
+
+    With its check character a block XORs to 0: of each bit there is an even number of ones. Bit 0
+    is that of the sum; bits 1 to 3 are counted; bits 4 to 6 are the same in all digits, so those
+    of the right check character are always the same.
+    """
+
+    __slots__ = ("_ones", "_sum", "_sum_of", "_upper")
+
+    def __init__(self, text: bytes, start: int) -> None:
+        small = len(text) <= _PIECE
+        self._sum_of: Callable[[bytes], int] = zlib.adler32 if small else _sum
+        self._sum = _sum(text[:start]) + small  # Adler-32 begins with 1
+        self._upper = _xor(text[start:-1]) & 0x70
+        size = len(text) - start
+        self._ones = [int.from_bytes(bytes((bit,)) * size, "big") for bit in (2, 4, 8)]
+
+    def matching(self, text: bytes, number: int) -> tuple[BccKind, ...]:
+        """The rules by which the last character of `text` is right; `number` is `text` as one."""
+        check, total = text[-1], self._sum_of(text) - self._sum
+        one, two, three = self._ones
+        odd = (
+            total
+            | (number & one).bit_count()
+            | (number & two).bit_count()
+            | (number & three).bit_count()
+        )
+        by_sum = not total - 2 * check & 0x7F
+        if odd & 1 or check & 0x70 != self._upper:
+            return ("sum",) if by_sum else ()
+        return KINDS if by_sum else ("xor",)
+
+
 def verdict(matches: tuple[BccKind, ...]) -> dict[str, Json]:
     """What a header tells of the check character: "sum", "xor", "both" or "none"."""
     kind = "none" if not matches else matches[0] if len(matches) == 1 else "both"
@@ -105,21 +141,12 @@ class BccVote:
         )
         self._kind: BccKind | None = None
         self._votes = 0
-        self._block = b""  # that was looked at last
-        self._matches: tuple[BccKind, ...] = ()
         if option == "auto" and learned in KINDS:
             self._decide("sum" if learned == "sum" else "xor")
 
     def _decide(self, kind: BccKind) -> None:
         self.learned = self._rule = kind
         self.is_open = False
-
-    def matches(self, block: bytes) -> tuple[BccKind, ...]:
-        """The rules by which the last character of `block` is right. Asked twice of a readout: by
-        the framer, and for the header."""
-        if block != self._block:
-            self._block, self._matches = block, matching(block)
-        return self._matches
 
     def accepts(self, matches: tuple[BccKind, ...]) -> bool:
         """Whether a frame that verifies by `matches` is good."""

@@ -19,7 +19,7 @@ from kamstrup_mqtt.protocols.base import (
     Step,
 )
 from kamstrup_mqtt.protocols.iec62056_21 import parity
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccOption, BccVote, verdict
+from kamstrup_mqtt.protocols.iec62056_21.checks import BccOption, BccVote, matching, verdict
 from kamstrup_mqtt.protocols.iec62056_21.framing import P1_CRC, STX, IecFramer
 from kamstrup_mqtt.protocols.iec62056_21.known import KnownReadouts
 from kamstrup_mqtt.protocols.iec62056_21.readout import (
@@ -92,7 +92,7 @@ class IecCodec:
         self._baudrate = baudrate
         self._framer: IecFramer | None = None
         self._polled = False
-        self._known = KnownReadouts(self._vote)
+        self._known = KnownReadouts()
 
     def framer(self) -> IecFramer:
         """A framer for a newly opened line (which has the speed of the sign-on again).
@@ -101,7 +101,7 @@ class IecCodec:
         """
         self._baudrate = self._start_baudrate
         self._fixed_speed = False
-        self._framer = IecFramer(self._vote, early_ident=self._polled)
+        self._framer = IecFramer(self._vote, known=self._known, early_ident=self._polled)
         return self._framer
 
     # messages
@@ -111,7 +111,7 @@ class IecCodec:
         known = self._known.read(frame)
         if known is not None:
             return known
-        message = _read(frame, self._vote)
+        message = _read(frame)
         self._known.learn(frame, message)
         return message
 
@@ -242,12 +242,12 @@ class IecCodec:
         )
 
 
-def _read(frame: Frame, vote: BccVote) -> Message:
+def _read(frame: Frame) -> Message:
     """The plain way."""
     text = frame.payload.decode("ascii")
     header: dict[str, Json] = {"direction": frame.direction, "kind": frame.kind}
     if frame.kind == "data":
-        return _decode_data(header, frame, text, vote)
+        return _decode_data(header, frame, text)
     if frame.kind == "ident":
         ident = _ident_of(text)
         return Message({**header, **_ident_header(ident)}, ident.objects() if ident else ())
@@ -274,7 +274,7 @@ def _ident_header(ident: Ident | None) -> dict[str, Json]:
     }
 
 
-def _decode_data(header: dict[str, Json], frame: Frame, text: str, vote: BccVote) -> Message:
+def _decode_data(header: dict[str, Json], frame: Frame, text: str) -> Message:
     ident = _ident_of(text)
     header |= _ident_header(ident)
     start = text.find(chr(STX))
@@ -283,7 +283,7 @@ def _decode_data(header: dict[str, Json], frame: Frame, text: str, vote: BccVote
         header |= {"mode": "D", "bcc": "crc16" if crc else "none"}
         block = text[len(text.splitlines()[0]) :]
     else:
-        header |= verdict(vote.matches(frame.payload[start + 1 :]))
+        header |= verdict(matching(frame.payload[start + 1 :]))
         block = text[start + 1 : -2]
     objects: tuple[Object, ...] = tuple(parse_data_sets(block))
     if not objects:

@@ -27,12 +27,13 @@ from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.iec62056_21 import parity
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccVote, crc16_arc, expected_rule
-from kamstrup_mqtt.protocols.iec62056_21.readout import BAUD_B, BAUD_C, Ident, parse_ident
+from kamstrup_mqtt.protocols.iec62056_21.checks import BccVote, crc16_arc, expected_rule, matching
+from kamstrup_mqtt.protocols.iec62056_21.known import KnownReadouts
+from kamstrup_mqtt.protocols.iec62056_21.readout import MAX_BLOCK, Ident, parse_ident
+from kamstrup_mqtt.protocols.layout import new_frame
 
 SOH, STX, ETX, EOT, ACK, LF, CR, SLASH, BANG = 0x01, 0x02, 0x03, 0x04, 0x06, 0x0A, 0x0D, 0x2F, 0x21
 
-MAX_BLOCK = 16384
 _MAX_LINE = 64
 _MAX_TAIL = 8  # '!', four digits of CRC, CR LF
 _MAX_GARBAGE = 256
@@ -41,13 +42,6 @@ _IGNORED = frozenset((0x00, LF, CR, 0x7F))  # wake-up characters, line ends, an 
 _LINE_AT_END = re.compile(rb"/(?:[A-Za-z]{3}[ -~]|\?)[^()/\r\n]*\r?\n\Z")
 _REQUEST = re.compile(rb"/\?[^!]*!|/#.")
 _ACK = re.compile(rb"\x06[0-9A-Z]{3}[\r\n]*")
-_HEAD = re.compile(rb"/[A-Za-z]{3}[ -.0-~]{1,33}\r\n\x02")
-"""Of a readout: its identification, and the start of its block."""
-_DECISIVE = bytes((SOH, STX, ETX, EOT, SLASH))
-"""What begins or ends something: of a readout alone its '/', STX and ETX."""
-_BAUD_CHAR = 4  # its place in the identification
-_BAUD_CHARS = "".join((*BAUD_B, *BAUD_C, "GHI789")).encode("ascii")
-"""Of meters that go on only when their identification was answered, or at another speed."""
 P1_CRC = re.compile(rb"![0-9A-Fa-f]{4}[\r\n]*\Z")
 """The end of a P1 telegram."""
 
@@ -72,18 +66,21 @@ _RUNS: Mapping[_State, tuple[re.Pattern[bytes], int]] = MappingProxyType(
 
 
 class IecFramer:
-    """One line's framer; holds at most one block of 16 KiB. `vote` knows which BCC is right."""
+    """One line's framer; holds at most one block of 16 KiB. `vote` knows which BCC is right,
+    `known` the readouts that were read already."""
 
     wanted = 0
     settled = False
 
-    def __init__(self, vote: BccVote, *, early_ident: bool = False) -> None:
+    def __init__(
+        self, vote: BccVote, *, known: KnownReadouts | None = None, early_ident: bool = False
+    ) -> None:
         self.parity_errors = 0
         self.early_ident = early_ident
         self._vote = vote
+        self._known = known or KnownReadouts()
         self._state: _State = "idle"
         self._raw = bytearray()
-        self._head = b""  # of the last readout that was all there
         self._slash = False  # a '/' in this line of a block
         self._garbage = bytearray()
         self._ident = bytearray()  # a good identification line that waits for its data
@@ -92,7 +89,7 @@ class IecFramer:
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
-        if self._state == "idle" and len(data) <= MAX_BLOCK and self._whole(data):
+        if self._state == "idle" and self._whole(data):
             return
         at = 0
         while at < len(data):
@@ -102,28 +99,24 @@ class IecFramer:
             at += run or 1
 
     def _whole(self, data: bytes) -> bool:
-        """Take `data` if it is one readout from start to end, and right, as bridges hand it over.
-        Whatever else it may be is found out character by character."""
+        """Take `data` if it is one readout from start to end, right, and of a layout that is known,
+        as bridges hand it over. Whatever else it may be is found out character by character."""
         text = data if data.isascii() else parity.strip(data)
-        if not self._head or not text.startswith(self._head):
-            found = _HEAD.match(text)
-            if found is None:
-                return False
-            self._head = found[0]
-        if text[-2] != ETX or len(text.translate(None, _DECISIVE)) != len(text) - 3:
+        known = self._known.get(len(text))
+        if known is None or not known.is_whole or self._ident or self._garbage:
             return False
-        start = len(self._head)
-        matches = self._vote.matches(text[start:])
-        waits = self.early_ident and text[_BAUD_CHAR] in _BAUD_CHARS
-        if waits or self._ident or self._garbage or not self._vote.accepts(matches):
+        if self.early_ident and known.waits:
+            return False
+        matches = known.matching(text)
+        if matches is None or not self._vote.accepts(matches):
             return False
         if text is not data and (
-            parity.errors(data[: start - 1]) or parity.errors(data[start - 1 :])
+            parity.errors(data[: known.start - 1]) or parity.errors(data[known.start - 1 :])
         ):
             return False
         if self._vote.is_open:
-            self._vote.count(matches, expected_rule(_parsed(self._head[:-1])))
-        self._events.append(Frame(data, text, "answer", "data"))
+            self._vote.count(matches, known.expected)
+        self._events.append(new_frame((data, text, "answer", "data")))
         return True
 
     def _run(self, data: bytes, at: int) -> int:
@@ -299,7 +292,7 @@ class IecFramer:
     def _finish_block(self, check: int) -> None:
         text = self._text()
         command = text[0] == SOH
-        matches = self._vote.matches(text[1:] + bytes((check & 0x7F,)))
+        matches = matching(text[1:] + bytes((check & 0x7F,)))
         good = bool(matches) if command else self._vote.accepts(matches)
         if not good and check & 0x7F in _STARTS:
             # the check character was lost: this is the next start
@@ -344,7 +337,7 @@ class IecFramer:
     # results
 
     def _parsed_ident(self) -> Ident | None:
-        return _parsed(parity.strip(self._ident))
+        return parse_ident(parity.strip(self._ident).rstrip(b"\r\n").decode("ascii"))
 
     def _parity_ok(self, raw: bytes | bytearray) -> bool:
         errors = parity.errors(raw)
@@ -390,7 +383,3 @@ class IecFramer:
     def _reset(self) -> None:
         self._raw.clear()
         self._state = "idle"
-
-
-def _parsed(line: bytes) -> Ident | None:
-    return parse_ident(line.rstrip(b"\r\n").decode("ascii"))

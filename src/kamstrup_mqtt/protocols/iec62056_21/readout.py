@@ -25,7 +25,11 @@ BAUD_C = {"0": 300, "1": 600, "2": 1200, "3": 2400, "4": 4800, "5": 9600, "6": 1
 BAUD_B = {"A": 600, "B": 1200, "C": 2400, "D": 4800, "E": 9600, "F": 19200}
 """Baud characters of mode B; G to I are reserved."""
 
+MAX_BLOCK = 16384
+"""Characters of a block."""
+
 _IDENT = re.compile(r"/([A-Za-z]{3})([ -~])([ -~]{0,32})")
+_WHOLE = re.compile(rb"/[A-Za-z]{3}[ -.0-~]{1,33}\r\n\x02[^\x01-\x04/]*\x03[\x00-\x7f]", re.DOTALL)
 _DATA_SET = re.compile(r"([0-9A-Za-z.:*&#_\-]{0,32}) *\(([^()\x00-\x1f]*)\)")
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)")
 
@@ -58,6 +62,12 @@ def parse_ident(line: str) -> Ident | None:
     """The identification in a line without its end; None when it is none."""
     match = _IDENT.fullmatch(line)
     return Ident(*match.groups()) if match else None
+
+
+def is_whole(text: bytes) -> bool:
+    """Whether `text` is one identification and one block, with nothing in it that could be the
+    start or the end of anything else."""
+    return len(text) <= MAX_BLOCK and _WHOLE.fullmatch(text) is not None
 
 
 def parse_data_sets(text: str) -> Iterator[Object]:

@@ -11,6 +11,7 @@ from collections import deque
 from typing import Literal
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.layout import new_frame
 
 # | start | dst | CID | data 0..n | CRC hi | CRC lo | stop |     5512-447, 3
 # |  80   |                                       |  0D  |     to the meter
@@ -161,7 +162,7 @@ class KmpFramer:
             direction: Literal["request", "answer"] = (
                 "request" if frame[0] == REQUEST_START else "answer"
             )
-            self._events.append(Frame(frame, inner[:-2], direction))
+            self._events.append(new_frame((frame, inner[:-2], direction, "")))
 
     def _give_up(self, reason: DropReason) -> None:
         self._events.append(Dropped(reason, self._frame))

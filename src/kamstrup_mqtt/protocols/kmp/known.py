@@ -21,7 +21,7 @@ from kamstrup_mqtt.protocols.kmp.messages import (
     read_register,
 )
 from kamstrup_mqtt.protocols.kmp.values import Coded, is_number, step
-from kamstrup_mqtt.protocols.layout import BySize, Layout, Rows
+from kamstrup_mqtt.protocols.layout import BySize, Layout, Rows, new_message
 from kamstrup_mqtt.units import EXACT
 
 _FORMATS: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
@@ -91,7 +91,7 @@ class _KnownAnswer:
             return None
         if not self._others:
             values = map(EXACT.multiply, raws, self._steps)
-            return Message(self._header, self._rows.objects(raws, values))
+            return new_message((self._header, self._rows.objects(raws, values)))
         numbers = self._numbers_of(raws)
         others = [
             read_register(s.register, Coded(s.unit, s.siex, raws[place]))
