@@ -135,7 +135,8 @@ class History:
         self._memory[record.id] = record
         self._unacked += 1
         self._bytes += len(payload)
-        self._unsent.append(record.id)
+        if self._connected is not None:  # else `connected` finds it
+            self._unsent.append(record.id)
         self._bound_memory()
         self._wake.set()
         if self._may_be_pending:
@@ -290,7 +291,11 @@ class History:
     @property
     def catching_up(self) -> bool:
         """Whether what is sent now has waited for long, and so is to be sent at a `pace`."""
-        return bool(self._loaded) or self._cursor < self._stored.last or self._unacked > 2 * BEHIND
+        return (
+            bool(self._loaded)
+            or self._cursor < self._stored.last
+            or len(self._unsent) > 2 * BEHIND  # what is sent again among them
+        )
 
     @property
     def waiting(self) -> int:
