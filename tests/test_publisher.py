@@ -304,6 +304,22 @@ async def test_the_birth_message_brings_discovery_status_and_then_states(
         assert watcher.order(*wanted) == wanted
 
 
+async def test_a_flood_of_birth_messages_brings_one_answer(
+    bench: Bench, watcher: Watcher, logged: Callable[[int], list[str]]
+) -> None:
+    async with bench.run():
+        bench.identify("heat")
+        bench.read("heat", "1")
+        await watcher.until(DISCOVERY.format("heat"))
+        await watcher.until(f"{ROOT}/bridge/status", "online")
+        watcher.last.clear()
+        birth = [watcher.publish("homeassistant/status", "online") for _ in range(50)]
+        await asyncio.gather(*birth)
+        await watcher.until(f"{ROOT}/heat/state/values")
+    births = [line for line in logged(20) if line.startswith("Home Assistant was started")]
+    assert len(births) < 10
+
+
 async def test_readings_go_on_while_the_broker_is_away(
     bench: Bench, broker: Mosquitto, expected_logs: list[str], logged: Callable[[int], list[str]]
 ) -> None:

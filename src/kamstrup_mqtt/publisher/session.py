@@ -139,6 +139,7 @@ class Session:
         self._last_retained = self._loop.time()
         self._info_at = self._loop.time()
         self._window = Window(connection, IN_FLIGHT, self._room)
+        self._born = False  # Home Assistant was started, and waits for the states
         self._stepping = True  # the task is at work; what is due meanwhile, it does next
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -417,12 +418,17 @@ class Session:
             self._retained.announced[id_] = announced
 
     def _receive_birth(self, message: Received) -> None:
-        if _text(message.payload) != self._config.homeassistant.birth_payload:
-            return
+        if self._born or _text(message.payload) != self._config.homeassistant.birth_payload:
+            return  # who sends a thousand of them gets one answer
+        self._born = True
         _LOG.info("Home Assistant was started: announcing everything again")
         self._board.all_announcements()
         # Home Assistant subscribes to state topics only after it has read the discovery
-        self._loop.call_later(self._rng.uniform(*self._limits.birth), self._board.all_states)
+        self._loop.call_later(self._rng.uniform(*self._limits.birth), self._after_birth)
+
+    def _after_birth(self) -> None:
+        self._born = False
+        self._board.all_states()
 
     def _receive_read(self, id_: str, payload: bytes) -> None:
         if len(payload) > MAX_COMMAND:
