@@ -255,8 +255,9 @@ def _unwrapped(before: Decimal, now: Decimal, count: Decimal) -> Decimal:
 
 
 def _elapsed(before: Accepted, now: Accepted) -> float:
-    """Seconds between the two: by the monotonic clock within one run, by the host's clock across
-    runs; 0 where neither tells, which is the strictest."""
+    """Seconds between the two: across runs by the host's clock, within one run by whichever clock
+    tells more - one may be set back, the other stands while the host sleeps; 0 where neither tells,
+    which is the strictest."""
     known = [0.0]
     if before.monotonic is not None and now.monotonic is not None:
         known.append(now.monotonic - before.monotonic)
