@@ -670,6 +670,23 @@ async def test_a_disk_that_cannot_be_read_when_the_program_starts(
         assert broker.seen == old + new
 
 
+async def test_a_disk_that_cannot_be_read_at_two_starts_in_a_row(
+    path: Path, expected_logs: list[str]
+) -> None:
+    """The second run begins 10 s after the first, which made 50 records."""
+    expected_logs.append("history goes on in memory")
+    disk = Disk()
+    async with running(on(path)) as broker:
+        wanted = add(broker.history, 0, 0)
+    for start, first, last in ((1.7e9, 1, 50), (1.7e9 + 10, 51, 60)):
+        disk.fails = True
+        history = on(path, connect=disk.connect, wall=lambda start=start: start)
+        async with running(history) as broker:
+            disk.fails = False
+            wanted += add(broker.history, first, last)
+            await eventually(lambda: stored(path) == wanted, "all of them")
+
+
 async def test_records_on_disk_that_cannot_be_read_wait_for_the_next_run(
     path: Path, expected_logs: list[str]
 ) -> None:

@@ -325,8 +325,9 @@ class History:
                 self._stored = await self._spool.open(self._wall() - self._resend)
         except (SpoolError, TimeoutError) as error:
             self._say_failing(error)
-            # ids of now must be above those that the file has, should it come back
-            self._last = self._through = int(self._wall())
+            # ids of now must be above those that the file has, should it come back; in ms, for an
+            # earlier run that began so may have made many records a second
+            self._last = self._through = int(self._wall() * 1000)
             self._unread = True
             return
         self._last = self._stored.last
