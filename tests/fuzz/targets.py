@@ -187,6 +187,7 @@ def session() -> Session:
         "_rng": random.Random(1),
         "_retained": Retained(),
         "_settled": False,
+        "_born": False,
         "_loop": _Loop(),
         "_last_retained": 0.0,
         "_told": set(),
