@@ -403,10 +403,11 @@ class Session:
     def _receive_retained(self, message: Received) -> None:
         self._last_retained = self._loop.time()
         if self._commanded(message.topic) is not None:
-            self._calls.warn_once(
-                f"{message.topic} holds a retained message, which is ignored: publish commands"
-                " without retain"
-            )
+            if self._config.mqtt.commands:
+                self._calls.warn_once(
+                    f"{message.topic} holds a retained message, which is ignored: publish commands"
+                    " without retain"
+                )
             return
         text = _text(message.payload)
         if message.topic.startswith(f"{self._topics.root}/"):
