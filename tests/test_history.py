@@ -684,7 +684,8 @@ async def test_a_disk_that_cannot_be_read_at_two_starts_in_a_row(
         async with running(history) as broker:
             disk.fails = False
             wanted += add(broker.history, first, last)
-            await eventually(lambda: stored(path) == wanted, "all of them")
+            await eventually(lambda: len(stored(path)) >= last + 1, "all of them")  # noqa: B023
+    assert stored(path) == wanted
 
 
 async def test_records_on_disk_that_cannot_be_read_wait_for_the_next_run(
