@@ -191,6 +191,8 @@ class HomeAssistantConfig(Section):
 
 
 def _spool(value: Any) -> Any:
+    if value is False:  # YAML's off
+        raise ValueError("cannot be switched off; memory is the mode that never uses the disk")
     return {"mode": value} if isinstance(value, str) else value
 
 
