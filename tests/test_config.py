@@ -88,6 +88,32 @@ def test_broker_defaults() -> None:
     assert mqtt.topics.root == "kamstrup/main"
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "192.168.1.10:1883",
+        "mqtt://broker.lan",
+        "mqtt://svensson:hunter2@broker.lan",
+        "svensson:hunter2@broker.lan",
+        "broker.lan/",
+        " broker.lan",
+        "the broker",
+        "[::1]",
+    ],
+)
+def test_the_broker_is_a_name_or_an_address(host: str) -> None:
+    said = wrong(MqttConfig, host=host)
+    assert "must be the broker's name or address alone" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "host", ["broker", "broker.lan", "10.0.0.1", "::1", "fe80::1%eth0", "æ.no"]
+)
+def test_names_and_addresses_of_brokers(host: str) -> None:
+    assert MqttConfig(host=host).host == host
+
+
 @pytest.mark.parametrize("tls", [True, {}])
 def test_tls_has_its_own_port(tls: object) -> None:
     mqtt = MqttConfig.model_validate({"tls": tls})

@@ -221,6 +221,22 @@ def test_what_yaml_can_but_we_do_not(faults: Faults, text: str, words: str) -> N
     assert words in faults(METER + text)[0]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mqtt:\n  password:\n    *hunter2\n",
+        "mqtt:\n  password:\n    !hunter2!x y\n",
+        "mqtt:\n  username: &hunter2 a\n  password:\n    &hunter2 b\n",
+        "meters:\n  - encryption_key: *hunter2\n",
+        "meters:\n  - name: A\n    authentication_key: !hunter2!x y\n",
+    ],
+)
+def test_what_yaml_stumbles_over_is_not_told(faults: Faults, text: str) -> None:
+    fault = one(faults(text))
+    assert "quote a text that begins with *, & or !" in fault
+    assert "hunter2" not in fault
+
+
 def test_anchor_may_be_used_twice(written: Load) -> None:
     text = (
         "meters:\n"

@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kamstrup_mqtt import registry
-from kamstrup_mqtt.guard import Bounds, Guard
+from kamstrup_mqtt.bounds import Bounds
+from kamstrup_mqtt.guard import Guard
 from kamstrup_mqtt.model import Measured
 from kamstrup_mqtt.plan import Plan, default_values
 from kamstrup_mqtt.remembered import MeterMemory, StoredTotal

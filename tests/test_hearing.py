@@ -15,11 +15,11 @@ import pytest
 
 from kamstrup_mqtt import registry
 from kamstrup_mqtt.address import SerialDevice
+from kamstrup_mqtt.bounds import Bounds
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.emulators.base import Emulator
 from kamstrup_mqtt.emulators.catalogue import make_emulator
 from kamstrup_mqtt.emulators.server import serve_pty
-from kamstrup_mqtt.guard import Bounds
 from kamstrup_mqtt.hearing import ParityHunt
 from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.model import Diagnosis, LinkState, Reading, SerialParams

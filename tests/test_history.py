@@ -7,6 +7,7 @@ import contextlib
 import resource
 import sqlite3
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -330,6 +331,30 @@ async def test_bounds_in_memory(expected_logs: list[str]) -> None:
     async with running(history) as broker:
         add(history, 1, 200)
         assert history.dropped > 180
+
+
+@pytest.mark.parametrize("mode", ["offline", "memory"])
+async def test_a_long_outage_takes_no_memory_for_what_is_not_kept(
+    path: Path, mode: str, expected_logs: list[str]
+) -> None:
+    expected_logs += ["history is full", "neither delivered nor stored"]
+    async with running(on(path, mode, rows=100)) as broker:
+        broker.connect()
+        await broker.disconnect()
+        history = broker.history
+
+        async def outage(records: int) -> None:
+            for _ in range(records // 500):
+                add(history, 1, 500)
+                await eventually(lambda: len(history._memory) <= 100, "bounded")
+
+        await outage(12_000)  # until the pace remembers as many arrivals as it ever does
+        tracemalloc.start()
+        await outage(20_000)
+        grown, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        # 40 bytes for each would be 800 kB; the arrivals are new objects, as many as before
+        assert grown < 600_000
 
 
 async def test_telegraf_5536_drops_are_counted_and_said_once(
@@ -665,6 +690,24 @@ async def test_records_on_disk_that_cannot_be_read_for_a_moment_come_in_order(
         assert any(text.endswith("again") for text in logged() if "the spool can be" in text)
 
 
+async def test_a_disk_that_cannot_be_read_at_two_starts_in_a_row(
+    path: Path, expected_logs: list[str]
+) -> None:
+    """The second run begins 10 s after the first, which made 50 records."""
+    expected_logs.append("history goes on in memory")
+    disk = Disk()
+    async with running(on(path)) as broker:
+        wanted = add(broker.history, 0, 0)
+    for start, first, last in ((1.7e9, 1, 50), (1.7e9 + 10, 51, 60)):
+        disk.fails = True
+        history = on(path, connect=disk.connect, wall=lambda start=start: start)
+        async with running(history) as broker:
+            disk.fails = False
+            wanted += add(broker.history, first, last)
+            await eventually(lambda: len(stored(path)) >= last + 1, "all of them")  # noqa: B023
+    assert stored(path) == wanted
+
+
 async def test_records_on_disk_that_cannot_be_read_wait_for_the_next_run(
     path: Path, expected_logs: list[str]
 ) -> None:
@@ -746,6 +789,13 @@ async def test_behind_and_catching_up() -> None:
     for _ in range(80):
         history.acked(await history.next())
     assert not history.behind
+    history.lost()
+    history.connected()
+    assert history.catching_up  # all 200 and more are sent again
+    assert not history.behind
+    for _ in range(120):
+        history.acked(await history.next())
+    assert not history.catching_up
     history.lost()
     add(history, 301, 500)
     assert not history.behind

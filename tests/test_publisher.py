@@ -305,6 +305,22 @@ async def test_the_birth_message_brings_discovery_status_and_then_states(
         assert watcher.order(*wanted) == wanted
 
 
+async def test_a_flood_of_birth_messages_brings_one_answer(
+    bench: Bench, watcher: Watcher, logged: Callable[[int], list[str]]
+) -> None:
+    async with bench.run():
+        bench.identify("heat")
+        bench.read("heat", "1")
+        await watcher.until(DISCOVERY.format("heat"))
+        await watcher.until(f"{ROOT}/bridge/status", "online")
+        watcher.last.clear()
+        birth = [watcher.publish("homeassistant/status", "online") for _ in range(50)]
+        await asyncio.gather(*birth)
+        await watcher.until(f"{ROOT}/heat/state/values")
+    births = [line for line in logged(20) if line.startswith("Home Assistant was started")]
+    assert len(births) < 10
+
+
 async def test_readings_go_on_while_the_broker_is_away(
     bench: Bench, broker: Mosquitto, expected_logs: list[str], logged: Callable[[int], list[str]]
 ) -> None:
@@ -500,6 +516,8 @@ async def test_bridge_info_comes_though_the_window_is_never_empty(broker: Mosqui
 async def test_commands_can_be_switched_off(broker: Mosquitto, watcher: Watcher) -> None:
     bench = Bench(make_config(broker.port, commands=False))
     bench.identify("heat")
+    # no advice on how to send what is not wanted: a warning would fail this test
+    await watcher.publish(f"{ROOT}/heat/read", "PRESS", retain=True)
     async with bench.run():
         await bench.connected()
         await watcher.publish(f"{ROOT}/heat/read", "PRESS")

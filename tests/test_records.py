@@ -113,6 +113,11 @@ def test_what_a_spool_cannot_be(spool: Any) -> None:
         Config.model_validate({"meters": [HEAT], "spool": spool})
 
 
+def test_switched_off_is_told_what_there_is() -> None:
+    with pytest.raises(ValueError, match="memory is the mode that never uses the disk"):
+        Config.model_validate({"meters": [HEAT], "spool": False})
+
+
 def test_a_record_of_the_meters_own_log_to_the_letter() -> None:
     heat = picture(HEAT)
     heat.apply(Identity(meter="heat", serial="6654321", source="serial_no"), 0.0)

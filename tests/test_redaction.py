@@ -71,6 +71,16 @@ def test_the_configuration(tmp_path: Path) -> None:
     assert [meter["id"] for meter in (main, local)] == ["main", "local"]
 
 
+def test_from_the_environment_within_a_word(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    meter = '{name: "The${ROOM}Meter", protocol: han, port: "/dev/tty${ROOM}"}'
+    file.write_text(f"meters: [{meter}]\n")
+    shown = Redaction(configfile.load(file, {"ROOM": "cellar"}))
+    (found,) = shown.config()["meters"]
+    assert (found["name"], found["port"]) == ("The${ROOM}Meter", "/dev/tty${ROOM}")
+    assert shown.text("/dev/ttycellar is gone") == "/dev/tty${ROOM} is gone"
+
+
 def test_messages(tmp_path: Path) -> None:
     mask = redaction(tmp_path).text
     told = mask("tcp://10.1.2.3:2002: refused; broker.attic.lan:1883 says kamstrup, kamstrup-mqtt")

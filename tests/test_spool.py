@@ -4,6 +4,7 @@ in its place."""
 from __future__ import annotations
 
 import sqlite3
+import stat
 import threading
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,15 @@ def test_the_file_is_made_when_it_is_needed(path: Path) -> None:
     assert not path.exists()
     assert file.append(rows(1, 2), 0)[0].rows == 2
     assert path.exists()
+    file.close()
+
+
+def test_nobody_else_may_read_it(path: Path) -> None:
+    """It tells when somebody was at home."""
+    file = make(path)
+    file.append(rows(1, 3), 0)
+    for name in ("history.db", "history.db-wal", "history.db-shm"):
+        assert stat.S_IMODE(path.with_name(name).stat().st_mode) == 0o600
     file.close()
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
 
+from kamstrup_mqtt.bounds import Bounds
 from kamstrup_mqtt.model import Identity, Measured, Scalar
 from kamstrup_mqtt.picture import Picture
 from kamstrup_mqtt.quantities import QUANTITIES
@@ -35,8 +37,9 @@ def remembered(live: str = "100.000", hourly: str = "99.95") -> MeterMemory:
     )
 
 
-def picture(*, exact: bool, memory: MeterMemory | None = None) -> Picture:
-    return Picture(make_facts(PLAN), memory or remembered(), 1000.0, exact=exact)
+def picture(*, exact: bool, memory: MeterMemory | None = None, power: int = 1_000_000) -> Picture:
+    facts = make_facts(PLAN, bounds=Bounds(power=power, flow=200))
+    return Picture(facts, memory or remembered(), 1000.0, exact=exact)
 
 
 def list_of(value: str | None, seconds: float = 100) -> object:
@@ -110,6 +113,36 @@ def test_what_comes_from_the_future_is_not_taken() -> None:
         found.recall("live", retained(100.150), now)
         assert live(found, "power_import") == taken
         assert live(found) == Decimal("100.150")  # it was published all the same
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("now", [NOW, at(60), None])
+def test_what_the_meter_cannot_have_counted_is_not_taken(exact: bool, now: datetime | None) -> None:
+    """55.2 kW in the minute since memory was written and in the 3660 s for which it may stand:
+    57.04 kWh. Without the host's clock only the latter: 56.12 kWh."""
+    most = "156.12" if now is None else "157.04"
+    found = picture(exact=exact, power=55_200)
+    found.recall("live", retained(float(most) + 0.001), now)
+    assert live(found) == (Decimal("100.000") if exact else None)
+    assert live(found, "power_import") == 9  # it is as good as before
+    assert take(found, "100.200") == Decimal("100.200")
+    found = picture(exact=exact, power=55_200)
+    found.recall("live", retained(float(most)), now)
+    assert live(found) == Decimal(most)
+
+
+def test_a_time_to_come_allows_no_more() -> None:
+    found = picture(exact=False, power=55_200)
+    found.recall("live", retained(50_000.0, seconds=1e9), NOW)
+    assert live(found) is None
+
+
+def test_a_meter_behind_transformers_may_count_more() -> None:
+    memory = remembered()
+    memory.learned["connection"] = "transformers"
+    found = picture(exact=False, memory=memory, power=55_200)
+    found.recall("live", retained(1100.0), NOW)
+    assert live(found) == Decimal("1100.0")  # 1 MW, 1033.3 kWh
 
 
 def test_what_begins_anew_by_the_users_word_may_be_less() -> None:

@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, cast
 from kamstrup_mqtt import clockwatch, detect, registry, spool
 from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.answers import Answers, Running
+from kamstrup_mqtt.bounds import Bounds
 from kamstrup_mqtt.clock import Clock, rfc3339
 from kamstrup_mqtt.clockwatch import ClockWatch
 from kamstrup_mqtt.config import Config, Meter, SpoolConfig, with_models
 from kamstrup_mqtt.control import ControlServer, control_address
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.errors import ConfigError
-from kamstrup_mqtt.guard import Bounds
 from kamstrup_mqtt.history import History
 from kamstrup_mqtt.history import Limits as HistoryLimits
 from kamstrup_mqtt.links.base import Opener
@@ -384,6 +384,14 @@ def _facts(meter: Meter, config: Config) -> MeterFacts:
         interval=meter.interval_seconds,
         serial=meter.serial,
         commands=config.mqtt.commands,
+        bounds=_bounds(meter),
+    )
+
+
+def _bounds(meter: Meter) -> Bounds:
+    return Bounds(
+        power=meter.max_power or meter.meter_model.power_bound,
+        flow=meter.max_flow or meter.meter_model.max_flow,
     )
 
 
@@ -402,10 +410,7 @@ def _setup(
         interval=meter.interval_seconds,
         battery=meter.meter_model.battery,
         hunt_parity=meter.hunts_parity,
-        bounds=Bounds(
-            power=meter.max_power or meter.meter_model.power_bound,
-            flow=meter.max_flow or meter.meter_model.max_flow,
-        ),
+        bounds=_bounds(meter),
         bounded=meter.max_power is not None,
         found=found,
         align=polled is not None and polled.align,

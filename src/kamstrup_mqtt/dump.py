@@ -18,7 +18,7 @@ from typing import Any
 from kamstrup_mqtt.address import SerialDevice
 from kamstrup_mqtt.clock import Clock, rfc3339
 from kamstrup_mqtt.config import Config, Meter
-from kamstrup_mqtt.config.redaction import Redaction
+from kamstrup_mqtt.config.redaction import MASK, Redaction
 from kamstrup_mqtt.counters import Counters, Drop
 from kamstrup_mqtt.picture import Picture
 from kamstrup_mqtt.remembered import MeterMemory
@@ -119,4 +119,8 @@ def redacted(found: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """`found` and the configuration without secrets, user name and hosts."""
     redaction = Redaction(config)
     whole: dict[str, Any] = redaction.tree(dict(found))
-    return {**whole, "config": redaction.config()}
+    shown = redaction.config()
+    for entry in shown["meters"]:
+        if "serial" in entry:
+            entry["serial"] = MASK
+    return {**whole, "config": shown}

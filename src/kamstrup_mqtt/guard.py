@@ -16,8 +16,9 @@ from datetime import datetime
 from decimal import ROUND_FLOOR, Context, Decimal
 
 from kamstrup_mqtt import units
+from kamstrup_mqtt.bounds import Bounds
 from kamstrup_mqtt.clock import rfc3339
-from kamstrup_mqtt.model import MAX_FLOW, MAX_POWER, Measured, Quantity
+from kamstrup_mqtt.model import Measured, Quantity
 from kamstrup_mqtt.plan import Plan
 from kamstrup_mqtt.remembered import MeterMemory, StoredTotal
 
@@ -31,38 +32,6 @@ WRAP_DIGITS = 6
 _HOUR = Decimal(3600)
 _WIDE = Context(prec=120)
 """Totals have up to 39 digits; differences of them must not be rounded."""
-
-# unit -> what one watt (var, VA) makes of it in an hour, in the unit of its family without prefix
-_PER_WATT_HOUR = {"Wh": 1, "varh": 1, "VAh": 1, "J": 3600, "cal": 861}
-_HOT = 200
-"""°C: the hottest water of a district heating, for registers that add up volume × temperature."""
-_CLOCKS = {"h": Decimal("1.05"), "min": Decimal("63"), "s": Decimal("3780"), "d": Decimal("0.044")}
-"""Counters of time, per hour; the meter's clock may run a little faster than ours."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """What the meter can do at most. `power` in W (also var, VA), `flow` in m³/h (and t/h)."""
-
-    power: int
-    flow: int
-
-    def per_hour(self, unit: str | None) -> Decimal | None:
-        """By how much a total in this unit can rise within an hour; None where nobody knows."""
-        for base, factor in _PER_WATT_HOUR.items():
-            if units.factor(base, unit) is not None:
-                most = units.convert(Decimal(self.power * factor), base, unit)
-                assert isinstance(most, Decimal)  # a number stays one
-                return most
-        for base, factor in (("m³", 1), ("t", 1), ("m³×°C", _HOT)):
-            if units.factor(base, unit) is not None:
-                most = units.convert(Decimal(self.flow * factor), base, unit)
-                assert isinstance(most, Decimal)
-                return most
-        return _CLOCKS.get(unit or "")
-
-
-ANY_METER = Bounds(power=MAX_POWER, flow=MAX_FLOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +224,9 @@ def _unwrapped(before: Decimal, now: Decimal, count: Decimal) -> Decimal:
 
 
 def _elapsed(before: Accepted, now: Accepted) -> float:
-    """Seconds between the two: by the monotonic clock within one run, by the host's clock across
-    runs; 0 where neither tells, which is the strictest."""
+    """Seconds between the two: across runs by the host's clock, within one run by whichever clock
+    tells more - one may be set back, the other stands while the host sleeps; 0 where neither tells,
+    which is the strictest."""
     known = [0.0]
     if before.monotonic is not None and now.monotonic is not None:
         known.append(now.monotonic - before.monotonic)

@@ -139,7 +139,8 @@ class History:
         self._memory[record.id] = record
         self._unacked += 1
         self._bytes += len(payload)
-        self._unsent.append(record.id)
+        if self._connected is not None:  # else `connected` finds it
+            self._unsent.append(record.id)
         self._bound_memory()
         self._wake.set()
         if self._may_be_pending:
@@ -303,7 +304,11 @@ class History:
     @property
     def catching_up(self) -> bool:
         """Whether what is sent now has waited for long, and so is to be sent at a `pace`."""
-        return bool(self._loaded) or self._cursor < self._stored.last or self._unacked > 2 * BEHIND
+        return (
+            bool(self._loaded)
+            or self._cursor < self._stored.last
+            or len(self._unsent) > 2 * BEHIND  # what is sent again among them
+        )
 
     @property
     def waiting(self) -> int:
@@ -333,8 +338,9 @@ class History:
                 self._stored = await self._spool.open(self._wall() - self._resend)
         except (SpoolError, TimeoutError) as error:
             self._say_failing(error)
-            # ids of now must be above those that the file has, should it come back
-            self._last = self._through = int(self._wall())
+            # ids of now must be above those that the file has, should it come back; in ms, for an
+            # earlier run that began so may have made many records a second
+            self._last = self._through = int(self._wall() * 1000)
             self._unread = True
             return
         self._last = self._stored.last

@@ -185,7 +185,8 @@ class Memory:
             self._failing = True
             _LOG.warning(
                 "%s cannot be written (%s): after a restart meters are announced only once they"
-                " have answered; make the directory writable, or set STATE_DIRECTORY",
+                " have answered; free the disk, make the directory writable, or set"
+                " STATE_DIRECTORY",
                 self._path,
                 error.strerror or error,
             )

@@ -15,10 +15,12 @@ from decimal import Decimal
 from functools import cache
 
 from kamstrup_mqtt import energy, jsontext, registry, units
+from kamstrup_mqtt.bounds import ANY_METER, Bounds
 from kamstrup_mqtt.clock import rfc3339
 from kamstrup_mqtt.kinds import check_kind, clean
 from kamstrup_mqtt.model import (
     NONE,
+    POWER_OF_CONNECTION,
     Diagnosis,
     Identity,
     LinkState,
@@ -50,7 +52,8 @@ class MeterFacts:
     """What the configuration says of one meter.
 
     `interval` in seconds, None where the meter sends by itself. `serial` is the serial number
-    that the user gave. `commands`: Home Assistant gets a "Read now" button.
+    that the user gave. `commands`: Home Assistant gets a "Read now" button. `bounds`: what the
+    meter can do at most.
     """
 
     id: str
@@ -61,6 +64,7 @@ class MeterFacts:
     interval: float | None
     serial: str | None = None
     commands: bool = True
+    bounds: Bounds = ANY_METER
 
     @property
     def polled(self) -> bool:
@@ -331,16 +335,32 @@ class Picture:
     def recall(self, group: str, payload: str, now: datetime | None) -> None:
         """What the broker retained of a group, before we publish: after an end that was not clean
         it may be newer than memory. Nothing is from later than `now`. A state does not tell its
-        units: where the configuration has changed one, memory alone counts."""
+        units: where the configuration has changed one, memory alone counts. A live counter that is
+        more than the meter can have counted since memory was written is nobody's."""
         ours = self.memory.readings.get(group)
         told = parse_state(payload, ours.values) if ours is not None else None
         if ours is None or told is None or self._replaced or group in self._converted:
             return
         later = now is not None and is_newer(told.time, now)
+        until = now if now is None or later else told.time
+        values = self._live.believable(told.values, self._most_risen(ours.time, until))
         if group not in self._received and is_newer(told.time, ours.time) and not later:
             ours.time = told.time
-            ours.values.update(told.values)
-        ours.values.update(self._live.recall(group, told.values))
+            ours.values.update(values)
+        ours.values.update(self._live.recall(group, values))
+
+    def _most_risen(self, since: datetime | None, until: datetime | None) -> dict[str, Decimal]:
+        """Live counter -> by how much it can have risen; moments that are not known are one."""
+        seconds = max((until - since).total_seconds(), 0.0) if since and until else 0.0
+        connected = POWER_OF_CONNECTION.get(self.memory.learned.get("connection", ""), 0)
+        bounds = replace(self.facts.bounds, power=max(self.facts.bounds.power, connected))
+        most = {}
+        for key in self.facts.plan.live_keys:
+            rate = bounds.per_hour(self.memory.units.get(key))
+            if rate is not None:
+                allowed = seconds + self.facts.plan.quantity(key).catches_up
+                most[key] = rate * Decimal(allowed) / 3600
+        return most
 
     # What reports change
 

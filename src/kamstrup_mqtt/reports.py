@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kamstrup_mqtt import jsontext
+from kamstrup_mqtt.bounds import ANY_METER, Bounds
 from kamstrup_mqtt.clock import Clock
 from kamstrup_mqtt.counters import Counters
-from kamstrup_mqtt.guard import ANY_METER, Bounds, Guard
+from kamstrup_mqtt.guard import Guard
 from kamstrup_mqtt.model import (
     NONE,
     POWER_OF_CONNECTION,

@@ -162,6 +162,9 @@ class SpoolFile:
         if self._database is not None:
             return self._database
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        # its readings tell when somebody was at home; SQLite's other files get the same mode
+        with contextlib.suppress(OSError):  # SQLite says why
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._database = database = self._connect(self._path)
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:

@@ -43,6 +43,20 @@ class LiveCounters:
                         del self._standing[key]
                         reading.values[key] = None
 
+    def believable(
+        self, values: Mapping[str, Scalar], most_risen: Mapping[str, Decimal]
+    ) -> dict[str, Scalar]:
+        """`values` without the live ones that are more above memory's than they can have risen:
+        what is taken over is never given up again."""
+        return {
+            key: value
+            for key, value in values.items()
+            if key not in self._least
+            or key not in most_risen
+            or not isinstance(value, Decimal)
+            or value - self._least[key] <= most_risen[key]
+        }
+
     def recall(self, group: str, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """The broker has these values of a group: what the live ones among them are now."""
         return {

@@ -134,6 +134,7 @@ def test_without_a_daemon(tmp_path: Path) -> None:
     (tmp_path / "gpk61").write_text(SECRETS["GPK61"])
     text = configuration(2000, 1883)
     text["meters"].append({"name": "Gone", "protocol": "han", "port": "/dev/no-such-tty"})
+    text["meters"][0]["serial"] = "5706567000000001"
     config.write_text(json.dumps(text))
     remembered = {
         "units": {"power_import": "W"},

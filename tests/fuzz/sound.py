@@ -10,8 +10,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, cast
 
 from kamstrup_mqtt import registry
+from kamstrup_mqtt.bounds import ANY_METER
 from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.guard import ANY_METER, Guard
+from kamstrup_mqtt.guard import Guard
 from kamstrup_mqtt.model import LinkState
 from kamstrup_mqtt.plan import Plan, sort_objects
 from kamstrup_mqtt.protocols.base import Ask, Frame, Moment, PolledCodec, Send

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -63,6 +64,24 @@ def _topic(text: str) -> str:
     return text
 
 
+def _host(text: str) -> str:
+    # not quoted: in mqtt://user:password@broker there is a password
+    if re.search(r"[\s/@\[\]]", text) or (":" in text and not _is_address(text)):
+        raise ValueError(
+            "must be the broker's name or address alone: no mqtt://, no user name, no brackets, and"
+            " no :1883 behind it (that is mqtt.port)"
+        )
+    return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _instance(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", text):
         raise ValueError("must be 1 to 32 of A-Z, a-z, 0-9, _ and -")
@@ -96,7 +115,7 @@ def _tls(value: Any) -> Any:
 class MqttConfig(Section):
     """The broker, and under which topics. `instance`: one per daemon on the broker."""
 
-    host: Line = "localhost"
+    host: Annotated[Line, AfterValidator(_host)] = "localhost"
     tls: Annotated[TlsConfig | None, BeforeValidator(_tls)] = None
     port: Annotated[int, Field(ge=1, le=65535)] = Field(default=0, validate_default=True)
     username: Text | None = None
@@ -155,6 +174,8 @@ class HomeAssistantConfig(Section):
 
 
 def _spool(value: Any) -> Any:
+    if value is False:  # YAML's off
+        raise ValueError("cannot be switched off; memory is the mode that never uses the disk")
     return {"mode": value} if isinstance(value, str) else value
 
 
@@ -207,7 +228,7 @@ class Config(Section):
 
     @property
     def from_environment(self) -> Mapping[str, str]:
-        """Texts that came from the environment -> the variable's name."""
+        """Texts that came from the environment -> as they were written: ${NAME}."""
         return self._from_environment
 
     def note(self, warnings: tuple[str, ...], from_environment: Mapping[str, str]) -> Config:

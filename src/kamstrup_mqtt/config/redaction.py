@@ -30,8 +30,8 @@ class Redaction:
         self._config = config
         secrets = {secret: MASK for secret in config.secrets() if len(secret) >= _SHORTEST}
         words = {
-            value: f"${{{name}}}"
-            for value, name in config.from_environment.items()
+            value: written
+            for value, written in config.from_environment.items()
             if len(value) >= _SHORTEST
         }
         words.update(self._hosts())

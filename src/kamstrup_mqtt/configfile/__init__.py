@@ -10,6 +10,7 @@ or from systemd's credentials, and are never part of a fault.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 from pathlib import Path
@@ -28,6 +29,7 @@ CREDENTIAL = "mqtt_password"
 """The systemd credential that is the broker's password when none is configured."""
 KEYS = ("encryption_key", "authentication_key")
 """The secrets of a HAN meter; their credentials are called <id of the meter>_<name>."""
+_NAMED = re.compile(r"""(alias|anchor|handle) (['"]).*?\2""")
 
 
 def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
@@ -122,8 +124,14 @@ def _syntax_fault(path: Path, text: str, error: yaml.MarkedYAMLError) -> str:
         problem = "a tab; YAML is indented with spaces"
     elif "${" in _line_of(error):
         problem += "; quote a text that contains ${...} beside other signs"
-    context = f" ({error.context})" if error.context and "tab;" not in problem else ""
+    problem = _unquoted(problem)
+    context = f" ({_unquoted(error.context)})" if error.context and "tab;" not in problem else ""
     return f"{path}:{place}: not YAML: {problem}{context}"
+
+
+def _unquoted(words: str) -> str:
+    """Without the name that YAML quotes: `key: *name` may be a key that nobody put in quotes."""
+    return _NAMED.sub(r"\1 (quote a text that begins with *, & or !)", words)
 
 
 def _line_of(error: yaml.MarkedYAMLError) -> str:

@@ -133,6 +133,8 @@ class Tree:
         return text
 
     def _expand(self, node: yaml.Node, path: str, text: str) -> str:
+        found: list[str] = []
+
         def replace(match: re.Match[str]) -> str:
             if match[0] == "$${":
                 return "${"
@@ -142,11 +144,14 @@ class Tree:
             elif name not in self._environ:
                 self._fault(node, path, f"the environment variable {name} is not set")
             else:
-                self._expanded[self._environ[name]] = name
+                self._expanded[self._environ[name]] = match[0]
+                found.append(name)
                 return self._environ[name]
             return match[0]
 
         expanded = _VARIABLE.sub(replace, text)
+        if found:  # the whole too: inside of a longer word the value alone would not be seen
+            self._expanded[expanded] = text
         if _UNFIT.search(expanded):
             self._fault(node, path, "contains a character that no text may have; write it anew")
             return _UNFIT.sub("", expanded)
@@ -156,14 +161,14 @@ class Tree:
 
     @property
     def expanded(self) -> Mapping[str, str]:
-        """What came from the environment -> the name of its variable."""
+        """What came from the environment -> as it was written: ${NAME}."""
         return self._expanded
 
     def masked(self, text: str) -> str:
-        """`text` with what came from the environment as the name of its variable again."""
+        """`text` with what came from the environment as it was written again."""
         for value in sorted(self._expanded, key=len, reverse=True):
             if len(value) >= _SHORTEST_MASKED:
-                text = text.replace(value, f"${{{self._expanded[value]}}}")
+                text = text.replace(value, self._expanded[value])
         return text
 
     def at(self, place: Place, text: str, *, key: bool = False) -> Mark:

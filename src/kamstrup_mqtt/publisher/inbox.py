@@ -82,6 +82,7 @@ class Inbox:
         self.retained = Retained()
         self.last_retained = self._loop.time()
         self.settled = False
+        self._born = False  # Home Assistant was started, and waits for the states
 
     async def listen(self, messages: AsyncIterator[Received]) -> None:
         """Take what comes, for as long as the connection lasts."""
@@ -113,10 +114,11 @@ class Inbox:
     def _receive_retained(self, message: Received) -> None:
         self.last_retained = self._loop.time()
         if self._commanded(message.topic) is not None:
-            self._warn_once(
-                f"{message.topic} holds a retained message, which is ignored: publish commands"
-                " without retain"
-            )
+            if self._config.mqtt.commands:
+                self._warn_once(
+                    f"{message.topic} holds a retained message, which is ignored: publish commands"
+                    " without retain"
+                )
             return
         text = _text(message.payload)
         if message.topic.startswith(f"{self._topics.root}/"):
@@ -128,12 +130,17 @@ class Inbox:
             self.retained.announced[id_] = announced
 
     def _receive_birth(self, message: Received) -> None:
-        if _text(message.payload) != self._config.homeassistant.birth_payload:
-            return
+        if self._born or _text(message.payload) != self._config.homeassistant.birth_payload:
+            return  # who sends a thousand of them gets one answer
+        self._born = True
         _LOG.info("Home Assistant was started: announcing everything again")
         self._board.all_announcements()
         # Home Assistant subscribes to state topics only after it has read the discovery
-        self._loop.call_later(self._birth(), self._board.all_states)
+        self._loop.call_later(self._birth(), self._after_birth)
+
+    def _after_birth(self) -> None:
+        self._born = False
+        self._board.all_states()
 
     def _receive_read(self, id_: str, payload: bytes) -> None:
         if len(payload) > MAX_COMMAND:
