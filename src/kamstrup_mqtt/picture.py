@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 
 from kamstrup_mqtt import energy, jsontext, registry, units
 from kamstrup_mqtt.clock import rfc3339
@@ -98,6 +98,11 @@ def _usual(group: str) -> Change:
     return Change(states=frozenset({group}), diagnostics=True, memory=True)
 
 
+@lru_cache(maxsize=64)  # a house full of meters has few
+def _form(keys: tuple[str, ...]) -> jsontext.Form:
+    return jsontext.Form(dict.fromkeys(("time", *keys)))
+
+
 class Picture:
     """One meter. `started` is the monotonic time at which the daemon began to listen; `exact`:
     what is remembered is what was published last. `patience`: seconds after the last valid reading
@@ -144,7 +149,7 @@ class Picture:
         self._nulled: frozenset[str] = frozenset()
         self._told: frozenset[str] = frozenset()
         self._replaced = False
-        self._layout: dict[str, tuple[str, ...]] = {}  # group -> the keys of its state
+        self._layout: dict[str, jsontext.Form] = {}  # group -> its state
         self._converted: set[str] = set()  # groups whose retained state is in another unit
         self.patience = self._patience()
         self._adopt_model()
@@ -219,14 +224,11 @@ class Picture:
         """The state of one group: `time` and every key of it, null where no value came."""
         reading = self.memory.readings.get(group, _NOTHING)
         values = {} if group in self._nulled else reading.values
-        state: dict[str, Scalar] = {"time": rfc3339(reading.time)}
-        keys = self._layout.get(group)
-        if keys is None:
-            keys = tuple(key for key in self.keys if self.group_of(key) == group)
-            self._layout[group] = keys
-        for key in keys:
-            state[key] = values.get(key)
-        return jsontext.dumps(state)
+        form = self._layout.get(group)
+        if form is None:
+            form = _form(tuple(key for key in self.keys if self.group_of(key) == group))
+            self._layout[group] = form
+        return form.dumps({"time": rfc3339(reading.time), **values})
 
     def states(self) -> dict[str, str]:
         """group -> state, for every group that was ever filled."""
@@ -461,10 +463,15 @@ class Picture:
     def _read(self, report: Reading, monotonic: float) -> Change:
         log: list[tuple[int, str]] = []
         group, memory = report.group, self.memory
-        known = len(memory.units)
+        frozen = memory.units
+        known = len(frozen)
         values: dict[str, Scalar] = {}
         for key, measured in report.values.items():
-            values[key] = self._accept(key, measured, log)
+            value, unit = measured
+            if isinstance(value, Decimal) and key in frozen and frozen[key] == unit:
+                values[key] = value  # nearly all of them: `_accept` says the same
+            else:
+                values[key] = self._accept(key, measured, log)
         self._live.forget(report.anew)
         self._live.take(group, values)
         model, self._model = self._model, self.model
@@ -472,7 +479,7 @@ class Picture:
         memory.readings[group] = StoredReading(report.time, values)
         self._received[group] = monotonic
         self._nulled -= {group}
-        grown = len(memory.units) > known
+        grown = len(frozen) > known
         if grown or before is None or before.values.keys() != values.keys():
             self._layout.clear()
         if not grown and not log and model == self._model:
