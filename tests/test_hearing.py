@@ -22,7 +22,7 @@ from kamstrup_mqtt.emulators.catalogue import make_emulator
 from kamstrup_mqtt.emulators.server import serve_pty
 from kamstrup_mqtt.hearing import ParityHunt
 from kamstrup_mqtt.memory import Memory
-from kamstrup_mqtt.model import Diagnosis, LinkState, Reading, SerialParams
+from kamstrup_mqtt.model import Diagnosis, Identity, LinkState, Reading, SerialParams
 from kamstrup_mqtt.protocols.han import HanCodec
 from kamstrup_mqtt.remembered import StoredTotal
 from tests.links.ptys import until
@@ -46,6 +46,17 @@ def han(model: str = "kamstrup_han_3phase", **options: Any) -> Any:
 def keyed(**changes: Any) -> Any:
     keys = {name: bytes.fromhex(text) for name, text in KEYS.items()}
     return han(**{**keys, "energy_scale": 10, **changes})
+
+
+async def test_a_list_is_handed_over_before_the_reader_goes_on(start: Start) -> None:
+    async with meter(emulated(), interval=0.05) as server:
+        bench = await start(han(), at(server))
+        calls: list[list[object]] = []
+        bench.outbox.call(lambda: calls.append(bench.outbox.take_all()))
+        await until(lambda: len(calls) > 2)
+    assert [type(report) for report in calls[0]] == [Identity, Reading]
+    assert [type(report) for report in calls[1]] == [Diagnosis], "that it is read has time"
+    assert [type(report) for report in calls[2]] == [Reading]
 
 
 async def test_an_encrypted_meter_is_read(start: Start) -> None:

@@ -7,8 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kamstrup_mqtt.jsontext import dumps, plain
+from kamstrup_mqtt.jsontext import Form, dumps, plain
 from kamstrup_mqtt.model import LinkState
 
 
@@ -80,3 +82,28 @@ def test_what_json_does_not_have(value: Any) -> None:
 def test_no_number_of_floats() -> None:
     with pytest.raises(ValueError):
         dumps(float("nan"))
+
+
+_NUMBERS = st.decimals(allow_nan=False, allow_infinity=False)
+_VALUES = st.none() | st.text() | _NUMBERS
+
+
+@given(_NUMBERS)
+def test_plain_notation_has_every_digit_and_no_exponent(value: Decimal) -> None:
+    text = plain(value)
+    assert set(text) <= set("-.0123456789")
+    assert Decimal(text) == value
+    if value:
+        sign, digits, exponent = value.as_tuple()
+        assert isinstance(exponent, int)
+        # the digits as they were, with zeros where there was an exponent
+        written = text.lstrip("-").replace(".", "").lstrip("0")
+        assert written == "".join(map(str, digits)).lstrip("0") + "0" * max(exponent, 0)
+        assert text.startswith("-") == bool(sign)
+
+
+@given(st.dictionaries(st.text(), _VALUES), st.lists(st.text(), unique=True))
+def test_a_form_writes_what_dumps_does(values: dict[str, Any], more: list[str]) -> None:
+    keys = list(dict.fromkeys((*more, *values)))
+    assert Form(keys).dumps(values) == dumps({key: values.get(key) for key in keys})
+    assert Form(()).dumps(values) == "{}"

@@ -89,7 +89,10 @@ class Guard:
     ) -> Judged:
         """One group of readings, received at `time` (None: the clock is not right)."""
         held: dict[str, str] = {}
+        no_totals = self._plan.no_totals
         for key, measured in values.items():
+            if key in no_totals:
+                continue
             why = self._judge(key, measured, time, monotonic)
             if why is not None:
                 held[key] = why
@@ -121,6 +124,7 @@ class Guard:
         """None: it goes on; else why not."""
         quantity = self._plan.quantity(key)
         if quantity.state_class != "total_increasing":
+            self._plan.no_totals.add(key)
             return None
         unit = self._memory.units.get(key, measured.unit)
         try:

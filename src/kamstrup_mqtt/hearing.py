@@ -64,14 +64,16 @@ class Hearing:
             self._log.log(level, "%s", text)
         if heard.anew:
             self._mine.learned = {}
-        if any(self._mine.learned.get(k) != v for k, v in heard.learned.items()):
+        if not heard.learned.items() <= self._mine.learned.items():
             self._mine.learned = {**self._mine.learned, **heard.learned}
             self._memory.changed(urgent=True)
             self._reports.connection()
         self._reports.notes = heard.notes
         self._reports.problem_now = heard.problem
         self._reports.identity(heard.objects)
-        return self._reports.readings(heard.objects, (), frame.raw, belongs=heard.belongs)
+        told = self._reports.readings(heard.objects, (), frame.raw, belongs=heard.belongs)
+        self._reports.outbox.hand_over()  # whatever else is to be done has time until it has left
+        return told
 
     def accept(self) -> tuple[str, ...]:
         """Believe what the codec holds back; what that was, in words."""

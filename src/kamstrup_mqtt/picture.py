@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 
 from kamstrup_mqtt import energy, jsontext, registry, units
 from kamstrup_mqtt.bounds import ANY_METER, Bounds
@@ -103,6 +103,11 @@ def _usual(group: str) -> Change:
     return Change(states=frozenset({group}), diagnostics=True, memory=True)
 
 
+@lru_cache(maxsize=64)  # a house full of meters has few
+def _form(keys: tuple[str, ...]) -> jsontext.Form:
+    return jsontext.Form(dict.fromkeys(("time", *keys)))
+
+
 class Picture:
     """One meter. `started` is the monotonic time at which the daemon began to listen; `exact`:
     what is remembered is what was published last. `patience`: seconds after the last valid reading
@@ -149,7 +154,7 @@ class Picture:
         self._nulled: frozenset[str] = NONE
         self._told: frozenset[str] = NONE
         self._replaced = False
-        self._layout: dict[str, tuple[str, ...]] = {}  # group -> the keys of its state
+        self._layout: dict[str, jsontext.Form] = {}  # group -> its state
         self._converted: frozenset[str] = NONE  # groups whose retained state is in another unit
         self.patience = self._patience()
         self._adopt_model()
@@ -224,14 +229,11 @@ class Picture:
         """The state of one group: `time` and every key of it, null where no value came."""
         reading = self.memory.readings.get(group, _NOTHING)
         values = {} if group in self._nulled else reading.values
-        state: dict[str, Scalar] = {"time": rfc3339(reading.time)}
-        keys = self._layout.get(group)
-        if keys is None:
-            keys = tuple(key for key in self.keys if self.group_of(key) == group)
-            self._layout[group] = keys
-        for key in keys:
-            state[key] = values.get(key)
-        return jsontext.dumps(state)
+        form = self._layout.get(group)
+        if form is None:
+            form = _form(tuple(key for key in self.keys if self.group_of(key) == group))
+            self._layout[group] = form
+        return form.dumps({"time": rfc3339(reading.time), **values})
 
     def states(self) -> dict[str, str]:
         """group -> state, for every group that was ever filled."""
@@ -479,12 +481,17 @@ class Picture:
     def _read(self, report: Reading, monotonic: float) -> Change:
         log: list[tuple[int, str]] = []
         group, memory = report.group, self.memory
+        frozen = memory.units
         values: dict[str, Scalar] = {}
         for key, measured in report.values.items():
-            values[key] = self._accept(key, measured, log)
-        new = [key for key in report.values if values[key] is not None and key not in memory.units]
+            value, unit = measured
+            if isinstance(value, Decimal) and key in frozen and frozen[key] == unit:
+                values[key] = value  # nearly all of them: `_accept` says the same
+            else:
+                values[key] = self._accept(key, measured, log)
+        new = [key for key, value in values.items() if value is not None and key not in frozen]
         if new:
-            memory.units = shared({**memory.units, **{k: report.values[k].unit for k in new}})
+            memory.units = shared({**frozen, **{k: report.values[k].unit for k in new}})
         self._live.forget(report.anew)
         self._live.take(group, values)
         model, self._model = self._model, self.model

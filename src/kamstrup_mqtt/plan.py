@@ -41,6 +41,8 @@ class Plan:
     by_source: Mapping[SourceId, PlannedValue] = field(init=False)
     by_key: Mapping[str, PlannedValue] = field(init=False)
     live_keys: frozenset[str] = field(init=False)
+    no_totals: set[str] = field(init=False, repr=False, compare=False, default_factory=set)
+    """Keys that were asked for and are no totals; whoever finds out adds to it."""
     _found: dict[str, Quantity] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -68,9 +68,10 @@ async def open_serial(
 class _Serial(serial.Serial):  # type: ignore[misc]  # it has no types
     def read(self, size: int = 1) -> bytes:
         """What is there, in one call: pyserial asks three times, and the loop knows already."""
-        data = b""
-        with contextlib.suppress(OSError, TypeError):  # gone, or closed: pyserial says it
+        try:  # not `suppress`, which takes longer than the read
             data = os.read(self.fd, size)
+        except (OSError, TypeError):  # gone, or closed: pyserial says it
+            data = b""
         return data or bytes(super().read(size))
 
 
@@ -169,6 +170,8 @@ class SerialLink(StreamLink):
         if self._tap is not None:  # who writes down when bytes came wants to know it
             return
         missing = self._expected - len(self._unread)
+        if missing <= 0:
+            return
         seconds = min(self.wire_time(missing) - LEAD, self.silence / 2)
         if seconds < LEAST_NAP or self._nap is not None or self._transport is None:
             return

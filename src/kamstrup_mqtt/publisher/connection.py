@@ -52,7 +52,8 @@ class _Demoted(logging.LoggerAdapter[logging.Logger]):
     """What the library logs, at DEBUG: each loss is told once, in our words, by the publisher."""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        super().log(logging.DEBUG, msg, *args, **kwargs)
+        if self.logger.isEnabledFor(logging.DEBUG):  # asked with each message
+            super().log(logging.DEBUG, msg, *args, **kwargs)
 
 
 class Trouble(Enum):

@@ -645,6 +645,23 @@ def test_a_clock_that_is_days_off_says_nothing_of_its_registers() -> None:
     assert Follower(10, {"clock_offset": "+01:00"}).hear(message, Moment(None, 1.0)).belongs is None
 
 
+def test_meters_that_take_turns_are_another_one_each_time() -> None:
+    follower = Follower(10, {})
+    one, two = (Object("0-0:96.1.0.255", number, number) for number in ("1", "2"))
+    lists = (one, one, two, two, one)
+    assert [other(follower, id_).anew for id_ in lists] == [False, False, True, False, True]
+
+
+def test_a_type_that_comes_later_decides_the_scale() -> None:
+    there = meter(None, type="6841131BN245101092")
+    there.tell()
+    there.tell()
+    assert there.follower.learned().get("energy_scale") is None
+    there.type = NORWEGIAN
+    there.tell()
+    assert there.follower.learned()["energy_scale"] == "10"
+
+
 def test_a_number_that_did_not_come_is_no_other_meter() -> None:
     follower = Follower(10, {})
     id_ = Object("0-0:96.1.0.255", "1", "1")

@@ -7,13 +7,13 @@ whether the phases add up to the totals. Pure: the time of each list is passed i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-from kamstrup_mqtt.model import Object, Scalar
+from kamstrup_mqtt.model import Object, Scalar, SourceId
 from kamstrup_mqtt.protocols.base import Heard, Message, Moment
 from kamstrup_mqtt.protocols.han import consistency, lists, obis, recognise
 from kamstrup_mqtt.protocols.han.clock_offset import ClockOffset
@@ -28,6 +28,7 @@ WARNING: Final = 30
 """Levels of logging, for `Heard.log`."""
 
 _IDS = ("1-1:0.0.5.255", "1-1:0.0.1.255", "0-0:96.1.0.255")
+_WHO = (*_IDS, *recognise.TYPES)
 _MILLI = 1000
 _METER = "energy_scale_meter"
 
@@ -39,6 +40,10 @@ _POWER_OF: Final = {register: f"{register[0]}.7.0" for register in obis.COUNTED}
 """Register -> the power that it adds up."""
 _LATE: Final = 120
 """Seconds after the hour up to which a list with registers means those of the full hour."""
+_TURNED: Final = frozenset(obis.CLOCKS) | frozenset(
+    code for code, measure in obis.MEASURES.items() if measure.unit in lists.ENERGY_UNITS
+)
+"""Codes of what may be published otherwise than it was decoded."""
 _ACTIVE: Final = ("1.8.0", "2.8.0")
 _ANONYMOUS: Final = 6
 """Lists without a serial number after which it is said that there is none."""
@@ -58,6 +63,7 @@ class Follower:
 
     def _begin(self, learned: Mapping[str, str]) -> None:
         self._meter = learned.get(_METER)
+        self._met: tuple[object, ...] | None = None  # who told the last list
         self._recognised = {key: learned[key] for key in recognise.KEYS if key in learned}
         self._scale = EnergyScale(self._given, learned)
         self._clock = ClockOffset(learned.get("clock_offset"))
@@ -86,10 +92,11 @@ class Follower:
     def hear(self, message: Message, moment: Moment) -> Heard:
         """Take one list, received at `moment`."""
         log: list[tuple[int, str]] = []
-        anew = self._meet(message, log)
+        by_id = {obj.id: obj for obj in message.objects}
+        anew = self._meet(message, by_id, log)
         self._say_held(log)
         now = round(moment.monotonic * _MILLI)
-        short = {_short(obj.id): obj for obj in message.objects}
+        short = {_short(id_): obj for id_, obj in by_id.items()}
         self._recognised.update(recognise.recognise(message, short))
         local = _local(message)
         self._set_clock(local, moment, log)
@@ -99,7 +106,11 @@ class Follower:
         if belongs is not None and (moment.utc is None or abs(moment.utc - belongs) > _DAY):
             belongs = None  # the meter's clock is wrong
         self._check(short, log)
-        objects = (*self._published(message, local, moment), *self._counted(short))
+        objects = message.objects
+        if not _TURNED.isdisjoint(by_id):
+            objects = tuple(self._published(message, local, moment))
+        if self._live:
+            objects = (*objects, *self._counted(short))
         return Heard(
             objects=objects,
             belongs=belongs,
@@ -112,9 +123,14 @@ class Follower:
 
     # Who it is
 
-    def _meet(self, message: Message, log: list[tuple[int, str]]) -> bool:
+    def _meet(
+        self, message: Message, by_id: Mapping[SourceId, Object], log: list[tuple[int, str]]
+    ) -> bool:
         """A proven type decides the scale. Another meter begins anew: whether it is one."""
-        by_id = {obj.id: obj for obj in message.objects}
+        maker = message.header.get("maker")
+        met = (maker, *(by_id[id_] for id_ in _WHO if id_ in by_id))
+        if met == self._met and self._meter is not None:
+            return False  # the same as before
         told = [(id_, by_id[id_].value) for id_ in _IDS if id_ in by_id]
         ids = [f"{id_} {value}" for id_, value in told if value is not None]
         known = (self._meter or "").partition(" ")[0]
@@ -126,7 +142,8 @@ class Follower:
             self._meter = self._meter or ids[0]
         elif message.header.get("elements", 0) != 1:
             self._anonymous += 1
-        self._kamstrup = message.header.get("maker") == "kamstrup"
+        self._met = met
+        self._kamstrup = maker == "kamstrup"
         if self._kamstrup:
             types = [str(by_id[id_].value) for id_ in recognise.TYPES if id_ in by_id]
             if types and self._scale.type_is(types[0]):
@@ -179,7 +196,9 @@ class Follower:
         for register in obis.COUNTED:
             power = _milliwatts(short.get(_POWER_OF[register]))
             if power is not None:
-                integral = self._integrals.setdefault(register, Integral())
+                integral = self._integrals.get(register)
+                if integral is None:
+                    integral = self._integrals[register] = Integral()
                 longest = max(longest, integral.add(power, now))
         if longest:
             self._gaps += 1
@@ -355,10 +374,10 @@ def _milliwatts(obj: Object | None) -> int | None:
 
 def _local(message: Message) -> datetime | None:
     """What the meter's clock showed when it sent the list: its header tells, or an element."""
-    told: Iterable[object] = (
-        message.header.get("meter_time"),
-        *(obj.value for obj in message.objects if obj.id in obis.CLOCKS),
-    )
+    local = _naive(message.header.get("meter_time"))
+    if local is not None:
+        return local
+    told = (obj.value for obj in message.objects if obj.id in obis.CLOCKS)
     return next((local for local in map(_naive, told) if local is not None), None)
 
 
