@@ -12,7 +12,7 @@ from decimal import Decimal
 import pytest
 
 from kamstrup_mqtt import kinds
-from kamstrup_mqtt import picture as module
+from kamstrup_mqtt import presence as module
 from kamstrup_mqtt.kinds import clean
 from kamstrup_mqtt.model import LinkState, Measured, Quantity
 from kamstrup_mqtt.picture import Change

@@ -20,19 +20,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
-from kamstrup_mqtt import clockwatch, detect, registry, spool
+from kamstrup_mqtt import clockwatch, detect, spool, wiring
 from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.answers import Answers, Running
-from kamstrup_mqtt.bounds import Bounds
 from kamstrup_mqtt.clock import Clock, rfc3339
 from kamstrup_mqtt.clockwatch import ClockWatch
-from kamstrup_mqtt.config import Config, Meter, SpoolConfig, with_models
+from kamstrup_mqtt.config import Config, Meter, with_models
 from kamstrup_mqtt.control import ControlServer, control_address
 from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.errors import ConfigError
-from kamstrup_mqtt.history import History
 from kamstrup_mqtt.history import Limits as HistoryLimits
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.opening import open_link
@@ -41,18 +38,13 @@ from kamstrup_mqtt.liveness import EXIT_AFTER, Deadline, Watchdog, arm_exit
 from kamstrup_mqtt.memory import Memory, found_models, state_directory
 from kamstrup_mqtt.notify import Notifier
 from kamstrup_mqtt.outbox import Outbox
-from kamstrup_mqtt.picture import MeterFacts, Picture
-from kamstrup_mqtt.plan import shared
+from kamstrup_mqtt.picture import Picture
 from kamstrup_mqtt.publisher import Connector, Daemon, Publisher, connect
 from kamstrup_mqtt.publisher import Limits as PublisherLimits
 from kamstrup_mqtt.publisher.inbox import Host
 from kamstrup_mqtt.reader import Limits as ReaderLimits
-from kamstrup_mqtt.reader import MeterSetup, Reader
+from kamstrup_mqtt.reader import Reader
 from kamstrup_mqtt.supervisor import Supervisor
-
-if TYPE_CHECKING:
-    from kamstrup_mqtt.backfill import Wanted
-    from kamstrup_mqtt.config.polled import KmpMeter, Polled
 
 _LOG = logging.getLogger(__name__)
 
@@ -120,7 +112,7 @@ class App:
         directory = config.state_directory or state_directory(environ)
         self._memory = Memory(Path(directory) / "memory.json", self._clock)
         file = Path(directory) / spool.FILE
-        self._history = _history(
+        self._history = wiring.history(
             config.spool, file, self._clock.monotonic, seed, self._limits.history
         )
 
@@ -158,7 +150,7 @@ class App:
         started = clock.monotonic()
         self._pictures = {
             meter.id: Picture(
-                _facts(meter, config),
+                wiring.facts(meter, config),
                 self._memory.meter(meter.id),
                 started,
                 exact=self._memory.ended_well,
@@ -226,7 +218,7 @@ class App:
             self._ports[meter.port] = Port(meter.port, rng=rng, opener=self._open_link)
         port = self._ports[meter.port]
         self._readers[meter.id] = Reader(
-            _setup(
+            wiring.setup(
                 meter,
                 self._memory.meter(meter.id).learned,
                 self._model_found if meter.model == detect.AUTO else None,
@@ -348,84 +340,6 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-
-
-def _history(
-    config: SpoolConfig,
-    path: Path,
-    monotonic: Callable[[], float],
-    seed: str | None,
-    limits: HistoryLimits,
-) -> History:
-    size = config.megabytes * 1_000_000
-    disk = None
-    if config.mode != "memory":
-        disk = spool.Spool(spool.SpoolFile(path, rows=config.rows, size=size))
-    boot = None if seed is None else hashlib.sha256(seed.encode()).hexdigest()[:16]
-    return History(
-        config.mode,
-        disk,
-        rows=config.rows,
-        size=size,
-        resend=config.resend,
-        monotonic=monotonic,
-        boot=boot,
-        limits=limits,
-    )
-
-
-def _facts(meter: Meter, config: Config) -> MeterFacts:
-    return MeterFacts(
-        id=meter.id,
-        name=meter.name,
-        model_id=meter.model,
-        model=meter.meter_model,
-        plan=shared(meter.plan()),
-        interval=meter.interval_seconds,
-        serial=meter.serial,
-        commands=config.mqtt.commands,
-        bounds=_bounds(meter),
-    )
-
-
-def _bounds(meter: Meter) -> Bounds:
-    return Bounds(
-        power=meter.max_power or meter.meter_model.power_bound,
-        flow=meter.max_flow or meter.meter_model.max_flow,
-    )
-
-
-def _setup(
-    meter: Meter, learned: Mapping[str, str], found: Callable[[str], None] | None
-) -> MeterSetup:
-    spec = registry.protocol(meter.protocol_name)
-    polled = None if meter.pushed else cast("Polled", meter)
-    return MeterSetup(
-        id=meter.id,
-        name=meter.name,
-        spec=spec,
-        codec=spec.codec(**meter.codec_options(), learned=learned),
-        plan=shared(meter.plan()),
-        serial=meter.serial_params(),
-        interval=meter.interval_seconds,
-        battery=meter.meter_model.battery,
-        hunt_parity=meter.hunts_parity,
-        bounds=_bounds(meter),
-        bounded=meter.max_power is not None,
-        found=found,
-        align=polled is not None and polled.align,
-        offset=0.0 if polled is None else polled.offset,
-        backfill=_backfill(meter),
-    )
-
-
-def _backfill(meter: Meter) -> Wanted | None:
-    found = cast("KmpMeter", meter).backfill if meter.protocol_name == "kmp" else None
-    if found is None:
-        return None
-    from kamstrup_mqtt.backfill import Wanted  # and with it all of KMP
-
-    return Wanted(**found.model_dump())
 
 
 def _boot_id() -> str | None:

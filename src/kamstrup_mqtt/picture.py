@@ -7,7 +7,6 @@ Pure: made from reports and memory, all times are passed in. What a picture chan
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -31,15 +30,11 @@ from kamstrup_mqtt.model import (
     Scalar,
 )
 from kamstrup_mqtt.plan import Plan
+from kamstrup_mqtt.presence import Presence
 from kamstrup_mqtt.remembered import MeterMemory, StoredReading, shared
 from kamstrup_mqtt.told import LiveCounters, is_newer, parse_state
 from kamstrup_mqtt.topics import id_part
 
-MISSED_PERIODS = 3
-PUSHED_AT_LEAST = 30.0
-"""Seconds of silence that a pushing meter is always allowed."""
-PORT_GONE = 60.0
-"""Seconds without a port after which its meters are offline, however fresh their readings are."""
 COUNTERS = ("frames", "dropped", "timeouts", "echoes", "reconnects", "internal_errors", "held")
 """Always in the diagnostics, null until a reader has told them: a missing key is a warning in
 Home Assistant's log for every message."""
@@ -110,19 +105,15 @@ def _form(keys: tuple[str, ...]) -> jsontext.Form:
 
 class Picture:
     """One meter. `started` is the monotonic time at which the daemon began to listen; `exact`:
-    what is remembered is what was published last. `patience`: seconds after the last valid reading
-    at which it counts as offline."""
+    what is remembered is what was published last."""
 
     __slots__ = (
         "_converted",
         "_layout",
         "_live",
         "_model",
-        "_nulled",
-        "_port_gone",
-        "_received",
+        "_presence",
         "_replaced",
-        "_started",
         "_told",
         "counters",
         "facts",
@@ -131,7 +122,6 @@ class Picture:
         "link_state",
         "memory",
         "notes",
-        "patience",
         "problem",
         "suffix",
     )
@@ -148,15 +138,11 @@ class Picture:
         self.notes: tuple[str, ...] = ()
         self.counters: Mapping[str, int] = {}
         self.held_back: Mapping[str, str] = {}
-        self._port_gone: float | None = None
-        self._started = started
-        self._received: dict[str, float] = {}
-        self._nulled: frozenset[str] = NONE
+        self._presence = Presence(facts.plan, facts.interval, started)
         self._told: frozenset[str] = NONE
         self._replaced = False
         self._layout: dict[str, jsontext.Form] = {}  # group -> its state
         self._converted: frozenset[str] = NONE  # groups whose retained state is in another unit
-        self.patience = self._patience()
         self._adopt_model()
         self._model = self.model
         self._live = LiveCounters(self.facts.plan.live_keys, memory.readings, exact=exact)
@@ -228,7 +214,7 @@ class Picture:
     def state_json(self, group: str) -> str:
         """The state of one group: `time` and every key of it, null where no value came."""
         reading = self.memory.readings.get(group, _NOTHING)
-        values = {} if group in self._nulled else reading.values
+        values = {} if group in self._presence.nulled else reading.values
         form = self._layout.get(group)
         if form is None:
             form = _form(tuple(key for key in self.keys if self.group_of(key) == group))
@@ -272,65 +258,31 @@ class Picture:
     @property
     def heard(self) -> bool:
         """Whether there was a reading in this process."""
-        return bool(self._received)
+        return self._presence.heard
 
-    def _patience(self) -> float:
-        if self.facts.interval is not None:
-            return MISSED_PERIODS * self.facts.interval
-        plan = self.facts.plan
-        read = {value.group for value in plan.values} or set(plan.groups)
-        periods = [period for group, period in plan.periods.items() if group in read]
-        return max(PUSHED_AT_LEAST, MISSED_PERIODS * min(periods, default=0.0))
+    @property
+    def patience(self) -> float:
+        """Seconds after the last valid reading at which it counts as offline."""
+        return self._presence.patience
 
     def online(self, now: datetime | None, monotonic: float) -> bool:
-        """Whether its last valid reading is young enough and its port there.
-
-        A reading of this process counts by the monotonic clock, a remembered one by `now`.
-        """
-        if self._port_gone is not None and monotonic - self._port_gone >= PORT_GONE:
-            return False
-        if self._received:
-            return monotonic - max(self._received.values()) < self.patience
-        last = self.last_reading
-        return (
-            now is not None and last is not None and now - last < timedelta(seconds=self.patience)
-        )
+        """Whether its last valid reading is young enough and its port there."""
+        remembered = None if self.heard else self.last_reading
+        return self._presence.online(now, monotonic, remembered)
 
     def overdue(self, monotonic: float) -> frozenset[str]:
         """Groups that missed three of their periods since they were last told; each is told once,
         and from now on its values are null."""
-        late = {
-            group
-            for group in self.groups
-            if group not in self._nulled
-            and monotonic - self._received.get(group, self._started) >= self._limit(group)
-        }
-        if late:
-            self._nulled |= late
-        return frozenset(late)
+        return self._presence.overdue(monotonic, self.groups)
 
     def next_end(self, monotonic: float) -> float:
         """When, after `monotonic`, it goes offline or a group is overdue, if nothing comes."""
-        ends = [
-            self._received.get(group, self._started) + self._limit(group) for group in self.groups
-        ]
-        if self._received:
-            ends.append(max(self._received.values()) + self.patience)
-        if self._port_gone is not None:
-            ends.append(self._port_gone + PORT_GONE)
-        return min((end for end in ends if end > monotonic), default=math.inf)
-
-    def _limit(self, group: str) -> float:
-        period = self.facts.plan.periods.get(group, self.facts.interval)
-        if period is None:
-            return self.patience
-        least = 0.0 if self.facts.polled else PUSHED_AT_LEAST
-        return max(least, MISSED_PERIODS * period)
+        return self._presence.next_end(monotonic, self.groups)
 
     def restamp(self, now: datetime, monotonic: float) -> None:
         """The host's clock was wrong and is `now` at `monotonic`: what was received by this
         process gets the right time. For readings that nobody was told of yet."""
-        for group, received in self._received.items():
+        for group, received in self._presence.received.items():
             reading = self.memory.readings[group]
             reading.time = now - timedelta(seconds=monotonic - received)
 
@@ -346,7 +298,7 @@ class Picture:
         later = now is not None and is_newer(told.time, now)
         until = now if now is None or later else told.time
         values = self._live.believable(told.values, self._most_risen(ours.time, until))
-        if group not in self._received and is_newer(told.time, ours.time) and not later:
+        if group not in self._presence.received and is_newer(told.time, ours.time) and not later:
             ours.time = told.time
             ours.values.update(values)
         ours.values.update(self._live.recall(group, values))
@@ -408,8 +360,8 @@ class Picture:
         )
         for name in MeterMemory.__slots__:
             setattr(self.memory, name, getattr(fresh, name))
-        self._received.clear()
-        self._nulled = self._told = NONE
+        self._presence.forget()
+        self._told = NONE
         self._live = LiveCounters(self.facts.plan.live_keys, {}, exact=True)
         self._layout.clear()
 
@@ -470,7 +422,7 @@ class Picture:
         self.notes = report.notes
         self.counters = report.counters
         self.held_back = dict(report.held_back)
-        self._port_gone = report.port_gone
+        self._presence.port_gone = report.port_gone
         return Change(
             diagnostics=self.diagnostics_json() != before,
             link=link,
@@ -497,9 +449,7 @@ class Picture:
         model, self._model = self._model, self.model
         before = memory.readings.get(group)
         memory.readings[group] = StoredReading(report.time, values)
-        self._received[group] = monotonic
-        if group in self._nulled:
-            self._nulled -= {group}
+        self._presence.hear(group, monotonic)
         if new or before is None or before.values.keys() != values.keys():
             self._layout.clear()
         if not new and not log and model == self._model:

@@ -10,13 +10,13 @@ from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
 
-from kamstrup_mqtt import jsontext
+from kamstrup_mqtt import jsontext, wiring
 from kamstrup_mqtt.cli import DONE, FAILED
 from kamstrup_mqtt.config import Config, Meter, with_models
 from kamstrup_mqtt.configfile import load
 from kamstrup_mqtt.homeassistant import Announcer, bridge_discovery, meter_discovery
 from kamstrup_mqtt.memory import found_models, peek, state_directory
-from kamstrup_mqtt.picture import MeterFacts, Picture
+from kamstrup_mqtt.picture import Picture
 from kamstrup_mqtt.remembered import MeterMemory
 from kamstrup_mqtt.serials import settle_serials
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         if args.assume is not None and not _known(meter, memory):
             _assume(meter, memory, args.assume)
         if _known(meter, memory):
-            pictures.append(Picture(_facts(config, meter), memory, 0.0))
+            pictures.append(Picture(wiring.facts(meter, config), memory, 0.0))
         else:
             unread.append(meter)
     for line in settle_serials(pictures):
@@ -76,19 +76,6 @@ def _assume(meter: Meter, memory: MeterMemory, serial: str) -> None:
     memory.serial = memory.serial or serial
     if not memory.units:
         memory.units = {v.quantity.key: v.quantity.unit for v in meter.plan().values}
-
-
-def _facts(config: Config, meter: Meter) -> MeterFacts:
-    return MeterFacts(
-        id=meter.id,
-        name=meter.name,
-        model_id=meter.model,
-        model=meter.meter_model,
-        plan=meter.plan(),
-        interval=meter.interval_seconds,
-        serial=meter.serial,
-        commands=config.mqtt.commands,
-    )
 
 
 def _print(config: Config, pictures: list[Picture]) -> None:
