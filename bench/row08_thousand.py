@@ -23,7 +23,7 @@ async def share(piece: int, windows: int) -> tuple[list[float], int]:
     ):
         meters = [meter(f"m{n}", f"tcp://127.0.0.1:{p}") for n, p in enumerate(ports)]
         with daemon(place / "daemon", port, meters) as process:
-            async with subscriber(port, "kamstrup/+/history") as queue:
+            async with subscriber(port, "kamstrup/+/+/history") as queue:
                 await asyncio.sleep(5.0)
                 start = queue.qsize()
                 ask(pushing)
