@@ -55,6 +55,8 @@ class Meters:
         loop = asyncio.get_running_loop()
         due, sent = loop.time(), 0
         while not self._stopped:
+            if writer.is_closing():  # the daemon has ended
+                return
             await self._write(writer, frames[sent % len(frames)])
             sent += 1
             self.sent += 1
