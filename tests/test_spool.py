@@ -298,8 +298,12 @@ def test_the_file_is_made_when_it_is_needed(path: Path) -> None:
     file.close()
 
 
-def test_nobody_else_may_read_it(path: Path) -> None:
-    """It tells when somebody was at home."""
+@pytest.mark.parametrize("before", [None, 0o644])
+def test_nobody_else_may_read_it(path: Path, before: int | None) -> None:
+    """It tells when somebody was at home; also one that an earlier version made."""
+    if before is not None:
+        path.parent.mkdir()
+        path.touch(before)
     file = make(path)
     file.append(rows(1, 3), 0)
     for name in ("history.db", "history.db-wal", "history.db-shm"):

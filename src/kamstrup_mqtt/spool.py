@@ -162,9 +162,8 @@ class SpoolFile:
         if self._database is not None:
             return self._database
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        # its readings tell when somebody was at home; SQLite's other files get the same mode
         with contextlib.suppress(OSError):  # SQLite says why
-            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _make_private(self._path)
         self._database = database = self._connect(self._path)
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
@@ -248,6 +247,16 @@ class SpoolFile:
                 f"PRAGMA incremental_vacuum({pages}); PRAGMA wal_checkpoint(TRUNCATE)"
             )
         return self._inventory
+
+
+def _make_private(path: Path) -> None:
+    """For its owner only, also one that was made before: readings tell when somebody was at home.
+    SQLite's other files get the same mode."""
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(number, 0o600)
+    finally:
+        os.close(number)
 
 
 @contextlib.contextmanager
