@@ -33,6 +33,7 @@ def _number(data: bytes) -> int:
 
 
 _struct = lru_cache(maxsize=MAX_SHARED)(struct.Struct)
+_from_bytes = int.from_bytes  # bound once, not for every message
 
 
 class _Template:
@@ -47,9 +48,7 @@ class _Template:
 
     def _fits(self, data: bytes) -> bool:
         """Compared as one number: all bytes at once."""
-        return (
-            len(data) == self._size and int.from_bytes(data, "big") & self._mask == self._constants
-        )
+        return len(data) == self._size and _from_bytes(data, "big") & self._mask == self._constants
 
 
 class Layout(_Template):
@@ -101,7 +100,7 @@ class TextLayout(_Template):
         """A message of this layout as one number; None when it is of another."""
         if len(data) != self._size:
             return None
-        number = int.from_bytes(data, "big")
+        number = _from_bytes(data, "big")
         constants, mask = self._constants, self._mask
         if number & mask != constants or number + self._sixes & mask != constants:
             return None

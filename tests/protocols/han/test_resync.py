@@ -151,3 +151,64 @@ def test_a_little_noise_between_segments_is_no_lost_segment() -> None:
         framer.silence()
         kinds += [e.reason for e in drain(framer) if isinstance(e, Dropped)]
         assert DropReason.TRUNCATED in kinds
+
+
+class OneByOne(HdlcFramer):
+    """Looks at each start on its own."""
+
+    def _step_over(self) -> None:
+        pass
+
+
+EVEN, STARTS = bytes(range(0, 256, 2)), bytes(range(0xA0, 0xB0))
+
+
+def noise(rng: random.Random) -> bytes:
+    """What is full of starts that are none, and now and then one that is."""
+    size = rng.randrange(1, rng.choice((5, 50, 1500)))
+    kind = rng.randrange(8)
+    if kind < 2:  # the same over and over; the first is the bench's
+        return (b"\x7e\xa7\xff" if kind else rng.randbytes(rng.randrange(1, 14))) * size
+    if kind == 2:
+        return bytes(rng.choices(STARTS, k=size))
+    if kind == 3:  # addresses that do not end, lengths that are too small
+        return bytes(rng.choices(b"\x7e\xa0\xa8\xa7\x06\x07\x00\x02\x01", k=size))
+    if kind == 4:
+        return rng.choice((b"", b"\x7e")) + b"\xa7\xff" + bytes(rng.choices(EVEN, k=size % 9))
+    if kind == 5:  # a header that is right, and no frame
+        header = bytes((rng.choice(STARTS), rng.randrange(256), 0x2B, 0x21, 0x13))
+        return (b"\x7e"[: rng.randrange(2)] + header + fcs(header)) * (size % 40)
+    frame = rng.choice(FRAMES)
+    return frame if kind == 6 else frame[: rng.randrange(len(frame))]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_stepping_over_starts_changes_nothing(seed: int) -> None:
+    rng = random.Random(seed)
+    fast, plain = HdlcFramer(), OneByOne()
+    for _ in range(rng.randrange(1, 20)):
+        chunk = b"".join(noise(rng) for _ in range(rng.randrange(1, 4)))
+        size = rng.choice((1, 7, 900, 4096)) if len(chunk) < 500 else 4096
+        for at in range(0, len(chunk), size):
+            is_quiet = rng.random() < 0.1
+            for framer in (fast, plain):
+                framer.receive_data(chunk[at : at + size])
+                if is_quiet:
+                    framer.silence()
+            assert list(drain(fast)) == list(drain(plain))
+            assert (fast.wanted, fast.settled) == (plain.wanted, plain.settled)
+    assert events_of(fast, []) == events_of(plain, [])
+
+
+def test_noise_that_repeats_itself_is_not_looked_at_piece_by_piece() -> None:
+    """A few reads of a header for 1024 bytes with 341 starts, not one for each."""
+    looked = 0
+
+    class Counting(HdlcFramer):
+        def _header(self, at: int) -> int | DropReason | None:
+            nonlocal looked
+            looked += 1
+            return super()._header(at)
+
+    events_of(Counting(), [b"\x7e\xa7\xff" * 341 * 10])
+    assert looked < 60

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from binascii import crc_hqx
+from functools import lru_cache
 from typing import Final
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
@@ -38,6 +39,30 @@ MAX_MESSAGE: Final = 16 * 1024
 _LLC = b"\xe6\xe7\x00"
 _START = re.compile(rb"[\xa0-\xaf]|\x7e\Z")
 """A format field, or a flag behind which one may come."""
+_NO_START = rb"[^\xa0-\xaf]*+"
+_EVEN, _ODD = (b"[" + re.escape(bytes(range(low, 0x100, 2))) + b"]" for low in (0, 1))
+_ADDRESS = _EVEN + b"{0,3}" + _ODD
+_HEADER = b"(?=(..(?:" + _ADDRESS + b"){2}...))"
+_MAX_HEADER = 13  # format, two addresses of 4 bytes, control, HCS
+
+
+@lru_cache(maxsize=2)
+def _passing(start: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """What passes over starts that are none, up to behind the last of them; `start` matches one.
+
+    The first: one start with all of its header (group 1), or with an address that does not end;
+    then any number of the latter. The second: a start with all of its header, then any number with
+    the same. Compiled when they are needed: milliseconds that most lines never pay.
+    """
+    endless = _NO_START + start + b"(?=.(?:" + _ADDRESS + b")?" + _EVEN + b"{4})"
+    first = _NO_START + _HEADER + start
+    repeated = _HEADER + start + b"(?:" + _NO_START + rb"(?=\1)" + start + b")*+"
+    either = b"(?:" + first + b"|" + endless + b")(?:" + endless + b")*+"
+    return re.compile(either, re.DOTALL), re.compile(repeated, re.DOTALL)
+
+
+_ANY = rb"[\xa0-\xaf]"
+_UNFLAGGED = rb"(?<!\x7e)[\xa0-\xaf]"
 _FLAG = b"\x7e"
 _MIN_LENGTH = 7  # format, two addresses, control, FCS
 _SEGMENTED = 0x08
@@ -248,8 +273,7 @@ class HdlcFramer:
             if begin < at or isinstance(end, int):  # else it is no start of a frame
                 self._blame(verdict or DropReason.TRUNCATED)
             self._set_aside(at + 1)  # look on behind the start, not behind the end
-            if verdict is DropReason.CHECKSUM:
-                self._step_over()
+            self._step_over()
 
     def _is_flagged(self, at: int) -> bool:
         return at > self._position and self._buffer[at - 1] == FLAG
@@ -313,15 +337,25 @@ class HdlcFramer:
             self._reason = reason
 
     def _step_over(self) -> None:
-        """Step over the starts that follow with the header that was wrong last: noise repeats
-        itself."""
-        position = self._position
-        room = MAX_RUBBISH - len(self._rubbish)
-        while (found := _START.search(self._buffer, position)) is not None:
-            at = found.start()
-            if at - self._position >= room or not self._buffer.startswith(self._bad_header, at):
+        """Set aside the starts that follow and are certainly none, as `_scan` would one by one.
+
+        A start behind a flag may tell the reason, as long as that is open: it is left to `_scan`,
+        as are a header that is right or not all there, and all that would be too much rubbish."""
+        is_open = self._reason is DropReason.GARBAGE
+        passing, repeated = _passing(_UNFLAGGED if is_open else _ANY)
+        buffer, position = self._buffer, self._position
+        limit = position + MAX_RUBBISH - len(self._rubbish)
+        while found := passing.match(buffer, position, limit + _MAX_HEADER - 1):
+            header = found[1]
+            if header == self._bad_header:  # noise repeats itself
+                found = repeated.match(buffer, found.start(1), limit + len(header) - 1)
+            elif header is not None:
+                if is_right(header):
+                    break
+                self._bad_header = header
+            if found is None or found.end() > limit:
                 break
-            position = at + 1
+            position = found.end()
         self._set_aside(position)
 
     def _drop(self) -> Dropped | None:

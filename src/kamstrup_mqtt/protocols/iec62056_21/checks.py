@@ -128,6 +128,7 @@ class BccVote:
     rule is known, one such frame decides.
 
     unchecked   the user asked for no check
+    rule        the rule that it must follow, None while that is open or nothing is checked
     learned     the rule that was found out, None while it is open or was configured
     is_open     the rule is still to be found out
     """
@@ -136,21 +137,19 @@ class BccVote:
         self.unchecked = option == "none"
         self.learned: BccKind | None = None
         self.is_open = option == "auto"
-        self._rule: BccKind | None = (
-            "sum" if option == "sum" else "xor" if option == "xor" else None
-        )
+        self.rule: BccKind | None = "sum" if option == "sum" else "xor" if option == "xor" else None
         self._kind: BccKind | None = None
         self._votes = 0
         if option == "auto" and learned in KINDS:
             self._decide("sum" if learned == "sum" else "xor")
 
     def _decide(self, kind: BccKind) -> None:
-        self.learned = self._rule = kind
+        self.learned = self.rule = kind
         self.is_open = False
 
     def accepts(self, matches: tuple[BccKind, ...]) -> bool:
         """Whether a frame that verifies by `matches` is good."""
-        return self._rule in matches or self.unchecked or (self.is_open and matches != ())
+        return self.rule in matches or self.unchecked or (self.is_open and matches != ())
 
     def count(self, matches: tuple[BccKind, ...], expected: BccKind | None) -> None:
         """Take the vote of a good frame; `expected` is the rule that its maker is known for."""

@@ -108,14 +108,18 @@ class IecFramer:
         if self.early_ident and known.waits:
             return False
         matches = known.matching(text)
-        if matches is None or not self._vote.accepts(matches):
+        if matches is None:
+            return False
+        vote = self._vote
+        is_sure = vote.rule in matches  # then nothing is to be found out
+        if not is_sure and not vote.accepts(matches):
             return False
         if text is not data and (
             parity.errors(data[: known.start - 1]) or parity.errors(data[known.start - 1 :])
         ):
             return False
-        if self._vote.is_open:
-            self._vote.count(matches, known.expected)
+        if not is_sure:
+            vote.count(matches, known.expected)
         self._events.append(new_frame((data, text, "answer", "data")))
         return True
 

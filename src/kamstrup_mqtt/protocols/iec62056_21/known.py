@@ -41,9 +41,14 @@ class KnownReadouts:
 
     def read(self, frame: Frame) -> Message | None:
         """The message in a frame; None when its layout is not known."""
-        payload = frame.payload
+        _, payload, direction, _ = frame
         known = self.get(len(payload))
-        return known.read(payload) if known is not None and frame.direction == "answer" else None
+        if known is None or direction != "answer":
+            return None
+        if payload is not known.text and known.matching(payload) is None:
+            return None
+        raws = known.fields(payload.decode("ascii"))
+        return new_message((known.header, known.objects(raws, map(call, known.meanings, raws))))
 
     def learn(self, frame: Frame, read: Message) -> None:
         """Learn from a frame that was read the plain way; `read` is what came out of it."""
@@ -74,14 +79,21 @@ def _meaning(raw: str, value: Scalar) -> Callable[[str], Scalar]:
     """What `readout` makes a value with, of raw ones that differ from `raw` in their digits."""
     if not isinstance(value, Decimal):
         return str.strip
-    if "," in raw:
-        return _with_comma
     # a context takes no spaces and rounds, but asks for no other context
     takes_all = len(raw) <= EXACT.prec and raw == raw.strip()
-    return EXACT.create_decimal if takes_all else Decimal
+    if "," in raw:
+        return _with_comma if takes_all else _any_with_comma
+    return _decimal if takes_all else Decimal
+
+
+_decimal = EXACT.create_decimal
 
 
 def _with_comma(raw: str) -> Decimal:
+    return _decimal(raw.replace(",", "."))
+
+
+def _any_with_comma(raw: str) -> Decimal:
     return Decimal(raw.replace(",", "."))
 
 
@@ -92,25 +104,31 @@ class KnownReadout:
     is_whole   a text of this layout is a readout and cannot be anything else
     waits      the meter goes on only when its identification was answered, or at another speed
     expected   the rule of the check character that its maker is known for
+
+    text       of this layout, that was looked at last; `header` is its message's
+    fields     takes the raw values out of a text, decoded
+    meanings   make values of them
+    objects    makes all objects of raws and values
     """
 
     __slots__ = (
-        *("_fields", "_header", "_headers", "_matches", "_matching", "_meanings", "_number"),
-        *("_rows", "_text", "expected", "is_whole", "start", "waits"),
+        *("_header", "_headers", "_matches", "_matching", "_number"),
+        *("expected", "fields", "header", "is_whole", "meanings", "objects", "start", "text"),
+        "waits",
     )
 
     def __init__(self, payload: bytes, start: int, fields: list[_Field], read: Message) -> None:
         layout = TextLayout(payload, [(field.begin, field.end) for field in fields])
-        self._number, self._fields = layout.number, layout.fields
-        self._rows = Rows(read.objects, [field.place for field in fields])
-        self._meanings = tuple(
+        self._number, self.fields = layout.number, layout.fields
+        self.objects = Rows(read.objects, [field.place for field in fields]).objects
+        self.meanings = tuple(
             _meaning(raw, read.objects[field.place].value)
-            for raw, field in zip(self._fields(payload.decode("ascii")), fields, strict=True)
+            for raw, field in zip(self.fields(payload.decode("ascii")), fields, strict=True)
         )
         self._matching = KnownText(payload, start).matching
-        self._text = b""  # of this layout, that was looked at last ...
-        self._matches: tuple[BccKind, ...] = ()  # ... and by which rules it was right
-        self._header = read.header
+        self.text = b""
+        self._matches: tuple[BccKind, ...] | None = None  # the rules by which it was right
+        self.header = self._header = read.header
         self._headers: dict[tuple[BccKind, ...], Mapping[str, Json]] = {}
         ident = parse_ident(payload.splitlines()[0].decode("ascii"))
         self.start = start
@@ -124,18 +142,12 @@ class KnownReadout:
         number = self._number(text)
         if number is None:
             return None
-        self._text = text
-        self._matches = matches = self._matching(text, number)
+        self.text = text
+        matches = self._matching(text, number)
+        if matches != self._matches:
+            self._matches = matches
+            self.header = self._headers.get(matches) or self._learn_header(matches)
         return matches
-
-    def read(self, payload: bytes) -> Message | None:
-        """The message in a readout; None when it is of another layout."""
-        if payload is not self._text and self.matching(payload) is None:
-            return None
-        raws = self._fields(payload.decode("ascii"))
-        values = map(call, self._meanings, raws)
-        header = self._headers.get(self._matches) or self._learn_header(self._matches)
-        return new_message((header, self._rows.objects(raws, values)))
 
     def _learn_header(self, matches: tuple[BccKind, ...]) -> Mapping[str, Json]:
         header = self._headers[matches] = {**self._header, **verdict(matches)}
