@@ -23,6 +23,7 @@ from kamstrup_mqtt.emulators.server import serve_pty
 from kamstrup_mqtt.hearing import ParityHunt
 from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.model import Diagnosis, Identity, LinkState, Reading, SerialParams
+from kamstrup_mqtt.protocols.base import Followed
 from kamstrup_mqtt.protocols.han import HanCodec
 from kamstrup_mqtt.remembered import StoredTotal
 from tests.links.ptys import until
@@ -57,6 +58,28 @@ async def test_a_list_is_handed_over_before_the_reader_goes_on(start: Start) -> 
     assert [type(report) for report in calls[0]] == [Identity, Reading]
     assert [type(report) for report in calls[1]] == [Diagnosis], "that it is read has time"
     assert [type(report) for report in calls[2]] == [Reading]
+
+
+async def test_what_a_list_teaches_has_time_until_its_values_have_left(start: Start) -> None:
+    order: list[str] = []
+
+    class Noted(HanCodec):
+        def follow(self) -> Followed:
+            order.append("learned")
+            return super().follow()
+
+    setup = setup_of("kamstrup_han_3phase", "han", codec=Noted(energy_scale=10))
+    async with meter(emulated(), interval=0.05) as server:
+        bench = await start(setup, at(server))
+
+        def leave() -> None:
+            reports = bench.outbox.take_all()
+            order.extend("left" for report in reports if isinstance(report, Reading))
+
+        bench.outbox.call(leave)
+        await until(lambda: len(order) >= 6)
+    # who tells the first one decides how its totals are judged
+    assert order[:6] == ["learned", "left", "left", "learned", "left", "learned"]
 
 
 async def test_an_encrypted_meter_is_read(start: Start) -> None:

@@ -13,7 +13,7 @@ from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.errors import MeterError, ReplayError
 from kamstrup_mqtt.memory import Memory
 from kamstrup_mqtt.model import LinkState, SerialParams
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Frame, Moment, PushedCodec
+from kamstrup_mqtt.protocols.base import Dropped, DropReason, Frame, Moment, PushedCodec, Told
 from kamstrup_mqtt.reports import MeterSetup, Reports
 
 _ENERGIES = frozenset(("kWh", "kvarh"))
@@ -60,20 +60,28 @@ class Hearing:
             self._refuse(error, frame)
             return False
         heard = self._codec.hear(message, Moment(self._clock.now(), self._clock.monotonic()))
-        for level, text in heard.log:
-            self._log.log(level, "%s", text)
-        if heard.anew:
-            self._mine.learned = {}
-        if not heard.learned.items() <= self._mine.learned.items():
-            self._mine.learned = {**self._mine.learned, **heard.learned}
-            self._memory.changed(urgent=True)
-            self._reports.connection()
-        self._reports.notes = heard.notes
-        self._reports.problem_now = heard.problem
-        self._reports.identity(heard.objects)
+        if not heard.settled:  # who tells it is known before what it tells is judged
+            self._follow(heard)
         told = self._reports.readings(heard.objects, (), frame.raw, belongs=heard.belongs)
         self._reports.outbox.hand_over()  # whatever else is to be done has time until it has left
+        if heard.settled:
+            self._follow(heard)
         return told
+
+    def _follow(self, heard: Told) -> None:
+        """Learn what follows from a frame besides its values, and who the meter is."""
+        followed = self._codec.follow()
+        for level, text in followed.log:
+            self._log.log(level, "%s", text)
+        if followed.anew:
+            self._mine.learned = {}
+        if not followed.learned.items() <= self._mine.learned.items():
+            self._mine.learned = {**self._mine.learned, **followed.learned}
+            self._memory.changed(urgent=True)
+            self._reports.connection()
+        self._reports.notes = followed.notes
+        self._reports.problem_now = followed.problem
+        self._reports.identity(heard.objects)
 
     def accept(self) -> tuple[str, ...]:
         """Believe what the codec holds back; what that was, in words."""

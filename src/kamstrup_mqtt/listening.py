@@ -101,8 +101,9 @@ class Listening:
         async with aclosing(listener.events()) as events:
             self._deadline.within(self._limits.tick + MARGIN)
             async for event in events:
+                heard = isinstance(event, Frame) and self._hear(event)
                 self._deadline.within(self._limits.tick + MARGIN)
-                if isinstance(event, Frame) and self._hear(event):
+                if heard:
                     listener.look_at = self._last_good + min(self._no_bytes, self._no_frames)
                     self._reports.tell()
                     continue

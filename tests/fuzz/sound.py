@@ -100,6 +100,7 @@ def heard(make: Callable[[], HanCodec], wrap: Wrap, plan: Plan) -> Target:
                     found = codec.hear(codec.decode(frame), Moment(None, second))
                 except MeterError:
                     continue
+                codec.follow()
                 for values in sort_objects(plan, found.objects).groups.values():
                     guard.judge(values, None, second)
 

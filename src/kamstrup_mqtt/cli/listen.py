@@ -142,13 +142,13 @@ class Watch:
             yield f"dropped: {error}"
             return
         self.lists += 1
-        heard = self._codec.hear(message, moment)
+        heard, followed = self._codec.hear(message, moment), self._codec.follow()
         yield tables.fields(message.header)
         for row in listed(self._spec, heard.objects).rows():
             id_, key, value, unit, _ = row
             yield f"  {id_!s:<18} {key!s:<26} {tables.printable(str(value))} {unit}".rstrip()
-        yield from (f"  {text}" for _, text in heard.log)
-        yield from (f"  {note}" for note in heard.notes)
+        yield from (f"  {text}" for _, text in followed.log)
+        yield from (f"  {note}" for note in followed.notes)
 
     def _silence(self, since: float) -> Iterator[str]:
         if since - self._said < self._verdict or self.lists:

@@ -178,12 +178,24 @@ class Moment:
     monotonic: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """What a pushed message tells in the light of those before it.
+class Told(NamedTuple):
+    """What of a pushed message is to be published.
 
-    objects   what is to be published
+    objects   as they are published, in the light of the messages before
     belongs   UTC of the moment that the registers among them belong to, None: when they came
+    settled   it is from whom the last one was from: what else follows from it (`Followed`) has no
+              part in how its values are judged, and may be asked for when they are on their way
+    """
+
+    objects: tuple[Object, ...]
+    belongs: datetime | None = None
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """What else follows from a pushed message.
+
     learned   everything to remember for this meter; `anew`: nothing of what was remembered
               before holds, this is another meter
     notes     how the learning goes, in words, for the diagnostics
@@ -191,8 +203,6 @@ class Heard:
     log       (level, text), for the log
     """
 
-    objects: tuple[Object, ...]
-    belongs: datetime | None = None
     learned: Mapping[str, str] = field(default_factory=dict)
     anew: bool = False
     notes: tuple[str, ...] = ()
@@ -225,8 +235,12 @@ class PushedCodec(Codec, Protocol):
         """The user's word that what it holds back is right: what that was, in words (None: it
         holds nothing back), and all that is to be remembered now."""
 
-    def hear(self, message: Message, moment: Moment) -> Heard:
-        """Take a message that came at `moment` for what it is worth after those before it."""
+    def hear(self, message: Message, moment: Moment) -> Told:
+        """Take a message that came at `moment` for what it is worth after those before it. What
+        nobody waits for is left to `follow`."""
+
+    def follow(self) -> Followed:
+        """Learn from the message that was heard last; once for each, before the next is heard."""
 
 
 class PolledCodec(Codec, Protocol):

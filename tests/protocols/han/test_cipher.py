@@ -15,6 +15,7 @@ from kamstrup_mqtt.protocols.base import Frame, Moment
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys, unwrap
 from tests.framing import frames_of
+from tests.protocols.han.hearing import hear
 from tests.protocols.han.recorded import LIVE_1, hdlc
 
 EK, AK = bytes(range(16)), bytes(range(0xD0, 0xE0))
@@ -147,6 +148,6 @@ def test_the_codec_drops_what_was_sent_before_and_warns_of_a_restart() -> None:
     with pytest.raises(ReplayError):
         reader.decode(frame(frame_counter="2"))
     message = reader.decode(frame(frame_counter="3"))
-    heard = reader.hear(message, Moment(None, 1.0))
-    assert [(level, "began anew" in text) for level, text in heard.log[:1]] == [(30, True)]
-    assert not reader.hear(reader.decode(frame(frame_counter="4")), Moment(None, 2.0)).log
+    heard = hear(reader, message, Moment(None, 1.0))
+    assert [(level, "began anew" in text) for level, text in heard.followed.log[:1]] == [(30, True)]
+    assert not hear(reader, reader.decode(frame(frame_counter="4")), Moment(None, 2.0)).followed.log

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import Object, Scalar
-from kamstrup_mqtt.protocols.base import Frame, Heard, Message, Moment
+from kamstrup_mqtt.protocols.base import Frame, Message, Moment
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer, consistency
 from kamstrup_mqtt.protocols.han.clock_offset import ClockOffset
 from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
@@ -23,6 +23,7 @@ from kamstrup_mqtt.protocols.han.follow import Follower
 from kamstrup_mqtt.protocols.han.integral import MOST, Integral
 from kamstrup_mqtt.protocols.han.live import LiveCounter
 from tests.framing import frames_of
+from tests.protocols.han.hearing import Heard, hear
 from tests.protocols.han.recorded import HOURLY_1, LIVE_1, hdlc
 
 ID, TYPE = "7359992891231234", "6841131BN245101092"  # a type whose scale is not proven
@@ -47,7 +48,7 @@ class Meter:
     clock: bool = True
     second: int = 0  # since HOUR - 60 s
     energy: float = field(default=0.0)
-    heard: Heard = field(default_factory=lambda: Heard(objects=()))
+    heard: Heard = field(default_factory=Heard)
     log: list[tuple[int, str]] = field(default_factory=list)
 
     @property
@@ -76,9 +77,9 @@ class Meter:
             objects.append(Object("1-1:1.8.0.255", self.count, None))
         header = {"maker": "kamstrup", "meter_time": local.isoformat(), "elements": 25}
         moment = Moment(self.now + self.host if self.clock else None, 1000.0 + self.second)
-        self.heard = self.follower.hear(Message(header, tuple(objects)), moment)
-        self.log += self.heard.log
-        return {str(obj.id): obj.value for obj in self.heard.objects}
+        self.heard = hear(self.follower, Message(header, tuple(objects)), moment)
+        self.log += self.heard.followed.log
+        return {str(obj.id): obj.value for obj in self.heard.told.objects}
 
     def run(self, seconds: int, *, often: bool = False) -> dict[str, Scalar]:
         """Lists every 10 s for so long; the registers 5 s after each hour, or in every list."""
@@ -114,32 +115,32 @@ def test_the_scale_is_learned_in_two_hours_of_registers(scale: int) -> None:
     there = meter(scale=None)
     there.scale = scale
     there.run(120)
-    assert there.heard.notes[0].startswith("energy scale: 1 of 60 minutes")
+    assert there.heard.followed.notes[0].startswith("energy scale: 1 of 60 minutes")
     there.run(34 * 60)
-    assert there.heard.notes[0] == "energy scale: 35 of 60 minutes"
-    assert "energy_scale" not in there.heard.learned
+    assert there.heard.followed.notes[0] == "energy scale: 35 of 60 minutes"
+    assert "energy_scale" not in there.heard.followed.learned
     there.run(3600)
-    assert there.heard.notes[0].endswith("of 60 minutes, for the second time")
-    for obj in there.heard.objects:
+    assert there.heard.followed.notes[0].endswith("of 60 minutes, for the second time")
+    for obj in there.heard.told.objects:
         assert "8.0" not in str(obj.id)
     there.run(3600)
-    assert there.heard.learned["energy_scale"] == str(scale)
+    assert there.heard.followed.learned["energy_scale"] == str(scale)
     assert there.texts("learned from the power") == [
         f"the energies count {scale} Wh: learned from the power"
     ]
-    assert not any("energy scale" in note for note in there.heard.notes)
+    assert not any("energy scale" in note for note in there.heard.followed.notes)
 
 
 def test_before_the_first_register_it_waits_for_one() -> None:
     there = meter()
     there.tell()
-    assert there.heard.notes == ("energy scale: waiting for a register",)
+    assert there.heard.followed.notes == ("energy scale: waiting for a register",)
 
 
 def test_push_1_decides_in_two_windows_of_five_minutes() -> None:
     there = meter()
     there.run(180, often=True)
-    assert there.heard.notes[0] == "energy scale: 2 of 5 minutes"
+    assert there.heard.followed.notes[0] == "energy scale: 2 of 5 minutes"
     there.run(600, often=True)
     values = there.tell(registers=True)
     assert values["1-1:1.8.0.255"] == Decimal(there.count).scaleb(-2)
@@ -148,17 +149,17 @@ def test_push_1_decides_in_two_windows_of_five_minutes() -> None:
 def test_a_proven_type_decides_at_once() -> None:
     there = meter(type=NORWEGIAN)
     assert there.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
-    assert there.heard.notes == ()
+    assert there.heard.followed.notes == ()
     assert there.texts("proven for 6841121BN243101040")
-    assert there.heard.learned["energy_scale"] == "10"
+    assert there.heard.followed.learned["energy_scale"] == "10"
     # the next start knows it, and another meter on the same port does not
-    again = meter(learned=there.heard.learned)
+    again = meter(learned=there.heard.followed.learned)
     assert again.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
-    assert not again.heard.anew
+    assert not again.heard.followed.anew
     again.id = "9999999999999999"
     assert "1-1:1.8.0.255" not in again.tell(registers=True)
-    assert again.heard.anew
-    assert again.heard.learned == {
+    assert again.heard.followed.anew
+    assert again.heard.followed.learned == {
         "energy_scale_meter": "1-1:0.0.5.255 9999999999999999",
         "connection": "direct",
     }
@@ -167,10 +168,10 @@ def test_a_proven_type_decides_at_once() -> None:
 def test_what_the_user_says_counts() -> None:
     there = meter(1)
     assert there.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
-    assert there.heard.learned["energy_scale_published"] == "1"
-    assert "energy_scale" not in there.heard.learned
+    assert there.heard.followed.learned["energy_scale_published"] == "1"
+    assert "energy_scale" not in there.heard.followed.learned
     # what was published stays, also when the configuration leaves the scale out again
-    auto = meter(learned=there.heard.learned)
+    auto = meter(learned=there.heard.followed.learned)
     assert auto.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
 
 
@@ -186,28 +187,28 @@ def test_another_scale_in_the_configuration_holds_the_totals_back(before: dict[s
         "energy_scale is 1, but the totals were published with 10 Wh per count: they are held"
         " back. Set `energy_scale` back to 10, or let `kamstrup-mqtt accept METER` take 1"
     )
-    assert there.heard.problem == said
+    assert there.heard.followed.problem == said
     assert there.log == [(30, said)]
     # a restart forgets nothing
-    again = meter(1, there.heard.learned)
+    again = meter(1, there.heard.followed.learned)
     assert "1-1:1.8.0.255" not in again.tell(registers=True)
     # back to the old one
-    old = meter(10, there.heard.learned)
+    old = meter(10, there.heard.followed.learned)
     assert old.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
-    assert (old.heard.problem, old.log) == (None, [])
+    assert (old.heard.followed.problem, old.log) == (None, [])
     # or accepted
     assert there.follower.accept() == "energy_scale 1"
     assert there.follower.accept() is None
     values = there.tell(registers=True)
     assert values["1-1:1.8.0.255"] == Decimal("4422.800")
     assert values["live-1.8.0"] == Decimal("4422.800")
-    assert there.heard.problem is None
-    assert there.heard.learned["energy_scale_published"] == "1"
+    assert there.heard.followed.problem is None
+    assert there.heard.followed.learned["energy_scale_published"] == "1"
 
 
 def test_the_scale_is_a_matter_of_kamstrups_lists_alone() -> None:
     there = meter(1, {"energy_scale": "10"})
-    there.follower.hear(Message({"maker": "aidon", "elements": 12}, ()), Moment(None, 0.0))
+    hear(there.follower, Message({"maker": "aidon", "elements": 12}, ()), Moment(None, 0.0))
     assert there.follower.accept() is None
     assert there.log == []
 
@@ -222,52 +223,52 @@ def test_a_contradiction_holds_the_totals_back_and_agreement_frees_them() -> Non
     there.scale = 1
     values = there.run(600)
     assert not [key for key in values if "8.0" in key]
-    assert "the energy registers contradict the power" in (there.heard.problem or "")
+    assert "the energy registers contradict the power" in (there.heard.followed.problem or "")
     assert len(there.texts("contradict")) == 1
     values = there.run(3600)
-    assert there.heard.problem
-    assert there.heard.learned["energy_scale_held"] == "10"
+    assert there.heard.followed.problem
+    assert there.heard.followed.learned["energy_scale_held"] == "10"
     # a restart does not forget it
-    again = meter(learned=there.heard.learned, type=NORWEGIAN)
+    again = meter(learned=there.heard.followed.learned, type=NORWEGIAN)
     assert "1-1:1.8.0.255" not in again.tell(registers=True)
-    assert again.heard.problem
+    assert again.heard.followed.problem
     # with the user's word for what the power says it goes on; the configuration may say it too
-    assert "likely 1)" in (again.heard.problem or "")
+    assert "likely 1)" in (again.heard.followed.problem or "")
     for scale in (None, 1):
-        accepting = meter(scale, there.heard.learned)
+        accepting = meter(scale, there.heard.followed.learned)
         accepting.tell(registers=True)
         assert accepting.follower.accept() == "energy_scale 1"
         assert accepting.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
-        assert "energy_scale_insisted" not in accepting.heard.learned
-        assert accepting.heard.learned["energy_scale_held"] == "no"
+        assert "energy_scale_insisted" not in accepting.heard.followed.learned
+        assert accepting.heard.followed.learned["energy_scale_held"] == "no"
     # and where the registers fit again, twice, by itself
     there.scale = 10
     there.run(4 * 3600)
-    assert there.heard.problem is None
+    assert there.heard.followed.problem is None
     assert there.texts("after all")
-    assert there.heard.learned["energy_scale_held"] == "no"
+    assert there.heard.followed.learned["energy_scale_held"] == "no"
 
 
 def test_the_user_may_insist_on_a_scale_that_the_power_contradicts() -> None:
     there = meter(10)
     there.scale = 1  # the register moves as if it counted 1 Wh
     there.run(3 * 3600)
-    assert "do not count 10 Wh (any more) (more likely 1)" in (there.heard.problem or "")
+    assert "do not count 10 Wh (any more) (more likely 1)" in (there.heard.followed.problem or "")
     assert there.follower.accept() == "energy_scale 10"
     there.log.clear()
     there.run(3 * 3600 + 60)
     assert "live-1.8.0" in there.run(60)
-    assert (there.heard.problem, there.texts("contradict")) == (None, [])
+    assert (there.heard.followed.problem, there.texts("contradict")) == (None, [])
     # remembered
-    again = meter(10, there.heard.learned)
+    again = meter(10, there.heard.followed.learned)
     again.scale = 1
     again.run(3 * 3600)
-    assert again.heard.problem is None
+    assert again.heard.followed.problem is None
     # what fits no scale at all is not more likely another
     nowhere = meter(10)
     nowhere.scale = 100
     nowhere.run(3 * 3600)
-    assert "(any more); totals" in (nowhere.heard.problem or "")
+    assert "(any more); totals" in (nowhere.heard.followed.problem or "")
 
 
 def test_windows_that_tell_nothing() -> None:
@@ -296,8 +297,8 @@ def test_a_gap_voids_the_window() -> None:
     there.run(1800)
     there.pass_(31)
     there.tell()
-    assert there.heard.notes[0] == "energy scale: waiting for a register"
-    assert "gaps: 1 that were not counted live, the last of 31 s" in there.heard.notes
+    assert there.heard.followed.notes[0] == "energy scale: waiting for a register"
+    assert "gaps: 1 that were not counted live, the last of 31 s" in there.heard.followed.notes
 
 
 # The clock
@@ -308,9 +309,9 @@ def test_the_zone_is_learned_and_meter_time_gets_it() -> None:
     for _ in range(5):
         there.pass_(10)
         there.tell()
-    assert "clock_offset" not in there.heard.learned
+    assert "clock_offset" not in there.heard.followed.learned
     assert there.tell(registers=True)["0-1:1.0.0.255"] == "2026-07-01T10:59:50+01:00"
-    assert there.heard.learned["clock_offset"] == "+01:00"
+    assert there.heard.followed.learned["clock_offset"] == "+01:00"
     assert there.tell(registers=True)["clock_drift"] == Decimal("0.0")
     assert there.texts("the meter's clock is +01:00 from UTC")
 
@@ -326,14 +327,14 @@ def test_without_a_proven_offset_the_time_has_no_zone() -> None:
 def test_a_step_of_the_hosts_clock_restarts_the_learning() -> None:
     there = meter(10)
     there.run(100)
-    assert there.heard.learned["clock_offset"] == "+01:00"
+    assert there.heard.followed.learned["clock_offset"] == "+01:00"
     there.host = timedelta(minutes=-45)
     values = there.tell(registers=True)
     assert "+" not in str(values["0-1:1.0.0.255"])
     assert there.texts("the host's clock stepped")
     there.host = timedelta()
     there.run(100)
-    assert there.heard.learned["clock_offset"] == "+01:00"
+    assert there.heard.followed.learned["clock_offset"] == "+01:00"
 
 
 def test_offsets() -> None:
@@ -369,9 +370,9 @@ def test_a_stamp_that_contradicts_the_proven_offset_has_no_zone() -> None:
         power = Object("1-0:1.7.0.255", 5, Decimal(5), "W")
         objects = (power, clock, register) if number in (0, 6) else (power, clock)
         header = {"maker": "kaifa", "meter_time": local, "elements": 18}
-        heard = follower.hear(Message(header, objects), Moment(now, 1000.0 + 10 * number))
-        values = {str(obj.id): obj.value for obj in heard.objects}
-        seen.append((values["0-0:1.0.0.255"], values.get("clock_drift"), heard.belongs))
+        heard = hear(follower, Message(header, objects), Moment(now, 1000.0 + 10 * number))
+        values = {str(obj.id): obj.value for obj in heard.told.objects}
+        seen.append((values["0-0:1.0.0.255"], values.get("clock_drift"), heard.told.belongs))
     assert seen[0] == ("2026-03-29T03:00:10", None, None)
     assert seen[5][0] == "2026-03-29T03:01:00+02:00"
     assert seen[5][1] == Decimal("0.0")
@@ -384,18 +385,18 @@ def test_a_stamp_that_contradicts_the_proven_offset_has_no_zone() -> None:
 def test_registers_belong_to_the_full_hour() -> None:
     there = meter(10)
     there.run(50)
-    assert there.heard.belongs is None
+    assert there.heard.told.belongs is None
     there.pass_(15)  # 5 s after the hour
     there.run(30)
     there.second = 60 + 3605
     there.tell(registers=True)
-    assert there.heard.belongs == datetime(2026, 7, 1, 11, tzinfo=UTC)
+    assert there.heard.told.belongs == datetime(2026, 7, 1, 11, tzinfo=UTC)
 
 
 def test_registers_of_every_list_belong_to_their_own_moment() -> None:
     there = meter(10)
     there.run(200, often=True)
-    assert there.heard.belongs is None
+    assert there.heard.told.belongs is None
 
 
 def test_a_live_counter_runs_from_register_to_register() -> None:
@@ -413,7 +414,7 @@ def test_a_live_counter_runs_from_register_to_register() -> None:
         assert isinstance(shown, Decimal)
         assert Decimal("0.009") <= shown - before <= Decimal("0.021")
         before = shown
-    assert [note for note in there.heard.notes if note.startswith("energy_import_live: ")]
+    assert [note for note in there.heard.followed.notes if note.startswith("energy_import_live: ")]
 
 
 def test_a_live_counter_never_steps_back() -> None:
@@ -532,7 +533,7 @@ def test_a_power_that_nobody_has_is_a_gap() -> None:
     for second, watts in ((0, "1E+3"), (20, "1E+11"), (40, "-1E+90"), (60, "1E+3")):
         power = Object("1-0:1.7.0.255", 1, Decimal(watts), "W")
         heard = other(follower, power, second=second)
-    assert heard.notes == ("gaps: 1 that were not counted live, the last of 60 s",)
+    assert heard.followed.notes == ("gaps: 1 that were not counted live, the last of 60 s",)
 
 
 # Other makers
@@ -540,7 +541,7 @@ def test_a_power_that_nobody_has_is_a_gap() -> None:
 
 def other(follower: Follower, *objects: Object, second: int = 0, elements: int = 13) -> Heard:
     message = Message({"maker": "aidon", "elements": elements}, objects)
-    return follower.hear(message, Moment(HOUR, 1000.0 + second))
+    return hear(follower, message, Moment(HOUR, 1000.0 + second))
 
 
 def test_a_register_with_its_own_scaler_is_counted_live() -> None:
@@ -550,14 +551,14 @@ def test_a_register_with_its_own_scaler_is_counted_live() -> None:
     name = Object("0-0:96.1.0.255", "7359", "7359")
     register = Object("1-0:1.8.0.255", 100, Decimal((0, (1, 0, 0), 1)), "Wh")
     heard = other(follower, name, power, register)
-    assert heard.objects[-1] == Object("live-1.8.0", None, Decimal("1.000"), "kWh")
+    assert heard.told.objects[-1] == Object("live-1.8.0", None, Decimal("1.000"), "kWh")
     heard = other(follower, power, second=10)
-    assert heard.objects == (power, Object("live-1.8.0", None, Decimal("1.010"), "kWh"))
+    assert heard.told.objects == (power, Object("live-1.8.0", None, Decimal("1.010"), "kWh"))
     reactive = Object("1-0:3.7.0.255", 0, Decimal(0), "var")
     counted = Object("1-0:3.8.0.255", 5, Decimal(5), "kvarh")
     heard = other(follower, reactive, counted, second=20)
-    assert heard.objects[-1] == Object("live-3.8.0", None, Decimal("5.000"), "kvarh")
-    assert heard.notes == ()
+    assert heard.told.objects[-1] == Object("live-3.8.0", None, Decimal("5.000"), "kvarh")
+    assert heard.followed.notes == ()
 
 
 def test_registers_that_cannot_be_counted() -> None:
@@ -568,21 +569,21 @@ def test_registers_that_cannot_be_counted() -> None:
         Object("1-0:1.8.0.255", 5, Decimal(5), "GJ"),
         Object("1-0:1.8.0.255", -5, Decimal(-5), "kWh"),
     ):
-        assert other(follower, power, register).objects == (power, register)
+        assert other(follower, power, register).told.objects == (power, register)
     alone = Object("1-0:1.8.0.255", 5, Decimal(5), "kWh")
-    assert other(Follower(None, {}), alone).objects == (alone,)
+    assert other(Follower(None, {}), alone).told.objects == (alone,)
     strange = Object("1-0:1.7.0.255", 1, Decimal(1), "hp")
-    assert other(Follower(None, {}), strange).objects == (strange,)
+    assert other(Follower(None, {}), strange).told.objects == (strange,)
 
 
 def test_a_meter_without_a_number_is_noted() -> None:
     follower = Follower(None, {})
     power = Object("1-0:1.7.0.255", 1, Decimal(1), "W")
     for _ in range(9):  # Aidon's first list never tells one
-        assert other(follower, power, elements=1).notes == ()
+        assert other(follower, power, elements=1).followed.notes == ()
     for _ in range(6):
         heard = other(follower, power, elements=27)
-    assert heard.notes == ("the lists tell no serial number: set `serial`",)
+    assert heard.followed.notes == ("the lists tell no serial number: set `serial`",)
 
 
 # Phases and totals
@@ -613,15 +614,15 @@ def test_phases_that_do_not() -> None:
 def test_what_does_not_add_up_is_counted_and_published_all_the_same() -> None:
     follower = Follower(10, {})
     objects = [Object(f"1-1:{code}.255", n, Decimal(n), "W") for code, n in PUSH_1.items()]
-    follower.hear(Message({"maker": "kamstrup"}, tuple(objects)), Moment(HOUR, 1.0))
+    hear(follower, Message({"maker": "kamstrup"}, tuple(objects)), Moment(HOUR, 1.0))
     objects[0] = Object("1-1:1.7.0.255", 99, Decimal(99), "W")
     for second in (2.0, 3.0):
-        heard = follower.hear(Message({"maker": "kamstrup"}, tuple(objects)), Moment(HOUR, second))
-        assert Decimal(99) in [obj.value for obj in heard.objects]
-        assert [level for level, text in heard.log if "consistency" in text] == [
+        heard = hear(follower, Message({"maker": "kamstrup"}, tuple(objects)), Moment(HOUR, second))
+        assert Decimal(99) in [obj.value for obj in heard.told.objects]
+        assert [level for level, text in heard.followed.log if "consistency" in text] == [
             30 if second == 2.0 else 10
         ]
-    assert "consistency: 2 of 3 lists do not add up" in heard.notes
+    assert "consistency: 2 of 3 lists do not add up" in heard.followed.notes
 
 
 # Whatever comes
@@ -632,7 +633,7 @@ def test_clocks_that_are_none() -> None:
     for value in clocks:
         follower = Follower(10, {})
         clock = Object("0-0:1.0.0.255", "00", value)
-        assert other(follower, clock).objects == (clock,)
+        assert other(follower, clock).told.objects == (clock,)
 
 
 def test_a_clock_that_is_days_off_says_nothing_of_its_registers() -> None:
@@ -641,15 +642,58 @@ def test_a_clock_that_is_days_off_says_nothing_of_its_registers() -> None:
     register = Object("1-0:1.8.0.255", 5, Decimal(5), "kWh")
     header = {"maker": "aidon", "meter_time": "0001-01-01T00:00:05"}
     message = Message(header, (power, register))
-    assert follower.hear(message, Moment(HOUR, 1.0)).belongs is None
-    assert Follower(10, {"clock_offset": "+01:00"}).hear(message, Moment(None, 1.0)).belongs is None
+    assert hear(follower, message, Moment(HOUR, 1.0)).told.belongs is None
+    follower = Follower(10, {"clock_offset": "+01:00"})
+    assert hear(follower, message, Moment(None, 1.0)).told.belongs is None
+
+
+def test_a_list_is_settled_when_the_one_before_was_of_the_same_meter() -> None:
+    follower = Follower(10, {})
+    power = Object("1-0:1.7.0.255", 1, Decimal(1), "W")
+    name, other_name = (Object("0-0:96.1.0.255", number, number) for number in ("1", "2"))
+    type_, other_type = (Object("0-0:96.1.7.255", text, text) for text in ("6525", "6534"))
+    lists = {
+        "the first": ((name, type_, power), False),
+        "the same": ((name, type_, power), True),
+        "another type": ((name, other_type, power), False),
+        "no name": ((power,), False),
+        "no name again": ((power,), True),
+        "another meter": ((other_name, other_type, power), False),
+    }
+    for what, (objects, settled) in lists.items():
+        assert other(follower, *objects).told.settled is settled, what
+
+
+def test_lists_of_nobody_are_never_settled() -> None:
+    follower = Follower(10, {})
+    for _ in range(3):
+        power = Object("1-0:1.7.0.255", 1, Decimal(1), "W")
+        assert not other(follower, power).told.settled
+
+
+def test_a_clock_that_nothing_of_the_list_depends_on_is_looked_at_when_asked_what_follows() -> None:
+    follower = Follower(10, {})
+    power = Object("1-0:1.7.0.255", 1, Decimal(1), "W")
+    header = {"maker": "aidon", "meter_time": (HOUR + ZONE).replace(tzinfo=None).isoformat()}
+    for second in range(6):  # so many stamps prove an offset
+        assert "clock_offset" not in follower.learned()
+        follower.hear(Message(header, (power,)), Moment(HOUR, float(second)))
+        assert "clock_offset" not in follower.learned()
+        learned = follower.follow().learned
+    assert learned["clock_offset"] == "+01:00"
 
 
 def test_meters_that_take_turns_are_another_one_each_time() -> None:
     follower = Follower(10, {})
     one, two = (Object("0-0:96.1.0.255", number, number) for number in ("1", "2"))
     lists = (one, one, two, two, one)
-    assert [other(follower, id_).anew for id_ in lists] == [False, False, True, False, True]
+    assert [other(follower, id_).followed.anew for id_ in lists] == [
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_a_type_that_comes_later_decides_the_scale() -> None:
@@ -666,8 +710,8 @@ def test_a_number_that_did_not_come_is_no_other_meter() -> None:
     follower = Follower(10, {})
     id_ = Object("0-0:96.1.0.255", "1", "1")
     other(follower, id_)
-    assert not other(follower, Object("0-0:96.1.0.255", None, None)).anew
-    assert not other(follower, id_).anew
+    assert not other(follower, Object("0-0:96.1.0.255", None, None)).followed.anew
+    assert not other(follower, id_).followed.anew
 
 
 @given(
@@ -686,21 +730,21 @@ def test_any_list_is_followed_or_refused(wire: bytes, changes: list[tuple[int, i
                 message = codec.decode(Frame(b"", hdlc(bytes(damaged))[1:-3], "push"))
             except MeterError:
                 continue
-            codec.hear(message, Moment(HOUR, second * 10.0))
+            hear(codec, message, Moment(HOUR, second * 10.0))
 
 
 def test_the_codec_accepts_what_it_holds_back() -> None:
     codec = HanCodec(energy_scale=1, learned={"energy_scale_published": "10"})
     (frame,) = frames_of(HdlcFramer(), [HOURLY_1])
-    heard = codec.hear(codec.decode(frame), Moment(None, 0.0))
-    assert heard.problem
-    assert not [obj for obj in heard.objects if "1.8.0" in str(obj.id)]
+    heard = hear(codec, codec.decode(frame), Moment(None, 0.0))
+    assert heard.followed.problem
+    assert not [obj for obj in heard.told.objects if "1.8.0" in str(obj.id)]
     accepted, learned = codec.accept()
     assert accepted == "energy_scale 1"
     assert learned["energy_scale_published"] == "1"
-    heard = codec.hear(codec.decode(frame), Moment(None, 10.0))
-    energy = next(obj for obj in heard.objects if obj.id == "1-1:1.8.0.255")
-    assert (energy.value, heard.problem) == (Decimal("4422.800"), None)
+    heard = hear(codec, codec.decode(frame), Moment(None, 10.0))
+    energy = next(obj for obj in heard.told.objects if obj.id == "1-1:1.8.0.255")
+    assert (energy.value, heard.followed.problem) == (Decimal("4422.800"), None)
     assert codec.accept()[0] is None
 
 

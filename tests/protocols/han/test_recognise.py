@@ -13,6 +13,7 @@ from kamstrup_mqtt.protocols.base import Frame, Message, Moment
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from kamstrup_mqtt.protocols.han.recognise import KEYS, recognise
 from tests.framing import frames_of
+from tests.protocols.han.hearing import hear
 from tests.protocols.han.recorded import HOURLY_1, LIVE_1
 from tests.shared_vectors import shared_vectors
 
@@ -21,8 +22,8 @@ DIRECT, TRANSFORMERS = {"connection": "direct"}, {"connection": "transformers"}
 
 
 def learned(codec: HanCodec, frame: Frame) -> dict[str, str]:
-    heard = codec.hear(codec.decode(frame), Moment(None, 0.0))
-    return {key: value for key, value in heard.learned.items() if key in KEYS}
+    heard = hear(codec, codec.decode(frame), Moment(None, 0.0))
+    return {key: value for key, value in heard.followed.learned.items() if key in KEYS}
 
 
 def of_wire(wire: bytes) -> dict[str, str]:
@@ -79,16 +80,16 @@ def test_a_list_that_says_too_little_changes_nothing() -> None:
     (frame,) = frames_of(HdlcFramer(), [LIVE_1])
     learned(codec, frame)
     power = Object("1-1:1.7.0.255", 5, None, "W")
-    heard = codec.hear(Message({"maker": "kamstrup", "elements": 3}, (power,)), Moment(None, 1.0))
-    assert heard.learned["recognised"] == "kamstrup_han_3phase"
+    heard = hear(codec, Message({"maker": "kamstrup", "elements": 3}, (power,)), Moment(None, 1.0))
+    assert heard.followed.learned["recognised"] == "kamstrup_han_3phase"
     assert recognise(Message({"maker": None}, (power,)), {"1.7.0": power}) == {}
     assert recognise(Message({"maker": "kaifa"}, (power,)), {"1.7.0": power}) == {}
 
 
 def test_what_was_recognised_is_remembered() -> None:
     before = {**KAMSTRUP, **DIRECT, "energy_scale": "10"}
-    heard = HanCodec(learned=before).hear(Message({"maker": None}, ()), Moment(None, 0.0))
-    assert {key: heard.learned.get(key) for key in KEYS} == {**KAMSTRUP, **DIRECT}
+    heard = hear(HanCodec(learned=before), Message({"maker": None}, ()), Moment(None, 0.0))
+    assert {key: heard.followed.learned.get(key) for key in KEYS} == {**KAMSTRUP, **DIRECT}
 
 
 @pytest.mark.parametrize(

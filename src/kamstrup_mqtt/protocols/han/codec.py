@@ -8,7 +8,7 @@ from datetime import datetime
 
 from kamstrup_mqtt.errors import MeterError
 from kamstrup_mqtt.model import Json, Scalar
-from kamstrup_mqtt.protocols.base import Frame, Heard, Message, Moment
+from kamstrup_mqtt.protocols.base import Followed, Frame, Message, Moment, Told
 from kamstrup_mqtt.protocols.han import apdu, axdr, cipher, lists, obis
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys
@@ -24,7 +24,7 @@ class HanCodec:
     energy_scale        Wh per count of a Kamstrup meter's energies: 10, 1, or None: learned from
                         the power (`hear`); the lists do not tell it
     encryption_key, authentication_key  16 bytes each (GPK60, GPK61), or None
-    learned             what `Heard.learned` said before
+    learned             what `Followed.learned` said before
     """
 
     def __init__(
@@ -105,13 +105,17 @@ class HanCodec:
         accepted = self._follower.accept()
         return accepted, self._follower.learned()
 
-    def hear(self, message: Message, moment: Moment) -> Heard:
+    def hear(self, message: Message, moment: Moment) -> Told:
         """Take a message in the light of those before it; see `protocols.base.PushedCodec`."""
-        heard = self._follower.hear(message, moment)
+        return self._follower.hear(message, moment)
+
+    def follow(self) -> Followed:
+        """Learn from the message that was heard last; see `protocols.base.PushedCodec`."""
+        followed = self._follower.follow()
         if self._log:
-            heard = replace(heard, log=(*self._log, *heard.log))
+            followed = replace(followed, log=(*self._log, *followed.log))
             self._log.clear()
-        return heard
+        return followed
 
 
 def _check_untagged(plain: bytes) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from kamstrup_mqtt.model import Object, Scalar, SourceId
-from kamstrup_mqtt.protocols.base import Heard, Message, Moment
+from kamstrup_mqtt.protocols.base import Followed, Message, Moment, Told
 from kamstrup_mqtt.protocols.han import consistency, lists, obis, recognise
 from kamstrup_mqtt.protocols.han.clock_offset import ClockOffset
 from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
@@ -25,7 +25,7 @@ from kamstrup_mqtt.units import power
 DEBUG: Final = 10
 INFO: Final = 20
 WARNING: Final = 30
-"""Levels of logging, for `Heard.log`."""
+"""Levels of logging, for `Followed.log`."""
 
 _IDS = ("1-1:0.0.5.255", "1-1:0.0.1.255", "0-0:96.1.0.255")
 _WHO = (*_IDS, *recognise.TYPES)
@@ -52,11 +52,23 @@ _OFTEN: Final = 300_000
 """Milliseconds: registers that come again within this time are those of their own moment."""
 
 
+class _List(NamedTuple):
+    """The list that was heard last. `short`: its objects by C.D.E; `timed`: its clock was seen."""
+
+    message: Message
+    moment: Moment
+    short: Mapping[str, Object]
+    anew: bool
+    timed: bool
+
+
 class Follower:
-    """Follows one meter; `learned` is what `Heard.learned` said before."""
+    """Follows one meter; `learned` is what `Followed.learned` said before."""
 
     def __init__(self, energy_scale: int | None, learned: Mapping[str, str]) -> None:
         self._given = energy_scale
+        self._last: _List | None = None
+        self._log: list[tuple[int, str]] = []
         self._resumed: dict[str, tuple[Decimal, datetime]] = {}
         self._exact = True
         self._begin(learned)
@@ -72,8 +84,7 @@ class Follower:
         self._registers_at: int | None = None
         self._gaps = 0
         self._last_gap = 0
-        self._compared = self._inconsistent = 0
-        self._anonymous = 0
+        self._compared = self._inconsistent = self._anonymous = 0
         self._held_said = False
         self._kamstrup = False  # its lists are a Kamstrup meter's: the scale is to be found
 
@@ -89,43 +100,49 @@ class Follower:
             if isinstance(value, Decimal) and time is not None
         }
 
-    def hear(self, message: Message, moment: Moment) -> Heard:
-        """Take one list, received at `moment`."""
-        log: list[tuple[int, str]] = []
+    def hear(self, message: Message, moment: Moment) -> Told:
+        """Take one list, received at `moment`: what is to be published, and no more."""
         by_id = {obj.id: obj for obj in message.objects}
-        anew = self._meet(message, by_id, log)
-        self._say_held(log)
-        now = round(moment.monotonic * _MILLI)
+        met, anew = self._met, self._meet(message, by_id)
         short = {_short(id_): obj for id_, obj in by_id.items()}
-        self._recognised.update(recognise.recognise(message, short))
-        local = _local(message)
-        self._set_clock(local, moment, log)
+        now = round(moment.monotonic * _MILLI)
         self._integrate(short, now)
         self._go_on(moment)
-        belongs = self._read_registers(short, local, now, log)
-        if belongs is not None and (moment.utc is None or abs(moment.utc - belongs) > _DAY):
-            belongs = None  # the meter's clock is wrong
-        self._check(short, log)
-        objects = message.objects
-        if not _TURNED.isdisjoint(by_id):
+        timed = not _TURNED.isdisjoint(by_id)  # it has registers, or a clock
+        objects, belongs = message.objects, None
+        if timed:
+            local = _local(message)
+            self._set_clock(local, moment)
+            belongs = self._read_registers(short, local, now)
+            if belongs is not None and (moment.utc is None or abs(moment.utc - belongs) > _DAY):
+                belongs = None  # the meter's clock is wrong
             objects = tuple(self._published(message, local, moment))
         if self._live:
             objects = (*objects, *self._counted(short))
-        return Heard(
-            objects=objects,
-            belongs=belongs,
+        self._last = _List(message, moment, short, anew, timed)
+        return Told(objects, belongs, settled=self._met is met)
+
+    def follow(self) -> Followed:
+        """What else follows from the list that was heard last."""
+        last, self._last = self._last, None
+        assert last is not None, "hear it first"
+        self._say_held()
+        self._recognised.update(recognise.recognise(last.message, last.short))
+        if not last.timed:
+            self._set_clock(_local(last.message), last.moment)
+        self._check(last.short)
+        log, self._log = self._log, []
+        return Followed(
             learned=self.learned(),
-            anew=anew,
-            notes=tuple(self._notes(now)),
+            anew=last.anew,
+            notes=tuple(self._notes(round(last.moment.monotonic * _MILLI))),
             problem=self._scale.problem if self._kamstrup else None,
             log=tuple(log),
         )
 
     # Who it is
 
-    def _meet(
-        self, message: Message, by_id: Mapping[SourceId, Object], log: list[tuple[int, str]]
-    ) -> bool:
+    def _meet(self, message: Message, by_id: Mapping[SourceId, Object]) -> bool:
         """A proven type decides the scale. Another meter begins anew: whether it is one."""
         maker = message.header.get("maker")
         met = (maker, *(by_id[id_] for id_ in _WHO if id_ in by_id))
@@ -147,16 +164,16 @@ class Follower:
         if self._kamstrup:
             types = [str(by_id[id_].value) for id_ in recognise.TYPES if id_ in by_id]
             if types and self._scale.type_is(types[0]):
-                log.append(
+                self._log.append(
                     (INFO, f"the energies count {self._scale.scale} Wh: proven for {types[0]}")
                 )
         return bool(other)
 
-    def _say_held(self, log: list[tuple[int, str]]) -> None:
+    def _say_held(self) -> None:
         """Once: the configuration has another scale than before."""
         if self._kamstrup and self._scale.is_another and not self._held_said:
             self._held_said = True
-            log.append((WARNING, self._scale.problem or ""))
+            self._log.append((WARNING, self._scale.problem or ""))
 
     def accept(self) -> str | None:
         """Go on with the scale that totals are held back for: what was accepted, in words."""
@@ -178,16 +195,14 @@ class Follower:
 
     # Its clock
 
-    def _set_clock(
-        self, local: datetime | None, moment: Moment, log: list[tuple[int, str]]
-    ) -> None:
+    def _set_clock(self, local: datetime | None, moment: Moment) -> None:
         if moment.utc is None:
             return
         stepped = self._clock.host(moment.utc, moment.monotonic)
         if stepped is not None:
-            log.append((INFO, "the host's clock stepped: the meter's offset is learned anew"))
+            self._log.append((INFO, "the host's clock stepped: the meter's offset is learned anew"))
         if local is not None and self._clock.observe(local, moment.utc):
-            log.append((INFO, f"the meter's clock is {self._clock.text} from UTC"))
+            self._log.append((INFO, f"the meter's clock is {self._clock.text} from UTC"))
 
     # Power to energy
 
@@ -206,11 +221,7 @@ class Follower:
             self._scale.void()
 
     def _read_registers(
-        self,
-        short: Mapping[str, Object],
-        local: datetime | None,
-        now: int,
-        log: list[tuple[int, str]],
+        self, short: Mapping[str, Object], local: datetime | None, now: int
     ) -> datetime | None:
         """Take the registers of a list, if it has any; the moment they belong to."""
         found = {code: short[code] for code in obis.COUNTED if _is_count(short.get(code))}
@@ -222,15 +233,13 @@ class Follower:
         hourly = not often and late < _LATE
         at = now - late * _MILLI if hourly else now
         if self._kamstrup:
-            self._learn_scale(found, at, often, log)
+            self._learn_scale(found, at, often)
         self._anchor(found, at)
         if not hourly or local is None:
             return None
         return self._clock.utc(local.replace(minute=0, second=0, microsecond=0))
 
-    def _learn_scale(
-        self, found: Mapping[str, Object], at: int, often: bool, log: list[tuple[int, str]]
-    ) -> None:
+    def _learn_scale(self, found: Mapping[str, Object], at: int, often: bool) -> None:
         counts = {
             code: (obj.raw, self._integrals[code].at(at))
             for code, obj in found.items()
@@ -238,7 +247,7 @@ class Follower:
         }
         news = self._scale.registers(at, counts, often=often)
         if news is not None:
-            log.append((WARNING if self._scale.contradicted else INFO, news))
+            self._log.append((WARNING if self._scale.contradicted else INFO, news))
         if self._scale.contradicted:
             for counter in self._live.values():
                 counter.forget()
@@ -321,7 +330,7 @@ class Follower:
                 unit = "kWh" if code in _ACTIVE else "kvarh"
                 yield Object(f"{obis.LIVE}{code}", None, value, unit)
 
-    def _check(self, short: Mapping[str, Object], log: list[tuple[int, str]]) -> None:
+    def _check(self, short: Mapping[str, Object]) -> None:
         if not self._kamstrup or "21.7.0" not in short:
             return
         self._compared += 1
@@ -330,7 +339,8 @@ class Follower:
         )
         if wrong is not None:
             self._inconsistent += 1
-            log.append((WARNING if self._inconsistent == 1 else DEBUG, f"consistency: {wrong}"))
+            level = WARNING if self._inconsistent == 1 else DEBUG
+            self._log.append((level, f"consistency: {wrong}"))
 
     def _notes(self, now: int) -> Iterator[str]:
         progress = self._scale.progress(now) if self._kamstrup else None
