@@ -43,7 +43,7 @@ _NO_START = rb"[^\xa0-\xaf]*+"
 _EVEN, _ODD = (b"[" + re.escape(bytes(range(low, 0x100, 2))) + b"]" for low in (0, 1))
 _ADDRESS = _EVEN + b"{0,3}" + _ODD
 _HEADER = b"(?=(..(?:" + _ADDRESS + b"){2}...))"
-_MAX_HEADER = 13  # format, two addresses of 4 bytes, control, HCS
+_ENDLESS = 6  # bytes that show an address without end: none that is passed over shows with fewer
 
 
 @lru_cache(maxsize=2)
@@ -345,16 +345,14 @@ class HdlcFramer:
         passing, repeated = _passing(_UNFLAGGED if is_open else _ANY)
         buffer, position = self._buffer, self._position
         limit = position + MAX_RUBBISH - len(self._rubbish)
-        while found := passing.match(buffer, position, limit + _MAX_HEADER - 1):
+        while found := passing.match(buffer, position, limit + _ENDLESS - 1):
             header = found[1]
             if header == self._bad_header:  # noise repeats itself
-                found = repeated.match(buffer, found.start(1), limit + len(header) - 1)
+                found = repeated.match(buffer, found.start(1), limit + len(header) - 1) or found
             elif header is not None:
                 if is_right(header):
                     break
                 self._bad_header = header
-            if found is None or found.end() > limit:
-                break
             position = found.end()
         self._set_aside(position)
 
