@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# one more than there are cores: many tests wait for a line
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# more than there are cores: many tests wait for a line; who has none left takes another's
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2)
 PYTEST_ARGS ?=
 MUTATION_SCORE ?= 90
 MUTMUT := mutmut>=3.8,<4
@@ -58,7 +58,7 @@ lint: $(VENV)/.dev
 
 test: lint
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
-	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report= $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory covered
 
 # what failed, alone, without others beside it
