@@ -6,14 +6,14 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNS = 9
+RUNS = 21
 """Runs of a measurement; what is told is their median."""
 SLICE = 0.15
 """Seconds that one run of a decoder takes."""
@@ -157,8 +157,3 @@ def against(
     finally:
         for worker in workers:
             worker.close()
-
-
-def median_of(measure: Callable[[], float], runs: int = RUNS) -> float:
-    """The median of several runs."""
-    return statistics.median(measure() for _ in range(runs))

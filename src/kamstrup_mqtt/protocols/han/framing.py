@@ -311,11 +311,12 @@ class HdlcFramer:
         if len(buffer) < end or (len(buffer) == end and not quiet):
             self._missing = end + 1 - len(buffer)
             return None
-        payload = bytes(buffer[at : end - 2])
-        if x25(payload) != buffer[end - 2 : end]:
+        checked = bytes(buffer[at:end])
+        if not is_right(checked):
             return DropReason.CHECKSUM
         raw = bytes(buffer[begin : end + buffer.startswith(_FLAG, end)])
-        return Frame(raw, payload, "push", "segment" if payload[0] & _SEGMENTED else "")
+        kind = "segment" if checked[0] & _SEGMENTED else ""
+        return new_frame((raw, checked[:-2], "push", kind))
 
     def _skip(self, start: int) -> None:
         """Set aside what lies before the next possible start. A flag that follows rubbish closes
