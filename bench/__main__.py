@@ -1,6 +1,7 @@
 """Runs the rows and writes the table: `python -m bench [--rows 1,2,...] [--output DIRECTORY]`.
 
-Rows that are not run keep the figures of their last run.
+It goes into `bench/results` and from there into the README, or into another directory alone. Rows
+that are not run keep the figures of their last run.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import importlib
 import json
 import os
 import platform
+import re
 import resource
 import sys
 import time
 from pathlib import Path
 
-from bench.measure import Result
+from bench.measure import ROOT, Result
 
 ROWS = {
     1: "row01_han",
@@ -31,6 +33,9 @@ ROWS = {
     10: "row10_start",
     11: "row11_idle",
 }
+RESULTS = ROOT / "bench/results"
+TABLE = re.compile(r"\| # \| what \| ours .*?\n\n[^\n]*\n", re.DOTALL)
+"""In the README: the rows, an empty line, the machine."""
 
 
 def figure(value: float, unit: str) -> str:
@@ -72,13 +77,19 @@ def write(output: Path, results: list[Result], machine: str) -> None:
         "results": [{**dataclasses.asdict(r), "reached": r.reached} for r in results],
     }
     path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (output / "table.md").write_text(markdown(results, machine), encoding="utf-8")
+    table = markdown(results, machine)
+    (output / "table.md").write_text(table, encoding="utf-8")
+    if output.resolve() == RESULTS:
+        readme = ROOT / "README.md"
+        text, count = TABLE.subn(lambda _: table, readme.read_text(encoding="utf-8"))
+        assert count == 1, f"{count} tables of speed in {readme}"
+        readme.write_text(text, encoding="utf-8")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--rows", default=",".join(map(str, ROWS)), help="such as 1,2,10")
-    parser.add_argument("--output", type=Path, default=Path("bench/results"))
+    parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args()
     # a thousand connections need as many files
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -149,3 +149,9 @@ def test_links_inside_the_documents_lead_somewhere() -> None:
 
 
 assert blocks("README.md")
+
+
+def test_the_table_of_speed_is_the_one_that_was_measured() -> None:
+    """`make bench` writes it into the README as well."""
+    table = (ROOT / "bench/results/table.md").read_text(encoding="utf-8")
+    assert table in (ROOT / "README.md").read_text(encoding="utf-8")
