@@ -39,16 +39,21 @@ class Proxy(Relay):
             self._back(server[0], client[1], waiting),
         )
 
+    async def _packets(self, source: asyncio.StreamReader) -> AsyncIterator[tuple[bytes, bytes]]:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                packet = await _packet(source)
+                await self.while_black()
+                yield packet
+
     async def _there(
         self,
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
         waiting: dict[int, tuple[str, str]],
     ) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                packet, body = await _packet(source)
-                await self.while_black()
+        with contextlib.suppress(OSError):
+            async for packet, body in self._packets(source):
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 if packet[0] >> 4 == PUBLISH and packet[0] & 0x06 == 0x02:
@@ -65,10 +70,8 @@ class Proxy(Relay):
         sink: asyncio.StreamWriter,
         waiting: dict[int, tuple[str, str]],
     ) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                packet, body = await _packet(source)
-                await self.while_black()
+        with contextlib.suppress(OSError):
+            async for packet, body in self._packets(source):
                 if packet[0] >> 4 == PUBACK:
                     if self.silent:
                         continue

@@ -146,7 +146,7 @@ async def records(bench: Bench) -> list[Logged]:
     filling = bench.reader._backfill
     assert filling is not None
     await until(lambda: not filling.active, 20)
-    reports = [*bench.told, *bench.outbox.take_all()]
+    reports = [*bench.told, *bench.rest()]
     return [report for report in reports if isinstance(report, Logged)]
 
 
@@ -246,7 +246,7 @@ async def test_polls_and_neighbours_come_in_between(start: Start) -> None:
         assert read > 5
         task.cancel()
         await asyncio.wait([task])
-        found = [r for r in (*bench.told, *bench.outbox.take_all()) if isinstance(r, Logged)]
+        found = [r for r in (*bench.told, *bench.rest()) if isinstance(r, Logged)]
         assert len(found) == 168
 
 

@@ -204,7 +204,7 @@ async def test_a_mute_meter_lets_its_neighbour_be_read(
         other = Bench(alive, bench.port, bench.memory, QUICK)
         task = asyncio.create_task(other.reader.run())
         await until(lambda: bench.reader.counters.timeouts >= 11, 20)
-        other.outbox.take_all()
+        other.rest()
         before = len(both.requests)
         for _ in range(5):
             await other.next(Reading)

@@ -89,9 +89,8 @@ class Guard:
     ) -> Judged:
         """One group of readings, received at `time` (None: the clock is not right)."""
         held: dict[str, str] = {}
-        no_totals = self._plan.no_totals
         for key, measured in values.items():
-            if key in no_totals:
+            if not self._plan.is_total(key):
                 continue
             why = self._judge(key, measured, time, monotonic)
             if why is not None:
@@ -121,11 +120,8 @@ class Guard:
     def _judge(
         self, key: str, measured: Measured, time: datetime | None, monotonic: float
     ) -> str | None:
-        """None: it goes on; else why not."""
+        """Of a total. None: it goes on; else why not."""
         quantity = self._plan.quantity(key)
-        if quantity.state_class != "total_increasing":
-            self._plan.no_totals.add(key)
-            return None
         unit = self._memory.units.get(key, measured.unit)
         try:
             value = units.convert(measured.value, measured.unit, unit)

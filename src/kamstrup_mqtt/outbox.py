@@ -27,7 +27,6 @@ class Outbox:
         self._reports: deque[tuple[Report, float]] = deque()
         self._monotonic = monotonic
         self._capacity = capacity
-        self._arrived = asyncio.Event()
         self._consumer: Callable[[], None] | None = None
         self._called = False
         self._handed_over = False
@@ -44,7 +43,6 @@ class Outbox:
             self._reports.popleft()
             self.dropped += 1
         self._reports.append((report, self._monotonic()))
-        self._arrived.set()
         if self._consumer is not None and not self._called:
             self._called = True
             asyncio.get_running_loop().call_soon(self._call)
@@ -80,13 +78,6 @@ class Outbox:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CROWDED):
                     await self._relief.wait()
-
-    async def get(self) -> Report:
-        """The oldest report, when there is one."""
-        while not self._reports:
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._reports.popleft()[0]
 
     def take_all(self) -> list[Report]:
         """What is there now, oldest first."""

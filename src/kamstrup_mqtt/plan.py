@@ -41,8 +41,7 @@ class Plan:
     by_source: Mapping[SourceId, PlannedValue] = field(init=False)
     by_key: Mapping[str, PlannedValue] = field(init=False)
     live_keys: frozenset[str] = field(init=False)
-    no_totals: set[str] = field(init=False, repr=False, compare=False, default_factory=set)
-    """Keys that were asked for and are no totals; whoever finds out adds to it."""
+    _totals: dict[str, bool] = field(init=False, repr=False, compare=False, default_factory=dict)
     _found: dict[str, Quantity] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -77,6 +76,14 @@ class Plan:
         found = self._found.get(key)
         if found is None:
             found = self._found[key] = self._look_up(key)
+        return found
+
+    def is_total(self, key: str) -> bool:
+        """Whether what is published under `key` only rises."""
+        found = self._totals.get(key)
+        if found is None:
+            rises = self.quantity(key).state_class == "total_increasing"
+            found = self._totals[key] = rises
         return found
 
     def _look_up(self, key: str) -> Quantity:
