@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kamstrup_mqtt.mqtt.connection import BrokerError, Connection, Trouble, connect
+from kamstrup_mqtt.mqtt.broker_errors import BrokerError, Trouble
+from kamstrup_mqtt.mqtt.connection import Connection
+from kamstrup_mqtt.mqtt.connector import connect
 from kamstrup_mqtt.mqtt.in_flight import Window
 from tests.mqtt.test_publisher import make_config
 from tests.support.broker import Mosquitto, eventually, running, watching
@@ -100,18 +102,18 @@ async def test_a_broker_that_acknowledges_nothing_is_given_up(broker: Mosquitto)
         proxy.silent = True
         window = Window(connection, 5)
         window.send("a", "2")
-        with pytest.raises(BrokerError, match="acknowledges nothing") as caught:
+        with pytest.raises(BrokerError, match="does not acknowledge") as caught:
             async with asyncio.timeout(SECONDS):
-                await connection.lost()
+                await connection.wait_lost()
         assert caught.value.trouble is Trouble.LOST
-        with pytest.raises(BrokerError, match="acknowledges nothing"):
+        with pytest.raises(BrokerError, match="does not acknowledge"):
             await connection.publish("a", "3")
 
 
 async def test_the_oldest_message_counts_not_the_sum_of_all(broker: Mosquitto) -> None:
     """Messages for longer than the limit, each acknowledged in time, are no silence."""
     async with connected(broker.port, ack=0.3) as connection:
-        lost = asyncio.create_task(connection.lost())
+        lost = asyncio.create_task(connection.wait_lost())
         loop = asyncio.get_running_loop()
         end = loop.time() + 1.0
         async with asyncio.timeout(SECONDS):
@@ -128,7 +130,7 @@ async def test_one_that_is_not_acknowledged_behind_others_that_are(broker: Mosqu
         for _ in range(3):
             await connection.publish("a", "x")
         proxy.silent = True
-        with pytest.raises(BrokerError, match="acknowledges nothing"):
+        with pytest.raises(BrokerError, match="does not acknowledge"):
             async with asyncio.timeout(SECONDS):
                 await connection.publish("a", "never")
 
@@ -151,7 +153,7 @@ async def test_a_bug_in_an_acknowledgement_is_no_lost_connection(broker: Mosquit
         Window(connection, 5).send("a", "1", then=bug)
         with pytest.raises(ZeroDivisionError):
             async with asyncio.timeout(SECONDS):
-                await connection.lost()
+                await connection.wait_lost()
 
 
 async def test_the_first_failure_stays(broker: Mosquitto) -> None:
@@ -159,7 +161,7 @@ async def test_the_first_failure_stays(broker: Mosquitto) -> None:
         connection.fail(ZeroDivisionError())
         connection.fail(KeyError())
         with pytest.raises(ZeroDivisionError):
-            await connection.lost()
+            await connection.wait_lost()
 
 
 async def test_an_acknowledgement_nobody_waits_for(broker: Mosquitto) -> None:
@@ -226,7 +228,7 @@ async def test_no_more_at_once_than_the_broker_takes() -> None:
 async def test_what_the_broker_does_not_take_is_told_once(
     tmp_path: Path, expected_logs: list[str], logged: Callable[[int], list[str]]
 ) -> None:
-    expected_logs.append("the broker does not take what is published")
+    expected_logs.append("the broker does not accept messages")
     acl = tmp_path / "acl"
     acl.write_text("topic readwrite ours/#\n")
     acl.chmod(0o644)

@@ -8,7 +8,6 @@ import json
 import random
 import re
 import subprocess
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,12 +23,11 @@ from kamstrup_mqtt.core.model import Diagnosis, Identity, LinkState, Measured, R
 from kamstrup_mqtt.core.report_queue import Outbox
 from kamstrup_mqtt.devices.device import MeterFacts, Picture
 from kamstrup_mqtt.mqtt import Daemon, Limits, Publisher
-from kamstrup_mqtt.mqtt.aiomqtt_client import Client
 from kamstrup_mqtt.mqtt.backoff import Backoff
-from kamstrup_mqtt.mqtt.connection import Trouble
+from kamstrup_mqtt.mqtt.broker_errors import Trouble
 from kamstrup_mqtt.mqtt.incoming import Host
+from kamstrup_mqtt.mqtt.paho_connection import PahoConnection
 from kamstrup_mqtt.mqtt.session import SessionLimits
-from kamstrup_mqtt.mqtt.threads import use_daemon_threads
 from kamstrup_mqtt.storage.state_file import Memory
 from tests.support.broker import Mosquitto, Watcher, eventually, free_port, running, watching
 from tests.support.mqtt_proxy import proxied
@@ -263,9 +261,9 @@ async def test_a_device_is_announced_before_the_one_before_it_is_acknowledged(
 ) -> None:
     """A thousand meters, each a round trip to a slow broker, would be offline for long."""
     happened: list[tuple[str, str]] = []
-    send = Client.send
+    send = PahoConnection.send
 
-    def noted(self: Client, topic: str, payload: str, acked: Any, *, retain: bool) -> None:
+    def noted(self: PahoConnection, topic: str, payload: str, acked: Any, *, retain: bool) -> None:
         def noted_too() -> None:
             happened.append(("acked", topic))
             acked()
@@ -273,7 +271,7 @@ async def test_a_device_is_announced_before_the_one_before_it_is_acknowledged(
         happened.append(("sent", topic))
         send(self, topic, payload, noted_too, retain=retain)
 
-    monkeypatch.setattr(Client, "send", noted)
+    monkeypatch.setattr(PahoConnection, "send", noted)
     for meter in ("heat", "power"):
         bench.identify(meter)
         bench.read(meter, "1")
@@ -481,7 +479,7 @@ async def test_a_broker_that_never_acknowledges_is_complained_of_once(
         await reader.read()
         writer.close()
 
-    expected_logs.append("went silent, it acknowledges nothing")
+    expected_logs.append("does not acknowledge messages any more")
     server = await asyncio.start_server(connack_only, "127.0.0.1", 0)
     bench = Bench(make_config(server.sockets[0].getsockname()[1]))
     bench.limits = replace(QUICK, ack=0.05, quick_loss=0.0, leave=0.05)
@@ -750,40 +748,11 @@ def test_back_off_grows_to_its_cap_with_jitter() -> None:
     assert backoff.after(Trouble.LOST) <= 1
 
 
-@pytest.mark.parametrize("trouble", [Trouble.REFUSED_US, Trouble.TLS])
+@pytest.mark.parametrize("trouble", [Trouble.REFUSED, Trouble.TLS])
 def test_after_a_refusal_at_least_a_minute(trouble: Trouble) -> None:
     backoff = Backoff(random.Random(1))
     assert all(backoff.after(trouble) >= 60 for _ in range(5))
     assert backoff.after(Trouble.LOST, crowded=True) >= 60
-
-
-async def test_a_blocking_call_that_is_stuck_holds_nobody() -> None:
-    use_daemon_threads()
-    loop = asyncio.get_running_loop()
-    assert await loop.run_in_executor(None, lambda: threading.current_thread().daemon)
-    with pytest.raises(ZeroDivisionError):
-        await loop.run_in_executor(None, lambda: 1 // 0)
-    stuck = threading.Event()
-    waiting = loop.run_in_executor(None, stuck.wait)
-    try:
-        async with asyncio.timeout(20):
-            await loop.shutdown_default_executor()
-    finally:
-        stuck.set()
-        assert await waiting
-
-
-async def test_attempts_that_hang_do_not_pile_up() -> None:
-    use_daemon_threads()
-    loop = asyncio.get_running_loop()
-    hang = threading.Event()
-    try:
-        waiting = [loop.run_in_executor(None, hang.wait) for _ in range(8)]
-        with pytest.raises(TimeoutError, match="earlier attempts still hang"):
-            await loop.run_in_executor(None, hang.wait)
-    finally:
-        hang.set()
-    await asyncio.gather(*waiting)
 
 
 async def test_user_name_and_password(
@@ -798,7 +767,8 @@ async def test_user_name_and_password(
         async with wrong.run():
             await eventually(lambda: bool(logged(30)), "refusal told")
             await eventually(
-                lambda: sum("refused us" in line for line in logged(10)) > 2, "tried again"
+                lambda: sum("refused the connection" in line for line in logged(10)) > 2,
+                "tried again",
             )
         assert len(logged(30)) == 1
         assert "wrong" not in "".join(logged(0)).replace("password is wrong", "")

@@ -19,7 +19,7 @@ import pytest
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.core.errors import KamstrupMqttError
 from kamstrup_mqtt.mqtt import BrokerError, clear, probe
-from kamstrup_mqtt.mqtt.connection import Trouble
+from kamstrup_mqtt.mqtt.broker_errors import Trouble
 from tests.mqtt.test_publisher import DISCOVERY, ROOT, Bench, make_config, password_file
 from tests.support.broker import Mosquitto, eventually, free_port, running, watching
 from tests.support.certificates import Authority

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from kamstrup_mqtt.mqtt.connection import BrokerError, Connector, connect
+from kamstrup_mqtt.mqtt.broker_errors import BrokerError
+from kamstrup_mqtt.mqtt.connection import Connection, Connector, Received, Will
+from kamstrup_mqtt.mqtt.connector import connect
 from kamstrup_mqtt.mqtt.maintenance import clear, probe
 from kamstrup_mqtt.mqtt.publisher import Daemon, Limits, Publisher
 
 __all__ = [
     "BrokerError",
+    "Connection",
     "Connector",
     "Daemon",
     "Limits",
     "Publisher",
+    "Received",
+    "Will",
     "clear",
     "connect",
     "probe",

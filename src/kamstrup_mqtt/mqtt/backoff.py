@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from kamstrup_mqtt.mqtt.connection import Trouble
+from kamstrup_mqtt.mqtt.broker_errors import Trouble
 
-_SLOW = frozenset({Trouble.REFUSED_US, Trouble.TLS})
+_SLOW = frozenset({Trouble.REFUSED, Trouble.TLS})
 
 
 @dataclass(slots=True)

@@ -11,15 +11,15 @@ from kamstrup_mqtt.config import Config, MqttConfig
 from kamstrup_mqtt.core.errors import KamstrupMqttError
 from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.homeassistant.discovery import Announcer, parse_announced
+from kamstrup_mqtt.mqtt.broker_errors import BrokerError
 from kamstrup_mqtt.mqtt.connection import (
     ACK_TIMEOUT,
     CONNECT_TIMEOUT,
-    BrokerError,
     Connection,
     Received,
-    address,
-    connect,
+    format_address,
 )
+from kamstrup_mqtt.mqtt.connector import connect
 
 SETTLE = 1.0
 """Seconds without a retained message after which the broker has shown them all."""
@@ -42,7 +42,7 @@ async def probe(
     async with connect(
         mqtt, None, client_id=client_id, connect_timeout=connect_timeout, ack_timeout=ack_timeout
     ) as connection:
-        done = [f"connected to {address(mqtt)}"]
+        done = [f"connected to {format_address(mqtt)}"]
         await connection.subscribe([topic])
         await connection.publish(topic, token, retain=False)
         try:
@@ -50,8 +50,8 @@ async def probe(
                 await _until(connection, topic, token)
         except TimeoutError as error:
             raise BrokerError(
-                f"{address(mqtt)}: what was published to {topic} did not come back; the broker's"
-                f" access list must let this user read and write {mqtt.topics.root}/#"
+                f"{format_address(mqtt)}: what was published to {topic} did not come back; the"
+                f" broker's access list must let this user read and write {mqtt.topics.root}/#"
             ) from error
     return [*done, f"published to {topic} and read it back"]
 

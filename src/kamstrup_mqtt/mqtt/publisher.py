@@ -17,16 +17,15 @@ from kamstrup_mqtt.core.report_queue import Outbox
 from kamstrup_mqtt.devices.device import Picture
 from kamstrup_mqtt.homeassistant.discovery import Announcer
 from kamstrup_mqtt.mqtt.backoff import Backoff
+from kamstrup_mqtt.mqtt.broker_errors import BrokerError, Trouble
 from kamstrup_mqtt.mqtt.connection import (
     ACK_TIMEOUT,
     CONNECT_TIMEOUT,
-    BrokerError,
     Connector,
-    Trouble,
     Will,
-    address,
-    connect,
+    format_address,
 )
+from kamstrup_mqtt.mqtt.connector import connect
 from kamstrup_mqtt.mqtt.incoming import Host
 from kamstrup_mqtt.mqtt.publish_queue import DIAGNOSTICS_INTERVAL, Board
 from kamstrup_mqtt.mqtt.session import Calls, Session, SessionLimits
@@ -106,7 +105,7 @@ class Publisher:
             history=history,
             diagnostics_interval=self._limits.diagnostics,
         )
-        self._where = address(config.mqtt)
+        self._where = format_address(config.mqtt)
         self._drain_deadline = Deadline("publisher", clock.monotonic)
         self._session_deadline = Deadline("broker session", clock.monotonic)
         self._stop = asyncio.Event()

@@ -26,7 +26,8 @@ from kamstrup_mqtt.homeassistant.discovery import (
     problem_of,
     steps,
 )
-from kamstrup_mqtt.mqtt.connection import HISTORY_WINDOW, IN_FLIGHT, BrokerError, Connection
+from kamstrup_mqtt.mqtt.broker_errors import BrokerError
+from kamstrup_mqtt.mqtt.connection import HISTORY_WINDOW, STATE_WINDOW, Connection
 from kamstrup_mqtt.mqtt.in_flight import Window
 from kamstrup_mqtt.mqtt.incoming import Host, Inbox
 from kamstrup_mqtt.mqtt.publish_queue import Board
@@ -114,7 +115,7 @@ class Session:
         )
         self._retained = self._inbox.retained
         self._info_at = self._loop.time()
-        self._window = Window(connection, IN_FLIGHT, self._room)
+        self._window = Window(connection, STATE_WINDOW, self._room)
         self._stepping = True  # the task is at work; what is due meanwhile, it does next
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -124,7 +125,7 @@ class Session:
             async with asyncio.TaskGroup() as group:
                 helpers = [
                     group.create_task(self._inbox.listen(self._connection.messages())),
-                    group.create_task(self._connection.lost()),
+                    group.create_task(self._connection.wait_lost()),
                 ]
                 await self._connected()
                 ready()
@@ -221,7 +222,7 @@ class Session:
         """Called by the loop, which would only log an exception."""
         try:
             self.push()
-        except Exception as bug:  # noqa: BLE001 - not swallowed: `Connection.lost` raises it
+        except Exception as bug:  # noqa: BLE001 - not swallowed: `Connection.wait_lost` raises it
             self._connection.fail(bug)
 
     def _state(self, id_: str, group: str) -> tuple[str, str]:
