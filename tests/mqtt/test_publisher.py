@@ -53,7 +53,7 @@ SERIAL = {"heat": "6654321", "power": "18000001"}
 def make_config(port: int, **mqtt: Any) -> Config:
     return Config.model_validate(
         {
-            "mqtt": {"host": "127.0.0.1", "port": port, **mqtt},
+            "mqtt": {"host": "127.0.0.1", "port": port} | mqtt,
             "meters": [
                 {
                     "name": name,

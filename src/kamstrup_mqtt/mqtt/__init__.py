@@ -5,7 +5,7 @@ from __future__ import annotations
 from kamstrup_mqtt.mqtt.broker_errors import BrokerError
 from kamstrup_mqtt.mqtt.connection import Connection, Connector, Received, Will
 from kamstrup_mqtt.mqtt.connector import connect
-from kamstrup_mqtt.mqtt.maintenance import clear, probe
+from kamstrup_mqtt.mqtt.maintenance import check_broker, clear_retained
 from kamstrup_mqtt.mqtt.publisher import Daemon, Limits, Publisher
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "Publisher",
     "Received",
     "Will",
-    "clear",
+    "check_broker",
+    "clear_retained",
     "connect",
-    "probe",
 ]

@@ -87,6 +87,8 @@ def connection_lost_error(error: aiomqtt.MqttError, where: str) -> BrokerError:
     code = _reason_code(cause)
     if code == _SESSION_TAKEN_OVER:
         return BrokerError(f"{where}: another client took our client id", Trouble.TAKEN_OVER)
+    if not isinstance(cause, aiomqtt.MqttError):  # raised by paho
+        return BrokerError(f"{where}: the connection failed ({type(cause).__name__}: {cause})")
     if code is None:  # aiomqtt's timeout while it waited for an acknowledgement
         return BrokerError(f"{where} does not acknowledge messages any more ({cause})")
     if code == _UNSPECIFIED:  # paho's code for a connection that ended without DISCONNECT

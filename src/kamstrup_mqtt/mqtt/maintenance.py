@@ -25,7 +25,7 @@ SETTLE = 1.0
 """Seconds without a retained message after which the broker has shown them all."""
 
 
-async def probe(
+async def check_broker(
     mqtt: MqttConfig,
     *,
     connect_timeout: float = CONNECT_TIMEOUT,
@@ -62,7 +62,7 @@ async def _until(connection: Connection, topic: str, payload: str) -> None:
             return
 
 
-async def clear(
+async def clear_retained(
     config: Config,
     version: str,
     *,
