@@ -65,12 +65,13 @@ async def test_a_message_is_at_the_broker_when_send_returns(tmp_path: Path) -> N
     connect = broker_connector(lambda *message: published.append(message))
     with running(tmp_path) as broker:
         mqtt = MqttConfig(host="127.0.0.1", port=broker.port)
-        async with watching(broker.port) as watcher, connect(mqtt, None) as connection:
-            await acknowledged(lambda ack: connection.send("a", "1", ack))
-            assert published == [("a", "1", True)]
-            await connection.publish("b", "2", retain=False)
-            assert published == [("a", "1", True), ("b", "2", False)]
-            await watcher.until("b", "2")
+        async with connect(mqtt, None) as connection:
+            async with watching(broker.port) as watcher:
+                await acknowledged(lambda ack: connection.send("a", "1", ack))
+                assert published == [("a", "1", True)]
+                await connection.publish("b", "2", retain=False)
+                assert published == [("a", "1", True), ("b", "2", False)]
+                await watcher.until("b", "2")
             broker.kill()
             connection.send("c", "3", lambda: pytest.fail("acknowledged"))
             with pytest.raises(BrokerError):

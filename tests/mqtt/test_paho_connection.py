@@ -29,7 +29,8 @@ from tests.mqtt.test_publisher import make_config
 from tests.support.broker import Mosquitto, eventually, running
 from tests.support.mqtt_server import CONNACK_311, CONNECT, PUBLISH, packet_id, serving
 
-SECONDS = 10.0
+SECONDS = 5.0
+"""Less than the timeout of an acknowledgement."""
 
 
 async def test_the_installed_release_gives_access_to_paho(broker: Mosquitto) -> None:
@@ -115,6 +116,14 @@ async def test_a_refused_message_is_reported_once_for_each_reason(
 
 
 # The socket
+
+
+async def test_a_lost_connection_is_noticed_without_reading_messages(broker: Mosquitto) -> None:
+    async with connect(make_config(broker.port).mqtt, None) as connection:
+        broker.kill()
+        with pytest.raises(BrokerError, match="went away"):
+            async with asyncio.timeout(SECONDS):
+                await connection.wait_lost()
 
 
 async def test_a_packet_that_paho_cannot_process_ends_the_connection() -> None:

@@ -82,8 +82,6 @@ class AiomqttConnection:
                 # The iterator retrieves the reason of a loss, which asyncio would report otherwise
                 async for _ in self._client.messages:
                     pass
-        if self._failure.done() and not self._failure.cancelled():
-            self._failure.exception()
 
     # Sending
 
@@ -111,6 +109,7 @@ class AiomqttConnection:
         """See `Connection.fail`."""
         if not self._failure.done():
             self._failure.set_exception(error)
+            self._failure.exception()  # asyncio would report one that nobody retrieved
 
     async def wait_lost(self) -> None:
         """See `Connection.wait_lost`."""

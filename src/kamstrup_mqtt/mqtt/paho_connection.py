@@ -85,7 +85,9 @@ class PahoConnection(AiomqttConnection):
         self._receive_maximum = NO_RECEIVE_MAXIMUM
         self._ack_timer: asyncio.TimerHandle | None = None
         self._on_connect = paho_client.on_connect
+        self._on_disconnect = paho_client.on_disconnect
         paho_client.on_connect = self._handle_connack
+        paho_client.on_disconnect = self._handle_disconnect
         paho_client.on_publish = self._handle_puback
 
     def _abandon(self, attempt: asyncio.Task[Any]) -> None:
@@ -110,6 +112,14 @@ class PahoConnection(AiomqttConnection):
         self._receive_maximum = getattr(properties, "ReceiveMaximum", NO_RECEIVE_MAXIMUM)
         assert self._on_connect is not None
         self._on_connect(client, userdata, flags, reason, properties)  # type: ignore[call-arg]
+
+    def _handle_disconnect(
+        self, client: paho.Client, userdata: Any, flags: Any, reason: Any, properties: Any
+    ) -> None:
+        assert self._on_disconnect is not None
+        self._on_disconnect(client, userdata, flags, reason, properties)  # type: ignore[call-arg]
+        if reason.is_failure:
+            self.fail(aiomqtt.MqttCodeError(reason, "Unexpected disconnection"))
 
     # Sending
 
