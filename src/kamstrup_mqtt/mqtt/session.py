@@ -28,7 +28,7 @@ from kamstrup_mqtt.homeassistant.discovery import (
 )
 from kamstrup_mqtt.mqtt.broker_errors import BrokerError
 from kamstrup_mqtt.mqtt.connection import HISTORY_WINDOW, STATE_WINDOW, Connection
-from kamstrup_mqtt.mqtt.in_flight import Window
+from kamstrup_mqtt.mqtt.in_flight import InFlightWindow
 from kamstrup_mqtt.mqtt.incoming import Host, Inbox
 from kamstrup_mqtt.mqtt.publish_queue import Board
 from kamstrup_mqtt.storage.history import Record
@@ -115,7 +115,7 @@ class Session:
         )
         self._retained = self._inbox.retained
         self._info_at = self._loop.time()
-        self._window = Window(connection, STATE_WINDOW, self._room)
+        self._window = InFlightWindow(connection, STATE_WINDOW, self._room)
         self._stepping = True  # the task is at work; what is due meanwhile, it does next
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -211,9 +211,9 @@ class Session:
         due = self._board.due
         if self._stepping or due.discovery or due.status:
             return False
-        while due.states and not self._window.full:
+        while due.states and not self._window.is_full:
             self._window.send(*self._state(*_pop(due.states)))
-        while due.diagnostics and not self._window.full:
+        while due.diagnostics and not self._window.is_full:
             self._window.send(*self._diagnostics(_pop(due.diagnostics)))
         self._connection.flush()
         return True
@@ -290,8 +290,8 @@ class Session:
         if gone:
             await self._publish((message.topic, payload) for payload in gone)
         self._calls.alive(self._step)
-        await self._window.vacancy()
-        self._window.send(message.topic, last, then=partial(self._note, message.announced, id_))
+        await self._window.wait_for_slot()
+        self._window.send(message.topic, last, on_ack=partial(self._note, message.announced, id_))
 
     def _note(self, announced: Announced, id_: str) -> None:
         """The broker has what announces this device."""
@@ -325,28 +325,28 @@ class Session:
         """Publish messages, several in flight; all acknowledged at the end."""
         for topic, payload in messages:
             self._calls.alive(self._step)
-            await self._window.vacancy()
+            await self._window.wait_for_slot()
             self._window.send(topic, payload)
         await self._drained()
 
     async def _drained(self) -> None:
         self._calls.alive(self._step)
-        await self._window.drained()
+        await self._window.wait_empty()
 
     # The history
 
     async def _send_history(self) -> None:
         """Records, oldest first, so many at a time that are not acknowledged."""
         history = self._board.history
-        window = Window(self._connection, HISTORY_WINDOW)
+        window = InFlightWindow(self._connection, HISTORY_WINDOW)
         history.connected()
         while True:
             record = await history.next()
             if history.catching_up and (wait := history.pace.wait()):
                 await asyncio.sleep(wait)
-            await window.vacancy()
+            await window.wait_for_slot()
             topic = self._topics.history(record.meter)
-            window.send(topic, record.payload, retain=False, then=partial(self._recorded, record))
+            window.send(topic, record.payload, retain=False, on_ack=partial(self._recorded, record))
 
     def _recorded(self, record: Record) -> None:
         self._board.history.acked(record)
