@@ -15,7 +15,7 @@ START = 1_000_000.0
 """The loop's time at the start. The uptime of the host would make two replays differ."""
 
 
-class ReplayTime:
+class ReplayClock:
     """The clock of the loop and of the daemon, in seconds.
 
     `speed` is a factor, or None for as fast as possible. The clock stands still between two waits
@@ -54,7 +54,7 @@ class ReplayTime:
 class _Selector(selectors.DefaultSelector):
     """Waits by the clock of a replay."""
 
-    def __init__(self, clock: ReplayTime) -> None:
+    def __init__(self, clock: ReplayClock) -> None:
         super().__init__()
         self._clock = clock
 
@@ -70,9 +70,9 @@ class _Selector(selectors.DefaultSelector):
 
 
 class ReplayLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time is a ReplayTime."""
+    """An event loop whose time is a ReplayClock."""
 
-    def __init__(self, clock: ReplayTime) -> None:
+    def __init__(self, clock: ReplayClock) -> None:
         super().__init__(_Selector(clock))
         self._replay_clock = clock
 
