@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from kamstrup_mqtt.mqtt import connector
-from tests.support.broker import Mosquitto, running
+from tests.support.broker import Mosquitto, Watcher, running, watching
+from tests.support.publisher import PublisherRig, make_config
 
 
 @pytest.fixture
@@ -24,3 +25,16 @@ def interface(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if request.param == "aiomqtt":
         monkeypatch.setattr(connector, "find_paho_client", lambda client: None)
     return str(request.param)
+
+
+@pytest.fixture
+def rig(broker: Mosquitto) -> PublisherRig:
+    """A publisher for `broker`, to be run by the test."""
+    return PublisherRig(make_config(broker.port))
+
+
+@pytest.fixture
+async def watcher(broker: Mosquitto) -> AsyncIterator[Watcher]:
+    """A client that sees all messages of `broker`."""
+    async with watching(broker.port) as watcher:
+        yield watcher

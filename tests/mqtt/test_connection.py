@@ -12,10 +12,10 @@ import pytest
 from kamstrup_mqtt.mqtt.broker_errors import BrokerError, Trouble
 from kamstrup_mqtt.mqtt.connection import Connection
 from kamstrup_mqtt.mqtt.connector import connect
-from tests.mqtt.test_publisher import make_config
 from tests.support.broker import Mosquitto, eventually, watching
 from tests.support.mqtt_proxy import proxied
 from tests.support.mqtt_server import CONNACK_311, CONNECT, PUBLISH, packet_id, serving
+from tests.support.publisher import make_config
 
 pytestmark = pytest.mark.usefixtures("interface")
 

@@ -19,10 +19,10 @@ import pytest
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.mqtt.broker_errors import BrokerError, Trouble
 from kamstrup_mqtt.mqtt.connector import connect
-from tests.mqtt.test_publisher import make_config
 from tests.support.broker import Mosquitto, free_port, running
 from tests.support.certificates import Authority
 from tests.support.mqtt_server import CONNECT, MqttServer, serving
+from tests.support.publisher import make_config
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import asyncio
 
 from kamstrup_mqtt.mqtt.connector import connect
 from kamstrup_mqtt.mqtt.in_flight import InFlightWindow
-from tests.mqtt.test_publisher import make_config
 from tests.support.broker import Mosquitto, eventually, watching
 from tests.support.mqtt_proxy import proxied
+from tests.support.publisher import make_config
 
 SECONDS = 10.0
 

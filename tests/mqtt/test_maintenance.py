@@ -10,8 +10,8 @@ import pytest
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.core.errors import KamstrupMqttError
 from kamstrup_mqtt.mqtt import BrokerError, check_broker, clear_retained
-from tests.mqtt.test_publisher import DISCOVERY, ROOT, Bench, make_config, password_file
 from tests.support.broker import Mosquitto, eventually, running, watching
+from tests.support.publisher import DISCOVERY, ROOT, PublisherRig, make_config, password_file
 
 
 async def test_a_check_publishes_and_reads_back(broker: Mosquitto) -> None:
@@ -43,14 +43,14 @@ async def test_remove_clears_only_the_topics_of_this_instance(
 ) -> None:
     with running(tmp_path) as broker:
         config: Config = make_config(broker.port)
-        bench = Bench(config)
-        bench.identify("heat")
-        bench.read("heat", "1")
+        rig = PublisherRig(config)
+        rig.identify("heat")
+        rig.read("heat", "1")
         async with watching(broker.port) as watcher:
             await watcher.publish("kamstrup/attic/heat/status", "online", retain=True)
             stranger = "homeassistant/device/kamstrup_main_x/config"
             await watcher.publish(stranger, '{"origin": {"name": "zigbee"}}', retain=True)
-            async with bench.run():
+            async with rig.run():
                 await watcher.until(f"{ROOT}/bridge/status", "online")
                 with pytest.raises(KamstrupMqttError, match="stop it first"):
                     await clear_retained(config, "1.2.3", settle=0.2)

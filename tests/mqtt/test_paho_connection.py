@@ -25,9 +25,9 @@ from kamstrup_mqtt.mqtt.paho_connection import (
     find_paho_client,
 )
 from kamstrup_mqtt.mqtt.paho_socket import KEEPALIVE_CHECKS, PahoSocket
-from tests.mqtt.test_publisher import make_config
 from tests.support.broker import Mosquitto, eventually, running
 from tests.support.mqtt_server import CONNACK_311, CONNECT, PUBLISH, packet_id, serving
+from tests.support.publisher import make_config
 
 SECONDS = 5.0
 """Less than the timeout of an acknowledgement."""
