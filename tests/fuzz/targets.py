@@ -214,9 +214,9 @@ def commands(data: bytes) -> None:
     made = incoming_messages()
     made.handle(Received(topic, data[1:], retained=bool(data[0] & 0x80)))
     text = data[1:].decode(errors="replace")
-    announcer = made._announcer
-    parse_announced(announcer, topic, text)
-    parse_meter_id(announcer, text)
+    discovery = made._discovery
+    parse_announced(discovery, topic, text)
+    parse_meter_id(discovery, text)
 
 
 def sorting(data: bytes) -> None:
