@@ -27,8 +27,8 @@ class ReadingPlan:
     """What is read from one meter.
 
     values        what is read and announced
-    open          True: objects that nobody listed are published too, as switched-off diagnostics
-                  (pushed lists and readouts come whole anyway)
+    accept_unlisted  True: objects that nobody listed are published too, as switched-off
+                  diagnostics (pushed lists and readouts come whole anyway)
     periods       group -> seconds within which it should be filled again
     groups        the reading groups, in the model's order
     live_keys     the counters that go on between two registers
