@@ -18,7 +18,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from docs.generator import commands, configuration, diagrams, meters  # noqa: E402
-from kamstrup_mqtt import registry  # noqa: E402
+from kamstrup_mqtt.meters import registry  # noqa: E402
 
 _MARK = re.compile(r"<!-- generated: ([a-z-]+) -->")
 _MODELS = "generated: meters"

@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from docs.generator.tables import table
-from kamstrup_mqtt import meters, registry
 from kamstrup_mqtt.config.meters import meter_class
 from kamstrup_mqtt.config.values import sources_by_key
-from kamstrup_mqtt.model import Dialect, MeterModel, Quantity, SerialParams, SourceId
+from kamstrup_mqtt.core.model import SerialParams, SourceId
+from kamstrup_mqtt.meters import models, registry
+from kamstrup_mqtt.meters.model import Dialect, MeterModel, Quantity
 
 CONNECTION = {
     "kmp": "optical head",
@@ -92,7 +93,7 @@ def page(id_: str, model: MeterModel) -> str:
 
 
 def _introduction(id_: str) -> Iterator[str]:
-    module = importlib.import_module(f"{meters.__name__}.{id_}")
+    module = importlib.import_module(f"{models.__name__}.{id_}")
     yield inspect.getdoc(module) or ""
 
 

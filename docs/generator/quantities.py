@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kamstrup_mqtt.model import Quantity
-from kamstrup_mqtt.quantities import QUANTITIES
+from kamstrup_mqtt.meters.model import Quantity
+from kamstrup_mqtt.meters.quantities import QUANTITIES
 
 HEAD = """\
 # Keys of readings: the public contract
