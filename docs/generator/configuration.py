@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from docs.generator.tables import table
 from pydantic_core import PydanticUndefined
 
-from docs.generator.tables import table
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.config.meters import PROTOCOLS, meter_class
 from kamstrup_mqtt.config.section import Section
@@ -52,6 +52,7 @@ WORDS = {
     "str": "text",
 }
 """Type in an annotation -> what the page calls it."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -118,14 +119,15 @@ def options(model: type[Section]) -> Iterator[Option]:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
         name = node.target.id
-        if name.startswith("_") or name not in model.model_fields:
-            continue
+        if name == "protocol" or name not in model.model_fields:
+            continue  # a private attribute, or the word that chooses the model
         text = _docstring(after) or _inherited(model, name)
         if text is None:
             raise ValueError(f"{model.__name__}.{name}: no docstring below the field")
         description, computed, example = _parts(text)
-        default = computed or _default(model.model_fields[name])
-        yield Option(name, described_type(node.annotation), default, description, example)
+        words = described_type(node.annotation)
+        default = computed or _default(model.model_fields[name], words)
+        yield Option(name, words, default, description, example)
 
 
 def _docstring(node: ast.stmt | None) -> str | None:
@@ -199,15 +201,18 @@ def _limits(arguments: list[ast.expr]) -> str:
     return ""
 
 
-def _default(field: Any) -> str:
-    if field.is_required():
-        return "required"
+def _default(field: Any, words: str) -> str:
+    """The default of a field as the file would spell it."""
     value = field.default
-    if value is None or value in ("", {}, ()) or value is PydanticUndefined:
+    if field.is_required():
+        return "none, the option is required"
+    if value is None or value in ("", ()) or value is PydanticUndefined:
         return "not set"
+    if value == {}:
+        return "the defaults of its options"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+    return f"`{value:g}s`" if words.startswith("duration") else f"`{value}`"
 
 
 def page(introduction: str) -> str:
@@ -217,8 +222,7 @@ def page(introduction: str) -> str:
     for group in GROUPS:
         sections.append(f"## {group.heading} {{#{group.anchor}}}")
         names = [known[name] for name in group.models]
-        lead = inspect.getdoc(names[0]) or ""
-        sections.append(lead)
+        sections.append(inspect.getdoc(names[0]) or "")
         if group.anchor == "timing":
             sections += [_timing_table(known), *_entries(group, names, default=False)]
         else:
@@ -229,7 +233,7 @@ def page(introduction: str) -> str:
 def _entries(group: Group, names: list[type[Section]], default: bool = True) -> Iterator[str]:
     seen = set()
     for option in (option for model in names for option in options(model)):
-        if option.name in seen or option.name == "protocol":
+        if option.name in seen:
             continue
         seen.add(option.name)
         yield f"### `{option.name}` {{#{group.anchor}-{option.name}}}"
@@ -245,12 +249,13 @@ def _entries(group: Group, names: list[type[Section]], default: bool = True) -> 
 def _timing_table(known: dict[str, type[Section]]) -> str:
     """Defaults of the time limits, one column for each protocol."""
     columns = {
-        protocol: known[type(meter_class(protocol).model_fields["timing"].get_default(call_default_factory=True)).__name__]
+        protocol: fields["timing"].get_default(call_default_factory=True)
         for protocol in PROTOCOLS
-        if "timing" in meter_class(protocol).model_fields
-    }  # fmt: skip
+        for fields in [meter_class(protocol).model_fields]
+        if "timing" in fields
+    }
     rows = [
-        (f"`{name}`", *(f"{model.model_fields[name].default:g}" for model in columns.values()))
+        (f"`{name}`", *(f"{getattr(timing, name):g}" for timing in columns.values()))
         for name in known["Timing"].model_fields
     ]
     return table(("", *(f"`{protocol}`" for protocol in columns)), rows)

@@ -18,6 +18,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from docs.generator import commands, configuration, diagrams, meters  # noqa: E402
+
 from kamstrup_mqtt.meters import registry  # noqa: E402
 
 _MARK = re.compile(r"<!-- generated: ([a-z-]+) -->")
@@ -46,8 +47,7 @@ def _list_models(items: list[Any]) -> None:
         for title, target in item.items() if isinstance(item, dict) else ():
             if target == _MODELS:
                 item[title] = [
-                    {model.name: f"meters/{id_}.md"}
-                    for id_, model in registry.all_models().items()
+                    {model.name: f"meters/{id_}.md"} for id_, model in registry.all_models().items()
                 ]
             elif isinstance(target, list):
                 _list_models(target)

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from docs.generator.tables import table
+
 from kamstrup_mqtt.config.meters import meter_class
 from kamstrup_mqtt.config.values import sources_by_key
 from kamstrup_mqtt.core.model import SerialParams, SourceId
@@ -45,7 +46,12 @@ def readme_table() -> str:
             key = (model.medium, model.manufacturer, protocol, line.baudrate)
             groups[key].append(model.name)
     rows = [
-        (_joined(maker, protocol, names), medium, f"`{protocol}`", f"{CONNECTION[protocol]}, {baud} baud")
+        (
+            _joined(maker, protocol, names),
+            medium,
+            f"`{protocol}`",
+            f"{CONNECTION[protocol]}, {baud} baud",
+        )
         for (medium, maker, protocol, baud), names in sorted(groups.items(), key=_order)
     ]
     return table(("meters", "medium", "protocol", "read with"), rows)
@@ -175,11 +181,12 @@ def _serial_number(dialect: Dialect) -> str:
 
 
 def _example(id_: str, model: MeterModel, protocol: str) -> str:
-    device = "/dev/serial/by-id/usb-example-if00-port0"
-    name = model.name.split(",")[0].split(" /")[0]
-    custom = ""
+    lines = [
+        f"  - name: {model.name.split(',')[0].split(' /')[0]}",
+        f"    protocol: {protocol}",
+        f"    model: {id_}",
+        "    port: /dev/serial/by-id/usb-example-if00-port0",
+    ]
     if not any(model.dialects[protocol].groups.values()):
-        custom = "    custom:\n      - register: 60\n        name: Heat energy\n"
-    return (
-        f"  - name: {name}\n    protocol: {protocol}\n    model: {id_}\n    port: {device}\n{custom}"
-    )
+        lines += ["    custom:", "      - register: 60", "        name: Heat energy"]
+    return "".join(f"{line}\n" for line in lines)

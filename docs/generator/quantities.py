@@ -33,4 +33,3 @@ def row(quantity: Quantity) -> str:
 def page() -> str:
     """The whole page."""
     return HEAD + "\n".join(row(quantity) for quantity in QUANTITIES.values()) + "\n"
-
