@@ -23,9 +23,11 @@ def render(source: str, *_: Any, **__: Any) -> str:
     width = max(end for _, end in drawn) + _MARGIN
     height = len(rows) * _ROW
     body = "".join(shapes for shapes, _ in drawn)
+    style = f"max-width:{width:.0f}px;min-width:{width * 0.75:.0f}px"
+    spoken = escape(_spoken(rows))
     return (
         f'<div class="diagram"><svg viewBox="0 0 {width:.0f} {height}" role="img"'
-        f' style="max-width:{width:.0f}px" aria-label="{escape(_spoken(rows))}">{body}</svg></div>'
+        f' style="{style}" aria-label="{spoken}">{body}</svg></div>'
     )
 
 

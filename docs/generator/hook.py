@@ -55,7 +55,7 @@ def _list_models(items: list[Any]) -> None:
 
 def on_files(files: Files, config: Any) -> Files:
     """Add one page for each meter model."""
-    for id_, model in registry.all_models().items():
+    for id_, model in meters.ordered():
         content = meters.page(id_, model)
         files.append(File.generated(config, f"meters/{id_}.md", content=content))
     return files

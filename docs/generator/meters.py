@@ -27,6 +27,7 @@ CONNECTION = {
 _GUIDE = {True: "../start/han-port.md", False: "../start/optical-head.md"}
 _WHOLE = ("han", "iec62056-21")
 """Protocols whose messages come whole, so that nothing is asked for by name."""
+_MEDIA = ("heat", "water", "electricity", "any")
 _UNCONFIRMED = "(unconfirmed)"
 
 
@@ -59,8 +60,7 @@ def readme_table() -> str:
 
 def _order(group: tuple[tuple[str, str, str, int], list[str]]) -> tuple[int, bool, str, str, int]:
     (medium, maker, protocol, baud), _ = group
-    media = ("heat", "water", "electricity")
-    return media.index(medium), maker != "Kamstrup", maker, protocol, baud
+    return _MEDIA.index(medium), maker != "Kamstrup", maker, protocol, baud
 
 
 def _joined(maker: str, protocol: str, names: list[str]) -> str:
@@ -75,24 +75,36 @@ def _joined(maker: str, protocol: str, names: list[str]) -> str:
     return ", ".join(words)
 
 
+def title(model: MeterModel) -> str:
+    """The name of a model, with its maker where a bare number would not say what it is."""
+    known = ("MULTICAL", "Any", model.manufacturer or model.name)
+    return model.name if model.name.startswith(known) else f"{model.manufacturer} {model.name}"
+
+
+def ordered() -> list[tuple[str, MeterModel]]:
+    """Every model with its id, by medium and name."""
+    models_ = registry.all_models().items()
+    return sorted(models_, key=lambda item: (_MEDIA.index(item[1].medium), title(item[1])))
+
+
 def overview_table() -> str:
     """All models: name, id, medium, protocols, with a link to the page of each."""
     rows = [
         (
-            f"[{model.name}]({id_}.md)",
+            f"[{title(model)}]({id_}.md)",
             f"`{id_}`",
             model.medium,
             ", ".join(f"`{protocol}`" for protocol in model.dialects),
-            "battery" if model.battery else "mains",
+            _power_supply(model),
         )
-        for id_, model in registry.all_models().items()
+        for id_, model in ordered()
     ]
     return table(("meter", "`model`", "medium", "`protocol`", "power supply"), rows)
 
 
 def page(id_: str, model: MeterModel) -> str:
     """The page of one model."""
-    sections = [f"# {model.name}", *_introduction(id_), *_facts(id_, model)]
+    sections = [f"# {title(model)}", *_introduction(id_), *_facts(id_, model)]
     for protocol, dialect in model.dialects.items():
         sections += _protocol(id_, model, protocol, dialect)
     return "\n\n".join(sections) + "\n"
@@ -110,12 +122,12 @@ def _facts(id_: str, model: MeterModel) -> Iterator[str]:
         ("Configuration", f"`model: {id_}`"),
         ("Maker", model.manufacturer or "any"),
         ("Medium", model.medium),
-        ("Power supply", "battery" if model.battery else "mains"),
+        ("Power supply", _power_supply(model)),
         ("Plausible power", f"up to {model.power_bound} W (`max_power` changes it)"),
     ]
     if model.medium != "electricity":
         rows.append(("Plausible flow", f"up to {model.max_flow} m³/h (`max_flow` changes it)"))
-    yield table(("", ""), rows)
+    yield "\n".join(f"- {name}: {value}" for name, value in rows)
 
 
 def _protocol(id_: str, model: MeterModel, protocol: str, dialect: Dialect) -> Iterator[str]:
@@ -178,6 +190,12 @@ def _serial_number(dialect: Dialect) -> str:
         " The meter does not send its serial number: the configured `id` takes its place, or set"
         " `serial`."
     )
+
+
+def _power_supply(model: MeterModel) -> str:
+    if model.medium == "any":
+        return "battery is assumed" if model.battery else "mains is assumed"
+    return "battery" if model.battery else "mains"
 
 
 def _example(id_: str, model: MeterModel, protocol: str) -> str:

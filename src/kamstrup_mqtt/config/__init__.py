@@ -302,7 +302,7 @@ def _at_least_one(meters: tuple[Meter, ...]) -> tuple[Meter, ...]:
 
 
 class Config(Section):
-    """The whole configuration. `loader.load` makes it from a file."""
+    """The whole configuration."""
 
     mqtt: MqttConfig = Field(default={}, validate_default=True)
     """The broker and the topics.
