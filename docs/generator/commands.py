@@ -9,9 +9,9 @@ import os
 from kamstrup_mqtt import cli
 
 
-def page(introduction: str) -> str:
-    """The whole page below its introduction."""
-    sections = [introduction.strip()]
+def page() -> str:
+    """Every command, as the page shows them below its introduction."""
+    sections = []
     for name, summary in cli.COMMANDS.items():
         sections += [
             f"## `{name}`",

@@ -215,10 +215,10 @@ def _default(field: Any, words: str) -> str:
     return f"`{value:g}s`" if words.startswith("duration") else f"`{value}`"
 
 
-def page(introduction: str) -> str:
-    """The whole page below its introduction."""
+def page() -> str:
+    """Every option in its group, as the page shows them below its introduction."""
     known = models()
-    sections = [introduction.strip()]
+    sections = []
     for group in GROUPS:
         sections.append(f"## {group.heading} {{#{group.anchor}}}")
         names = [known[name] for name in group.models]

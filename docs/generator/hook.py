@@ -26,8 +26,8 @@ _MODELS = "generated: meters"
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "benchmarks": lambda: (ROOT / "bench/results/table.md").read_text(encoding="utf-8"),
-    "commands": lambda: commands.page(""),
-    "configuration": lambda: configuration.page(""),
+    "commands": commands.page,
+    "configuration": configuration.page,
     "example": lambda: _fenced("yaml", ROOT / "config.example.yaml"),
     "meters": meters.overview_table,
 }

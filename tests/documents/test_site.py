@@ -54,7 +54,7 @@ def test_every_protocol_has_a_way_to_connect() -> None:
 
 
 def test_every_option_of_every_model_is_on_the_page() -> None:
-    page = configuration.page("")
+    page = configuration.page()
     shown = {name for group in configuration.GROUPS for name in group.models}
     for name, model in configuration.models().items():
         own = list(configuration.options(model))
@@ -133,7 +133,7 @@ def _default_model(protocol: str) -> str:
 
 
 def test_the_page_of_commands_has_every_command() -> None:
-    page = commands.page("")
+    page = commands.page()
     for name in cli.COMMANDS:
         assert f"## `{name}`" in page
         assert f"usage: kamstrup-mqtt {name}" in page
