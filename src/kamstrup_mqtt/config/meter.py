@@ -118,7 +118,7 @@ class Meter(Section):
     """The values to read, instead of the default list of the model.
 
     Default: the list of the model
-    Example: `values: [heat_energy, power]`
+    Example: `values: [heat_energy, {flow: {unit: L/h}}]`
     """
     custom: tuple[CustomValue, ...] = ()
     """Registers, OBIS codes or addresses to read besides.
