@@ -13,7 +13,7 @@ from kamstrup_mqtt.config.meters import meter_class
 from kamstrup_mqtt.config.values import sources_by_key
 from kamstrup_mqtt.core.model import SerialParams, SourceId
 from kamstrup_mqtt.meters import models, registry
-from kamstrup_mqtt.meters.model import Dialect, MeterModel, Quantity
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile, Quantity
 
 CONNECTION = {
     "kmp": "optical head",
@@ -31,9 +31,9 @@ _MEDIA = ("heat", "water", "electricity", "any")
 _UNCONFIRMED = "(unconfirmed)"
 
 
-def line_settings(protocol: str, dialect: Dialect) -> SerialParams:
+def line_settings(protocol: str, profile: ProtocolProfile) -> SerialParams:
     """The settings of the line in this protocol, for this model."""
-    return dialect.serial or registry.protocol(protocol).serial
+    return profile.serial or registry.find_protocol(protocol).serial
 
 
 def readme_table() -> str:
@@ -42,8 +42,8 @@ def readme_table() -> str:
     for model in registry.all_models().values():
         if model.medium == "any":
             continue
-        for protocol, dialect in model.dialects.items():
-            line = line_settings(protocol, dialect)
+        for protocol, profile in model.profiles.items():
+            line = line_settings(protocol, profile)
             key = (model.medium, model.manufacturer, protocol, line.baudrate)
             groups[key].append(model.name)
     rows = [
@@ -65,7 +65,7 @@ def _order(group: tuple[tuple[str, str, str, int], list[str]]) -> tuple[int, boo
 
 def _joined(maker: str, protocol: str, names: list[str]) -> str:
     """`MULTICAL 302, 303, flowIQ`: what names begin with in common is written once."""
-    if meter_class(protocol).pushed:  # "Kaifa, one phase": the comma belongs to the name
+    if meter_class(protocol).is_pushed:  # "Kaifa, one phase": the comma belongs to the name
         return "; ".join(name if name.startswith(maker) else f"{maker} {name}" for name in names)
     words, last = [], ""
     for part in ", ".join(names).replace(" / ", ", ").split(", "):
@@ -94,7 +94,7 @@ def overview_table() -> str:
             f"[{title(model)}]({id_}.md)",
             f"`{id_}`",
             model.medium,
-            ", ".join(f"`{protocol}`" for protocol in model.dialects),
+            ", ".join(f"`{protocol}`" for protocol in model.profiles),
             _power_supply(model),
         )
         for id_, model in ordered()
@@ -105,8 +105,8 @@ def overview_table() -> str:
 def page(id_: str, model: MeterModel) -> str:
     """The page of one model."""
     sections = [f"# {title(model)}", *_introduction(id_), *_facts(id_, model)]
-    for protocol, dialect in model.dialects.items():
-        sections += _protocol(id_, model, protocol, dialect)
+    for protocol, profile in model.profiles.items():
+        sections += _protocol(id_, model, protocol, profile)
     return "\n\n".join(sections) + "\n"
 
 
@@ -123,27 +123,29 @@ def _facts(id_: str, model: MeterModel) -> Iterator[str]:
         ("Maker", model.manufacturer or "any"),
         ("Medium", model.medium),
         ("Power supply", _power_supply(model)),
-        ("Plausible power", f"up to {model.power_bound} W (`max_power` changes it)"),
+        ("Plausible power", f"up to {model.power_limit} W (`max_power` changes it)"),
     ]
     if model.medium != "electricity":
         rows.append(("Plausible flow", f"up to {model.max_flow} m³/h (`max_flow` changes it)"))
     yield "\n".join(f"- {name}: {value}" for name, value in rows)
 
 
-def _protocol(id_: str, model: MeterModel, protocol: str, dialect: Dialect) -> Iterator[str]:
-    pushed = meter_class(protocol).pushed
+def _protocol(
+    id_: str, model: MeterModel, protocol: str, profile: ProtocolProfile
+) -> Iterator[str]:
+    pushed = meter_class(protocol).is_pushed
     yield f"## Over `{protocol}`"
-    line = line_settings(protocol, dialect)
+    line = line_settings(protocol, profile)
     text = f"Read with an [{CONNECTION[protocol]}]({_GUIDE[pushed]}) at {line}."
     text += " The meter sends by itself." if pushed else f" Read every {_interval(model)}."
-    yield text + _serial_number(dialect)
+    yield text + _serial_number(profile)
     yield f"```yaml config\nmeters:\n{_example(id_, model, protocol)}```"
-    values = list(_values(protocol, dialect))
-    unlisted = set(dialect.more)
+    values = list(_values(protocol, profile))
+    unlisted = set(profile.more)
     for group in dict.fromkeys(group for _, _, group in values):
         rows = [_row(q, s) for q, s, g in values if g == group and s not in unlisted]
         if rows:
-            period = dialect.periods.get(group)
+            period = profile.periods.get(group)
             every = f", every {period:g} s" if period else ""
             yield f"### Group `{group}`{every}"
             yield table(_HEADER, rows)
@@ -172,10 +174,10 @@ def _row(quantity: Quantity, source: SourceId) -> tuple[str, ...]:
     return f"`{quantity.key}`", name, unit, f"`{source}`"
 
 
-def _values(protocol: str, dialect: Dialect) -> Iterator[tuple[Quantity, SourceId, str]]:
-    for sources in sources_by_key(protocol, dialect).values():
+def _values(protocol: str, profile: ProtocolProfile) -> Iterator[tuple[Quantity, SourceId, str]]:
+    for sources in sources_by_key(protocol, profile).values():
         for source, group in sources:
-            yield registry.quantity(protocol, dialect, source), source, group
+            yield registry.quantity_for(protocol, profile, source), source, group
 
 
 def _interval(model: MeterModel) -> str:
@@ -183,8 +185,8 @@ def _interval(model: MeterModel) -> str:
     return f"{seconds / 60:g} minutes" if seconds < 3600 else "hour"
 
 
-def _serial_number(dialect: Dialect) -> str:
-    if dialect.identity:
+def _serial_number(profile: ProtocolProfile) -> str:
+    if profile.identity:
         return ""
     return (
         " The meter does not send its serial number: the configured `id` takes its place, or set"
@@ -205,6 +207,6 @@ def _example(id_: str, model: MeterModel, protocol: str) -> str:
         f"    model: {id_}",
         "    port: /dev/serial/by-id/usb-example-if00-port0",
     ]
-    if not any(model.dialects[protocol].groups.values()):
+    if not any(model.profiles[protocol].groups.values()):
         lines += ["    custom:", "      - register: 60", "        name: Heat energy"]
     return "".join(f"{line}\n" for line in lines)

@@ -33,11 +33,11 @@ OPTIONS = [
 def test_a_model_page_has_every_key_and_a_valid_example(id_: str, tmp_path: Path) -> None:
     model = MODELS[id_]
     page = meters.page(id_, model)
-    for dialect in model.dialects.values():
-        for source in (*(s for group in dialect.groups.values() for s in group), *dialect.more):
+    for profile in model.profiles.values():
+        for source in (*(s for group in profile.groups.values() for s in group), *profile.more):
             assert f"`{source}` |" in page
     examples = [block for block in blocks_of(id_, page) if block.info == "yaml config"]
-    assert len(examples) == len(model.dialects)
+    assert len(examples) == len(model.profiles)
     for example in examples:
         file = tmp_path / "config.yaml"
         file.write_text(example.text, encoding="utf-8")
