@@ -4,4 +4,9 @@ from dataclasses import replace
 
 from kamstrup_mqtt.meters.models.multical_603 import MODEL as MULTICAL_603
 
-MODEL = replace(MULTICAL_603, name="MULTICAL 303")
+MODEL = replace(
+    MULTICAL_603,
+    name="MULTICAL 303",
+    note="The magnet of a head does not keep the eye of this meter awake: press a button before"
+    " each reading, or set `wake`.",
+)
