@@ -108,5 +108,5 @@ def test_a_reading_without_its_recording_is_skipped(
 ) -> None:
     monkeypatch.setattr(vectors, "SHARED", tmp_path)
     (vector, *_) = vectors_of("multical_403")
-    with pytest.raises(pytest.skip.Exception, match="kmp.json is not here"):
+    with pytest.raises(pytest.skip.Exception, match=r"kmp\.json is not here"):
         assert vector.wires
