@@ -68,7 +68,7 @@ test-again: $(VENV)/.dev
 
 covered:
 	@echo "--- must be covered whole, branches too"
-	$(BIN)/coverage report --fail-under=100 --include='src/kamstrup_mqtt/protocols/*,src/kamstrup_mqtt/meters/*,src/kamstrup_mqtt/homeassistant.py'
+	$(BIN)/coverage report --fail-under=100 --include='src/kamstrup_mqtt/protocols/*,src/kamstrup_mqtt/meters/*,src/kamstrup_mqtt/homeassistant/*'
 	@echo "--- the whole program"
 	$(BIN)/coverage report --skip-covered
 

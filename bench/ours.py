@@ -7,8 +7,8 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from bench.worker import serve
-from kamstrup_mqtt import registry
-from kamstrup_mqtt.model import SourceId
+from kamstrup_mqtt.core.model import SourceId
+from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Frame
 
 OPTIONS = {"han": {"energy_scale": 10}}

@@ -14,16 +14,16 @@ from pathlib import Path
 
 from bench.measure import Result
 from bench.system import directory
-from kamstrup_mqtt import registry
-from kamstrup_mqtt.address import parse_address
-from kamstrup_mqtt.counters import Counters
 from kamstrup_mqtt.emulators import kmp as emulated
 from kamstrup_mqtt.emulators.server import serve_pty
-from kamstrup_mqtt.exchange import Exchange
-from kamstrup_mqtt.links.opening import open_link
+from kamstrup_mqtt.links.address import parse_address
+from kamstrup_mqtt.links.open_link import open_link
+from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Ask
 from kamstrup_mqtt.protocols.kmp.framing import encode_frame
 from kamstrup_mqtt.protocols.kmp.messages import get_register
+from kamstrup_mqtt.reading.conversation import Exchange
+from kamstrup_mqtt.reading.counters import Counters
 
 BAUD, BITS, DELAY, POLLS = 1200, 11, 0.1, 7
 REGISTERS = (60, 68, 74, 80, 86, 87, 89, 1004)

@@ -12,7 +12,7 @@ import aiomqtt
 
 from bench.measure import Result
 from bench.system import ask, broker, daemon, directory, meter, subscriber, tcp_meters, until_quiet
-from kamstrup_mqtt.publisher import connection
+from kamstrup_mqtt.mqtt import connection
 
 METERS, RUNS, SECONDS = 20, 7, 2.0
 WINDOW = connection.IN_FLIGHT + getattr(connection, "HISTORY_WINDOW", 0)

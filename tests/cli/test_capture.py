@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from kamstrup_mqtt import control, recording
-from kamstrup_mqtt.recording import Line, Received, Recording, Sent
-from tests.broker import eventually
-from tests.cli.commandline import command, environment, kamstrup_mqtt
+from kamstrup_mqtt.daemon import control_socket
+from kamstrup_mqtt.links.recording import file_format
+from kamstrup_mqtt.links.recording.file_format import Line, Received, Recording, Sent
+from tests.support.broker import eventually
+from tests.support.commandline import command, environment, kamstrup_mqtt
 
 # register 1002, GetSerialNo and GetType, requests and answers as recorded elsewhere
 CLOCK_ASKED = bytes.fromhex("803F1001 03EA 4CB7 0D")
@@ -131,7 +132,7 @@ def sent(found: Recording) -> bytes:
 async def test_every_byte_both_ways_and_no_secret(run: Run, meter: Meter) -> None:
     code, said = await run.to_its_end("--duration", "2.5")
     assert code == 0, said
-    found = recording.read(run.file)
+    found = file_format.read(run.file)
     assert meter.received.count(CLOCK_ASKED) >= 2
     assert sent(found) == meter.received
     assert received(found).count(CLOCK_TOLD) >= 2
@@ -158,7 +159,7 @@ async def test_lost_and_reopened(run: Run, meter: Meter) -> None:
     await eventually(lambda: len(meter.sent) > before, "an answer again")
     process.send_signal(signal.SIGTERM)
     assert await process.wait() == 0
-    events = [e.event for e in recording.read(run.file).events if isinstance(e, Line)]
+    events = [e.event for e in file_format.read(run.file).events if isinstance(e, Line)]
     assert events[:3] == ["opened", "lost", "reopened"]
     assert events[-1] == "closed"
 
@@ -170,7 +171,7 @@ async def test_ctrl_c_is_a_good_end(run: Run, meter: Meter, number: signal.Signa
     process.send_signal(number)
     _, err = await process.communicate()
     assert process.returncode == 0, err
-    found = recording.read(run.file)
+    found = file_format.read(run.file)
     assert found.end == ("interrupted" if number is signal.SIGINT else "stopped")
     assert received(found).startswith(SERIAL_TOLD + CLOCK_TOLD)
     assert meter.sent.startswith(received(found))
@@ -181,7 +182,7 @@ async def test_kill_leaves_what_was_recorded(run: Run, meter: Meter) -> None:
     await eventually(lambda: meter.sent.count(CLOCK_TOLD) >= 2, "two answers")
     process.kill()
     await process.wait()
-    found = recording.read(run.file)
+    found = file_format.read(run.file)
     assert found.end is None
     assert received(found).startswith(SERIAL_TOLD + CLOCK_TOLD)
 
@@ -196,7 +197,7 @@ async def test_a_full_disk(run: Run) -> None:
     assert process.returncode == 1
     assert "line.jsonl: File too large; what was recorded before is good" in err.decode()
     assert "Traceback" not in err.decode()
-    found = recording.read(run.file)
+    found = file_format.read(run.file)
     assert not found.cut
     assert CLOCK_ASKED in sent(found)
 
@@ -206,7 +207,7 @@ async def test_nothing_came(run: Run) -> None:
     assert code == 1
     assert "other: 0 requests sent, 0 bytes received" in said
     assert "nothing came; the file says only that" in said
-    failed = recording.read(run.file).events[0]
+    failed = file_format.read(run.file).events[0]
     assert isinstance(failed, Line)
     assert failed.event == "failed"
 
@@ -218,11 +219,11 @@ async def test_a_file_that_is_there_is_not_touched(run: Run) -> None:
     assert said == f"{run.file} is there already; name another file, or --force\n"
     code, _ = await run.to_its_end("--duration", "1", "--force")
     assert code == 0
-    assert recording.read(run.file).end == "the time is over"
+    assert file_format.read(run.file).end == "the time is over"
 
 
 async def test_not_beside_a_daemon(run: Run, tmp_path: Path) -> None:
-    server = control.ControlServer(str(tmp_path / "control.sock"), {})
+    server = control_socket.ControlServer(str(tmp_path / "control.sock"), {})
     await server.start()
     code, said = await run.to_its_end()
     server.close()
@@ -275,7 +276,7 @@ def test_mistakes(tmp_path: Path, change: Mapping[str, str | None], fault: str) 
 
 async def test_a_model_that_is_found_out_is_read_as_that(tmp_path: Path) -> None:
     """`model: auto` starts the daemon anew; the recording goes on."""
-    from kamstrup_mqtt.emulators.catalogue import make_emulator
+    from kamstrup_mqtt.emulators.registry import make_emulator
     from kamstrup_mqtt.emulators.server import serve_tcp
 
     server = await serve_tcp(lambda: make_emulator("multical_403", "kmp", {}), "127.0.0.1", 0)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import broker
-from tests.cli.commandline import kamstrup_mqtt
+from tests.support import broker
+from tests.support.commandline import kamstrup_mqtt
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "config.example.yaml"
 

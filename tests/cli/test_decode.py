@@ -8,8 +8,7 @@ from decimal import Decimal
 import pytest
 
 from kamstrup_mqtt.cli.decode import parse_hex
-
-from .commandline import LIMIT, command, environment, kamstrup_mqtt
+from tests.support.commandline import LIMIT, command, environment, kamstrup_mqtt
 
 # Seed 002: PyKMP asks register 1002 of a MULTICAL 403 and reads 20:02:43.
 REQUEST = "803F100103EA4CB70D"

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from kamstrup_mqtt.cli.demo_board import Board, Line
-from kamstrup_mqtt.topics import Topics
-
-from .commandline import command, environment, kamstrup_mqtt
+from kamstrup_mqtt.cli.demo.board import Board, Line
+from kamstrup_mqtt.core.topics import Topics
+from tests.support.commandline import command, environment, kamstrup_mqtt
 
 NAMES = ("MULTICAL 403", "685-382 (KMP-ASCII)", "685-382 (IEC 61107)", "HAN, three phases")
 

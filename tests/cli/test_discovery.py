@@ -30,7 +30,7 @@ REMEMBERED = {
 
 @pytest.fixture(autouse=True)
 def _no_log_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kamstrup_mqtt.logs.set_up", lambda **_: None)
+    monkeypatch.setattr("kamstrup_mqtt.core.log.set_up", lambda **_: None)
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.broker import eventually, running, watching
-from tests.cli.commandline import Result, kamstrup_mqtt
-from tests.daemon import daemon
-from tests.protocols.han.recorded import LIVE_1, LIVE_2
+from tests.support.broker import eventually, running, watching
+from tests.support.commandline import Result, kamstrup_mqtt
+from tests.support.daemon import daemon
+from tests.support.han_recordings import LIVE_1, LIVE_2
 
 DAMAGED = LIVE_2[:50] + b"\x55" + LIVE_2[51:]
 SECRETS = {

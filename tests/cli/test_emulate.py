@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from kamstrup_mqtt.cli.emulate import host_and_port
-from kamstrup_mqtt.errors import ConfigError
-
-from .commandline import LIMIT, emulated, kamstrup_mqtt
+from kamstrup_mqtt.core.errors import ConfigError
+from tests.support.commandline import LIMIT, emulated, kamstrup_mqtt
 
 # Seed 002: register 1002 is asked, 20:02:43 is answered.
 REQUEST = bytes.fromhex("803F100103EA4CB70D")

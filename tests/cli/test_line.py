@@ -12,12 +12,11 @@ import pytest
 
 from kamstrup_mqtt.cli import clock, scan
 from kamstrup_mqtt.cli.align import Try, View
-from kamstrup_mqtt.errors import ConfigError, MeterError
-from kamstrup_mqtt.meter_clock import own_offset
-from kamstrup_mqtt.model import LinkState, SerialParams
+from kamstrup_mqtt.core.errors import ConfigError, MeterError
+from kamstrup_mqtt.core.model import LinkState, SerialParams
+from kamstrup_mqtt.meters.clock_zone import own_offset
 from kamstrup_mqtt.protocols.kmp import SPEC
-
-from .commandline import emulated, kamstrup_mqtt
+from tests.support.commandline import emulated, kamstrup_mqtt
 
 LOOPBACK = ("--listen", "127.0.0.1:0")
 # the emulated meters' clocks stand at this

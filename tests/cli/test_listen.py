@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from kamstrup_mqtt.cli.listen import Watch
-from kamstrup_mqtt.emulators.catalogue import make_emulator
 from kamstrup_mqtt.emulators.han import make
+from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.emulators.server import serve_tcp
 from kamstrup_mqtt.protocols.base import Moment
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
-from tests.cli.commandline import command, environment, kamstrup_mqtt
-from tests.framing import events_of
+from tests.support.commandline import command, environment, kamstrup_mqtt
+from tests.support.framing import events_of
 
 KEY = "000102030405060708090A0B0C0D0E0F"
 

@@ -10,14 +10,14 @@ from importlib.metadata import version
 import pytest
 
 from kamstrup_mqtt import cli
-from kamstrup_mqtt.errors import ConfigError, LinkError
-from kamstrup_mqtt.model import LinkState
-from tests.cli.commandline import command, environment, kamstrup_mqtt
+from kamstrup_mqtt.core.errors import ConfigError, LinkError
+from kamstrup_mqtt.core.model import LinkState
+from tests.support.commandline import command, environment, kamstrup_mqtt
 
 
 @pytest.fixture(autouse=True)
 def _no_log_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kamstrup_mqtt.logs.set_up", lambda **_: None)
+    monkeypatch.setattr("kamstrup_mqtt.core.log.set_up", lambda **_: None)
 
 
 def run_raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:

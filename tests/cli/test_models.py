@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from kamstrup_mqtt import registry
 from kamstrup_mqtt.cli import main
+from kamstrup_mqtt.meters import registry
 
 # issue 2, Meters
 ORDERED = {
@@ -29,7 +29,7 @@ ORDERED = {
 
 @pytest.fixture(autouse=True)
 def _no_log_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kamstrup_mqtt.logs.set_up", lambda **_: None)
+    monkeypatch.setattr("kamstrup_mqtt.core.log.set_up", lambda **_: None)
 
 
 def test_listing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from kamstrup_mqtt.cli.objects import energy_options, find_protocol, listed
-from kamstrup_mqtt.errors import ConfigError
-from kamstrup_mqtt.model import Object
+from kamstrup_mqtt.core.errors import ConfigError
+from kamstrup_mqtt.core.model import Object
 
 
 def test_objects_are_as_sent_and_readings_in_the_contracts_unit() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from .commandline import LIMIT, command, emulated, environment, kamstrup_mqtt
+from tests.support.commandline import LIMIT, command, emulated, environment, kamstrup_mqtt
 
 LOOPBACK = ("--listen", "127.0.0.1:0")
 

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from tests.broker import running, watching
-from tests.cli.commandline import Result, command, environment, kamstrup_mqtt
 from tests.cli.test_capture import (
     CLOCK_ASKED,
     CLOCK_TOLD,
@@ -23,7 +21,9 @@ from tests.cli.test_capture import (
     TYPE_ASKED,
     TYPE_TOLD,
 )
-from tests.protocols.han.recorded import LIVE_1, LIVE_2, LIVE_3
+from tests.support.broker import running, watching
+from tests.support.commandline import Result, command, environment, kamstrup_mqtt
+from tests.support.han_recordings import LIVE_1, LIVE_2, LIVE_3
 
 MAIN = {"id": "main", "name": "Main", "protocol": "han", "port": "/dev/ttyUSB0", "energy_scale": 10}
 HEAT = {

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from kamstrup_mqtt.address import SerialDevice, TcpBridge
-from kamstrup_mqtt.cli import scan_listen
-from kamstrup_mqtt.cli.scan_listen import Ear
-from tests.links.ptys import FakeDevice
-
-from .commandline import command, emulated, environment, kamstrup_mqtt
+from kamstrup_mqtt.cli.scan import passive
+from kamstrup_mqtt.cli.scan.passive import Ear
+from kamstrup_mqtt.links.address import SerialDevice, TcpBridge
+from tests.support.commandline import command, emulated, environment, kamstrup_mqtt
+from tests.support.ptys import FakeDevice
 
 LOOPBACK = ("--listen", "127.0.0.1:0")
 
@@ -51,7 +50,7 @@ async def test_bytes_that_come_unasked_are_listened_to_with_either_parity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local: bool, lines: list[str]
 ) -> None:
     """A pty shows no parity, and a bridge's is its own: which lines are tried is what is seen."""
-    monkeypatch.setattr(scan_listen, "FIRST", 0.2)
+    monkeypatch.setattr(passive, "FIRST", 0.2)
     said: list[str] = []
     async with noise(tmp_path) as (device, bridge):
         ear = Ear(device if local else bridge, 0.2 + 0.4 * (len(lines) - 1), said.append)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kamstrup_mqtt.emulators.base import PolledEmulator, Reply
-from kamstrup_mqtt.emulators.catalogue import make_emulator
 from kamstrup_mqtt.emulators.faults import FaultyEmulator, with_faults
-from tests.protocols.kmp.wire import request
+from kamstrup_mqtt.emulators.registry import make_emulator
+from tests.support.kmp_frames import request
 
 
 def meter() -> PolledEmulator:

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from kamstrup_mqtt.core.model import Scalar
 from kamstrup_mqtt.emulators.han import HanEmulator, make
-from kamstrup_mqtt.model import Scalar
 from kamstrup_mqtt.protocols.base import Message
 from kamstrup_mqtt.protocols.han import SPEC, HanCodec, HdlcFramer
-from tests.framing import frames_of
-from tests.protocols.han.recorded import HOURLY_1, HOURLY_2, LIVE_1, LIVE_2, METER_ID, fcs
+from tests.support.framing import frames_of
+from tests.support.han_recordings import HOURLY_1, HOURLY_2, LIVE_1, LIVE_2, METER_ID, fcs
 
 SEED_ID = {"meter_id": f"0x{METER_ID}"}
 START = datetime(2026, 1, 5, 11, 59, 30)  # noqa: DTZ001 - the meter's own time

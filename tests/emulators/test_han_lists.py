@@ -10,7 +10,7 @@ import pytest
 from kamstrup_mqtt.emulators.han import FAULTS, HanEmulator, make
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Frame, Message
 from kamstrup_mqtt.protocols.han import SPEC, HanCodec, HdlcFramer
-from tests.framing import events_of, frames_of
+from tests.support.framing import events_of, frames_of
 
 NOW = datetime(2026, 1, 5, 11, 59, 30)  # noqa: DTZ001 - the meter's own time
 KEYS = {"encryption_key": "00" * 15 + "01", "authentication_key": "00" * 15 + "02"}

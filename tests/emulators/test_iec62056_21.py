@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from kamstrup_mqtt.core.model import Object, SerialParams
 from kamstrup_mqtt.emulators import iec62056_21
 from kamstrup_mqtt.emulators.base import PolledEmulator, Reply
-from kamstrup_mqtt.model import Object, SerialParams
 from kamstrup_mqtt.protocols.base import Answer, Ask, Configure, Frame, Send
 from kamstrup_mqtt.protocols.iec62056_21 import SPEC
-from tests.framing import events_of
-from tests.protocols.iec62056_21 import recorded
+from tests.support import iec_recordings
+from tests.support.framing import events_of
 
 SIGN_ON = bytes.fromhex("AF 3F 21 8D 0A")
 ACK_000 = bytes.fromhex("06 30 30 30 8D 0A")
@@ -57,14 +57,14 @@ def carry_out(meter: PolledEmulator) -> tuple[Answer, list[int]]:
 
 @pytest.mark.parametrize("request_", [SIGN_ON, bytes.fromhex("AF3F210A")])
 def test_the_685_382_answers_the_readout_of_the_seed(request_: bytes) -> None:
-    assert ask("e685_382", request_) == [Reply(even(recorded.SEED))]
+    assert ask("e685_382", request_) == [Reply(even(iec_recordings.SEED))]
     single = [request_[n : n + 1] for n in range(len(request_))]
-    assert ask("e685_382", *single) == [Reply(even(recorded.SEED))]
+    assert ask("e685_382", *single) == [Reply(even(iec_recordings.SEED))]
 
 
 def test_a_reader_that_sends_no_parity_bits_gets_none() -> None:
-    assert ask("e685_382", b"/?!\r\n") == [Reply(recorded.SEED)]
-    assert ask("e685_382", b"\x00/?!\n") == [Reply(recorded.SEED)]
+    assert ask("e685_382", b"/?!\r\n") == [Reply(iec_recordings.SEED)]
+    assert ask("e685_382", b"\x00/?!\n") == [Reply(iec_recordings.SEED)]
 
 
 def test_set_to_other_values() -> None:
@@ -79,9 +79,9 @@ def test_set_to_other_values() -> None:
 
 
 def test_only_its_own_address_wakes_a_meter() -> None:
-    assert ask("e685_382", b"/?0010865272!\r\n") == [Reply(recorded.SEED)]
+    assert ask("e685_382", b"/?0010865272!\r\n") == [Reply(iec_recordings.SEED)]
     assert ask("e685_382", b"/?10865273!\r\n") == []
-    assert ask("e685_382", b"noise\x02\x03\x04" + recorded.IDENT + b"\x06000\r\n") == []
+    assert ask("e685_382", b"noise\x02\x03\x04" + iec_recordings.IDENT + b"\x06000\r\n") == []
 
 
 def test_the_multical_401_waits_for_the_acknowledgement() -> None:

@@ -6,14 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt import registry
+from kamstrup_mqtt.core.model import Object, SerialParams
 from kamstrup_mqtt.emulators.base import Reply
 from kamstrup_mqtt.emulators.kmp import KmpEmulator, make
-from kamstrup_mqtt.model import Object, SerialParams
+from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Answer, Ask, Send
 from kamstrup_mqtt.protocols.kmp import KmpCodec
-from tests.framing import frames_of, random_splits, single_bytes
-from tests.protocols.kmp.wire import answer, request
+from tests.support.framing import frames_of, random_splits, single_bytes
+from tests.support.kmp_frames import answer, request
 
 MODELS = sorted(registry.models_of("kmp"))
 

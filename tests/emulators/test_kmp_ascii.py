@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
+from kamstrup_mqtt.core.model import Scalar, SerialParams
 from kamstrup_mqtt.emulators import kmp_ascii
-from kamstrup_mqtt.model import Scalar, SerialParams
 from kamstrup_mqtt.protocols.base import Frame
 from kamstrup_mqtt.protocols.kmp_ascii import SPEC
-from tests.protocols.kmp_ascii import recorded
+from tests.support import kmp_ascii_recordings
 
 
 def ask(request: bytes, **settings: str) -> bytes:
@@ -29,7 +29,7 @@ def values(request: bytes, **settings: str) -> dict[str, Scalar]:
 
 @pytest.mark.parametrize(
     ("request_", "answer"),
-    list(zip(recorded.ALL[::2], recorded.ALL[1::2], strict=True)),
+    list(zip(kmp_ascii_recordings.ALL[::2], kmp_ascii_recordings.ALL[1::2], strict=True)),
 )
 def test_it_answers_the_bytes_of_the_seed(request_: bytes, answer: bytes) -> None:
     assert ask(request_) == answer
@@ -56,25 +56,31 @@ def test_set_to_the_values_of_the_readme_it_tells_them() -> None:
         "energy_import_tariff_2": "1",
     }
     # 12345678 = BC614E, 57377 = E021, 168339478 = 0A08A816
-    assert ask(recorded.ENERGY_REQUEST, **settings)[:-3] == (
+    assert ask(kmp_ascii_recordings.ENERGY_REQUEST, **settings)[:-3] == (
         b"HFE90000023480000" + b"00000000E021000DC8410000061700BC614E0000000000000000" + b"0A08A816"
     )
-    assert ask(recorded.IDENTITY_REQUEST, **settings)[63:79] == b"40E201004E61BC00"
-    assert ask(recorded.TARIFFS_REQUEST, **settings) == recorded.TARIFFS_ANSWER
+    assert ask(kmp_ascii_recordings.IDENTITY_REQUEST, **settings)[63:79] == b"40E201004E61BC00"
+    assert (
+        ask(kmp_ascii_recordings.TARIFFS_REQUEST, **settings) == kmp_ascii_recordings.TARIFFS_ANSWER
+    )
 
 
 def test_what_holds_the_same_total_follows() -> None:
-    assert values(recorded.ENERGY_REQUEST, energy_import="9033")[
+    assert values(kmp_ascii_recordings.ENERGY_REQUEST, energy_import="9033")[
         "energy_import_high_res"
     ] == Decimal("9033.33")
-    assert values(recorded.TARIFFS_REQUEST, energy_import="9033") == {
+    assert values(kmp_ascii_recordings.TARIFFS_REQUEST, energy_import="9033") == {
         "energy_import_2": Decimal(9033),
         "energy_import_tariff_1": Decimal(9032),
         "energy_import_tariff_2": Decimal(1),
     }
-    tariffs = values(recorded.TARIFFS_REQUEST, energy_import="5", energy_import_tariff_2="7")
+    tariffs = values(
+        kmp_ascii_recordings.TARIFFS_REQUEST, energy_import="5", energy_import_tariff_2="7"
+    )
     assert tariffs["energy_import_tariff_1"] == Decimal(9031)
-    energy = values(recorded.ENERGY_REQUEST, energy_import="9033", energy_import_high_res="9033.4")
+    energy = values(
+        kmp_ascii_recordings.ENERGY_REQUEST, energy_import="9033", energy_import_high_res="9033.4"
+    )
     assert energy["energy_import_high_res"] == Decimal("9033.40")
 
 
@@ -87,15 +93,21 @@ def test_memory_by_any_range() -> None:
 
 @pytest.mark.parametrize(
     "request_",
-    [b"@FE920070\r", b"@FE0101\r", b"@FE010001FF\r", b"@FE9073\r", recorded.ENERGY_ANSWER],
+    [
+        b"@FE920070\r",
+        b"@FE0101\r",
+        b"@FE010001FF\r",
+        b"@FE9073\r",
+        kmp_ascii_recordings.ENERGY_ANSWER,
+    ],
 )
 def test_it_keeps_silent_to_what_it_does_not_know(request_: bytes) -> None:
     assert ask(request_) == b""
 
 
 def test_the_drivers_second_lrc_is_forgiven() -> None:
-    assert ask(b"@FE907200\r") == recorded.ENERGY_ANSWER
-    assert ask(b"@FE95006D00\r") == recorded.TARIFFS_ANSWER
+    assert ask(b"@FE907200\r") == kmp_ascii_recordings.ENERGY_ANSWER
+    assert ask(b"@FE95006D00\r") == kmp_ascii_recordings.TARIFFS_ANSWER
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.emulators.base import Reply
 from kamstrup_mqtt.emulators.server import Server, serve_pty, serve_tcp
-from kamstrup_mqtt.model import SerialParams
 
 
 class Parrot:

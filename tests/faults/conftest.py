@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.stage import Stage, staged
+from tests.support.scenario import Stage, staged
 
 
 @pytest.fixture

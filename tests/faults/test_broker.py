@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker import eventually, watching
 from tests.faults import rounds
-from tests.faults.here import LIMITS, PUSHY, history
-from tests.faults.stage import BROKER, ROOT, Stage, burden, staged
-from tests.recorder import judge
+from tests.support.broker import eventually, watching
+from tests.support.fault_rig import LIMITS, PUSHY, history
+from tests.support.history_recorder import judge
+from tests.support.scenario import BROKER, ROOT, Stage, burden, staged
 
 
 @pytest.mark.timeout(120)
@@ -213,12 +213,14 @@ async def test_more_than_is_kept(
         seen = len(stage.recorder.seen)
         stage.proxy.closed = False
         await eventually(
-            lambda: stage.said("kamstrup_mqtt.history")[-1].startswith("history is delivered"),
+            lambda: stage.said("kamstrup_mqtt.storage.history")[-1].startswith(
+                "history is delivered"
+            ),
             "delivered",
             60,
         )
         info = stage.health()["history"]
-        assert [line for line in stage.said("kamstrup_mqtt.history") if "full" in line] == [
+        assert [line for line in stage.said("kamstrup_mqtt.storage.history") if "full" in line] == [
             "history is full: the oldest records are dropped and counted until the broker takes"
             " them; spool.rows and spool.megabytes allow more"
         ]

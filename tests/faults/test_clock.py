@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker import eventually, running, watching
-from tests.daemon import Daemon, daemon, emulated
 from tests.faults import slow
-from tests.faults.here import METERS
-from tests.faults.stage import ROOT
-from tests.recorder import judge, recording
+from tests.support.broker import eventually, running, watching
+from tests.support.daemon import Daemon, daemon, emulated
+from tests.support.fault_rig import METERS
+from tests.support.history_recorder import judge, recording
+from tests.support.scenario import ROOT
 
 JUMPING = """
 import time

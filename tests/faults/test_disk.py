@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker import eventually, running
-from tests.daemon import Daemon, daemon, emulated
-from tests.faults.here import METERS
-from tests.faults.stage import burden, staged
 from tests.faults.test_kills import spooling, stored
+from tests.support.broker import eventually, running
+from tests.support.daemon import Daemon, daemon, emulated
+from tests.support.fault_rig import METERS
+from tests.support.scenario import burden, staged
 
 Messages = list[str]
 FAILING = "history goes on in memory: "
@@ -68,7 +68,7 @@ async def test_the_disk_is_full(
             if mode == "offline":
                 stage.proxy.closed = True
                 stage.proxy.reset()
-            history = "kamstrup_mqtt.history"
+            history = "kamstrup_mqtt.storage.history"
             await eventually(lambda: len(stage.said(history, 30)) > 0, "it is told", 40)
             told = f"{FAILING}{disk}/history.db: database or disk is full; free or repair the disk"
             assert stage.said(history, 30)[0] == told
@@ -104,14 +104,14 @@ async def test_the_disk_is_read_only_for_a_while(
     with small_disk(tmp_path, "64m") as disk:
         remount(disk, "ro")
         async with staged(tmp_path, caplog, mode=mode, state=disk) as stage:
-            history = "kamstrup_mqtt.history"
+            history = "kamstrup_mqtt.storage.history"
             await eventually(lambda: len(stage.said(history, 30)) > 0, "it is told", 40)
             (told,) = stage.said(history, 30)
             assert told == (
                 f"{FAILING}{disk}/history.db: unable to open database file (Read-only file"
                 " system); free or repair the disk"
             )
-            (memory,) = stage.said("kamstrup_mqtt.memory", 30)
+            (memory,) = stage.said("kamstrup_mqtt.storage.state_file", 30)
             assert memory.startswith(f"{disk}/memory.json cannot be written (Read-only file ")
             stage.proxy.reset()
             await stage.until_lost()
@@ -149,7 +149,7 @@ async def test_the_file_is_damaged_while_it_is_used(
             other.execute("CREATE TABLE another (it INTEGER)")  # what is cached is old now
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         file.write_bytes(os.urandom(file.stat().st_size))
-        spool = "kamstrup_mqtt.spool"
+        spool = "kamstrup_mqtt.storage.spool"
         await eventually(lambda: len(stage.said(spool, 30)) > 0, "it is told", 40)
         (told,) = stage.said(spool, 30)
         assert told.startswith(f"{file} is corrupt (")

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.broker import eventually, running
-from tests.daemon import Daemon
 from tests.faults import rounds
-from tests.faults.here import daemon_here, history, kill, meters
-from tests.proxy import proxied
-from tests.recorder import judge, recording
+from tests.support.broker import eventually, running
+from tests.support.daemon import Daemon
+from tests.support.fault_rig import daemon_here, history, kill, meters
+from tests.support.history_recorder import judge, recording
+from tests.support.mqtt_proxy import proxied
 
 
 def stored(path: Path) -> set[str]:

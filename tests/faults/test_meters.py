@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from kamstrup_mqtt.emulators.catalogue import make_emulator
+from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.emulators.server import Server, serve_pty
-from tests.broker import eventually, running
-from tests.daemon import Daemon, daemon, emulated
 from tests.faults import rounds
-from tests.faults.here import METERS
-from tests.faults.stage import Stage, meter_voice
+from tests.support.broker import eventually, running
+from tests.support.daemon import Daemon, daemon, emulated
+from tests.support.fault_rig import METERS
+from tests.support.scenario import Stage, meter_voice
 
 FIRST = meter_voice("first")
 

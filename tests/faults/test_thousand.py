@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker import eventually, running, watching
-from tests.daemon import Meter, daemon, emulated
 from tests.faults import rounds, slow
-from tests.faults.stage import ROOT
+from tests.support.broker import eventually, running, watching
+from tests.support.daemon import Meter, daemon, emulated
+from tests.support.scenario import ROOT
 
 MEMORY = 400_000
 """kB for a thousand meters."""

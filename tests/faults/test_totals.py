@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from kamstrup_mqtt.emulators.han import make
-from tests.broker import eventually, running, watching
 from tests.faults import rounds, slow
-from tests.faults.here import daemon_here
-from tests.faults.stage import ROOT
-from tests.proxy import proxied
-from tests.recorder import recording
+from tests.support.broker import eventually, running, watching
+from tests.support.fault_rig import daemon_here
+from tests.support.history_recorder import recording
+from tests.support.mqtt_proxy import proxied
+from tests.support.scenario import ROOT
 
 TOTALS = {
     "energy_import": Decimal("44228.00"),

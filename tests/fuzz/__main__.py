@@ -51,11 +51,13 @@ def main() -> int:
 
 def damaged(frames: int) -> list[str]:
     """The protocols that took too many of these damaged frames for good, or too much memory."""
-    from tests.fuzz import damage
+    from tests.fuzz import damaged_frames
 
     failed = []
-    for name in damage.LINES:
-        result = damage.run(name, frames // len(damage.LINES), seed=int(time.time()))
+    for name in damaged_frames.LINES:
+        result = damaged_frames.run(
+            name, frames // len(damaged_frames.LINES), seed=int(time.time())
+        )
         print(
             f"{name}: {result.damaged} damaged frames in {result.seconds:.0f} s,"
             f" {result.accepted} taken for good, at most {result.allowed:.1f} allowed;"

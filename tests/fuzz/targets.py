@@ -9,23 +9,23 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from kamstrup_mqtt import configfile, registry
-from kamstrup_mqtt.config import Config
-from kamstrup_mqtt.errors import ConfigError, MeterError
-from kamstrup_mqtt.homeassistant import Announcer, meter_of, parse_announced
-from kamstrup_mqtt.plan import sort_objects
+from kamstrup_mqtt.config import Config, loader
+from kamstrup_mqtt.core.errors import ConfigError, MeterError
+from kamstrup_mqtt.core.topics import Topics
+from kamstrup_mqtt.homeassistant.discovery import Announcer, meter_of, parse_announced
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.plan import sort_objects
+from kamstrup_mqtt.mqtt.connection import Received
+from kamstrup_mqtt.mqtt.incoming import Host, Inbox
+from kamstrup_mqtt.mqtt.publish_queue import Board
 from kamstrup_mqtt.protocols.base import Ask, Frame, PolledCodec, Send
-from kamstrup_mqtt.publisher.board import Board
-from kamstrup_mqtt.publisher.connection import Received
-from kamstrup_mqtt.publisher.inbox import Host, Inbox
-from kamstrup_mqtt.topics import Topics
-from tests.fuzz import sound
-from tests.protocols.han import recorded as han
-from tests.protocols.iec62056_21 import recorded as iec
-from tests.protocols.kmp.test_logs import A2, HELD, NOTHING, YEARS
-from tests.protocols.kmp.wire import answer as kmp_answer
-from tests.protocols.kmp_ascii import recorded as kmp_ascii
+from tests.fuzz import valid_checksums
+from tests.protocols.kmp.test_log_messages import A2, HELD, NOTHING, YEARS
 from tests.protocols.multical_66.test_multical_66 import ONE, TWO
+from tests.support import han_recordings as han
+from tests.support import iec_recordings as iec
+from tests.support import kmp_ascii_recordings as kmp_ascii
+from tests.support.kmp_frames import answer as kmp_answer
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = Path(__file__).parent / "corpus"
@@ -138,7 +138,7 @@ def answer(talk: Any, step: Any, framer: Any, pieces: Iterable[bytes]) -> Any:
             break
     if frame is not None:
         return talk.send(frame)
-    from kamstrup_mqtt.model import LinkState
+    from kamstrup_mqtt.core.model import LinkState
 
     return talk.throw(MeterError(LinkState.NO_BYTES, "nothing"))
 
@@ -148,7 +148,7 @@ def config(data: bytes) -> None:
         path = Path(directory) / "config.yaml"
         path.write_bytes(data)
         try:
-            configfile.load(path, {"HOME": "/nowhere"})
+            loader.load(path, {"HOME": "/nowhere"})
         except ConfigError as error:
             faults = error.faults
         else:
@@ -245,7 +245,7 @@ TARGETS: Mapping[str, Target] = {
     "han_plan": sorting,
     "config": config,
     "commands": commands,
-    **sound.targets(_HAN_PLAN),
+    **valid_checksums.targets(_HAN_PLAN),
 }
 
 
@@ -256,7 +256,7 @@ RECORDED: Mapping[str, tuple[bytes, ...]] = {
     "multical_66": MULTICAL_66,
     "han": HAN,
 }
-_SOUND = frozenset(sound.targets(_HAN_PLAN))
+_SOUND = frozenset(valid_checksums.targets(_HAN_PLAN))
 
 
 def seeds(target: str) -> list[bytes]:
@@ -274,7 +274,7 @@ def seeds(target: str) -> list[bytes]:
     protocol = next(name for name in RECORDED if target.startswith(name))
     found = [*RECORDED[protocol], *vectors(protocol)]
     if target in _SOUND:
-        return sound.seeds(target, found)
+        return valid_checksums.seeds(target, found)
     if target.endswith("_poll"):
         return [b"\x00".join(found[:40]), *found]
     return [b"\x03" + frame for frame in found] if target == protocol else found

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import NAMES, damage
+from tests.fuzz import NAMES, damaged_frames
 from tests.fuzz.__main__ import mutated
 from tests.fuzz.targets import TARGETS, corpus, decoder, seeds
 
@@ -39,12 +39,12 @@ def test_mutations_of_the_seeds(target: str) -> None:
         TARGETS[target](mutated(chance, start))
 
 
-@pytest.mark.parametrize("name", damage.LINES)
+@pytest.mark.parametrize("name", damaged_frames.LINES)
 def test_damaged_frames_are_not_taken_for_good(name: str) -> None:
     # without a checksum most is taken, which costs most; a codec made anew for each frame does too
-    line = damage.LINES[name]
+    line = damaged_frames.LINES[name]
     frames = 1_000 if line.bits is None else 3_000 if line.anew else 10_000
-    result = damage.run(name, frames)
+    result = damaged_frames.run(name, frames)
     assert result.damaged == frames
     assert result.accepted <= result.allowed
 

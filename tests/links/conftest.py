@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.links.ptys import FakeDevice
+from tests.support.ptys import FakeDevice
 
 
 @pytest.fixture

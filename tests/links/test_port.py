@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from kamstrup_mqtt.address import SerialDevice, TcpBridge
-from kamstrup_mqtt.errors import LinkError, MeterError
+from kamstrup_mqtt.core.errors import LinkError, MeterError
+from kamstrup_mqtt.core.model import LinkState, SerialParams
 from kamstrup_mqtt.links import serial_line
+from kamstrup_mqtt.links.address import SerialDevice, TcpBridge
 from kamstrup_mqtt.links.port import Port
-from kamstrup_mqtt.model import LinkState, SerialParams
-from tests.links.ptys import FakeDevice, until
+from tests.support.ptys import FakeDevice, until
 
 KMP = SerialParams(1200, stopbits=2)
 

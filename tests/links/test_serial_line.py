@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from kamstrup_mqtt.address import SerialDevice
-from kamstrup_mqtt.errors import LinkError
-from kamstrup_mqtt.links import advice, serial_line
-from kamstrup_mqtt.links.opening import OPEN_TIMEOUT, open_link
+from kamstrup_mqtt.core.errors import LinkError
+from kamstrup_mqtt.core.model import LinkState, SerialParams
+from kamstrup_mqtt.links import error_messages, serial_line
+from kamstrup_mqtt.links.address import SerialDevice
+from kamstrup_mqtt.links.open_link import OPEN_TIMEOUT, open_link
 from kamstrup_mqtt.links.serial_line import SerialLink
-from kamstrup_mqtt.model import LinkState, SerialParams
-from tests.links.ptys import FakeDevice, until
+from tests.support.ptys import FakeDevice, until
 
 KMP = SerialParams(1200, stopbits=2)
 
@@ -181,8 +181,10 @@ async def test_missing() -> None:
 
 async def test_what_is_there_is_listed(tmp_path: Path) -> None:
     (tmp_path / "usb-head-if00").touch()
-    assert f"present: {tmp_path}/usb-head-if00" in str(advice.port_missing("/dev/x", tmp_path))
-    assert "is empty" in str(advice.port_missing("/dev/x", tmp_path / "none"))
+    assert f"present: {tmp_path}/usb-head-if00" in str(
+        error_messages.port_missing("/dev/x", tmp_path)
+    )
+    assert "is empty" in str(error_messages.port_missing("/dev/x", tmp_path / "none"))
 
 
 async def test_not_a_tty(tmp_path: Path) -> None:
@@ -210,20 +212,20 @@ def test_holder_is_found(device: FakeDevice, tmp_path: Path) -> None:
     (process / "fd" / "3").symlink_to(os.path.realpath(device.path))
     (process / "comm").write_text("minicom\n")
     (tmp_path / "proc" / "4712").mkdir()
-    assert advice.holders(str(device.path), tmp_path / "proc") == ["minicom (pid 4711)"]
+    assert error_messages.holders(str(device.path), tmp_path / "proc") == ["minicom (pid 4711)"]
 
 
 def test_permission_denied(device: FakeDevice) -> None:
-    error = advice.serial_error(str(device.path), 13, "denied")
+    error = error_messages.serial_error(str(device.path), 13, "denied")
     assert error.state is LinkState.REFUSED
     for part in ("permission denied", "usermod -aG", "SupplementaryGroups=", "group_add"):
         assert part in str(error)
-    assert "group unknown" in str(advice.serial_error("/dev/none", 13, ""))
+    assert "group unknown" in str(error_messages.serial_error("/dev/none", 13, ""))
 
 
 def test_other_errors() -> None:
-    assert "I/O error" in str(advice.serial_error("/dev/x", 5, ""))
-    assert "cannot be opened: odd" in str(advice.serial_error("/dev/x", None, "odd"))
+    assert "I/O error" in str(error_messages.serial_error("/dev/x", 5, ""))
+    assert "cannot be opened: odd" in str(error_messages.serial_error("/dev/x", None, "odd"))
 
 
 async def test_opening_that_hangs_is_given_up(
@@ -268,20 +270,20 @@ async def test_dtr_and_rts_are_asked_for(
     ],
 )
 def test_names_that_change(path: str, part: str) -> None:
-    assert part in (advice.stable_name(SerialDevice(path)) or "")
+    assert part in (error_messages.stable_name(SerialDevice(path)) or "")
 
 
 def test_the_stable_name_is_told(tmp_path: Path) -> None:
     link = tmp_path / "usb-FTDI-if00"
     link.symlink_to("/dev/ttyUSB0")
     assert f"write {link} instead" in (
-        advice.stable_name(SerialDevice("/dev/ttyUSB0"), tmp_path) or ""
+        error_messages.stable_name(SerialDevice("/dev/ttyUSB0"), tmp_path) or ""
     )
 
 
 @pytest.mark.parametrize("path", ["/dev/serial/by-id/usb-x", "/dev/ttyAMA0", "/dev/ttyS0"])
 def test_names_that_stay(path: str) -> None:
-    assert advice.stable_name(SerialDevice(path)) is None
+    assert error_messages.stable_name(SerialDevice(path)) is None
 
 
 def test_ptys_are_what_we_think(device: FakeDevice) -> None:

@@ -11,14 +11,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from kamstrup_mqtt.address import TcpBridge
-from kamstrup_mqtt.errors import LinkError, MeterError
-from kamstrup_mqtt.links import advice, tcp
-from kamstrup_mqtt.links.opening import open_link
+from kamstrup_mqtt.core.errors import LinkError, MeterError
+from kamstrup_mqtt.core.model import LinkState, SerialParams
+from kamstrup_mqtt.links import error_messages, tcp
+from kamstrup_mqtt.links.address import TcpBridge
+from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.links.stream import MAX_UNREAD
 from kamstrup_mqtt.links.tcp import TcpLink
-from kamstrup_mqtt.model import LinkState, SerialParams
-from tests.links.ptys import until
+from tests.support.ptys import until
 
 LINE = SerialParams(1200, stopbits=2)
 HOST = "127.0.0.1"
@@ -182,7 +182,7 @@ async def test_a_text_in_two_pieces() -> None:
     ],
 )
 def test_meters_are_not_taken_for_bridges(head: bytes) -> None:
-    assert advice.bridge_speaks(TcpBridge(HOST, 1), head) is None
+    assert error_messages.bridge_speaks(TcpBridge(HOST, 1), head) is None
 
 
 async def test_only_the_start_of_a_connection_is_looked_at() -> None:
@@ -225,7 +225,7 @@ async def test_no_address_and_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LinkError, match="no address"):
         await open_link(TcpBridge("bridge.lan", 1), LINE)
     error = OSError(113, "No route to host")
-    assert str(advice.tcp_error(TcpBridge("h", 1), error)) == "tcp://h:1: No route to host"
+    assert str(error_messages.tcp_error(TcpBridge("h", 1), error)) == "tcp://h:1: No route to host"
 
 
 async def test_the_second_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

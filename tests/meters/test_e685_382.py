@@ -6,14 +6,15 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt import registry
-from kamstrup_mqtt.meters import e685_382, iec_meter, multical_401
-from kamstrup_mqtt.model import Measured, MeterModel, SerialParams
-from kamstrup_mqtt.plan import Plan, default_values, sort_objects
+from kamstrup_mqtt.core.model import Measured, SerialParams
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.model import MeterModel
+from kamstrup_mqtt.meters.models import e685_382, iec_meter, multical_401
+from kamstrup_mqtt.meters.plan import Plan, default_values, sort_objects
 from kamstrup_mqtt.protocols.base import Frame
-from tests.framing import events_of
-from tests.protocols.iec62056_21 import recorded as iec
-from tests.protocols.kmp_ascii import recorded as ascii_
+from tests.support import iec_recordings as iec
+from tests.support import kmp_ascii_recordings as ascii_
+from tests.support.framing import events_of
 
 
 def readings(model: MeterModel, protocol: str, *wires: bytes) -> dict[str, Measured]:

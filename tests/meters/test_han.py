@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kamstrup_mqtt.meters import kamstrup_han_1phase, kamstrup_han_3phase
-from kamstrup_mqtt.model import MeterModel
+from kamstrup_mqtt.meters.model import MeterModel
+from kamstrup_mqtt.meters.models import kamstrup_han_1phase, kamstrup_han_3phase
+from kamstrup_mqtt.meters.quantities import QUANTITIES
 from kamstrup_mqtt.protocols.han import SPEC
-from kamstrup_mqtt.quantities import QUANTITIES
 
 LIVE = ["list_id", "meter_id", "meter_type"]
 POWERS = ["power_import", "power_export", "reactive_power_import", "reactive_power_export"]

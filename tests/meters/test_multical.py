@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kamstrup_mqtt import registry
-from kamstrup_mqtt.derived import sent
-from kamstrup_mqtt.model import Dialect, SerialParams, SourceId
+from kamstrup_mqtt.core.model import SerialParams, SourceId
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.derived import sent
+from kamstrup_mqtt.meters.model import Dialect
 
 # kmp.md 2.1, the defaults per model; 2.3, the register of high resolution beside 60
 DEFAULTS: dict[str, tuple[int, ...]] = {

@@ -15,18 +15,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kamstrup_mqtt.errors import MeterError
+from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.protocols.base import Event, Frame, Framer
+from kamstrup_mqtt.protocols.fast_path.iec62056_21 import KnownReadouts
 from kamstrup_mqtt.protocols.han import HdlcFramer
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccOption, BccVote
+from kamstrup_mqtt.protocols.iec62056_21.block_check import BccOption, BccVote
 from kamstrup_mqtt.protocols.iec62056_21.codec import _read
 from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
-from kamstrup_mqtt.protocols.iec62056_21.known import KnownReadouts
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
-from tests.framing import drain, single_bytes
-from tests.protocols.han.recorded import HOURLY_1, LIVE_1, LIVE_2, hdlc
-from tests.protocols.iec62056_21 import recorded
-from tests.protocols.kmp.wire import answer, request
+from tests.support import iec_recordings
+from tests.support.framing import drain, single_bytes
+from tests.support.han_recordings import HOURLY_1, LIVE_1, LIVE_2, hdlc
+from tests.support.kmp_frames import answer, request
 
 KMP = (
     answer("3F10 003C 02 04 42 0001E240 0044 28 04 42 801B4006"),
@@ -54,7 +54,7 @@ def even(text: bytes) -> bytes:
 
 
 OTHER_DIGITS = (
-    recorded.OFFICIAL[:-1].replace(b"0000053", b"9876543").replace(b"000018,3", b"740951,2")
+    iec_recordings.OFFICIAL[:-1].replace(b"0000053", b"9876543").replace(b"000018,3", b"740951,2")
 )
 MODE_C = b"/KAM5685\r\n\x021.8.0(0012*kWh)2.8.0(34)\r\n!\r\n\x03"
 IEC = (
@@ -69,15 +69,15 @@ IEC = (
     *iec(MODE_C.replace(b"\x03", b"\x04"), "sum"),
     *iec(MODE_C.replace(b"(34)", b"(34)\x01"), "sum"),
     *iec(MODE_C.replace(b"(34)", b"(34)\x02"), "sum"),
-    recorded.OFFICIAL,
-    recorded.SEED,
-    recorded.OFFICIAL_7E1,
-    recorded.ISKRA,
-    recorded.MODE_D,
-    recorded.SIGN_ON,
-    recorded.IDENT,
-    recorded.TWO_SETS,
-    recorded.BREAK,
+    iec_recordings.OFFICIAL,
+    iec_recordings.SEED,
+    iec_recordings.OFFICIAL_7E1,
+    iec_recordings.ISKRA,
+    iec_recordings.MODE_D,
+    iec_recordings.SIGN_ON,
+    iec_recordings.IDENT,
+    iec_recordings.TWO_SETS,
+    iec_recordings.BREAK,
     OTHER_METER,  # its check character is lost
     b"/KAM 685\r\n\x02",
     b"\r\n",
@@ -173,9 +173,9 @@ class ReadingFramer(IecFramer):
 
 
 LEARNED = (
-    recorded.ISKRA,
-    recorded.TWO_SETS,
-    recorded.OFFICIAL,
+    iec_recordings.ISKRA,
+    iec_recordings.TWO_SETS,
+    iec_recordings.OFFICIAL,
     MODE_C + b"\x00",
 )
 
@@ -184,12 +184,12 @@ LEARNED = (
 @pytest.mark.parametrize("bcc", ["auto", "sum", "xor", "none"])
 @settings(max_examples=120)
 @given(pieces=pieces_of(IEC))
-@example(pieces=[recorded.ISKRA, recorded.ISKRA])
-@example(pieces=[recorded.OFFICIAL_7E1, recorded.OFFICIAL_7E1])
-@example(pieces=[recorded.IDENT, recorded.OFFICIAL])
-@example(pieces=[b"x", recorded.OFFICIAL])
-@example(pieces=[OTHER_METER + b"/", recorded.OFFICIAL])
-@example(pieces=[recorded.TWO_SETS] * 2 + [recorded.OFFICIAL] * 3)
+@example(pieces=[iec_recordings.ISKRA, iec_recordings.ISKRA])
+@example(pieces=[iec_recordings.OFFICIAL_7E1, iec_recordings.OFFICIAL_7E1])
+@example(pieces=[iec_recordings.IDENT, iec_recordings.OFFICIAL])
+@example(pieces=[b"x", iec_recordings.OFFICIAL])
+@example(pieces=[OTHER_METER + b"/", iec_recordings.OFFICIAL])
+@example(pieces=[iec_recordings.TWO_SETS] * 2 + [iec_recordings.OFFICIAL] * 3)
 def test_iec(pieces: list[bytes], bcc: BccOption, early: bool) -> None:
     alike(lambda: ReadingFramer(bcc, early=early, known=LEARNED), pieces)
 

@@ -11,13 +11,18 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-from kamstrup_mqtt import registry
-from kamstrup_mqtt.homeassistant import Announcer, bridge_discovery, meter_discovery
-from kamstrup_mqtt.model import Identity, Measured, Quantity, Reading
-from kamstrup_mqtt.picture import MeterFacts, Picture
-from kamstrup_mqtt.plan import Plan, PlannedValue, default_values
-from kamstrup_mqtt.remembered import MeterMemory
-from kamstrup_mqtt.topics import Topics
+from kamstrup_mqtt.core.model import Identity, Measured, Reading
+from kamstrup_mqtt.core.topics import Topics
+from kamstrup_mqtt.devices.device import MeterFacts, Picture
+from kamstrup_mqtt.homeassistant.discovery import (
+    Announcer,
+    bridge_discovery,
+    meter_discovery,
+)
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.model import Quantity
+from kamstrup_mqtt.meters.plan import Plan, PlannedValue, default_values
+from kamstrup_mqtt.storage.state_schema import MeterMemory
 
 HERE = Path(__file__).parent
 # what the meters send where the contract leaves the unit to them

@@ -21,12 +21,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bridge import Bridge
-from tests.broker import Mosquitto, eventually, running
-from tests.daemon import Daemon, daemon
-from tests.faults.here import behind_bridges, meters
-from tests.proxy import Proxy, proxied
-from tests.recorder import Recorder, identity
+from tests.support.broker import Mosquitto, eventually, running
+from tests.support.daemon import Daemon, daemon
+from tests.support.fault_rig import behind_bridges, meters
+from tests.support.history_recorder import Recorder, identity
+from tests.support.mqtt_proxy import Proxy, proxied
+from tests.support.serial_bridge import Bridge
 
 KEPT = 20_000
 """Records of which a second delivery is compared with the first."""

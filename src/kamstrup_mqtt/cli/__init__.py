@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from kamstrup_mqtt import logs
-from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.core import log
+from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _without_core()
     try:
         args = make_parser(arguments).parse_args(arguments)
-        logs.set_up(verbose=args.verbose)
+        log.set_up(verbose=args.verbose)
         code: int = args.func(args)
         sys.stdout.flush()
     except ConfigError as error:

@@ -6,7 +6,8 @@ import argparse
 import os
 from typing import Any
 
-from kamstrup_mqtt.control import ask, control_address
+from kamstrup_mqtt.cli.control_client import ask
+from kamstrup_mqtt.daemon.control_socket import control_address
 
 
 def add_parser(subparsers: Any) -> None:

@@ -10,18 +10,18 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from kamstrup_mqtt.address import PortAddress
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds, seconds
 from kamstrup_mqtt.cli.kmp_line import add_port_argument, port_address
 from kamstrup_mqtt.cli.objects import find_protocol
-from kamstrup_mqtt.counters import Counters
-from kamstrup_mqtt.errors import ConfigError, MeterError
-from kamstrup_mqtt.exchange import Exchange
+from kamstrup_mqtt.core.errors import ConfigError, MeterError
+from kamstrup_mqtt.core.model import LinkState, SerialParams
+from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Link
-from kamstrup_mqtt.links.opening import open_link
-from kamstrup_mqtt.model import LinkState, SerialParams
+from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.protocols.base import Ask, PolledCodec, ProtocolSpec
+from kamstrup_mqtt.reading.conversation import Exchange
+from kamstrup_mqtt.reading.counters import Counters
 
 REMEMBERED = 20
 """Tries that the hit rate is reckoned over."""

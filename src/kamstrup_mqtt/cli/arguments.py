@@ -6,7 +6,7 @@ import argparse
 import math
 
 from kamstrup_mqtt.config import Config, MqttConfig
-from kamstrup_mqtt.errors import ConfigError
+from kamstrup_mqtt.core.errors import ConfigError
 
 
 def seconds(text: str) -> float:

@@ -17,20 +17,27 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from kamstrup_mqtt import configfile, logs
-from kamstrup_mqtt.address import PortAddress
-from kamstrup_mqtt.app import App, Ending
 from kamstrup_mqtt.cli import DONE, FAILED
 from kamstrup_mqtt.cli.arguments import positive_seconds
-from kamstrup_mqtt.clock import Clock
-from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.cli.replay.connections import without_broker
+from kamstrup_mqtt.config import Config, loader
 from kamstrup_mqtt.config.redaction import Redaction
-from kamstrup_mqtt.control import answers_at, control_address, spelled
-from kamstrup_mqtt.errors import ConfigError
-from kamstrup_mqtt.links.tap import Recorder
-from kamstrup_mqtt.memory import FILE, lock, state_directory
-from kamstrup_mqtt.publisher.stage import without_broker
-from kamstrup_mqtt.recording import Event, Header, Line, Received, RecordingFile, Sent
+from kamstrup_mqtt.core import log
+from kamstrup_mqtt.core.clock import Clock
+from kamstrup_mqtt.core.errors import ConfigError
+from kamstrup_mqtt.daemon.app import App, Ending
+from kamstrup_mqtt.daemon.control_socket import answers_at, control_address, spelled
+from kamstrup_mqtt.links.address import PortAddress
+from kamstrup_mqtt.links.recording.file_format import (
+    Event,
+    Header,
+    Line,
+    Received,
+    RecordingFile,
+    Sent,
+)
+from kamstrup_mqtt.links.recording.recorder import Recorder
+from kamstrup_mqtt.storage.state_file import FILE, lock, state_directory
 
 SERVICE = "/run/kamstrup-mqtt/control.sock"
 """Where the systemd unit's daemon listens; only root sees it besides."""
@@ -74,10 +81,10 @@ def run(args: argparse.Namespace) -> int:
     """Record; see `add_parser` for the exit codes."""
     if str(args.output) == "-":
         raise ConfigError("-o -: give the recording a file; - is none")
-    config = only(configfile.load(args.config), args.meter)
-    logs.set_up(config.log_level, verbose=args.verbose, secrets=config.secrets())
+    config = only(loader.load(args.config), args.meter)
+    log.set_up(config.log_level, verbose=args.verbose, secrets=config.secrets())
     if not args.verbose:
-        logging.getLogger("kamstrup_mqtt.publisher").setLevel(logging.WARNING)  # there is no broker
+        logging.getLogger("kamstrup_mqtt.mqtt").setLevel(logging.WARNING)  # there is no broker
     with beside_no_daemon(config):
         capture = Capture(config, RecordingFile(args.output, replace=args.force))
         try:

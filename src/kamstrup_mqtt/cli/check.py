@@ -11,8 +11,8 @@ from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED, tables
 from kamstrup_mqtt.config import Config, Meter
-from kamstrup_mqtt.configfile import load
-from kamstrup_mqtt.errors import KamstrupMqttError
+from kamstrup_mqtt.config.loader import load
+from kamstrup_mqtt.core.errors import KamstrupMqttError
 
 
 def add_parser(subparsers: Any) -> None:
@@ -68,8 +68,8 @@ async def _connect(config: Config) -> int:
 
 async def _visits(config: Config) -> AsyncIterator[tuple[str, bool]]:
     """One line for each port and for the broker, and whether it was reached."""
-    from kamstrup_mqtt.links.opening import open_link
-    from kamstrup_mqtt.publisher import probe
+    from kamstrup_mqtt.links.open_link import open_link
+    from kamstrup_mqtt.mqtt import probe
 
     ports = {meter.port: meter for meter in config.meters}
     for port, meter in ports.items():

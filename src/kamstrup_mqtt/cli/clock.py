@@ -11,10 +11,10 @@ from typing import Any
 
 from kamstrup_mqtt.cli import DONE
 from kamstrup_mqtt.cli.kmp_line import KmpLine, add_arguments, kmp_line
-from kamstrup_mqtt.errors import ConfigError, MeterError
-from kamstrup_mqtt.meter_clock import MOST, distance, offset_of, own_offset
-from kamstrup_mqtt.model import LinkState
-from kamstrup_mqtt.protocols.kmp.history import read_clock, write_clock
+from kamstrup_mqtt.core.errors import ConfigError, MeterError
+from kamstrup_mqtt.core.model import LinkState
+from kamstrup_mqtt.meters.clock_zone import MOST, distance, offset_of, own_offset
+from kamstrup_mqtt.protocols.kmp.log_reading import read_clock, write_clock
 
 
 def add_parser(subparsers: Any) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kamstrup_mqtt import jsontext
 from kamstrup_mqtt.cli import tables
 from kamstrup_mqtt.cli.objects import (
     ADVICE,
@@ -21,8 +20,9 @@ from kamstrup_mqtt.cli.objects import (
     key_options,
     listed,
 )
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import Json
+from kamstrup_mqtt.core import decimal_json
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import Json
 from kamstrup_mqtt.protocols.base import (
     Codec,
     Dropped,
@@ -205,4 +205,4 @@ class Decoder:
                 tables.show(ADVICE[dropped.reason], (), ())
 
     def _print(self, line: dict[str, Json]) -> None:
-        print(jsontext.dumps(line), flush=True)
+        print(decimal_json.dumps(line), flush=True)

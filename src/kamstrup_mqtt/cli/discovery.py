@@ -10,15 +10,20 @@ from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
 
-from kamstrup_mqtt import jsontext, wiring
 from kamstrup_mqtt.cli import DONE, FAILED
 from kamstrup_mqtt.config import Config, Meter, with_models
-from kamstrup_mqtt.configfile import load
-from kamstrup_mqtt.homeassistant import Announcer, bridge_discovery, meter_discovery
-from kamstrup_mqtt.memory import found_models, peek, state_directory
-from kamstrup_mqtt.picture import Picture
-from kamstrup_mqtt.remembered import MeterMemory
-from kamstrup_mqtt.serials import settle_serials
+from kamstrup_mqtt.config.loader import load
+from kamstrup_mqtt.core import decimal_json
+from kamstrup_mqtt.daemon import factory
+from kamstrup_mqtt.devices.device import Picture
+from kamstrup_mqtt.devices.unique_ids import settle_serials
+from kamstrup_mqtt.homeassistant.discovery import (
+    Announcer,
+    bridge_discovery,
+    meter_discovery,
+)
+from kamstrup_mqtt.storage.state_file import found_models, peek, state_directory
+from kamstrup_mqtt.storage.state_schema import MeterMemory
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         if args.assume is not None and not _known(meter, memory):
             _assume(meter, memory, args.assume)
         if _known(meter, memory):
-            pictures.append(Picture(wiring.facts(meter, config), memory, 0.0))
+            pictures.append(Picture(factory.facts(meter, config), memory, 0.0))
         else:
             unread.append(meter)
     for line in settle_serials(pictures):
@@ -91,4 +96,4 @@ def _print(config: Config, pictures: list[Picture]) -> None:
         for message in found
         if message is not None
     }
-    print(jsontext.dumps(messages, indent=2))
+    print(decimal_json.dumps(messages, indent=2))

@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kamstrup_mqtt import configfile, dump
 from kamstrup_mqtt.cli import DONE
+from kamstrup_mqtt.cli.control_client import ask
 from kamstrup_mqtt.cli.output import put
-from kamstrup_mqtt.config import Config
-from kamstrup_mqtt.control import ControlError, ask, control_address
-from kamstrup_mqtt.errors import ConfigError, KamstrupMqttError
-from kamstrup_mqtt.memory import FILE, peek, state_directory
-from kamstrup_mqtt.recording import open_private
-from kamstrup_mqtt.remembered import MeterMemory
+from kamstrup_mqtt.config import Config, loader
+from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.daemon import diagnostics
+from kamstrup_mqtt.daemon.control_socket import ControlError, control_address
+from kamstrup_mqtt.links.recording.file_format import open_private
+from kamstrup_mqtt.storage.state_file import FILE, peek, state_directory
+from kamstrup_mqtt.storage.state_schema import MeterMemory
 
 
 def add_parser(subparsers: Any) -> None:
@@ -59,7 +60,7 @@ def _config(path: str | None) -> tuple[Config | None, tuple[str, ...]]:
     if path is None:
         return None, ()
     try:
-        return configfile.load(path), ()
+        return loader.load(path), ()
     except ConfigError as error:
         return None, error.faults
 
@@ -73,13 +74,13 @@ def collect(
         answer = ask(control_address(os.environ, instance, os.getuid()), "dump")
     except ControlError as error:
         _say(f"without the daemon: {error}")
-        found = {**dump.program(), "daemon": str(error)}
+        found = {**diagnostics.program(), "daemon": str(error)}
     else:
         return {"daemon": "running", **{k: v for k, v in answer.items() if k != "ok"}}
     if config is None:
         _say("\n".join(faults) or "without a configuration; -c names it")
         return {**found, "config": {"faults": list(faults)} if faults else None}
-    return dump.redacted({**found, "meters": _meters(config)}, config)
+    return diagnostics.redacted({**found, "meters": _meters(config)}, config)
 
 
 def _meters(config: Config) -> Mapping[str, Any]:
@@ -91,8 +92,8 @@ def _meters(config: Config) -> Mapping[str, Any]:
         remembered = {}
     return {
         meter.id: {
-            "port": dump.port(meter),
-            **dump.remembered(remembered.get(meter.id, MeterMemory())),
+            "port": diagnostics.port(meter),
+            **diagnostics.remembered(remembered.get(meter.id, MeterMemory())),
         }
         for meter in config.meters
     }

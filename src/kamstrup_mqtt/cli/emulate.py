@@ -11,12 +11,12 @@ from typing import Any
 
 from kamstrup_mqtt.cli import INTERRUPTED
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds, seconds
+from kamstrup_mqtt.core.errors import ConfigError, LinkError
+from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.emulators.base import Emulator
-from kamstrup_mqtt.emulators.catalogue import make_emulator
 from kamstrup_mqtt.emulators.faults import FAULTS, PUSHED_FAULTS, with_faults
+from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.emulators.server import Server, serve_pty, serve_tcp
-from kamstrup_mqtt.errors import ConfigError, LinkError
-from kamstrup_mqtt.model import LinkState
 
 
 def add_parser(subparsers: Any) -> None:

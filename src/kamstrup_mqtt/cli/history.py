@@ -8,14 +8,15 @@ import sys
 from datetime import date
 from typing import Any
 
-from kamstrup_mqtt import jsontext, registry
 from kamstrup_mqtt.cli import DONE, FAILED, tables
 from kamstrup_mqtt.cli.kmp_line import KmpLine, add_arguments, kmp_line
-from kamstrup_mqtt.errors import ConfigError
-from kamstrup_mqtt.model import Json, SourceId
+from kamstrup_mqtt.core import decimal_json
+from kamstrup_mqtt.core.errors import ConfigError
+from kamstrup_mqtt.core.model import Json, SourceId
+from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.kmp import SPEC
-from kamstrup_mqtt.protocols.kmp import history as talks
-from kamstrup_mqtt.protocols.kmp.logs import CLOCKS, LOGGERS, LoggerConfiguration, Record
+from kamstrup_mqtt.protocols.kmp import log_reading as talks
+from kamstrup_mqtt.protocols.kmp.log_messages import CLOCKS, LOGGERS, LoggerConfiguration, Record
 from kamstrup_mqtt.protocols.kmp.messages import MAX_REGISTERS
 
 DEFAULTS = (60, 63, 68, 1, 2, 97, 110)
@@ -121,7 +122,7 @@ def _within(record: Record, start: str | None, end: str | None) -> bool:
 def _print(args: argparse.Namespace, records: list[Record]) -> None:
     if args.json:
         rows: list[Json] = [record.as_json() for record in records]
-        print(jsontext.dumps(rows, indent=2))
+        print(decimal_json.dumps(rows, indent=2))
         return
     columns, rows_ = _table(records)
     if not records:

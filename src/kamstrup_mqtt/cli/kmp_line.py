@@ -11,16 +11,16 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from kamstrup_mqtt import registry
-from kamstrup_mqtt.address import PortAddress, parse_address
 from kamstrup_mqtt.cli.arguments import baudrate
-from kamstrup_mqtt.counters import Counters
-from kamstrup_mqtt.errors import ConfigError
-from kamstrup_mqtt.exchange import Exchange
-from kamstrup_mqtt.links.opening import open_link
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.core.errors import ConfigError
+from kamstrup_mqtt.core.model import SerialParams
+from kamstrup_mqtt.links.address import PortAddress, parse_address
+from kamstrup_mqtt.links.open_link import open_link
+from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Frame, Step
 from kamstrup_mqtt.protocols.kmp import SPEC, KmpCodec
+from kamstrup_mqtt.reading.conversation import Exchange
+from kamstrup_mqtt.reading.counters import Counters
 
 T = TypeVar("T")
 PORT_VARIABLE = "KAMSTRUP_MQTT_PORT"

@@ -14,19 +14,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from kamstrup_mqtt import registry
-from kamstrup_mqtt.address import parse_address
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, objects, tables
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds
 from kamstrup_mqtt.cli.emulate import stop_signals
 from kamstrup_mqtt.cli.objects import add_key_arguments, key_options, listed
-from kamstrup_mqtt.counters import Counters
-from kamstrup_mqtt.errors import ConfigError, MeterError, ReplayError
-from kamstrup_mqtt.exchange import listen
-from kamstrup_mqtt.links.opening import open_link
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.core.errors import ConfigError, MeterError, ReplayError
+from kamstrup_mqtt.core.model import SerialParams
+from kamstrup_mqtt.links.address import parse_address
+from kamstrup_mqtt.links.open_link import open_link
+from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Dropped, Event, Frame, Moment
 from kamstrup_mqtt.protocols.han import HanCodec
+from kamstrup_mqtt.reading.conversation import listen
+from kamstrup_mqtt.reading.counters import Counters
 
 VERDICT = 30.0
 """Seconds after which it is said that nothing comes, or no list."""

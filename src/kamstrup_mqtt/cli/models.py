@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from kamstrup_mqtt import jsontext, registry
 from kamstrup_mqtt.cli import DONE, tables
 from kamstrup_mqtt.config.values import sources_by_key
-from kamstrup_mqtt.model import MeterModel
+from kamstrup_mqtt.core import decimal_json
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.model import MeterModel
 
 
 def add_parser(subparsers: Any) -> None:
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the models."""
     models = registry.all_models()
     if args.json:
-        print(jsontext.dumps([_as_json(id_, model) for id_, model in models.items()], indent=2))
+        print(decimal_json.dumps([_as_json(id_, model) for id_, model in models.items()], indent=2))
         return DONE
     rows = [
         (id_, model.name, model.medium, protocol, "battery" if model.battery else "mains", values)

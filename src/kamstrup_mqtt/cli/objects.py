@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kamstrup_mqtt import derived, registry
-from kamstrup_mqtt.errors import ConfigError
-from kamstrup_mqtt.model import Dialect, Json, Measured, Object, SourceId
-from kamstrup_mqtt.plan import Plan, sort_objects
+from kamstrup_mqtt.core.errors import ConfigError
+from kamstrup_mqtt.core.model import Json, Measured, Object, SourceId
+from kamstrup_mqtt.meters import derived, registry
+from kamstrup_mqtt.meters.model import Dialect
+from kamstrup_mqtt.meters.plan import Plan, sort_objects
 from kamstrup_mqtt.protocols.base import DropReason, ProtocolSpec
 
 ASSUMED_ENERGY_SCALE = 10

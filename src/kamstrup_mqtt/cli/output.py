@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kamstrup_mqtt.errors import KamstrupMqttError
+from kamstrup_mqtt.core.errors import KamstrupMqttError
 
 
 def put(text: str, *, flush: bool = False) -> None:

@@ -12,8 +12,6 @@ import sys
 from dataclasses import dataclass
 from typing import Any, cast
 
-from kamstrup_mqtt import derived, jsontext, registry
-from kamstrup_mqtt.address import PortAddress, parse_address
 from kamstrup_mqtt.cli import tables
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds
 from kamstrup_mqtt.cli.objects import (
@@ -25,12 +23,14 @@ from kamstrup_mqtt.cli.objects import (
     key_options,
     listed,
 )
-from kamstrup_mqtt.counters import Counters
-from kamstrup_mqtt.errors import ConfigError, MeterError
-from kamstrup_mqtt.exchange import Exchange, Listener
+from kamstrup_mqtt.core import decimal_json
+from kamstrup_mqtt.core.errors import ConfigError, MeterError
+from kamstrup_mqtt.core.model import LinkState, Object, SerialParams, SourceId
+from kamstrup_mqtt.links.address import PortAddress, parse_address
 from kamstrup_mqtt.links.base import Link
-from kamstrup_mqtt.links.opening import open_link
-from kamstrup_mqtt.model import Dialect, LinkState, Object, SerialParams, SourceId
+from kamstrup_mqtt.links.open_link import open_link
+from kamstrup_mqtt.meters import derived, registry
+from kamstrup_mqtt.meters.model import Dialect
 from kamstrup_mqtt.protocols.base import (
     Answer,
     Ask,
@@ -39,6 +39,8 @@ from kamstrup_mqtt.protocols.base import (
     PolledCodec,
     ProtocolSpec,
 )
+from kamstrup_mqtt.reading.conversation import Exchange, Listener
+from kamstrup_mqtt.reading.counters import Counters
 
 DEFAULT_REGISTERS: tuple[SourceId, ...] = (60, 68, 74, 80, 86, 87, 89, 1004)
 """What is asked of a KMP meter whose model nobody named: most heat meters have all of these."""
@@ -155,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(wanted: Wanted, args: argparse.Namespace, result: Listed) -> None:
     if args.json:
-        print(jsontext.dumps(result.as_json(), indent=2))
+        print(decimal_json.dumps(result.as_json(), indent=2))
         return
     title = f"{wanted.spec.title} at {wanted.address}"
     if wanted.spec.name == "han" and args.energy_scale is None:

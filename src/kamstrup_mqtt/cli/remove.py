@@ -7,9 +7,9 @@ import asyncio
 from importlib.metadata import version
 from typing import Any
 
-from kamstrup_mqtt import configfile
 from kamstrup_mqtt.cli.arguments import with_instance
-from kamstrup_mqtt.publisher import clear
+from kamstrup_mqtt.config import loader
+from kamstrup_mqtt.mqtt import clear
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Clear, and print each topic."""
-    config = configfile.load(args.config)
+    config = loader.load(args.config)
     if args.instance is not None:
         config = with_instance(config, args.instance)
     topics = asyncio.run(clear(config, version("kamstrup-mqtt"), force=args.force))

@@ -10,9 +10,9 @@ import os
 import sys
 from typing import Any
 
-from kamstrup_mqtt import configfile, logs
-from kamstrup_mqtt.app import App, Ending
-from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.config import Config, loader
+from kamstrup_mqtt.core import log as logs
+from kamstrup_mqtt.daemon.app import App, Ending
 
 EXIT_CODES = {Ending.STOPPED: 0, Ending.INTERRUPTED: 130}
 
@@ -32,7 +32,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the daemon; after SIGHUP this process becomes a new one."""
-    config = configfile.load(args.config)
+    config = loader.load(args.config)
     _set_up_log(config, args.verbose)
     try:
         ending = asyncio.run(_run(config, args))
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(config: Config, args: argparse.Namespace) -> Ending:
-    return await App(config, reload=lambda: configfile.load(args.config)).run()
+    return await App(config, reload=lambda: loader.load(args.config)).run()
 
 
 def _set_up_log(config: Config, verbose: int) -> None:

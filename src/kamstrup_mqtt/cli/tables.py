@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import IO, Any
 
-from kamstrup_mqtt import jsontext
+from kamstrup_mqtt.core import decimal_json
 
 Row = Sequence[object]
 
@@ -23,7 +23,7 @@ def printable(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Decimal):
-        return jsontext.plain(value)
+        return decimal_json.plain(value)
     if isinstance(value, Mapping):
         return ", ".join(f"{printable(key)} {printable(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):

@@ -20,8 +20,6 @@ from pydantic import (
     model_validator,
 )
 
-from kamstrup_mqtt import registry
-from kamstrup_mqtt.address import PortAddress, SerialDevice, TcpBridge
 from kamstrup_mqtt.config.meter import LogLevel, Meter
 from kamstrup_mqtt.config.meters import MeterConfig
 from kamstrup_mqtt.config.section import (
@@ -36,8 +34,10 @@ from kamstrup_mqtt.config.section import (
     as_text,
     refusal,
 )
-from kamstrup_mqtt.detect import AUTO
-from kamstrup_mqtt.topics import Topics
+from kamstrup_mqtt.core.topics import Topics
+from kamstrup_mqtt.links.address import PortAddress, SerialDevice, TcpBridge
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.detection import AUTO
 
 __all__ = [
     "Config",

@@ -16,7 +16,7 @@ from kamstrup_mqtt.config.section import (
     Text,
     refusal,
 )
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.core.model import SerialParams
 
 KEY_SIZE = 16
 """Bytes of an encryption or authentication key."""

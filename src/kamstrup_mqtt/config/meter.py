@@ -16,8 +16,6 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from kamstrup_mqtt import registry
-from kamstrup_mqtt.address import PortAddress, parse_address
 from kamstrup_mqtt.config.section import (
     Fault,
     Line,
@@ -35,9 +33,12 @@ from kamstrup_mqtt.config.values import (
     read_listed,
     sources_by_key,
 )
-from kamstrup_mqtt.model import Dialect, MeterModel, SerialParams
-from kamstrup_mqtt.plan import Plan, PlannedValue, default_values
-from kamstrup_mqtt.topics import slug
+from kamstrup_mqtt.core.model import SerialParams
+from kamstrup_mqtt.core.topics import slug
+from kamstrup_mqtt.links.address import PortAddress, parse_address
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.plan import Plan, PlannedValue, default_values
 
 AUTO = "auto"
 """The model that is recognised by what it sends."""

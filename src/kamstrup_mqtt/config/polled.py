@@ -13,8 +13,6 @@ from pydantic import (
     model_validator,
 )
 
-from kamstrup_mqtt import registry
-from kamstrup_mqtt.address import TcpBridge
 from kamstrup_mqtt.config.meter import Meter
 from kamstrup_mqtt.config.section import (
     Fault,
@@ -33,9 +31,11 @@ from kamstrup_mqtt.config.values import (
     planned_values,
     sources_by_key,
 )
-from kamstrup_mqtt.model import SerialParams
-from kamstrup_mqtt.plan import PlannedValue
-from kamstrup_mqtt.protocols.waking import Wake
+from kamstrup_mqtt.core.model import SerialParams
+from kamstrup_mqtt.links.address import TcpBridge
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.plan import PlannedValue
+from kamstrup_mqtt.protocols.wakeup import Wake
 
 MAINS_INTERVAL = 60.0
 BATTERY_INTERVAL = 3600.0

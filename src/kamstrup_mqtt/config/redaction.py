@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from kamstrup_mqtt.address import TcpBridge
 from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.links.address import TcpBridge
 
 MASK = "********"
 _PYDANTICS = str(SecretStr("any"))

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from kamstrup_mqtt import ha_units, registry, units
 from kamstrup_mqtt.config.section import (
     SYNONYMS,
     Fault,
@@ -19,8 +18,11 @@ from kamstrup_mqtt.config.section import (
     each,
     refusal,
 )
-from kamstrup_mqtt.model import Dialect, Quantity, SourceId
-from kamstrup_mqtt.plan import PlannedValue
+from kamstrup_mqtt.core import units
+from kamstrup_mqtt.core.model import SourceId
+from kamstrup_mqtt.meters import ha_units, registry
+from kamstrup_mqtt.meters.model import Dialect, Quantity
+from kamstrup_mqtt.meters.plan import PlannedValue
 
 
 def _none_if_empty(value: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.core.model import SerialParams
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from kamstrup_mqtt import registry
+from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.emulators import han_lists
 from kamstrup_mqtt.emulators.han_lists import CURRENTS, POWERS, REGISTERS, VOLTAGES, Values
-from kamstrup_mqtt.emulators.misread import as_8e1
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.emulators.parity_fault import as_8e1
+from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.han import SPEC
 from kamstrup_mqtt.protocols.han.apdu import LLC
 from kamstrup_mqtt.protocols.han.cipher import KEY_SIZE, Keys, seal

@@ -9,13 +9,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.emulators.base import PolledEmulator, Reply
-from kamstrup_mqtt.model import SerialParams
 from kamstrup_mqtt.protocols.base import Frame
 from kamstrup_mqtt.protocols.iec62056_21 import SPEC, parity
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccKind, BccVote, bcc
+from kamstrup_mqtt.protocols.iec62056_21.addresses import key_of
+from kamstrup_mqtt.protocols.iec62056_21.block_check import BccKind, BccVote, bcc
 from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
-from kamstrup_mqtt.protocols.iec62056_21.names import key_of
 from kamstrup_mqtt.protocols.iec62056_21.readout import BAUD_C
 
 

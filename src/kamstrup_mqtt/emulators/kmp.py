@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from kamstrup_mqtt import energy, registry
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.emulators.base import Reply
 from kamstrup_mqtt.emulators.kmp_log import KmpLog, log_of
 from kamstrup_mqtt.emulators.kmp_registers import ELECTRICITY, NO_UNIT, REGISTERS, TYPES, Register
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.meter_clock import offset_of
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.meters import energy, registry
+from kamstrup_mqtt.meters.clock_zone import offset_of
 from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.kmp import SPEC
 from kamstrup_mqtt.protocols.kmp.framing import ACK, KmpFramer, encode_frame

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.emulators.base import PolledEmulator, Reply
-from kamstrup_mqtt.model import SerialParams
 from kamstrup_mqtt.protocols.base import Frame
 from kamstrup_mqtt.protocols.kmp_ascii import SPEC
 from kamstrup_mqtt.protocols.kmp_ascii.fields import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from kamstrup_mqtt.protocols.kmp import logs
+from kamstrup_mqtt.protocols.kmp import log_messages
 from kamstrup_mqtt.protocols.kmp.values import DATE, DST_DATE_TIME, TIME, UNITS, Coded, encode_value
 
 _CODES = {unit: code for code, unit in reversed(tuple(UNITS.items()))}
@@ -51,7 +51,7 @@ _DAYS = Logger(timedelta(days=1), 60, {60: ("0.303", "0.005", "GJ"), 68: ("11.38
 _HOURS = Logger(
     timedelta(hours=1), 240, {60: ("0.303", "0.001", "GJ"), 68: ("11.388", "0.008", "m³")}
 )
-_MODERN = {logs.LOGGERS["day"]: _DAYS, logs.LOGGERS["hour"]: _HOURS}
+_MODERN = {log_messages.LOGGERS["day"]: _DAYS, log_messages.LOGGERS["hour"]: _HOURS}
 _NUMBERED = {1: _DAYS, 2: _HOURS}
 
 
@@ -66,9 +66,9 @@ class KmpLog:
     def answer(self, address: int, payload: bytes) -> bytes | None:
         """The payload of the answer; None for silence."""
         cid, data = payload[1], payload[2:]
-        if self._modern and cid == logs.CID_LOGGER and len(data) >= 2:
+        if self._modern and cid == log_messages.CID_LOGGER and len(data) >= 2:
             return self._logger(address, data)
-        if not self._modern and cid in (logs.CID_LOG_LAST, logs.CID_LOG_ID):
+        if not self._modern and cid in (log_messages.CID_LOG_LAST, log_messages.CID_LOG_ID):
             return self._numbered(address, cid, data)
         return None
 
@@ -77,13 +77,13 @@ class KmpLog:
         log = _MODERN.get(logger)
         if log is None:
             return None
-        if sub == logs.CONFIGURATION:
+        if sub == log_messages.CONFIGURATION:
             registers = (*log.totals, *_CLOCKS)
-            return logs.configuration_answer(address, logger, log.depth, registers)
-        if sub == logs.ID_PAST and len(rest) >= 7:
+            return log_messages.configuration_answer(address, logger, log.depth, registers)
+        if sub == log_messages.ID_PAST and len(rest) >= 7:
             first = int.from_bytes(rest[:4], "big")
             rest = rest[4:]
-        elif sub == logs.LAST_PAST and len(rest) >= 5:
+        elif sub == log_messages.LAST_PAST and len(rest) >= 5:
             first, rest = log.depth - int.from_bytes(rest[:2], "big"), rest[2:]
         else:
             return None
@@ -91,24 +91,24 @@ class KmpLog:
         now = self._now()
         ids = range(min(first, log.depth), max(0, first - count), -1)
         rows = [(id_, log.row(id_, asked, now)) for id_ in ids]
-        info = 0 if rows else logs.NO_ENTRIES
-        return logs.past_answer(sub, address, logger, rows, log.depth, info)
+        info = 0 if rows else log_messages.NO_ENTRIES
+        return log_messages.past_answer(sub, address, logger, rows, log.depth, info)
 
     def _numbered(self, address: int, cid: int, data: bytes) -> bytes | None:
         log = _NUMBERED.get(data[0]) if data else None
         end = 2 + 2 * data[1] if len(data) > 1 else 0
-        if log is None or len(data) < end + 2 + 2 * (cid == logs.CID_LOG_ID):
+        if log is None or len(data) < end + 2 + 2 * (cid == log_messages.CID_LOG_ID):
             return None
         asked, count = _ids(data[2:end]), data[end]
-        if cid == logs.CID_LOG_ID:
+        if cid == log_messages.CID_LOG_ID:
             first = int.from_bytes(data[end + 2 : end + 4], "big")
         else:
             first = log.depth - count + 1
         now = self._now()
         ids = range(max(first, 1), min(first + count, log.depth + 1))
         rows = [(id_, log.row(id_, asked, now)) for id_ in ids]
-        info = 0 if rows else logs.OUT_OF_RANGE
-        return logs.log_answer(cid, address, data[0], rows, log.depth, info)
+        info = 0 if rows else log_messages.OUT_OF_RANGE
+        return log_messages.log_answer(cid, address, data[0], rows, log.depth, info)
 
 
 def log_of(model_id: str, now: Callable[[], datetime]) -> KmpLog | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.emulators.base import PolledEmulator, Reply
-from kamstrup_mqtt.model import SerialParams
 from kamstrup_mqtt.protocols.base import Frame
 from kamstrup_mqtt.protocols.multical_66 import SPEC
 from kamstrup_mqtt.protocols.multical_66.codec import ANSWER_BAUDRATE

@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
+from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.emulators.base import Emulator, PolledEmulator, PushingEmulator, Reply
-from kamstrup_mqtt.model import SerialParams
 
 Make: TypeAlias = Callable[[], Emulator]
 Write: TypeAlias = Callable[[bytes], None]

@@ -6,9 +6,9 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import Protocol
 
-from kamstrup_mqtt.address import PortAddress
-from kamstrup_mqtt.errors import LinkError
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.core.errors import LinkError
+from kamstrup_mqtt.core.model import SerialParams
+from kamstrup_mqtt.links.address import PortAddress
 
 
 class Tap(Protocol):

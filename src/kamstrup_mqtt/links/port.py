@@ -8,12 +8,12 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from kamstrup_mqtt.address import PortAddress
-from kamstrup_mqtt.errors import LinkError, MeterError
-from kamstrup_mqtt.links import advice
+from kamstrup_mqtt.core.errors import LinkError, MeterError
+from kamstrup_mqtt.core.model import SerialParams
+from kamstrup_mqtt.links import error_messages
+from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Link, Opener
-from kamstrup_mqtt.links.opening import OPEN_TIMEOUT, open_link
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.links.open_link import OPEN_TIMEOUT, open_link
 
 log = logging.getLogger("kamstrup_mqtt.links")
 
@@ -217,7 +217,7 @@ class Port:
         return self._link
 
     def _warn_once(self) -> None:
-        warning = None if self._warned else advice.stable_name(self.address)
+        warning = None if self._warned else error_messages.stable_name(self.address)
         self._warned = True
         if warning:
             log.warning("%s", warning)

@@ -13,12 +13,12 @@ from typing import TypeVar, cast
 import serial
 import serial_asyncio
 
-from kamstrup_mqtt.address import SerialDevice
-from kamstrup_mqtt.errors import LinkError
-from kamstrup_mqtt.links import advice
-from kamstrup_mqtt.links.blocking import run_blocking
+from kamstrup_mqtt.core.errors import LinkError
+from kamstrup_mqtt.core.model import LinkState, SerialParams
+from kamstrup_mqtt.core.threads import run_blocking
+from kamstrup_mqtt.links import error_messages
+from kamstrup_mqtt.links.address import SerialDevice
 from kamstrup_mqtt.links.stream import StreamLink
-from kamstrup_mqtt.model import LinkState, SerialParams
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ def _named(path: str, error: Exception) -> LinkError:
     code = getattr(cause, "errno", None)
     if code is None and cause.args and isinstance(cause.args[0], int):
         code = cause.args[0]
-    return advice.serial_error(path, code, str(error))
+    return error_messages.serial_error(path, code, str(error))
 
 
 class SerialLink(StreamLink):
@@ -198,7 +198,7 @@ class SerialLink(StreamLink):
 
     def _gone(self) -> LinkError:
         if not os.path.exists(self._device.path):
-            return advice.port_missing(self._device.path)
+            return error_messages.port_missing(self._device.path)
         return LinkError(
             LinkState.PORT_MISSING, f"{self._device}: the device is gone (unplugged or reset)"
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from kamstrup_mqtt.errors import LinkError
+from kamstrup_mqtt.core.errors import LinkError
+from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.base import Link, Tap
-from kamstrup_mqtt.model import SerialParams
 
 MAX_UNREAD = 65536
 """Bytes kept for a reader that does not read (noise on a line between two polls); the oldest

@@ -6,12 +6,12 @@ import asyncio
 import socket
 from functools import partial
 
-from kamstrup_mqtt.address import TcpBridge
-from kamstrup_mqtt.errors import LinkError, MeterError
-from kamstrup_mqtt.links import advice
-from kamstrup_mqtt.links.blocking import run_blocking
+from kamstrup_mqtt.core.errors import LinkError, MeterError
+from kamstrup_mqtt.core.model import LinkState, SerialParams
+from kamstrup_mqtt.core.threads import run_blocking
+from kamstrup_mqtt.links import error_messages
+from kamstrup_mqtt.links.address import TcpBridge
 from kamstrup_mqtt.links.stream import StreamLink
-from kamstrup_mqtt.model import LinkState, SerialParams
 
 SILENCE = 2.5
 CLOSE_TIMEOUT = 1.0
@@ -38,7 +38,7 @@ async def open_tcp(
             )
             return link
     except OSError as error:  # TimeoutError is one
-        raise advice.tcp_error(bridge, error) from error
+        raise error_messages.tcp_error(bridge, error) from error
 
 
 async def _connect(bridge: TcpBridge) -> socket.socket:
@@ -120,7 +120,7 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
         if self._head is None:
             return
         self._head += data[: HEAD - len(self._head)]
-        own_words = advice.bridge_speaks(self._bridge, bytes(self._head))
+        own_words = error_messages.bridge_speaks(self._bridge, bytes(self._head))
         if len(self._head) >= HEAD:
             self._head = None
         if own_words is not None:

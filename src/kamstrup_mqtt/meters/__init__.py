@@ -1,4 +1,4 @@
-"""One module per meter family, data only: MODEL = MeterModel(...). `registry` finds them by file.
+"""Meters: quantities, units, reading plan, derived values, detection; `models/` is data only.
 
 How to add a meter is the first chapter of CONTRIBUTING.md.
 """

@@ -15,8 +15,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import Json, Object, Scalar, SerialParams, SourceId
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import Json, Object, Scalar, SerialParams, SourceId
 
 
 class DropReason(StrEnum):

@@ -8,15 +8,15 @@ from datetime import datetime
 
 import pytest
 
+from kamstrup_mqtt.core.errors import ConfigError, MeterError, ReplayError
+from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.emulators.han import make
-from kamstrup_mqtt.errors import ConfigError, MeterError, ReplayError
-from kamstrup_mqtt.model import LinkState
 from kamstrup_mqtt.protocols.base import Frame, Moment
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys, unwrap
-from tests.framing import frames_of
-from tests.protocols.han.hearing import hear
-from tests.protocols.han.recorded import LIVE_1, hdlc
+from tests.support.framing import frames_of
+from tests.support.han_recordings import LIVE_1, hdlc
+from tests.support.han_session import hear
 
 EK, AK = bytes(range(16)), bytes(range(0xD0, 0xE0))
 TITLE = bytes.fromhex("4B414D4500000001")

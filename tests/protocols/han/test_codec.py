@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import LinkState, Object, Scalar
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import LinkState, Object, Scalar
 from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.han import SPEC, HanCodec, apdu, axdr, datetimes
 from kamstrup_mqtt.protocols.han.apdu import DateHeader
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.codec import kamstrup_body
 from kamstrup_mqtt.protocols.han.framing import wrap
-from tests.framing import frames_of
-from tests.protocols.han.recorded import (
+from tests.support.framing import frames_of
+from tests.support.han_recordings import (
     HOURLY_1,
     HOURLY_2,
     HOURLY_3,

@@ -6,15 +6,15 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import LinkState, Object
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import LinkState, Object
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Message
 from kamstrup_mqtt.protocols.han import SPEC, HanCodec, HdlcFramer, apdu, axdr
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.framing import header_end
-from tests.framing import events_of, frames_of
-from tests.protocols.han.recorded import LIVE_1, hdlc, pushed
-from tests.protocols.imported_anew import imported_anew
+from tests.support.framing import events_of, frames_of
+from tests.support.fresh_import import imported_anew
+from tests.support.han_recordings import LIVE_1, hdlc, pushed
 
 KAMSTRUP = "0A 0E 4B616D73747275705F5630303031"  # "Kamstrup_V0001"
 POWER = "09 06 0101010700FF 06 00000B08"  # 1-1:1.7.0.255, 2824

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.han import framing
 from kamstrup_mqtt.protocols.han.framing import MAX_MESSAGE, HdlcFramer, header_end, wrap, x25
-from tests.framing import check_framer, drain, events_of, frames_of, single_bytes
-from tests.protocols.han.recorded import HOURLY_1, LIVE_1, LIVE_2, LIVE_3, SEED, fcs, hdlc
+from tests.support.framing import check_framer, drain, events_of, frames_of, single_bytes
+from tests.support.han_recordings import HOURLY_1, LIVE_1, LIVE_2, LIVE_3, SEED, fcs, hdlc
 
 
 def frame(wire: bytes) -> Frame:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from kamstrup_mqtt.meters.quantities import QUANTITIES, unnamed
 from kamstrup_mqtt.protocols.han import SPEC, obis
-from kamstrup_mqtt.quantities import QUANTITIES, unnamed
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from kamstrup_mqtt.emulators.misread import as_8e1
+from kamstrup_mqtt.emulators.parity_fault import as_8e1
 from kamstrup_mqtt.protocols.base import Dropped, DropReason
 from kamstrup_mqtt.protocols.han import HdlcFramer
 from kamstrup_mqtt.protocols.han.parity import ParityWatch
-from tests.framing import events_of
-from tests.protocols.han.recorded import HOURLY_1, LIVE_1, LIVE_2, hdlc
+from tests.support.framing import events_of
+from tests.support.han_recordings import HOURLY_1, LIVE_1, LIVE_2, hdlc
 
 # typed from han.md 3.2: what a real capture begins with
 BEGINS = bytes.fromhex("7E 13 2B 48 A2 D2 E6 1E 0F 00 00 E8")

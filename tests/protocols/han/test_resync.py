@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from kamstrup_mqtt.emulators.misread import as_8e1
+from kamstrup_mqtt.emulators.parity_fault import as_8e1
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Frame
 from kamstrup_mqtt.protocols.han.framing import HdlcFramer
-from tests.framing import drain, events_of
-from tests.protocols.han.recorded import SEED, fcs, hdlc
+from tests.support.framing import drain, events_of
+from tests.support.han_recordings import SEED, fcs, hdlc
 
 STREAMS = 150
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from kamstrup_mqtt.errors import MeterError
+from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Frame, Message
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from kamstrup_mqtt.protocols.han.cipher import Keys, unwrap
-from tests.framing import events_of, frames_of
-from tests.protocols.han.recorded import hdlc
-from tests.shared_vectors import shared_vectors
+from tests.support.framing import events_of, frames_of
+from tests.support.han_recordings import hdlc
+from tests.support.shared_vectors import shared_vectors
 
 
 def vectors(*kinds: str) -> list[Any]:

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import LinkState, Object, SerialParams
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import LinkState, Object, SerialParams
 from kamstrup_mqtt.protocols.base import Answer, Ask, Configure, Dropped, Frame, Pause, Send
 from kamstrup_mqtt.protocols.iec62056_21 import SPEC, parity
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
-from tests.framing import events_of
-from tests.protocols.iec62056_21 import recorded
-from tests.protocols.kmp_ascii.conversation import Outcome, hold
-from tests.shared_vectors import Vector, shared_vectors
+from tests.support import iec_recordings
+from tests.support.framing import events_of
+from tests.support.kmp_ascii_conversation import Outcome, hold
+from tests.support.shared_vectors import Vector, shared_vectors
 
 SEED = (
     Object("manufacturer", "KAM", "KAM"),
@@ -32,7 +32,7 @@ SEED = (
 )
 """Seed 000, README: the ten values of the first listing."""
 
-ISKRA_IDENT, ISKRA_BLOCK = recorded.ISKRA[:17], recorded.ISKRA[17:]
+ISKRA_IDENT, ISKRA_BLOCK = iec_recordings.ISKRA[:17], iec_recordings.ISKRA[17:]
 CRLF = bytes.fromhex("AF 3F 21 8D 0A")
 LF = bytes.fromhex("AF 3F 21 0A")
 ACK_000 = bytes.fromhex("06 30 30 30 8D 0A")
@@ -46,7 +46,7 @@ def frame(wire: bytes) -> Frame:
     return event
 
 
-DATA, ISKRA = frame(recorded.SEED), frame(recorded.ISKRA)
+DATA, ISKRA = frame(iec_recordings.SEED), frame(iec_recordings.ISKRA)
 
 
 def ident(line: bytes) -> Frame:
@@ -98,14 +98,17 @@ def test_the_readout_of_the_seed() -> None:
 @pytest.mark.parametrize(
     ("wire", "header"),
     [
-        (recorded.OFFICIAL_7E1, {"ident": "685-382-OK-15", "mode": "A", "bcc": "sum"}),
-        (recorded.ISKRA, {"manufacturer": "ISk", "mode": "C", "baud_char": "5", "bcc": "xor"}),
-        (recorded.TWO_SETS, {"bcc": "xor", "bcc_ok": True}),
-        (recorded.MODE_D, {"direction": "push", "mode": "D", "bcc": "none"}),
+        (iec_recordings.OFFICIAL_7E1, {"ident": "685-382-OK-15", "mode": "A", "bcc": "sum"}),
+        (
+            iec_recordings.ISKRA,
+            {"manufacturer": "ISk", "mode": "C", "baud_char": "5", "bcc": "xor"},
+        ),
+        (iec_recordings.TWO_SETS, {"bcc": "xor", "bcc_ok": True}),
+        (iec_recordings.MODE_D, {"direction": "push", "mode": "D", "bcc": "none"}),
         (b"/ABCAxyz\r\n", {"kind": "ident", "mode": "B", "ident": "xyz"}),
         (b"/?123!\r\n", {"direction": "request", "kind": "request", "text": "/?123!"}),
-        (recorded.ACK_050, {"kind": "ack", "protocol": "0", "baud_char": "5", "option": "0"}),
-        (recorded.BREAK, {"direction": "request", "kind": "command", "text": "B0"}),
+        (iec_recordings.ACK_050, {"kind": "ack", "protocol": "0", "baud_char": "5", "option": "0"}),
+        (iec_recordings.BREAK, {"direction": "request", "kind": "command", "text": "B0"}),
     ],
 )
 def test_headers(wire: bytes, header: dict[str, object]) -> None:
@@ -413,7 +416,8 @@ def test_a_damaged_readout_is_no_reason_for_another_line_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "message"), [(None, "nothing came"), (frame(recorded.ACK_050), "of kind ack came")]
+    ("outcome", "message"),
+    [(None, "nothing came"), (frame(iec_recordings.ACK_050), "of kind ack came")],
 )
 def test_what_is_no_readout_ends_the_poll(outcome: Frame | None, message: str) -> None:
     with pytest.raises(MeterError, match=message):
@@ -430,24 +434,33 @@ def learned_after(codec: IecCodec, *wires: bytes) -> object:
 def test_which_check_a_meter_uses_is_found_out() -> None:
     """iec62056_21.md 4, proposal."""
     # makers whose rule is known: one frame that verifies by it alone
-    assert learned_after(IecCodec(), recorded.SEED) == "sum"
-    assert learned_after(IecCodec(), recorded.ISKRA) == "xor"
+    assert learned_after(IecCodec(), iec_recordings.SEED) == "sum"
+    assert learned_after(IecCodec(), iec_recordings.ISKRA) == "xor"
     # others: three in a row
-    assert learned_after(IecCodec(), *2 * [recorded.TWO_SETS]) is None
-    assert learned_after(IecCodec(), *3 * [recorded.TWO_SETS]) == "xor"
-    by_sum = recorded.TWO_SETS[:-1] + b"\x74"
-    mixed = [recorded.TWO_SETS, recorded.TWO_SETS, by_sum, recorded.TWO_SETS, recorded.TWO_SETS]
+    assert learned_after(IecCodec(), *2 * [iec_recordings.TWO_SETS]) is None
+    assert learned_after(IecCodec(), *3 * [iec_recordings.TWO_SETS]) == "xor"
+    by_sum = iec_recordings.TWO_SETS[:-1] + b"\x74"
+    mixed = [
+        iec_recordings.TWO_SETS,
+        iec_recordings.TWO_SETS,
+        by_sum,
+        iec_recordings.TWO_SETS,
+        iec_recordings.TWO_SETS,
+    ]
     assert learned_after(IecCodec(), *mixed) is None
     assert learned_after(IecCodec(), *3 * [b"/KAM0MC\r\n" + by_sum]) == "sum"
     # what fits both rules is no vote: 40 and 03 have no bit in common
     assert learned_after(IecCodec(), *5 * [b"\x02@\x03\x43"]) is None
     # configured, not learned
-    assert learned_after(IecCodec(bcc="sum"), *3 * [recorded.SEED]) is None
+    assert learned_after(IecCodec(bcc="sum"), *3 * [iec_recordings.SEED]) is None
 
 
 def test_what_was_learned_holds() -> None:
-    by_xor = recorded.SEED[:-1] + b"\x1e"
-    for kind, good, bad in (("sum", recorded.SEED, by_xor), ("xor", by_xor, recorded.SEED)):
+    by_xor = iec_recordings.SEED[:-1] + b"\x1e"
+    for kind, good, bad in (
+        ("sum", iec_recordings.SEED, by_xor),
+        ("xor", by_xor, iec_recordings.SEED),
+    ):
         codec = IecCodec(learned={"bcc": kind})
         assert isinstance(events_of(codec.framer(), [good])[-1], Frame)
         assert isinstance(events_of(codec.framer(), [bad])[-1], Dropped)
@@ -499,8 +512,8 @@ def test_parity_bits() -> None:
     assert parity.with_parity(b"/?!\r\n") == CRLF
     assert parity.with_parity(b"\x06051\r\n") == bytes.fromhex("06 30 35 B1 8D 0A")
     assert parity.with_parity(b"/#1\x02\x03") == bytes.fromhex("AF A3 B1 82 03")
-    assert parity.strip(recorded.OFFICIAL_7E1) == recorded.OFFICIAL
-    assert parity.with_parity(recorded.OFFICIAL) == recorded.OFFICIAL_7E1
+    assert parity.strip(iec_recordings.OFFICIAL_7E1) == iec_recordings.OFFICIAL
+    assert parity.with_parity(iec_recordings.OFFICIAL) == iec_recordings.OFFICIAL_7E1
 
 
 @pytest.mark.parametrize(

@@ -10,24 +10,24 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import LinkState, Object
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import LinkState, Object
 from kamstrup_mqtt.protocols.base import Ask, Configure, Dropped, DropReason, Frame, Pause, Send
 from kamstrup_mqtt.protocols.iec62056_21 import SPEC
-from kamstrup_mqtt.protocols.iec62056_21.checks import KINDS, BccVote, KnownText, bcc, matching
+from kamstrup_mqtt.protocols.iec62056_21.block_check import KINDS, BccVote, KnownText, bcc, matching
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
 from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
-from tests.framing import events_of
-from tests.protocols.iec62056_21 import recorded
 from tests.protocols.iec62056_21.test_framing import crc_by_bits, cut, data, make, request
-from tests.protocols.kmp_ascii.conversation import hold
+from tests.support import iec_recordings
+from tests.support.framing import events_of
+from tests.support.kmp_ascii_conversation import hold
 
 CRLF = bytes.fromhex("AF 3F 21 8D 0A")
 LF = bytes.fromhex("AF 3F 21 0A")
 ASK = Ask(sources=("1.20",))
-DATA = data(recorded.SEED)
-ISKRA = data(recorded.ISKRA)
-ISKRA_IDENT = Frame(recorded.ISKRA[:17], recorded.ISKRA[:17], "answer", "ident")
+DATA = data(iec_recordings.SEED)
+ISKRA = data(iec_recordings.ISKRA)
+ISKRA_IDENT = Frame(iec_recordings.ISKRA[:17], iec_recordings.ISKRA[:17], "answer", "ident")
 
 
 def send(text: bytes, *, answer: bool = True) -> Send:
@@ -42,19 +42,22 @@ def fault(state: LinkState) -> MeterError:
 
 
 def test_a_cr_alone_ends_a_line() -> None:
-    assert cut(b"/?!\r" + recorded.OFFICIAL) == [request(b"/?!\r"), data(recorded.OFFICIAL)]
+    assert cut(b"/?!\r" + iec_recordings.OFFICIAL) == [
+        request(b"/?!\r"),
+        data(iec_recordings.OFFICIAL),
+    ]
     with_parity = bytes.fromhex("AF3F218D")
-    assert cut(with_parity + recorded.OFFICIAL)[0] == request(with_parity)
+    assert cut(with_parity + iec_recordings.OFFICIAL)[0] == request(with_parity)
 
 
 def test_a_line_broken_off_by_the_next_one() -> None:
-    assert cut(b"/KA" + recorded.SIGN_ON) == [
+    assert cut(b"/KA" + iec_recordings.SIGN_ON) == [
         Dropped(DropReason.TRUNCATED, b"/KA"),
-        request(recorded.SIGN_ON),
+        request(iec_recordings.SIGN_ON),
     ]
-    assert cut(b"/KA" + recorded.ACK_050) == [
+    assert cut(b"/KA" + iec_recordings.ACK_050) == [
         Dropped(DropReason.TRUNCATED, b"/KA"),
-        request(recorded.ACK_050, "ack"),
+        request(iec_recordings.ACK_050, "ack"),
     ]
 
 
@@ -65,9 +68,9 @@ def test_a_line_is_no_line_at_64_bytes() -> None:
 
 
 def test_an_acknowledgement_broken_off_by_a_sign_on() -> None:
-    assert cut(b"\x0605" + recorded.SIGN_ON) == [
+    assert cut(b"\x0605" + iec_recordings.SIGN_ON) == [
         Dropped(DropReason.GARBAGE, b"\x0605"),
-        request(recorded.SIGN_ON),
+        request(iec_recordings.SIGN_ON),
     ]
 
 
@@ -84,24 +87,24 @@ def test_an_acknowledgement_ends_at_its_lf_or_with_its_sixth_byte() -> None:
 
 
 def test_data_lines_before_an_stx_are_garbage() -> None:
-    ident, block = recorded.SEED[:20], recorded.SEED[20:]
+    ident, block = iec_recordings.SEED[:20], iec_recordings.SEED[20:]
     assert block[:1] == b"\x02"
     assert cut(ident + b"1.8" + block) == [
         Dropped(DropReason.GARBAGE, b"1.8"),
-        data(recorded.SEED),
+        data(iec_recordings.SEED),
     ]
 
 
 def test_lines_are_too_long_at_16384_bytes() -> None:
     framer = make()
-    assert events_of(framer, [recorded.IDENT + b"1" * 16383], quiet=False) == []
+    assert events_of(framer, [iec_recordings.IDENT + b"1" * 16383], quiet=False) == []
     assert events_of(framer, [b"1"], quiet=False) == [
-        Dropped(DropReason.LENGTH, recorded.IDENT + b"1" * 16384)
+        Dropped(DropReason.LENGTH, iec_recordings.IDENT + b"1" * 16384)
     ]
 
 
 def test_a_telegram_ends_at_once() -> None:
-    wire = recorded.P1 + crc_by_bits(recorded.P1) + b"\r\n"
+    wire = iec_recordings.P1 + crc_by_bits(iec_recordings.P1) + b"\r\n"
     assert events_of(make(), [wire], quiet=False) == [Frame(wire, wire, "push", "data")]
 
 
@@ -132,15 +135,15 @@ def test_more_than_a_line_end_behind_the_end_is_damage(tail: bytes) -> None:
 
 
 def test_a_check_character_that_was_lost_costs_one_readout() -> None:
-    without = recorded.SEED[:-1]
-    assert cut(without + recorded.SIGN_ON) == [
+    without = iec_recordings.SEED[:-1]
+    assert cut(without + iec_recordings.SIGN_ON) == [
         Dropped(DropReason.CHECKSUM, without),
-        request(recorded.SIGN_ON),
+        request(iec_recordings.SIGN_ON),
     ]
 
 
 def test_no_check_of_readouts_is_still_one_of_commands() -> None:
-    damaged = recorded.BREAK[:-1] + b"\x70"
+    damaged = iec_recordings.BREAK[:-1] + b"\x70"
     assert cut(damaged, bcc="none") == [Dropped(DropReason.CHECKSUM, damaged)]
 
 
@@ -221,7 +224,7 @@ def test_something_else_than_a_readout_is_a_fault_of_the_line() -> None:
     with pytest.raises(MeterError, match="instead of a readout") as caught:
         hold(
             IecCodec(tries=1).poll(ASK),
-            [request(recorded.ACK_050, "ack")],
+            [request(iec_recordings.ACK_050, "ack")],
         )
     assert caught.value.state is LinkState.BYTES_NO_FRAMES
 
@@ -236,7 +239,7 @@ def test_garbage_is_reported_as_soon_as_there_are_256_bytes_of_it() -> None:
 
 
 def test_blank_lines_are_kept_up_to_64_bytes() -> None:
-    kept = recorded.IDENT + b"\r\n" * 22
+    kept = iec_recordings.IDENT + b"\r\n" * 22
     assert len(kept) == 64
     assert cut(kept + b"\r\n") == [Frame(kept, kept, "answer", "ident")]
 
@@ -249,21 +252,21 @@ def test_a_data_line_may_begin_with_a_blank() -> None:
 def test_a_block_is_too_long_at_16384_bytes() -> None:
     framer = make()
     block = b"\x02" + b"1" * 16382
-    assert events_of(framer, [recorded.IDENT + block], quiet=False) == []
+    assert events_of(framer, [iec_recordings.IDENT + block], quiet=False) == []
     assert events_of(framer, [b"1"], quiet=False) == [
-        Dropped(DropReason.LENGTH, recorded.IDENT + block + b"1")
+        Dropped(DropReason.LENGTH, iec_recordings.IDENT + block + b"1")
     ]
 
 
 def test_a_block_broken_off_by_a_command_or_a_line() -> None:
-    begun = recorded.IDENT + b"\x021.8.0(1)"
-    assert cut(begun + recorded.BREAK) == [
+    begun = iec_recordings.IDENT + b"\x021.8.0(1)"
+    assert cut(begun + iec_recordings.BREAK) == [
         Dropped(DropReason.TRUNCATED, begun),
-        request(recorded.BREAK, "command"),
+        request(iec_recordings.BREAK, "command"),
     ]
-    assert cut(begun + b"\r\n" + recorded.SIGN_ON) == [
+    assert cut(begun + b"\r\n" + iec_recordings.SIGN_ON) == [
         Dropped(DropReason.TRUNCATED, begun + b"\r\n"),
-        request(recorded.SIGN_ON),
+        request(iec_recordings.SIGN_ON),
     ]
 
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccOption, BccVote
+from kamstrup_mqtt.protocols.iec62056_21.block_check import BccOption, BccVote
 from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
-from tests.framing import check_framer, events_of, frames_of, single_bytes
-from tests.protocols.iec62056_21 import recorded
+from tests.support import iec_recordings
+from tests.support.framing import check_framer, events_of, frames_of, single_bytes
 
 
 def make(bcc: BccOption = "auto", *, early: bool = False) -> IecFramer:
@@ -39,26 +39,29 @@ def crc_by_bits(telegram: bytes) -> bytes:
     return f"{int(f'{register:016b}'[::-1], 2):04X}".encode()
 
 
-P1 = recorded.P1 + crc_by_bits(recorded.P1) + b"\r\n"
+P1 = iec_recordings.P1 + crc_by_bits(iec_recordings.P1) + b"\r\n"
 
 
 @pytest.mark.parametrize(
     ("wire", "frame"),
     [
-        (recorded.OFFICIAL, data(recorded.OFFICIAL)),
-        (recorded.SEED, data(recorded.SEED)),
-        (recorded.OFFICIAL_7E1, data(recorded.OFFICIAL_7E1, recorded.OFFICIAL)),
-        (recorded.ISKRA, data(recorded.ISKRA)),
-        (recorded.TWO_SETS, data(recorded.TWO_SETS)),
-        (recorded.ANSWER, data(recorded.ANSWER)),
-        (recorded.BREAK, request(recorded.BREAK, "command")),
-        (recorded.MODE_D, Frame(recorded.MODE_D, recorded.MODE_D, "push", "data")),
+        (iec_recordings.OFFICIAL, data(iec_recordings.OFFICIAL)),
+        (iec_recordings.SEED, data(iec_recordings.SEED)),
+        (iec_recordings.OFFICIAL_7E1, data(iec_recordings.OFFICIAL_7E1, iec_recordings.OFFICIAL)),
+        (iec_recordings.ISKRA, data(iec_recordings.ISKRA)),
+        (iec_recordings.TWO_SETS, data(iec_recordings.TWO_SETS)),
+        (iec_recordings.ANSWER, data(iec_recordings.ANSWER)),
+        (iec_recordings.BREAK, request(iec_recordings.BREAK, "command")),
+        (
+            iec_recordings.MODE_D,
+            Frame(iec_recordings.MODE_D, iec_recordings.MODE_D, "push", "data"),
+        ),
         (P1, Frame(P1, P1, "push", "data")),
-        (recorded.SIGN_ON, request(recorded.SIGN_ON)),
+        (iec_recordings.SIGN_ON, request(iec_recordings.SIGN_ON)),
         (b"/?!\n", request(b"/?!\n")),
         (b"/?00123!\r\n", request(b"/?00123!\r\n")),
         (bytes.fromhex("AF3F218D0A"), request(bytes.fromhex("AF3F218D0A"))),
-        (recorded.ACK_050, request(recorded.ACK_050, "ack")),
+        (iec_recordings.ACK_050, request(iec_recordings.ACK_050, "ack")),
         (bytes.fromhex("0630B5308D0A"), request(bytes.fromhex("0630B5308D0A"), "ack")),
     ],
 )
@@ -72,50 +75,55 @@ def test_crc_of_a_recorded_telegram() -> None:
 
 
 def test_a_recorded_conversation_gives_one_readout() -> None:
-    ident, block = recorded.ISKRA[:17], recorded.ISKRA[17:]
-    wire = recorded.SIGN_ON + ident + recorded.ACK_050 + block
+    ident, block = iec_recordings.ISKRA[:17], iec_recordings.ISKRA[17:]
+    wire = iec_recordings.SIGN_ON + ident + iec_recordings.ACK_050 + block
     assert cut(wire) == [
-        request(recorded.SIGN_ON),
-        request(recorded.ACK_050, "ack"),
-        data(recorded.ISKRA),
+        request(iec_recordings.SIGN_ON),
+        request(iec_recordings.ACK_050, "ack"),
+        data(iec_recordings.ISKRA),
     ]
 
 
 def test_an_identification_alone_is_a_frame_in_silence() -> None:
-    frame = Frame(recorded.IDENT, recorded.IDENT, "answer", "ident")
-    assert cut(recorded.IDENT) == [frame]
-    assert cut(recorded.IDENT[:-1]) == [
-        Frame(recorded.IDENT[:-1], recorded.IDENT[:-1], "answer", "ident")
+    frame = Frame(iec_recordings.IDENT, iec_recordings.IDENT, "answer", "ident")
+    assert cut(iec_recordings.IDENT) == [frame]
+    assert cut(iec_recordings.IDENT[:-1]) == [
+        Frame(iec_recordings.IDENT[:-1], iec_recordings.IDENT[:-1], "answer", "ident")
     ]
-    assert cut(recorded.IDENT + recorded.SIGN_ON) == [frame, request(recorded.SIGN_ON)]
+    assert cut(iec_recordings.IDENT + iec_recordings.SIGN_ON) == [
+        frame,
+        request(iec_recordings.SIGN_ON),
+    ]
 
 
 def test_in_conversation_modes_b_and_c_tell_their_identification_at_once() -> None:
     for ident in (b"/ISk5ME172-0000\r\n", b"/KAM0MC\r\n", b"/ABCAxyz\r\n"):
         framer = make(early=True)
-        assert events_of(framer, single_bytes(recorded.SIGN_ON + ident), quiet=False) == [
-            request(recorded.SIGN_ON),
+        assert events_of(framer, single_bytes(iec_recordings.SIGN_ON + ident), quiet=False) == [
+            request(iec_recordings.SIGN_ON),
             Frame(ident, ident, "answer", "ident"),
         ]
         assert events_of(framer, [b"\x00x"]) == [Dropped(DropReason.GARBAGE, b"x")]
-        assert frames_of(framer, [recorded.TWO_SETS]) == [
-            data(ident + recorded.TWO_SETS),
+        assert frames_of(framer, [iec_recordings.TWO_SETS]) == [
+            data(ident + iec_recordings.TWO_SETS),
         ]
-        assert frames_of(framer, [recorded.TWO_SETS]) == [data(recorded.TWO_SETS)]
+        assert frames_of(framer, [iec_recordings.TWO_SETS]) == [data(iec_recordings.TWO_SETS)]
 
 
 def test_in_conversation_mode_a_comes_whole_or_not_at_all() -> None:
-    assert cut(recorded.OFFICIAL, early=True) == [data(recorded.OFFICIAL)]
-    assert cut(recorded.IDENT, early=True) == [Dropped(DropReason.TRUNCATED, recorded.IDENT)]
-    stx_damaged = recorded.OFFICIAL.replace(b"\x02", b"\x42")
+    assert cut(iec_recordings.OFFICIAL, early=True) == [data(iec_recordings.OFFICIAL)]
+    assert cut(iec_recordings.IDENT, early=True) == [
+        Dropped(DropReason.TRUNCATED, iec_recordings.IDENT)
+    ]
+    stx_damaged = iec_recordings.OFFICIAL.replace(b"\x02", b"\x42")
     assert not [e for e in cut(stx_damaged, early=True) if isinstance(e, Frame)]
-    mode_d = recorded.MODE_D.replace(b"XYZ3", b"XYZ ")
+    mode_d = iec_recordings.MODE_D.replace(b"XYZ3", b"XYZ ")
     assert not [e for e in cut(mode_d, early=True) if isinstance(e, Frame)]
 
 
 def test_a_told_identification_does_not_stick_to_a_later_meter() -> None:
-    wire = b"/ISk5ME172-0000\r\n" + recorded.OFFICIAL
-    assert cut(wire, early=True)[-1] == data(recorded.OFFICIAL)
+    wire = b"/ISk5ME172-0000\r\n" + iec_recordings.OFFICIAL
+    assert cut(wire, early=True)[-1] == data(iec_recordings.OFFICIAL)
     told = b"/ISk5ME172-0000\r\n"
     broken = cut(told + b"\x021.8.0(1)\x03\x7f", early=True)
     assert broken[-1] == Dropped(DropReason.CHECKSUM, b"\x021.8.0(1)\x03\x7f")
@@ -124,23 +132,26 @@ def test_a_told_identification_does_not_stick_to_a_later_meter() -> None:
 @pytest.mark.parametrize(
     ("wire", "kept"),
     [
-        (b"/KA\x02" + recorded.TWO_SETS, recorded.TWO_SETS),
-        (b"/?" + recorded.OFFICIAL, recorded.OFFICIAL),
-        (recorded.IDENT + b"1.2(" + recorded.TWO_SETS, recorded.IDENT + recorded.TWO_SETS),
-        (b"\x020.0(000" + recorded.OFFICIAL, recorded.OFFICIAL),
-        (b"\x020.0(000)\r\n1.8" + recorded.OFFICIAL, recorded.OFFICIAL),
-        (recorded.OFFICIAL[:-1] + recorded.OFFICIAL, recorded.OFFICIAL),
-        (b"\x06\x06" + recorded.OFFICIAL, recorded.OFFICIAL),
-        (b"\x060a0\r\n" + recorded.OFFICIAL, recorded.OFFICIAL),
-        (b"\x06" + recorded.OFFICIAL, recorded.OFFICIAL),
-        (b"/1234\r\n" + recorded.OFFICIAL, recorded.OFFICIAL),
-        (b"/" + b"x" * 80 + recorded.OFFICIAL, recorded.OFFICIAL),
-        (b"*" * 300 + recorded.OFFICIAL, recorded.OFFICIAL),
-        (b"\x02" + b"x" * 17000 + recorded.OFFICIAL, recorded.OFFICIAL),
-        (recorded.IDENT + b"x" * 17000 + recorded.OFFICIAL, recorded.OFFICIAL),
-        (recorded.MODE_D[:-6] + recorded.OFFICIAL, recorded.OFFICIAL),
-        (P1[:-4] + recorded.OFFICIAL, recorded.OFFICIAL),
-        (b"/?!\r" + recorded.OFFICIAL, recorded.OFFICIAL),
+        (b"/KA\x02" + iec_recordings.TWO_SETS, iec_recordings.TWO_SETS),
+        (b"/?" + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (
+            iec_recordings.IDENT + b"1.2(" + iec_recordings.TWO_SETS,
+            iec_recordings.IDENT + iec_recordings.TWO_SETS,
+        ),
+        (b"\x020.0(000" + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (b"\x020.0(000)\r\n1.8" + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (iec_recordings.OFFICIAL[:-1] + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (b"\x06\x06" + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (b"\x060a0\r\n" + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (b"\x06" + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (b"/1234\r\n" + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (b"/" + b"x" * 80 + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (b"*" * 300 + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (b"\x02" + b"x" * 17000 + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (iec_recordings.IDENT + b"x" * 17000 + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (iec_recordings.MODE_D[:-6] + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (P1[:-4] + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
+        (b"/?!\r" + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
     ],
 )
 def test_after_what_is_broken_the_next_frame_is_found(wire: bytes, kept: bytes) -> None:
@@ -152,9 +163,9 @@ def test_after_what_is_broken_the_next_frame_is_found(wire: bytes, kept: bytes) 
 @pytest.mark.parametrize(
     ("wire", "reason"),
     [
-        (recorded.OFFICIAL[:-20], DropReason.TRUNCATED),
-        (recorded.OFFICIAL[:-1], DropReason.TRUNCATED),
-        (recorded.OFFICIAL[:-1] + b"\x55\x00", DropReason.CHECKSUM),
+        (iec_recordings.OFFICIAL[:-20], DropReason.TRUNCATED),
+        (iec_recordings.OFFICIAL[:-1], DropReason.TRUNCATED),
+        (iec_recordings.OFFICIAL[:-1] + b"\x55\x00", DropReason.CHECKSUM),
         (b"/KAM 68", DropReason.TRUNCATED),
         (b"\x0605", DropReason.GARBAGE),
         (b"/KAM 1\r\n1.8.0(1*kWh", DropReason.TRUNCATED),
@@ -175,7 +186,7 @@ def test_silence_ends_what_lacks_only_its_line_end() -> None:
     assert cut(b"/?!") == [request(b"/?!")]
     assert cut(bytes.fromhex("AFA3B1")) == [request(bytes.fromhex("AFA3B1"))]  # /#1
     assert cut(b"\x06050") == [request(b"\x06050", "ack")]
-    (event,) = cut(recorded.MODE_D[:-2])
+    (event,) = cut(iec_recordings.MODE_D[:-2])
     assert isinstance(event, Frame)
 
 
@@ -185,10 +196,12 @@ def test_a_mark_inside_brackets_ends_nothing() -> None:
 
 
 def test_the_options_of_the_check() -> None:
-    wrong = recorded.OFFICIAL[:-1] + b"\x12"  # the XOR of the same text
-    assert frames_of(make("sum"), [recorded.OFFICIAL, wrong]) == [data(recorded.OFFICIAL)]
-    assert frames_of(make("xor"), [recorded.OFFICIAL, wrong]) == [data(wrong)]
-    nothing = recorded.OFFICIAL[:-1] + b"\x55"
+    wrong = iec_recordings.OFFICIAL[:-1] + b"\x12"  # the XOR of the same text
+    assert frames_of(make("sum"), [iec_recordings.OFFICIAL, wrong]) == [
+        data(iec_recordings.OFFICIAL)
+    ]
+    assert frames_of(make("xor"), [iec_recordings.OFFICIAL, wrong]) == [data(wrong)]
+    nothing = iec_recordings.OFFICIAL[:-1] + b"\x55"
     assert frames_of(make("none"), [nothing]) == [data(nothing)]
     unmarked = b"/KAM 1\r\n1.8.0(1*kWh)\r\n!\r\n"
     assert frames_of(make("none"), [unmarked]) == [Frame(unmarked, unmarked, "push", "data")]
@@ -196,23 +209,23 @@ def test_the_options_of_the_check() -> None:
 
 def test_parity_errors_are_counted_and_refused() -> None:
     framer = make()
-    damaged = bytearray(recorded.OFFICIAL_7E1)
+    damaged = bytearray(iec_recordings.OFFICIAL_7E1)
     damaged[40] ^= 0x80
     assert (
         frames_of(framer, [bytes(damaged)])
-        == [Frame(recorded.OFFICIAL_7E1[:20], recorded.IDENT, "answer", "ident")][:0]
+        == [Frame(iec_recordings.OFFICIAL_7E1[:20], iec_recordings.IDENT, "answer", "ident")][:0]
     )
     assert framer.parity_errors == 1
-    damaged = bytearray(recorded.OFFICIAL_7E1)
+    damaged = bytearray(iec_recordings.OFFICIAL_7E1)
     damaged[5] ^= 0x81
     damaged[6] ^= 0x80
     (dropped, frame) = events_of(framer, [bytes(damaged)])
     assert dropped == Dropped(DropReason.CHECKSUM, bytes(damaged[:20]))
     assert isinstance(frame, Frame)
-    assert frame.raw == recorded.OFFICIAL_7E1[20:]
+    assert frame.raw == iec_recordings.OFFICIAL_7E1[20:]
     assert framer.parity_errors == 2
     lenient = make("none")
-    damaged = bytearray(recorded.OFFICIAL_7E1)
+    damaged = bytearray(iec_recordings.OFFICIAL_7E1)
     damaged[40] ^= 0x80
     assert len(frames_of(lenient, [bytes(damaged)])) == 1
     assert lenient.parity_errors == 1
@@ -220,7 +233,7 @@ def test_parity_errors_are_counted_and_refused() -> None:
 
 def test_no_single_bit_error_gives_another_value() -> None:
     """The sum catches every one, and over 8N1 the parity bit as well."""
-    for wire in (recorded.OFFICIAL, recorded.OFFICIAL_7E1):
+    for wire in (iec_recordings.OFFICIAL, iec_recordings.OFFICIAL_7E1):
         for place in range(20, len(wire)):
             for bit in range(8):
                 damaged = bytearray(wire)
@@ -230,8 +243,10 @@ def test_no_single_bit_error_gives_another_value() -> None:
 
 
 def test_no_truncated_readout_is_accepted() -> None:
-    for end in range(len(recorded.OFFICIAL)):
-        assert not [f for f in frames_of(make(), [recorded.OFFICIAL[:end]]) if f.kind == "data"]
+    for end in range(len(iec_recordings.OFFICIAL)):
+        assert not [
+            f for f in frames_of(make(), [iec_recordings.OFFICIAL[:end]]) if f.kind == "data"
+        ]
 
 
 @pytest.mark.parametrize("filling", [b"x", b"/", b"\x02", b"\x06", b"\n", b"/KAM \r\n", b"\x02(\n"])
@@ -240,15 +255,24 @@ def test_100_kb_of_rubbish_are_bounded_and_the_next_frame_found(filling: bytes) 
     for _ in range(100):
         events_of(framer, [filling * (1000 // len(filling))], quiet=False)
         assert len(framer._raw) + len(framer._garbage) + len(framer._ident) <= 17000
-    assert frames_of(framer, [b"\r\n" + recorded.OFFICIAL])[-1] == data(recorded.OFFICIAL)
+    assert frames_of(framer, [b"\r\n" + iec_recordings.OFFICIAL])[-1] == data(
+        iec_recordings.OFFICIAL
+    )
 
 
 PIECES = [
-    *(recorded.OFFICIAL, recorded.IDENT, recorded.TWO_SETS, recorded.MODE_D, P1, recorded.ISKRA),
     *(
-        recorded.BREAK,
-        recorded.SIGN_ON,
-        recorded.ACK_050,
+        iec_recordings.OFFICIAL,
+        iec_recordings.IDENT,
+        iec_recordings.TWO_SETS,
+        iec_recordings.MODE_D,
+        P1,
+        iec_recordings.ISKRA,
+    ),
+    *(
+        iec_recordings.BREAK,
+        iec_recordings.SIGN_ON,
+        iec_recordings.ACK_050,
         b"\x02",
         b"\x03",
         b"/",

@@ -8,12 +8,12 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import LinkState, SourceId
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import LinkState, SourceId
 from kamstrup_mqtt.protocols.base import Answer, Ask, Conversation, Frame, Pause, Send, Step
 from kamstrup_mqtt.protocols.kmp import KmpCodec
-from tests.framing import frames_of
-from tests.protocols.kmp.wire import answer, request
+from tests.support.framing import frames_of
+from tests.support.kmp_frames import answer, request
 
 SERIAL = answer("3F02 0001E240")  # 123456
 TYPE = answer("3F01 0001 0701")  # a MULTICAL 601, software G1

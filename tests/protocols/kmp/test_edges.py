@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import Json, LinkState, Object
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import Json, LinkState, Object
 from kamstrup_mqtt.protocols.base import Ask, Dropped, DropReason, Message
 from kamstrup_mqtt.protocols.kmp import SPEC
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
@@ -22,10 +22,10 @@ from kamstrup_mqtt.protocols.kmp.values import (
     decode_value,
     encode_value,
 )
-from tests.framing import events_of, frames_of
-from tests.protocols.imported_anew import imported_anew
 from tests.protocols.kmp.test_codec import SERIAL, SILENT, Line, ask_registers, in_turn, registers
-from tests.protocols.kmp.wire import answer, request
+from tests.support.framing import events_of, frames_of
+from tests.support.fresh_import import imported_anew
+from tests.support.kmp_frames import answer, request
 
 
 def read(wire: bytes) -> Message:

@@ -18,8 +18,8 @@ from kamstrup_mqtt.protocols.kmp.framing import (
     stuff,
     unstuff,
 )
-from tests.framing import check_framer, drain, events_of, frames_of, single_bytes
-from tests.protocols.kmp.wire import answer, crc16, request, wire
+from tests.support.framing import check_framer, drain, events_of, frames_of, single_bytes
+from tests.support.kmp_frames import answer, crc16, request, wire
 
 # name: wire, direction, payload (typed from the documents: unstuffed, without the CRC)
 WHOLE = {

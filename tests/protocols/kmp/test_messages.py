@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import Json, LinkState, Object
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import Json, LinkState, Object
 from kamstrup_mqtt.protocols.base import Message
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
 from kamstrup_mqtt.protocols.kmp.messages import (
@@ -20,8 +20,8 @@ from kamstrup_mqtt.protocols.kmp.messages import (
     type_answer,
 )
 from kamstrup_mqtt.protocols.kmp.values import Coded
-from tests.framing import frames_of
-from tests.protocols.kmp.wire import answer, request
+from tests.support.framing import frames_of
+from tests.support.kmp_frames import answer, request
 
 
 def read(wire: bytes | str) -> Message:

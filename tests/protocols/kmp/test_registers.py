@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.core.model import SerialParams
+from kamstrup_mqtt.meters.quantities import QUANTITIES
 from kamstrup_mqtt.protocols.kmp import SPEC, KmpCodec
 from kamstrup_mqtt.protocols.kmp.registers import KEYS
-from kamstrup_mqtt.quantities import QUANTITIES
 
 
 def test_the_specification() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamstrup_mqtt.jsontext import plain
+from kamstrup_mqtt.core.decimal_json import plain
 from kamstrup_mqtt.protocols.kmp.values import (
     ASCII,
     BITFIELD,

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from kamstrup_mqtt.jsontext import plain
-from kamstrup_mqtt.model import Object
+from kamstrup_mqtt.core.decimal_json import plain
+from kamstrup_mqtt.core.model import Object
 from kamstrup_mqtt.protocols.base import Frame
 from kamstrup_mqtt.protocols.kmp import KmpCodec
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer, encode_frame
-from tests.framing import check_framer, events_of
-from tests.shared_vectors import Vector, shared_vectors
+from tests.support.framing import check_framer, events_of
+from tests.support.shared_vectors import Vector, shared_vectors
 
 VECTORS = shared_vectors("kmp.json", lambda vector: vector["protocol"] == "KMP")
 

@@ -7,15 +7,15 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import LinkState, Object, SerialParams
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import LinkState, Object, SerialParams
 from kamstrup_mqtt.protocols.base import Ask, Dropped, Frame, Pause, Send
 from kamstrup_mqtt.protocols.kmp_ascii import SPEC
 from kamstrup_mqtt.protocols.kmp_ascii.codec import KmpAsciiCodec
 from kamstrup_mqtt.protocols.kmp_ascii.fields import FIELDS
-from tests.protocols.kmp_ascii import recorded
-from tests.protocols.kmp_ascii.conversation import hold
-from tests.shared_vectors import Vector, shared_vectors
+from tests.support import kmp_ascii_recordings
+from tests.support.kmp_ascii_conversation import hold
+from tests.support.shared_vectors import Vector, shared_vectors
 
 IDENTITY = (
     Object("FE01.meter_type", "685382OK10", "685382OK10"),
@@ -59,11 +59,11 @@ def fault(state: LinkState) -> MeterError:
 @pytest.mark.parametrize(
     ("wire", "command", "data", "objects"),
     [
-        (recorded.HELLO_ANSWER, "FE 00", "02010701", ()),
-        (recorded.IDENTITY_ANSWER, "FE 01", None, IDENTITY),
-        (recorded.ENERGY_ANSWER, "FE 90", None, ENERGY),
-        (recorded.TARIFFS_ANSWER, "FE 95", "01000023480000234700000001", TARIFFS),
-        (recorded.MEMORY_ANSWER, "FE 01", 24 * "FF", ()),
+        (kmp_ascii_recordings.HELLO_ANSWER, "FE 00", "02010701", ()),
+        (kmp_ascii_recordings.IDENTITY_ANSWER, "FE 01", None, IDENTITY),
+        (kmp_ascii_recordings.ENERGY_ANSWER, "FE 90", None, ENERGY),
+        (kmp_ascii_recordings.TARIFFS_ANSWER, "FE 95", "01000023480000234700000001", TARIFFS),
+        (kmp_ascii_recordings.MEMORY_ANSWER, "FE 01", 24 * "FF", ()),
     ],
 )
 def test_answers(wire: bytes, command: str, data: str | None, objects: tuple[Object, ...]) -> None:
@@ -76,14 +76,14 @@ def test_answers(wire: bytes, command: str, data: str | None, objects: tuple[Obj
 
 def test_requests() -> None:
     decode = KmpAsciiCodec().decode
-    assert decode(frame(recorded.MEMORY_REQUEST)).header == {
+    assert decode(frame(kmp_ascii_recordings.MEMORY_REQUEST)).header == {
         "direction": "request",
         "command": "FE 01",
         "data": "0384039B",
         "first": 900,
         "last": 923,
     }
-    assert decode(frame(recorded.ENERGY_REQUEST)).header == {
+    assert decode(frame(kmp_ascii_recordings.ENERGY_REQUEST)).header == {
         "direction": "request",
         "command": "FE 90",
         "data": "",
@@ -145,11 +145,22 @@ def test_a_poll_sends_each_command_once_and_returns_all_thirteen() -> None:
     ask = Ask(sources=tuple(field.id for field in FIELDS), identity=("FE01.meter_id",))
     steps, answer = hold(
         KmpAsciiCodec(first_byte=0.1, between=0.2, total=0.3).poll(ask),
-        map(frame, (recorded.IDENTITY_ANSWER, recorded.ENERGY_ANSWER, recorded.TARIFFS_ANSWER)),
+        map(
+            frame,
+            (
+                kmp_ascii_recordings.IDENTITY_ANSWER,
+                kmp_ascii_recordings.ENERGY_ANSWER,
+                kmp_ascii_recordings.TARIFFS_ANSWER,
+            ),
+        ),
     )
     assert steps == [
         Send(data=data, first_byte=0.1, between=0.2, total=0.3)
-        for data in (recorded.IDENTITY_REQUEST, recorded.ENERGY_REQUEST, recorded.TARIFFS_REQUEST)
+        for data in (
+            kmp_ascii_recordings.IDENTITY_REQUEST,
+            kmp_ascii_recordings.ENERGY_REQUEST,
+            kmp_ascii_recordings.TARIFFS_REQUEST,
+        )
     ]
     assert answer.objects == (*IDENTITY, *ENERGY, *TARIFFS)
     assert answer.unsupported == frozenset()
@@ -159,9 +170,11 @@ def test_a_poll_sends_each_command_once_and_returns_all_thirteen() -> None:
 def test_only_the_commands_that_are_needed_are_sent() -> None:
     steps, answer = hold(
         KmpAsciiCodec().poll(Ask(sources=("FE95.tariff_1", "FE77.what"))),
-        [frame(recorded.TARIFFS_ANSWER)],
+        [frame(kmp_ascii_recordings.TARIFFS_ANSWER)],
     )
-    assert [step.data for step in steps if isinstance(step, Send)] == [recorded.TARIFFS_REQUEST]
+    assert [step.data for step in steps if isinstance(step, Send)] == [
+        kmp_ascii_recordings.TARIFFS_REQUEST
+    ]
     assert answer.unsupported == {"FE77.what"}
 
 
@@ -171,9 +184,9 @@ def test_a_failed_try_is_repeated_after_a_pause() -> None:
         [
             fault(LinkState.CHECKSUM),
             None,
-            frame(recorded.HELLO_ANSWER),  # late, to someone else's question
+            frame(kmp_ascii_recordings.HELLO_ANSWER),  # late, to someone else's question
             None,
-            frame(recorded.TARIFFS_ANSWER),
+            frame(kmp_ascii_recordings.TARIFFS_ANSWER),
         ],
     )
     assert steps[1] == steps[3] == Pause(0.5)
@@ -185,10 +198,14 @@ def test_a_failed_try_is_repeated_after_a_pause() -> None:
 def test_a_command_that_this_meter_does_not_have_spoils_nothing(state: LinkState) -> None:
     steps, answer = hold(
         KmpAsciiCodec(tries=1).poll(Ask(sources=("FE90.energy", "FE95.energy"))),
-        [frame(recorded.ENERGY_ANSWER), fault(state), frame(recorded.HELLO_ANSWER)],
+        [
+            frame(kmp_ascii_recordings.ENERGY_ANSWER),
+            fault(state),
+            frame(kmp_ascii_recordings.HELLO_ANSWER),
+        ],
     )
     assert isinstance(steps[-1], Send)
-    assert steps[-1].data == recorded.HELLO_REQUEST
+    assert steps[-1].data == kmp_ascii_recordings.HELLO_REQUEST
     assert answer.objects == ENERGY
     assert answer.unsupported == {"FE95.energy"}
 
@@ -198,7 +215,7 @@ def test_a_command_that_fails_takes_nothing_from_those_before() -> None:
     wanted = ("FE01.meter_type", "FE90.energy", "FE95.energy", "FE00.x")
     steps, answer = hold(
         KmpAsciiCodec(tries=2).poll(Ask(sources=wanted)),
-        [frame(recorded.IDENTITY_ANSWER), damaged, None, damaged],
+        [frame(kmp_ascii_recordings.IDENTITY_ANSWER), damaged, None, damaged],
     )
     assert len(steps) == 4
     assert answer.objects == IDENTITY
@@ -216,9 +233,9 @@ def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
     _, answer = hold(
         KmpAsciiCodec().poll(Ask(sources=("FE90.energy", "FE95.energy"), knock=True)),
         [
-            frame(recorded.ENERGY_ANSWER),
+            frame(kmp_ascii_recordings.ENERGY_ANSWER),
             *(fault(LinkState.NO_BYTES), None, fault(LinkState.NO_BYTES), None),
-            frame(recorded.TARIFFS_ANSWER),
+            frame(kmp_ascii_recordings.TARIFFS_ANSWER),
         ],
     )
     assert answer.objects == ENERGY + TARIFFS
@@ -238,7 +255,7 @@ def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:
     [
         (fault(LinkState.CHECKSUM), "as the exchange says"),
         (None, "nothing came"),
-        (frame(recorded.ENERGY_REQUEST), "asked for FE 90, but FE 90 came"),
+        (frame(kmp_ascii_recordings.ENERGY_REQUEST), "asked for FE 90, but FE 90 came"),
         (frame(with_lrc("H", "FE900000")), "2 bytes of data instead of 36"),
     ],
 )

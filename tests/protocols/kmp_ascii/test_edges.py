@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import LinkState, Object
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import LinkState, Object
 from kamstrup_mqtt.protocols.base import Ask, Dropped, DropReason, Frame, Pause, Send
 from kamstrup_mqtt.protocols.kmp_ascii import SPEC
 from kamstrup_mqtt.protocols.kmp_ascii.codec import KmpAsciiCodec, memory_request
 from kamstrup_mqtt.protocols.kmp_ascii.framing import KmpAsciiFramer
-from tests.framing import events_of
-from tests.protocols.kmp_ascii import recorded
-from tests.protocols.kmp_ascii.conversation import hold
+from tests.support import kmp_ascii_recordings
+from tests.support.framing import events_of
+from tests.support.kmp_ascii_conversation import hold
 
 
 def frame(wire: bytes) -> Frame:
@@ -35,9 +35,9 @@ def test_the_defaults_as_they_act() -> None:
     silent = MeterError(LinkState.CHECKSUM, "as the exchange says")
     steps, answer = hold(
         KmpAsciiCodec().poll(Ask(sources=("FE95.tariff_2",))),
-        [silent, None, silent, None, frame(recorded.TARIFFS_ANSWER)],
+        [silent, None, silent, None, frame(kmp_ascii_recordings.TARIFFS_ANSWER)],
     )
-    asked = Send(data=recorded.TARIFFS_REQUEST, first_byte=1.0, between=0.6, total=4.0)
+    asked = Send(data=kmp_ascii_recordings.TARIFFS_REQUEST, first_byte=1.0, between=0.6, total=4.0)
     assert steps == [asked, Pause(1.6), asked, Pause(1.6), asked]
     assert answer.unsupported == frozenset()
     with pytest.raises(MeterError, match="as the exchange says"):  # not a fourth time
@@ -50,7 +50,7 @@ def test_the_defaults_as_they_act() -> None:
 def test_a_short_answer_is_asked_for_again() -> None:
     steps, answer = hold(
         KmpAsciiCodec().poll(Ask(sources=("FE95.tariff_2",))),
-        [with_lrc("H", "FE9501000023"), None, frame(recorded.TARIFFS_ANSWER)],
+        [with_lrc("H", "FE9501000023"), None, frame(kmp_ascii_recordings.TARIFFS_ANSWER)],
     )
     assert steps[1] == Pause(1.6)
     assert answer.objects[2].raw == 1

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.kmp_ascii.framing import KmpAsciiFramer, encode, lrc
-from tests.framing import check_framer
-from tests.protocols.kmp_ascii import recorded
+from tests.support import kmp_ascii_recordings
+from tests.support.framing import check_framer
 
 
 def cut(*parts: bytes, silence: bool = True) -> list[Event]:
@@ -41,19 +41,22 @@ def lrc_by_bits(payload: bytes) -> int:
     return ((total ^ 0xFF) + 1) & 0xFF
 
 
-@pytest.mark.parametrize("wire", recorded.ALL)
+@pytest.mark.parametrize("wire", kmp_ascii_recordings.ALL)
 def test_a_recorded_frame_comes_out_however_it_is_split(wire: bytes) -> None:
     payload = bytes.fromhex(wire[1:-3].decode())
     expected = Frame(wire, payload, "request" if wire[:1] == b"@" else "answer")
     check_framer(KmpAsciiFramer, wire, [expected])
 
 
-@pytest.mark.parametrize("wire", recorded.ALL)
+@pytest.mark.parametrize("wire", kmp_ascii_recordings.ALL)
 def test_without_its_cr_a_frame_is_whole_in_silence_or_at_the_next_start(wire: bytes) -> None:
     bare = wire[:-1]
     assert cut(bare, silence=False) == []
     assert frames(cut(bare)) == [bare]
-    assert frames(cut(bare + recorded.HELLO_REQUEST)) == [bare, recorded.HELLO_REQUEST]
+    assert frames(cut(bare + kmp_ascii_recordings.HELLO_REQUEST)) == [
+        bare,
+        kmp_ascii_recordings.HELLO_REQUEST,
+    ]
 
 
 def test_lower_case_is_understood() -> None:
@@ -69,7 +72,7 @@ def test_the_drivers_second_lrc_still_verifies() -> None:
 
 
 def test_echo_and_answer_in_one_burst() -> None:
-    events = cut(recorded.ENERGY_REQUEST + b"\n" + recorded.ENERGY_ANSWER)
+    events = cut(kmp_ascii_recordings.ENERGY_REQUEST + b"\n" + kmp_ascii_recordings.ENERGY_ANSWER)
     assert [event.direction for event in events if isinstance(event, Frame)] == [
         "request",
         "answer",
@@ -96,19 +99,19 @@ def test_what_is_no_frame_is_dropped_with_the_reason(wire: bytes, expected: list
 
 
 def test_a_frame_broken_off_by_the_next_start_is_truncated() -> None:
-    events = cut(b"HFE9000" + recorded.HELLO_ANSWER)
+    events = cut(b"HFE9000" + kmp_ascii_recordings.HELLO_ANSWER)
     assert events[0] == Dropped(DropReason.TRUNCATED, b"HFE9000")
-    assert frames(events) == [recorded.HELLO_ANSWER]
-    assert cut(b"HFE900000" + recorded.HELLO_ANSWER)[0] == Dropped(
+    assert frames(events) == [kmp_ascii_recordings.HELLO_ANSWER]
+    assert cut(b"HFE900000" + kmp_ascii_recordings.HELLO_ANSWER)[0] == Dropped(
         DropReason.TRUNCATED, b"HFE900000"
     )
 
 
 def test_too_long_is_dropped_and_the_next_frame_found() -> None:
-    events = cut(b"H" + b"00" * 300 + b"\r" + recorded.HELLO_ANSWER)
+    events = cut(b"H" + b"00" * 300 + b"\r" + kmp_ascii_recordings.HELLO_ANSWER)
     assert isinstance(events[0], Dropped)
     assert events[0].reason is DropReason.LENGTH
-    assert frames(events) == [recorded.HELLO_ANSWER]
+    assert frames(events) == [kmp_ascii_recordings.HELLO_ANSWER]
 
 
 @pytest.mark.parametrize("filling", [b"x", b"H", b"H0", b"0", b"\xff"])
@@ -119,12 +122,12 @@ def test_100_kb_of_rubbish_are_bounded_and_the_next_frame_found(filling: bytes) 
         while framer.next_event() is not None:
             pass
         assert len(framer._frame) + len(framer._garbage) <= 1100
-    framer.receive_data(b"\r" + recorded.HELLO_ANSWER)
+    framer.receive_data(b"\r" + kmp_ascii_recordings.HELLO_ANSWER)
     events = []
     while (event := framer.next_event()) is not None:
         events.append(event)
     assert isinstance(events[-1], Frame)
-    assert events[-1].raw == recorded.HELLO_ANSWER
+    assert events[-1].raw == kmp_ascii_recordings.HELLO_ANSWER
 
 
 @given(st.binary(max_size=400), st.integers(0, 400))
@@ -132,7 +135,11 @@ def test_any_split_of_anything_gives_the_same_events(data: bytes, at: int) -> No
     assert cut(data) == cut(data[:at], data[at:])
 
 
-@given(st.lists(st.sampled_from([*recorded.ALL, b"x", b"\r", b"H", b"@", b"F"]), max_size=12))
+@given(
+    st.lists(
+        st.sampled_from([*kmp_ascii_recordings.ALL, b"x", b"\r", b"H", b"@", b"F"]), max_size=12
+    )
+)
 def test_no_byte_is_lost_but_those_between_frames(parts: list[bytes]) -> None:
     stream = b"".join(parts)
     out = b"".join(event.raw for event in cut(stream))
@@ -158,8 +165,8 @@ def test_lrc_as_in_the_driver(payload: str, check: int) -> None:
 
 @pytest.mark.parametrize("bit", range(8))
 def test_no_single_bit_error_gives_another_value(bit: int) -> None:
-    for place in range(len(recorded.TARIFFS_ANSWER)):
-        damaged = bytearray(recorded.TARIFFS_ANSWER)
+    for place in range(len(kmp_ascii_recordings.TARIFFS_ANSWER)):
+        damaged = bytearray(kmp_ascii_recordings.TARIFFS_ANSWER)
         damaged[place] ^= 1 << bit
         for event in cut(bytes(damaged)):
             if isinstance(event, Frame):  # a letter's case, or the CR

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamstrup_mqtt.emulators.catalogue import make_emulator
-from kamstrup_mqtt.errors import ConfigError, MeterError
-from kamstrup_mqtt.model import LinkState
+from kamstrup_mqtt.core.errors import ConfigError, MeterError
+from kamstrup_mqtt.core.model import LinkState
+from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.protocols.base import (
     Answer,
     Ask,
@@ -25,7 +25,7 @@ from kamstrup_mqtt.protocols.base import (
 )
 from kamstrup_mqtt.protocols.multical_66 import SPEC, Multical66Codec
 from kamstrup_mqtt.protocols.multical_66.framing import Multical66Framer
-from tests.framing import events_of, frames_of, random_splits, single_bytes
+from tests.support.framing import events_of, frames_of, random_splits, single_bytes
 
 ONE = b"0507109 1296626 0032673 0006811 0003366 0003445 0000031 0000079 0000093 0000000\r"
 TWO = b"00002742640 0000000 0000000 0000000 0000000 0000000 0000000 0010423 0000000 0260120\r"

@@ -1,6 +1,6 @@
 """HAN push: HDLC frames with DLMS lists that a meter sends by itself, 2400 8N1."""
 
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 from kamstrup_mqtt.protocols.han import obis
 from kamstrup_mqtt.protocols.han.codec import HanCodec

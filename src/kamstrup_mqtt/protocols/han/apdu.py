@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import Json, LinkState
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import Json, LinkState
 from kamstrup_mqtt.protocols.han import axdr, datetimes
 from kamstrup_mqtt.protocols.han.axdr import AxdrError, Element
 from kamstrup_mqtt.protocols.han.cipher import GENERAL_GLO_CIPHERING

@@ -19,8 +19,8 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from kamstrup_mqtt.errors import ConfigError, MeterError, ReplayError
-from kamstrup_mqtt.model import LinkState
+from kamstrup_mqtt.core.errors import ConfigError, MeterError, ReplayError
+from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.protocols.han import axdr
 
 GENERAL_GLO_CIPHERING: Final = 0xDB

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import Json, Scalar
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import Json, Scalar
 from kamstrup_mqtt.protocols.base import Followed, Frame, Message, Moment, Told
-from kamstrup_mqtt.protocols.han import apdu, axdr, cipher, lists, obis
+from kamstrup_mqtt.protocols.fast_path.han import KnownLists
+from kamstrup_mqtt.protocols.han import apdu, axdr, cipher, obis, push_lists
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys
-from kamstrup_mqtt.protocols.han.follow import WARNING, Follower
 from kamstrup_mqtt.protocols.han.framing import HdlcFramer, header_end
-from kamstrup_mqtt.protocols.han.known import KnownLists
+from kamstrup_mqtt.protocols.han.meter_session import WARNING, Follower
 from kamstrup_mqtt.protocols.han.scales import CurrentScale
 
 
@@ -60,7 +60,7 @@ class HanCodec:
         addresses, information = _split(frame.payload)
         apdu_, cipher = self._clear(apdu.message(information))
         notification = apdu.read(apdu_)
-        walked = lists.walk(notification.body)
+        walked = push_lists.walk(notification.body)
         header: dict[str, Json] = {
             "direction": frame.direction,
             **addresses,
@@ -72,7 +72,7 @@ class HanCodec:
             "date_header": notification.date_header,
             **cipher,
         }
-        message = Message(header, lists.objects(walked, self.energy_scale, self._current))
+        message = Message(header, push_lists.objects(walked, self.energy_scale, self._current))
         if not cipher:
             self._known.learn(frame.payload, apdu_, notification, walked, message)
         return message

@@ -23,9 +23,9 @@ from functools import lru_cache
 from typing import Final
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
-from kamstrup_mqtt.protocols.han import foreign
+from kamstrup_mqtt.protocols.fast_path.layout import new_frame
+from kamstrup_mqtt.protocols.han import foreign_telegrams
 from kamstrup_mqtt.protocols.han.parity import ParityWatch
-from kamstrup_mqtt.protocols.layout import new_frame
 
 FLAG: Final = 0x7E
 MAX_LENGTH: Final = 0x7FF
@@ -360,7 +360,9 @@ class HdlcFramer:
     def _drop(self) -> Dropped | None:
         if not self._rubbish:
             return None
-        dropped = Dropped(foreign.recognise(self._rubbish) or self._reason, bytes(self._rubbish))
+        dropped = Dropped(
+            foreign_telegrams.recognise(self._rubbish) or self._reason, bytes(self._rubbish)
+        )
         self._rubbish.clear()
         self._reason = DropReason.GARBAGE
         return dropped

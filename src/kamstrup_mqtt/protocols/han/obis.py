@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from kamstrup_mqtt.model import SourceId
+from kamstrup_mqtt.core.model import SourceId
 
 LIST_ID: Final = "list_id"
 """The source of the list identifier, which has no OBIS code in Kamstrup's lists."""

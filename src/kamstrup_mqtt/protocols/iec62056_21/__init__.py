@@ -1,9 +1,9 @@
 """IEC 62056-21 (IEC 61107) optical readout, modes A, B, C and D."""
 
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
+from kamstrup_mqtt.protocols.iec62056_21.addresses import key_of, parse_source, unknown_key
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
-from kamstrup_mqtt.protocols.iec62056_21.names import key_of, parse_source, unknown_key
 
 SPEC = ProtocolSpec(
     name="iec62056-21",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Literal
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import Json, LinkState, Object
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import Json, LinkState, Object
 from kamstrup_mqtt.protocols.base import (
     Answer,
     Ask,
@@ -18,10 +18,10 @@ from kamstrup_mqtt.protocols.base import (
     Send,
     Step,
 )
+from kamstrup_mqtt.protocols.fast_path.iec62056_21 import KnownReadouts
 from kamstrup_mqtt.protocols.iec62056_21 import parity
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccOption, BccVote, matching, verdict
+from kamstrup_mqtt.protocols.iec62056_21.block_check import BccOption, BccVote, matching, verdict
 from kamstrup_mqtt.protocols.iec62056_21.framing import P1_CRC, STX, IecFramer
-from kamstrup_mqtt.protocols.iec62056_21.known import KnownReadouts
 from kamstrup_mqtt.protocols.iec62056_21.readout import (
     BAUD_B,
     BAUD_C,
@@ -29,7 +29,7 @@ from kamstrup_mqtt.protocols.iec62056_21.readout import (
     parse_data_sets,
     parse_ident,
 )
-from kamstrup_mqtt.protocols.waking import Wake, wake_up
+from kamstrup_mqtt.protocols.wakeup import Wake, wake_up
 
 ParityOption = Literal["software", "hardware"]
 

@@ -26,11 +26,16 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.fast_path.iec62056_21 import KnownReadouts
+from kamstrup_mqtt.protocols.fast_path.layout import new_frame
 from kamstrup_mqtt.protocols.iec62056_21 import parity
-from kamstrup_mqtt.protocols.iec62056_21.checks import BccVote, crc16_arc, expected_rule, matching
-from kamstrup_mqtt.protocols.iec62056_21.known import KnownReadouts
+from kamstrup_mqtt.protocols.iec62056_21.block_check import (
+    BccVote,
+    crc16_arc,
+    expected_rule,
+    matching,
+)
 from kamstrup_mqtt.protocols.iec62056_21.readout import MAX_BLOCK, Ident, parse_ident
-from kamstrup_mqtt.protocols.layout import new_frame
 
 SOH, STX, ETX, EOT, ACK, LF, CR, SLASH, BANG = 0x01, 0x02, 0x03, 0x04, 0x06, 0x0A, 0x0D, 0x2F, 0x21
 

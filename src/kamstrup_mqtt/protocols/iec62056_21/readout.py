@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from kamstrup_mqtt.model import Object, Scalar
-from kamstrup_mqtt.protocols.iec62056_21.names import IDENT, MANUFACTURER, is_text, unit_of
+from kamstrup_mqtt.core.model import Object, Scalar
+from kamstrup_mqtt.protocols.iec62056_21.addresses import IDENT, MANUFACTURER, is_text, unit_of
 
 BAUD_C = {"0": 300, "1": 600, "2": 1200, "3": 2400, "4": 4800, "5": 9600, "6": 19200}
 """Baud characters of mode C; 7 to 9 are reserved."""

@@ -1,7 +1,7 @@
 """KMP, the binary Kamstrup Meter Protocol of MULTICAL heat, cooling and water meters, and of
 382, 162, 282 and 351 electricity meters (Kamstrup 5512-447 rev M1)."""
 
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
 from kamstrup_mqtt.protocols.kmp.registers import key_of, parse_source, unknown_key

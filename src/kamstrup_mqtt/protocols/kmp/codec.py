@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import LinkState, Object, SourceId
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import LinkState, Object, SourceId
 from kamstrup_mqtt.protocols.base import (
     Answer,
     Ask,
@@ -20,8 +20,8 @@ from kamstrup_mqtt.protocols.base import (
     Send,
     Step,
 )
+from kamstrup_mqtt.protocols.fast_path.kmp import KnownAnswers
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer, encode_frame
-from kamstrup_mqtt.protocols.kmp.known import KnownAnswers
 from kamstrup_mqtt.protocols.kmp.messages import (
     CID_GET_REGISTER,
     MAX_REGISTERS,
@@ -31,7 +31,7 @@ from kamstrup_mqtt.protocols.kmp.messages import (
     get_type,
 )
 from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, SOFTWARE
-from kamstrup_mqtt.protocols.waking import Wake, wake_up
+from kamstrup_mqtt.protocols.wakeup import Wake, wake_up
 
 BITS = 11
 """Of one byte on the line: start, eight, two stop bits."""

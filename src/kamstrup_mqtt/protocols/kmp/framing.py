@@ -11,7 +11,7 @@ from collections import deque
 from typing import Literal
 
 from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
-from kamstrup_mqtt.protocols.layout import new_frame
+from kamstrup_mqtt.protocols.fast_path.layout import new_frame
 
 # | start | dst | CID | data 0..n | CRC hi | CRC lo | stop |     5512-447, 3
 # |  80   |                                       |  0D  |     to the meter

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import Json, LinkState, Object
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import Json, LinkState, Object
 from kamstrup_mqtt.protocols.base import Frame, Message
-from kamstrup_mqtt.protocols.kmp.logs import CID_LOGGER, CIDS_LOG, decode_log, decode_logger
+from kamstrup_mqtt.protocols.kmp.log_messages import CID_LOGGER, CIDS_LOG, decode_log, decode_logger
 from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, IDENTIFIERS, SOFTWARE
 from kamstrup_mqtt.protocols.kmp.values import DATE, NUMBER, TIME, Coded, Value, decode_value
 

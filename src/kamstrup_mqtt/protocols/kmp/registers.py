@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from kamstrup_mqtt.model import SourceId
+from kamstrup_mqtt.core.model import SourceId
 
 GET_SERIAL_NO = "serial_no"
 """The source that stands for what GetSerialNo answers."""

@@ -12,8 +12,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from kamstrup_mqtt.model import Scalar
-from kamstrup_mqtt.units import power
+from kamstrup_mqtt.core.model import Scalar
+from kamstrup_mqtt.core.units import power
 
 # | unit | NoB | SiEx | value, NoB bytes |                                   5512-447, 4.2
 #

@@ -1,6 +1,6 @@
 """KMP-ASCII, the native protocol of the 685-382: '@' requests, 'H' answers, hex pairs, LRC."""
 
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 from kamstrup_mqtt.protocols.kmp_ascii.codec import KmpAsciiCodec
 from kamstrup_mqtt.protocols.kmp_ascii.fields import key_of, parse_source, unknown_key

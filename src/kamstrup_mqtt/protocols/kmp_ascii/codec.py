@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import Json, LinkState, Object
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import Json, LinkState, Object
 from kamstrup_mqtt.protocols.base import (
     Answer,
     Ask,

@@ -12,8 +12,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Literal
 
-from kamstrup_mqtt.model import Object, Scalar, SourceId
-from kamstrup_mqtt.units import power
+from kamstrup_mqtt.core.model import Object, Scalar, SourceId
+from kamstrup_mqtt.core.units import power
 
 HELLO = bytes.fromhex("FE00")
 MEMORY = bytes.fromhex("FE01")

@@ -1,6 +1,6 @@
 """The own requests of MULTICAL 66 and MULTICAL III: `/#1`, answered with numbers of fixed width."""
 
-from kamstrup_mqtt.model import SerialParams
+from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 from kamstrup_mqtt.protocols.multical_66.codec import Multical66Codec
 from kamstrup_mqtt.protocols.multical_66.fields import key_of, parse_source, unknown_key

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 
-from kamstrup_mqtt.errors import MeterError
-from kamstrup_mqtt.model import LinkState, Object, SourceId
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import LinkState, Object, SourceId
 from kamstrup_mqtt.protocols.base import (
     Answer,
     Ask,
@@ -28,7 +28,7 @@ from kamstrup_mqtt.protocols.multical_66.fields import (
     request_of,
 )
 from kamstrup_mqtt.protocols.multical_66.framing import Multical66Framer, with_parity
-from kamstrup_mqtt.protocols.waking import Wake, wake_up
+from kamstrup_mqtt.protocols.wakeup import Wake, wake_up
 
 ANSWER_BAUDRATE = 1200
 BITS = 11

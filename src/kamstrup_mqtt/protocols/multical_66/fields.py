@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from types import MappingProxyType
 
-from kamstrup_mqtt.model import Object, SourceId
+from kamstrup_mqtt.core.model import Object, SourceId
 
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

@@ -1,0 +1,276 @@
+"""`kamstrup-mqtt replay`: run a recording through the whole daemon."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import math
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED
+from kamstrup_mqtt.cli.arguments import with_instance
+from kamstrup_mqtt.cli.output import put
+from kamstrup_mqtt.cli.replay.connections import waited_for, without_broker
+from kamstrup_mqtt.cli.replay.event_loop import ReplayLoop, ReplayTime
+from kamstrup_mqtt.config import Config, loader
+from kamstrup_mqtt.config.redaction import MASK
+from kamstrup_mqtt.core import log
+from kamstrup_mqtt.core.clock import RecordedClock, rfc3339
+from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.daemon.app import App, Ending
+from kamstrup_mqtt.links.address import RecordedLine
+from kamstrup_mqtt.links.recording import file_format
+from kamstrup_mqtt.links.recording.file_format import Recording
+from kamstrup_mqtt.links.recording.player import Player
+from kamstrup_mqtt.mqtt import Connector
+
+INSTANCE = "replay"
+MAX_SPEED = 1_000_000.0
+
+_LOG = logging.getLogger(__name__)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "replay",
+        help="run a recording through the whole daemon",
+        description="Run what `kamstrup-mqtt capture` recorded through the whole daemon, to the"
+        " configured broker or, with --print, to standard output. What a meter sent comes when it"
+        " came, what it answered comes when the recorded request is sent; a request that was not"
+        " recorded is answered with silence. Times are those of the recording. The daemon's own"
+        " memory is not touched; its topics are not either: the replay publishes as another"
+        " mqtt.instance, takes no commands, and announces nothing to Home Assistant.",
+        epilog="Exit code: 0 replayed to the end, 1 the broker was never reached, 2 FILE or the"
+        " configuration is wrong, 130 interrupted.",
+    )
+    parser.add_argument("recording", type=Path, metavar="FILE", help="the recording")
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="the configuration: broker, meters (by id) and their keys; with --print it may be"
+        " left out, then the meters are configured as they were when they were recorded",
+    )
+    parser.add_argument(
+        "--speed",
+        type=_speed,
+        default=1.0,
+        metavar="N",
+        help="N times as fast as recorded, or max (default: 1)",
+    )
+    parser.add_argument(
+        "--print",
+        action="store_true",
+        help="print each message as a line of JSON instead of publishing it",
+    )
+    parser.add_argument(
+        "--instance",
+        default=INSTANCE,
+        metavar="NAME",
+        help="publish as this mqtt.instance, not the daemon's own (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--discovery", action="store_true", help="announce the meters to Home Assistant too"
+    )
+    parser.set_defaults(func=run)
+
+
+def _speed(text: str) -> float | None:
+    """None: as fast as possible."""
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed <= MAX_SPEED:
+        raise argparse.ArgumentTypeError(f"{text!r}: give max, or how many times as fast, as in 10")
+    return speed
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay; see `add_parser` for the exit codes."""
+    config = _config(args)
+    found = file_format.read(args.recording)
+    if config is None:
+        config = _recorded_config(args.recording, found)
+    log.set_up(config.log_level, verbose=args.verbose, secrets=config.secrets())
+    if args.print and not args.verbose:
+        logging.getLogger("kamstrup_mqtt.mqtt").setLevel(logging.WARNING)  # there is no broker
+    replay = Replay(
+        found, _staged(config, found, args), ReplayTime(args.speed), printing=args.print
+    )
+    with asyncio.Runner(loop_factory=lambda: ReplayLoop(replay.time)) as runner:
+        ending = runner.run(replay.run())
+    replay.report(sys.stderr if args.print else sys.stdout)
+    if ending is Ending.INTERRUPTED:
+        return INTERRUPTED
+    return DONE if replay.reached else FAILED
+
+
+def _config(args: argparse.Namespace) -> Config | None:
+    if args.config is None:
+        if not args.print:
+            raise ConfigError("-c is missing: it names the broker; or give --print")
+        return None
+    config = loader.load(args.config)
+    if not args.print and args.instance == config.mqtt.instance:
+        raise ConfigError(
+            f"--instance {args.instance}: that is the daemon's own; its topics are not for old"
+            " readings, give another name"
+        )
+    return config
+
+
+def _recorded_config(path: Path, found: Recording) -> Config:
+    """The meters as they were configured when they were recorded; the keys are not known."""
+    meters = [{k: v for k, v in m.items() if v != MASK} for m in found.header.meters]
+    try:
+        return Config.model_validate({"meters": meters})
+    except ValueError:
+        raise ConfigError(
+            f"{path}: its meters cannot be configured by this version; give -c"
+        ) from None
+
+
+def _staged(config: Config, found: Recording, args: argparse.Namespace) -> Config:
+    """The configuration of the replay: the meters that are both recorded and configured, their
+    recordings as ports, and nothing of the real daemon's. Raises ConfigError."""
+    configured = {meter.id: meter for meter in config.meters}
+    both = [id_ for id_ in found.meters if id_ in configured]
+    if not both:
+        raise ConfigError(
+            f"none of the recorded meters ({', '.join(found.meters)}) is configured"
+            f" ({', '.join(configured)}); the ids must be the same"
+        )
+    for id_ in found.meters:
+        if id_ not in configured:
+            _LOG.warning("%s was recorded, but is not configured: left out", id_)
+    meters = tuple(configured[i].model_copy(update={"port": RecordedLine(i)}) for i in both)
+    config = with_instance(config, args.instance)
+    return config.model_copy(
+        update={
+            "meters": meters,
+            "mqtt": config.mqtt.model_copy(update={"commands": False}),
+            "homeassistant": config.homeassistant.model_copy(update={"enabled": args.discovery}),
+            "state_directory": None,  # one of its own
+            "spool": config.spool.model_copy(update={"mode": "memory"}),
+        }
+    )
+
+
+class Replay:
+    """One run of a recording. `reached`: anything was published."""
+
+    def __init__(
+        self, found: Recording, config: Config, time: ReplayTime, *, printing: bool
+    ) -> None:
+        self.time = time
+        self.reached = False
+        self._recording = found
+        self._config = config
+        self._printing = printing
+        self._unprinted: Exception | None = None
+        self._stop: Callable[[], None] = lambda: None
+        self._clock = RecordedClock(found.header.started, time.time)  # time stands until we run
+        self._player: Player | None = None
+        self._runs = 0
+        self._told: set[str] = set()
+        self._readings: Counter[str] = Counter()
+        self._counts: dict[str, Counter[str]] = {meter.id: Counter() for meter in config.meters}
+        self._records = {config.mqtt.topics.history(meter.id): meter.id for meter in config.meters}
+
+    async def run(self) -> Ending:
+        """Until the recording ends, or a signal comes."""
+        loop = asyncio.get_running_loop()
+        ids = {meter.id for meter in self._config.meters}
+        self._player = Player(self._recording, ids, loop.time())
+        playing = asyncio.create_task(self._player.play())
+        try:
+            with tempfile.TemporaryDirectory(prefix="kamstrup-mqtt-") as directory:
+                ending = Ending.RELOAD
+                while ending is Ending.RELOAD:  # a meter told its model, and is read as that
+                    ending = await self._daemon(directory, self._player, playing)
+        finally:
+            playing.cancel()
+            await asyncio.wait([playing])
+        if self._unprinted is not None:
+            raise self._unprinted
+        if not playing.cancelled():
+            playing.result()
+        return ending
+
+    async def _daemon(self, directory: str, player: Player, playing: asyncio.Task[None]) -> Ending:
+        self._runs += 1
+        app = App(
+            self._config,
+            environ={"STATE_DIRECTORY": directory, "RUNTIME_DIRECTORY": directory},
+            clock=self._clock,
+            arm=lambda _: None,  # its seconds are not those of the host
+            open_link=player.open,
+            connect=self._connector(),
+            seed=f"{self._recording.header} {self._runs}",
+        )
+        self._stop = partial(app.end, Ending.STOPPED)
+        playing.add_done_callback(lambda _: app.end(Ending.STOPPED))
+        ending = await app.run()
+        for id_, counters in app.counters.items():
+            self._counts[id_].update(frames=counters.frames, dropped=counters.dropped)
+        return ending
+
+    def _connector(self) -> Connector:
+        if self._printing:
+            return without_broker(self._print)
+        return waited_for(self.time.hold, self._note)
+
+    def _note(self, topic: str, payload: str, retained: bool) -> None:
+        self.reached = True
+        if topic in self._records and payload not in self._told:  # some come twice
+            self._told.add(payload)
+            self._readings[self._records[topic]] += 1
+
+    def _print(self, topic: str, payload: str, retained: bool) -> None:
+        self._note(topic, payload, retained)
+        value = payload if payload.startswith("{") else json.dumps(payload)
+        time = json.dumps(rfc3339(self._clock.now()))
+        if self._unprinted is None:
+            try:
+                put(
+                    f'{{"time": {time}, "topic": {json.dumps(topic)},'
+                    f' "retain": {json.dumps(retained)}, "payload": {value}}}',
+                    flush=True,
+                )
+            except (BrokenPipeError, KamstrupMqttError) as error:
+                self._unprinted = error  # the session is not at fault, and must not end by it
+                self._stop()
+
+    def report(self, stream: Any) -> None:
+        """One line for each meter, and what there is to know of the recording."""
+        played = self._player.played if self._player else {}
+        for id_, counts in self._counts.items():
+            line = played[id_]
+            requests = f"{line.answered} requests answered, {line.differing} not, "
+            print(
+                f"{id_}: {requests if line.answered or line.differing else ''}"
+                f"{line.received} of {line.recorded} bytes, {counts['frames']} frames,"
+                f" {counts['dropped']} dropped, {self._readings[id_]} readings",
+                file=stream,
+            )
+        if self._recording.end is None:
+            print("the recording has no end: it was killed, or the disk was full", file=stream)
+        if not self._printing and self.reached:
+            root = self._config.mqtt.topics.root
+            print(
+                f"its topics stay on the broker under {root}; kamstrup-mqtt remove -c ..."
+                f" --instance {self._config.mqtt.instance} clears them",
+                file=stream,
+            )

@@ -1,0 +1,200 @@
+"""Reads a configuration file; every fault of it in one run, each with its line and column.
+
+    config.yaml:12:11: meters[0].model: no such model: multical_43; did you mean ...
+
+YAML 1.1 reads some plain words as something else (`on` is true, `012` is ten, `1:30` is ninety):
+those are refused with the advice to quote them. Secrets come from `${NAME}`, from `password_file`
+or from systemd's credentials, and are never part of a fault.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from kamstrup_mqtt.config import Config, doubts, faults_between
+from kamstrup_mqtt.config.section import Fault, Place, at_home
+from kamstrup_mqtt.config.yaml_document import Mark, Tree
+from kamstrup_mqtt.core.errors import ConfigError
+from kamstrup_mqtt.core.topics import slug
+
+CREDENTIAL = "mqtt_password"
+"""The systemd credential that is the broker's password when none is configured."""
+KEYS = ("encryption_key", "authentication_key")
+"""The secrets of a HAN meter; their credentials are called <id of the meter>_<name>."""
+_NAMED = re.compile(r"""(alias|anchor|handle) (['"]).*?\2""")
+
+
+def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration in `path`. Raises ConfigError with every fault that was found."""
+    path = Path(path)
+    tree = Tree(_compose(path, _read(path)), environ)
+    if not isinstance(tree.data, dict):
+        raise ConfigError(f"{path}:1:1: must be a mapping of mqtt, meters, ...; see the example")
+    for section in ("mqtt", "homeassistant"):
+        if tree.data.get(section) is None:
+            tree.data[section] = {}  # every line of it is commented out
+    faults = list(tree.faults)
+    faults += [tree.at(place, text) for place, text in _find_secrets(tree, path.parent, environ)]
+    context = {"directory": path.parent}
+    try:
+        config = Config.model_validate(tree.data, context=context)
+    except ValidationError as error:
+        from kamstrup_mqtt.config.error_messages import explain  # knows all kinds of meters
+
+        found = [explain(dict(details)) for details in error.errors(include_url=False)]
+        found += [
+            (place, text, False) for place, text in faults_between(tree.data.get("meters"), context)
+        ]
+        faults += [tree.at(place, text, key=at_key) for place, text, at_key in found]
+        raise ConfigError(_rendered(path, faults, tree)) from None
+    if faults:
+        raise ConfigError(_rendered(path, faults, tree))
+    warnings = [tree.at(place, text) for place, text in doubts(config)]
+    return config.note(tuple(_rendered(path, warnings, tree)), tree.expanded)
+
+
+def _rendered(path: Path, faults: Iterable[Mark], tree: Tree) -> list[str]:
+    # what YAML or the environment spoilt (012) is at fault again for what was wanted there
+    spoilt = {(mark.line, mark.column) for mark in tree.faults}
+    marks = {m for m in faults if m in tree.faults or (m.line, m.column) not in spoilt}
+    return [
+        tree.masked(f"{path}:{line}:{column}: {f'{where}: ' if where else ''}{text}")
+        for line, column, where, text in map(astuple, sorted(marks))
+    ]
+
+
+def _read(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no such file; begin with a copy of config.example.yaml"
+        ) from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a directory; give the configuration file in it") from None
+    except PermissionError:
+        raise ConfigError(
+            f"{path}: permission denied; make it readable for the user that runs this program"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - raw.rfind(b"\n", 0, error.start)
+        raise ConfigError(
+            f"{path}:{line}:{column}: is not UTF-8; save the file in that encoding"
+        ) from None
+
+
+def _compose(path: Path, text: str) -> yaml.Node:
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        column = error.position - text.rfind("\n", 0, error.position)
+        raise ConfigError(f"{path}:{line}:{column}: a control character; remove it") from None
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(_syntax_fault(path, text, error)) from None
+    except RecursionError:
+        raise ConfigError(f"{path}:1:1: is nested too deep") from None
+    if node is None:
+        raise ConfigError(f"{path}:1:1: is empty; begin with a copy of config.example.yaml")
+    assert isinstance(node, yaml.Node)
+    return node
+
+
+def _syntax_fault(path: Path, text: str, error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
+    problem = error.problem or "cannot be read"
+    # YAML's words quote what they stumble over: of *name, of !name, that is the secret
+    if mark and "password" in "".join(text.split("\n")[mark.line : mark.line + 1]):
+        return f"{path}:{place}: not YAML: a password that YAML reads otherwise; quote it"
+    if "'\\t'" in problem:
+        problem = "a tab; YAML is indented with spaces"
+    elif "${" in _line_of(error):
+        problem += "; quote a text that contains ${...} beside other signs"
+    problem = _unquoted(problem)
+    context = f" ({_unquoted(error.context)})" if error.context and "tab;" not in problem else ""
+    return f"{path}:{place}: not YAML: {problem}{context}"
+
+
+def _unquoted(words: str) -> str:
+    """Without the name that YAML quotes: `key: *name` may be a key that nobody put in quotes."""
+    return _NAMED.sub(r"\1 (quote a text that begins with *, & or !)", words)
+
+
+def _line_of(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark
+    return (mark.get_snippet() or "") if mark else ""
+
+
+def _find_secrets(tree: Tree, directory: Path, environ: Mapping[str, str]) -> list[Fault]:
+    """Put the broker's password and the meters' keys into the data, from the files or credentials
+    that hold them; returns what is wrong with those."""
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    folders = [Path(credentials), directory] if credentials else [directory]
+    faults = _find(tree.data["mqtt"], "password", ("mqtt",), folders, CREDENTIAL, credentials)
+    meters = tree.data.get("meters")
+    for index, meter in enumerate(meters if isinstance(meters, list) else ()):
+        if not isinstance(meter, dict) or meter.get("protocol") != "han":
+            continue
+        for name in KEYS:
+            own = f"{meter.get('id') or slug(str(meter.get('name')))}_{name}"
+            faults += _find(meter, name, ("meters", index), folders, own, credentials)
+    return faults
+
+
+def _find(
+    section: Any,
+    option: str,
+    place: Place,
+    folders: list[Path],
+    credential: str,
+    credentials: str | None,
+) -> list[Fault]:
+    """Put the secret `option` into a section: from the file that `<option>_file` names, looked for
+    among the credentials first, else from the credential of its own name."""
+    if not isinstance(section, dict):
+        return []
+    name = section.get(f"{option}_file")
+    place = (*place, f"{option}_file")
+    if name is None:
+        if credentials and section.get(option) is None:
+            file = Path(credentials) / credential
+            return _take(section, option, file, place) if file.is_file() else []
+        return []
+    if not isinstance(name, str):
+        return []  # reported as no text
+    if section.get(option) is not None:
+        return [(place, f"says the same as {option}; leave one out")]
+    try:
+        candidates = [folder / at_home(Path(name)) for folder in folders]
+    except ValueError as error:
+        return [(place, str(error))]
+    found = next((c for c in candidates if c.is_file()), candidates[-1])
+    return _take(section, option, found, place)
+
+
+def _take(section: dict[str, Any], option: str, file: Path, place: Place) -> list[Fault]:
+    try:
+        text = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        return [(place, f"{file} cannot be read: {error.strerror}")]
+    except UnicodeDecodeError:
+        return [(place, f"{file} is not UTF-8")]
+    if not text or "\n" in text:
+        what = "password" if option == "password" else "key"
+        return [(place, f"{file} must hold the {what}, one line")]
+    section[option] = text
+    return []

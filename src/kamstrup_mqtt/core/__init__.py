@@ -1,0 +1,1 @@
+"""Model types, errors, clock, exact decimals and JSON, topics, the report queue."""

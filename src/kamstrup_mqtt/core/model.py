@@ -1,0 +1,150 @@
+"""The vocabulary: what a meter is, what it tells, and how that is called.
+
+Everything here is a value. A meter family is one `MeterModel` (in `meters/`), a thing that can be
+measured is one `Quantity` (in `quantities`), what comes out of a frame is an `Object`, and what
+goes to the publisher is a `Reading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+Scalar: TypeAlias = Decimal | str | None
+"""A value: an exact number, a text (dates and times in ISO 8601), or None for "no value came"."""
+
+SourceId: TypeAlias = int | str
+"""Where a value stands in its protocol: a KMP register number (60), an OBIS code
+("1-1:1.7.0.255"), an IEC 62056-21 address ("1.20.1"), a KMP-ASCII field ("FE90.energy")."""
+
+NONE: Final[frozenset[Any]] = frozenset()
+"""The empty set of all meters: Python makes one of 216 bytes each time that it is asked."""
+
+Json: TypeAlias = "Decimal | str | int | bool | Mapping[str, Json] | list[Json] | None"
+
+
+DIRECT, TRANSFORMERS = "direct", "transformers"
+"""How an electricity meter is connected."""
+
+
+class LinkState(StrEnum):
+    """Why readings come or do not come; the options of the `link_state` entity."""
+
+    OK = "ok"
+    NO_BYTES = "no_bytes"
+    BYTES_NO_FRAMES = "bytes_no_frames"
+    ECHO_ONLY = "echo_only"
+    CHECKSUM = "checksum"
+    REFUSED = "refused"
+    BUSY = "busy"
+    PORT_MISSING = "port_missing"
+    WRONG_KEY = "wrong_key"
+
+
+@dataclass(frozen=True, slots=True)
+class SerialParams:
+    """How a serial line is set. `dtr` and `rts` None: left as the driver has them."""
+
+    baudrate: int
+    bytesize: int = 8
+    parity: Literal["N", "E", "O"] = "N"
+    stopbits: int = 1
+    dtr: bool | None = None
+    rts: bool | None = None
+
+    def __str__(self) -> str:
+        return f"{self.baudrate} {self.bytesize}{self.parity}{self.stopbits}"
+
+
+class Object(NamedTuple):
+    """One register, OBIS object or data set as the meter sent it.
+
+    `raw` is the integer or text before scaling, a hex string for octets; `value` is scaled;
+    `unit` is spelled as Home Assistant accepts it, None where the frame carries none; with
+    `unknown_unit` it carries one that nobody knows, so the number may not be taken for the
+    contract's unit.
+    """
+
+    id: SourceId
+    raw: int | str | None
+    value: Scalar
+    unit: str | None = None
+    unknown_unit: bool = False
+
+
+class Measured(NamedTuple):
+    """A value with the unit it is published in."""
+
+    value: Scalar
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One group of one meter, read at one moment.
+
+    `time` is the UTC receive time, None while the host's clock cannot be right. `values` holds
+    every key that was asked for or listed; a Measured(None) means that no value came. `belongs`
+    is the UTC moment that the values belong to where that is not `time` (registers of the full
+    hour that come seconds later): the time for history. `anew`: totals that may be less than
+    before, by the user's word.
+    """
+
+    meter: str
+    group: str
+    time: datetime | None
+    values: Mapping[str, Measured]
+    belongs: datetime | None = None
+    anew: frozenset[str] = NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who answered: `serial` as the meter tells it, `source` where it was found.
+
+    `details` are device facts for Home Assistant: sw_version, hw_version, model_id.
+    """
+
+    meter: str
+    serial: str
+    source: SourceId
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What a reader says about itself; published on the diagnostics topic.
+
+    `port_gone` is the monotonic time since when the port cannot be opened, None while it can.
+    `problem`: what is wrong now, in words; `notes`: how the learning goes, in words.
+    `held_back`: total -> why it is not believed.
+    """
+
+    meter: str
+    link_state: LinkState
+    last_error: str | None
+    counters: Mapping[str, int]
+    learned: Mapping[str, str] = field(default_factory=dict)
+    port_gone: float | None = None
+    problem: str | None = None
+    notes: tuple[str, ...] = ()
+    held_back: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """One record of a meter's own log, for the history alone: `time` is when it was read, `at`
+    when the meter wrote it, both UTC."""
+
+    meter: str
+    time: datetime | None
+    at: datetime
+    values: Mapping[str, Measured]
+
+
+Report: TypeAlias = Reading | Identity | Diagnosis | Logged
+"""What travels from the readers to the publisher."""

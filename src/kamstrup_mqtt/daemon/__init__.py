@@ -1,0 +1,1 @@
+"""The daemon: composition root, signals, supervision, watchdog, control socket, diagnostics."""

@@ -1,0 +1,358 @@
+"""The daemon: makes every object, starts the tasks, stops them in order.
+
+Readers and publisher meet only at the outbox. A programming error in any task ends the process
+with its traceback; a reader's own faults never get here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import hashlib
+import logging
+import os
+import random
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from importlib.metadata import version
+from pathlib import Path
+
+from kamstrup_mqtt.config import Config, Meter, with_models
+from kamstrup_mqtt.core.clock import Clock, rfc3339
+from kamstrup_mqtt.core.errors import ConfigError
+from kamstrup_mqtt.core.heartbeat import Deadline
+from kamstrup_mqtt.core.report_queue import Outbox
+from kamstrup_mqtt.daemon import clock_watch, factory
+from kamstrup_mqtt.daemon.clock_watch import ClockWatch
+from kamstrup_mqtt.daemon.control_commands import Answers, Running
+from kamstrup_mqtt.daemon.control_socket import ControlServer, control_address
+from kamstrup_mqtt.daemon.supervisor import Supervisor
+from kamstrup_mqtt.daemon.systemd import Notifier
+from kamstrup_mqtt.daemon.watchdog import EXIT_AFTER, Watchdog, arm_exit
+from kamstrup_mqtt.devices.device import Picture
+from kamstrup_mqtt.links.address import PortAddress
+from kamstrup_mqtt.links.base import Opener
+from kamstrup_mqtt.links.open_link import open_link
+from kamstrup_mqtt.links.port import Port
+from kamstrup_mqtt.meters import detection
+from kamstrup_mqtt.mqtt import Connector, Daemon, Publisher, connect
+from kamstrup_mqtt.mqtt import Limits as PublisherLimits
+from kamstrup_mqtt.mqtt.incoming import Host
+from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading.reader import Limits as ReaderLimits
+from kamstrup_mqtt.reading.reader import Reader
+from kamstrup_mqtt.storage import spool
+from kamstrup_mqtt.storage.history import Limits as HistoryLimits
+from kamstrup_mqtt.storage.state_file import Memory, found_models, state_directory
+
+_LOG = logging.getLogger(__name__)
+
+DISTRIBUTION = "kamstrup-mqtt"
+
+
+class Ending(Enum):
+    """Why the daemon ended."""
+
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    RELOAD = "reload"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Seconds. `stop`: for the whole end; `status`: between two looks at the status line; `clock`:
+    at the clock; `anew`: for the polls that are under way when a model was found."""
+
+    stop: float = 5.0
+    status: float = 5.0
+    clock: float = clock_watch.INTERVAL
+    anew: float = 60.0
+    history: HistoryLimits = field(default_factory=HistoryLimits)
+    publisher: PublisherLimits = field(default_factory=PublisherLimits)
+    reader: ReaderLimits = field(default_factory=ReaderLimits)
+
+
+class App:
+    """One run of the daemon.
+
+    `reload` reads the configuration anew (raises ConfigError), None: SIGHUP ends the run; `arm`
+    ends the process by itself after so many seconds unless it is called again. `open_link` and
+    `connect` reach the meters and the broker. With a `seed` nothing is left to chance.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        reload: Callable[[], Config] | None = None,
+        environ: Mapping[str, str] = os.environ,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        arm: Callable[[float], None] | None = None,
+        open_link: Opener = open_link,
+        connect: Connector = connect,
+        seed: str | None = None,
+    ) -> None:
+        self._config = config
+        self._reload = reload
+        self._environ = environ
+        self._clock = clock or Clock()
+        self._limits = limits or Limits()
+        self._arm = arm or arm_exit
+        self._open_link = open_link
+        self._connect = connect
+        self._seed = seed
+        self._notifier = Notifier(environ)
+        self._ending: Ending | None = None
+        self._end = asyncio.Event()
+        self._anew = asyncio.Event()
+        self._status = ""
+        self._readers: dict[str, Reader] = {}
+        directory = config.state_directory or state_directory(environ)
+        self._memory = Memory(Path(directory) / "memory.json", self._clock)
+        file = Path(directory) / spool.FILE
+        self._history = factory.history(
+            config.spool, file, self._clock.monotonic, seed, self._limits.history
+        )
+
+    async def run(self) -> Ending:
+        """Until a signal ends it. Raises ConfigError when another daemon has our memory."""
+        self._memory.open()
+        try:
+            self._build()
+            await self._history.open()
+            await self._run()
+        finally:
+            await self._history.close()
+            self._memory.close()
+        return self._ending or Ending.STOPPED
+
+    def end(self, ending: Ending) -> None:
+        """Ask for the end; the first to ask decides."""
+        if self._ending is None:
+            self._ending = ending
+            self._arm(self._limits.stop)
+            self._end.set()
+
+    @property
+    def counters(self) -> Mapping[str, Counters]:
+        """What each meter's reader has counted."""
+        return {id_: reader.counters for id_, reader in self._readers.items()}
+
+    # Making everything
+
+    def _build(self) -> None:
+        self._config = with_models(self._config, found_models(self._memory.meters))
+        config, clock = self._config, self._clock
+        self._outbox = Outbox(monotonic=clock.monotonic)
+        self._ports: dict[PortAddress, Port] = {}
+        started = clock.monotonic()
+        self._pictures = {
+            meter.id: Picture(
+                factory.facts(meter, config),
+                self._memory.meter(meter.id),
+                started,
+                exact=self._memory.ended_well,
+            )
+            for meter in config.meters
+        }
+        for meter in config.meters:
+            self._add_reader(meter)
+        self._supervisor = Supervisor(self._readers.values(), clock.monotonic)
+        self._publisher = self._make_publisher()
+        self._clock_watch = ClockWatch(
+            clock,
+            self._memory,
+            self._outbox,
+            self._pictures,
+            lambda: self._publisher.connected,
+            interval=self._limits.clock,
+        )
+        self._watchdog = Watchdog(
+            (*self._publisher.deadlines, self._supervisor.deadline),
+            lambda: self._notifier.send(WATCHDOG="1"),
+            clock.monotonic,
+            arm=self._arm_watchdog,
+        )
+        address = control_address(self._environ, config.mqtt.instance, os.getuid())
+        self._answers = Answers(
+            config,
+            Running(
+                readers=self._readers,
+                pictures=self._pictures,
+                publisher=self._publisher,
+                history=self._history,
+                watchdog=self._watchdog,
+                clock=clock,
+            ),
+        )
+        self._control = ControlServer(address, self._answers.handlers)
+
+    def _make_publisher(self) -> Publisher:
+        config, clock = self._config, self._clock
+        return Publisher(
+            config,
+            self._pictures,
+            self._memory,
+            self._outbox,
+            clock,
+            Daemon(
+                version=version(DISTRIBUTION),
+                host=Host(name=socket.gethostname(), boot=_boot_id()),
+                started=rfc3339(clock.now()),
+                config_hash=_config_hash(config),
+            ),
+            request_read=lambda meter: self._readers[meter].request_read(),
+            history=self._history,
+            limits=self._limits.publisher,
+            rng=random.Random(self._seed),  # noqa: S311  # jitter, no secret
+            connect=self._connect,
+        )
+
+    def _add_reader(self, meter: Meter) -> None:
+        deadline = Deadline(f"reader of {meter.id}", self._clock.monotonic)
+        # a generator takes 2.5 kB: each meter has its own only where nothing is left to chance
+        rng = None if self._seed is None else random.Random(f"{self._seed} {meter.id}")  # noqa: S311
+        if meter.port not in self._ports:
+            self._ports[meter.port] = Port(meter.port, rng=rng, opener=self._open_link)
+        port = self._ports[meter.port]
+        self._readers[meter.id] = Reader(
+            factory.setup(
+                meter,
+                self._memory.meter(meter.id).learned,
+                self._model_found if meter.model == detection.AUTO else None,
+            ),
+            port,
+            self._outbox,
+            self._memory,
+            self._clock,
+            deadline,
+            limits=self._limits.reader,
+            rng=rng,
+        )
+
+    def _model_found(self, model: str) -> None:
+        """A meter has told its model: start anew with it."""
+        _LOG.info("starting anew to read the meter as a %s", model)
+        self._anew.set()
+
+    async def _begin_anew(self) -> None:
+        """Once a model was found: when no meter is just being asked, for a poll that is cut off
+        counts, and a battery meter would be left alone until its interval has passed."""
+        await self._anew.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.anew):
+                readers = self._readers.values()
+                while busy := [reader for reader in readers if reader.asking]:
+                    await busy[0].rests.wait()
+        self.end(Ending.RELOAD)
+
+    # Running
+
+    async def _run(self) -> None:
+        await self._control.start()
+        try:
+            with self._signals():
+                async with asyncio.TaskGroup() as group:
+                    readers = group.create_task(self._supervisor.run())
+                    publisher = group.create_task(self._publisher.run())
+                    helpers = [
+                        group.create_task(self._memory.keep()),
+                        group.create_task(self._control.run()),
+                        group.create_task(self._watchdog.run()),
+                        group.create_task(self._tell_status()),
+                        group.create_task(self._clock_watch.run()),
+                        group.create_task(self._begin_anew()),
+                    ]
+                    self._notifier.send(READY="1", STATUS=self._answers.status_text())
+                    # what is there now stays: the collector need not look at it again
+                    gc.collect()
+                    gc.freeze()
+                    _LOG.info("%s: %s", self._config.mqtt.topics.root, _meters(len(self._readers)))
+                    await self._end.wait()
+                    self._say_stopping()
+                    await _cancel([readers])
+                    # a port that closes slowly takes its time beside the farewell to the broker
+                    group.create_task(self._close_ports())
+                    self._publisher.stop(offline=self._ending is not Ending.RELOAD)
+                    await asyncio.wait([publisher])
+                    await _cancel(helpers)
+        finally:
+            self._control.close()
+            await self._close_ports()
+
+    async def _close_ports(self) -> None:
+        await asyncio.gather(*(port.close() for port in self._ports.values()))
+
+    def _say_stopping(self) -> None:
+        if self._ending is Ending.RELOAD:
+            now = int(self._clock.monotonic() * 1_000_000)
+            self._notifier.send(RELOADING="1", MONOTONIC_USEC=str(now))
+        else:
+            self._notifier.send(STOPPING="1")
+            _LOG.info("stopping")
+
+    def _arm_watchdog(self) -> None:
+        if self._ending is None:  # then the end has the shorter limit
+            self._arm(EXIT_AFTER)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.end, Ending.STOPPED)
+        loop.add_signal_handler(signal.SIGINT, self.end, Ending.INTERRUPTED)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+
+    def reload(self) -> None:
+        """Take a new configuration if it is good: by starting anew."""
+        if self._reload is None:  # the terminal was closed
+            return self.end(Ending.STOPPED)
+        try:
+            self._reload()
+        except ConfigError as error:
+            for fault in error.faults:
+                _LOG.error("%s", fault)
+            _LOG.error("the configuration is not taken; going on with the one that was good")
+        else:
+            _LOG.info("the configuration is good: starting anew with it")
+            self.end(Ending.RELOAD)
+
+    async def _tell_status(self) -> None:
+        while True:
+            status = self._answers.status_text()
+            if status != self._status:
+                self._status = status
+                self._notifier.send(STATUS=status)
+            await asyncio.sleep(self._limits.status)
+
+
+def _meters(count: int) -> str:
+    return "1 meter" if count == 1 else f"{count} meters"
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+def _boot_id() -> str | None:
+    """The kernel's id of this boot; hidden in the unit's sandbox, and not on macOS."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+
+
+def _config_hash(config: Config) -> str:
+    """Tells one configuration from another; secrets are masked before they are hashed."""
+    return hashlib.sha256(repr(config).encode()).hexdigest()[:12]

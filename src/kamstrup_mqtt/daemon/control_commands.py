@@ -1,0 +1,119 @@
+"""What the running daemon answers over the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.core.clock import Clock, rfc3339
+from kamstrup_mqtt.core.errors import KamstrupMqttError
+from kamstrup_mqtt.daemon.control_socket import Handler
+from kamstrup_mqtt.daemon.watchdog import Watchdog
+from kamstrup_mqtt.devices.device import Picture
+from kamstrup_mqtt.mqtt import Publisher
+from kamstrup_mqtt.reading.reader import Reader
+from kamstrup_mqtt.storage.history import History
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """The parts of the running daemon that are asked."""
+
+    readers: Mapping[str, Reader]
+    pictures: Mapping[str, Picture]
+    publisher: Publisher
+    history: History
+    watchdog: Watchdog
+    clock: Clock
+
+
+class Answers:
+    """One method for each command; it returns what is asked for, or raises KamstrupMqttError."""
+
+    def __init__(self, config: Config, running: Running) -> None:
+        self._config = config
+        self._running = running
+        self._started = running.clock.monotonic()
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """Command -> what answers it."""
+        return {
+            "health": self._health,
+            "read": self._read,
+            "accept": self._accept,
+            "dump": self._dump,
+        }
+
+    def status_text(self) -> str:
+        """One line: 3 of 4 meters online, broker connected."""
+        online = self._running.publisher.online.values()
+        return f"{sum(online)} of {len(online)} meters online, broker {self._broker}"
+
+    @property
+    def _broker(self) -> str:
+        return "connected" if self._running.publisher.connected else "away"
+
+    def _health(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        running = self._running
+        online = running.publisher.online
+        return {
+            "healthy": running.watchdog.healthy,
+            "fed": round(running.watchdog.age, 1),
+            "status": self.status_text(),
+            "broker": self._broker,
+            "tasks": len(asyncio.all_tasks()),
+            "history": running.history.info(),
+            "meters": {
+                id_: {
+                    "online": online[id_],
+                    "link_state": picture.link_state and picture.link_state.value,
+                    "last_reading": rfc3339(picture.last_reading),
+                    "last_error": picture.last_error,
+                }
+                for id_, picture in running.pictures.items()
+            },
+        }
+
+    def _named(self, request: Mapping[str, Any]) -> str:
+        """The configured meter that a request names. Raises KamstrupMqttError."""
+        meter = str(request.get("meter"))
+        if meter not in self._running.readers:
+            known = ", ".join(self._running.readers)
+            raise KamstrupMqttError(f"no meter {meter}; there are {known}")
+        return meter
+
+    def _accept(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"accepted": list(self._running.readers[self._named(request)].accept())}
+
+    def _read(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        meter = self._named(request)
+        reason = self._running.readers[meter].request_read()
+        if reason is not None:
+            raise KamstrupMqttError(f"{meter}: {reason}")
+        return {}
+
+    def _dump(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """For a bug report, without secrets."""
+        from kamstrup_mqtt.daemon import diagnostics  # rarely asked for
+
+        running = self._running
+        now = running.clock.monotonic()
+        found = {
+            **diagnostics.program(),
+            "uptime_s": round(now - self._started),
+            **self._health(request),
+            "meters": {
+                id_: diagnostics.meter(
+                    picture,
+                    running.readers[id_].counters,
+                    running.publisher.online[id_],
+                    running.clock,
+                )
+                for id_, picture in running.pictures.items()
+            },
+        }
+        return diagnostics.redacted(found, self._config)

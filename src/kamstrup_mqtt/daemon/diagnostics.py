@@ -1,0 +1,126 @@
+"""What a bug report needs to know: the program, its configuration, and how its meters are.
+
+Serial numbers are left out, but they may stand in the bytes of a drop.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from kamstrup_mqtt.config import Config, Meter
+from kamstrup_mqtt.config.redaction import MASK, Redaction
+from kamstrup_mqtt.core.clock import Clock, rfc3339
+from kamstrup_mqtt.devices.device import Picture
+from kamstrup_mqtt.links.address import SerialDevice
+from kamstrup_mqtt.reading.counters import Counters, Drop
+from kamstrup_mqtt.storage.state_schema import MeterMemory
+
+PACKAGES = (
+    "aiomqtt",
+    "cryptography",
+    "paho-mqtt",
+    "pydantic",
+    "pydantic-core",
+    "pyserial",
+    "pyserial-asyncio",
+    "PyYAML",
+    "rich",
+)
+
+
+def program() -> dict[str, Any]:
+    """This process: versions and size."""
+    return {
+        "version": version("kamstrup-mqtt"),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.platform()} {platform.machine()}",
+        "virtual_environment": sys.prefix != sys.base_prefix,
+        "container": Path("/.dockerenv").exists(),
+        "service": "INVOCATION_ID" in os.environ,
+        "packages": {name: _version(name) for name in PACKAGES},
+        "max_rss_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def meter(picture: Picture, counters: Counters, online: bool, clock: Clock) -> dict[str, Any]:
+    """One meter of a running daemon."""
+    memory, now = picture.memory, clock.monotonic()
+    return {
+        "model": picture.facts.model_id,
+        "protocol": picture.facts.plan.protocol,
+        "online": online,
+        "link_state": picture.link_state and picture.link_state.value,
+        "last_reading": rfc3339(picture.last_reading),
+        "last_error": picture.last_error,
+        "problem": picture.problem,
+        "notes": list(picture.notes),
+        "held_back": dict(picture.held_back),
+        "counters": counters.as_dict(now, not picture.facts.polled),
+        **_remembered(memory),
+        "drops": [_drop(drop, clock) for drop in counters.drops],
+    }
+
+
+def _remembered(memory: MeterMemory) -> dict[str, Any]:
+    return {
+        "identified": memory.serial is not None,
+        "serial_source": memory.serial_source,
+        "units": dict(memory.units),
+        "learned": dict(memory.learned),
+        "unsupported": [str(source) for source in memory.unsupported],
+        "last_poll": rfc3339(memory.last_poll),
+    }
+
+
+def remembered(memory: MeterMemory) -> dict[str, Any]:
+    """One meter as the memory's file has it; for when no daemon runs."""
+    readings = {group: rfc3339(reading.time) for group, reading in memory.readings.items()}
+    return {"model": memory.model, "readings": readings, **_remembered(memory)}
+
+
+def port(configured: Meter) -> str:
+    """What can be told of a meter's port without opening it."""
+    address = configured.port
+    if not isinstance(address, SerialDevice):
+        return "a bridge"
+    if not os.path.exists(address.path):
+        return "no such device"
+    allowed = os.access(address.path, os.R_OK | os.W_OK)
+    return "there" if allowed else "there, but this user may not open it"
+
+
+def _drop(drop: Drop, clock: Clock) -> dict[str, Any]:
+    now, ago = clock.now(), clock.monotonic() - drop.at
+    return {
+        "time": rfc3339(now and now - timedelta(seconds=ago)),
+        "seconds_ago": round(ago, 1),
+        "reason": drop.reason,
+        "bytes": drop.size,
+        "hex": drop.raw.hex(" "),
+    }
+
+
+def redacted(found: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    """`found` and the configuration without secrets, user name and hosts."""
+    redaction = Redaction(config)
+    whole: dict[str, Any] = redaction.tree(dict(found))
+    shown = redaction.config()
+    for entry in shown["meters"]:
+        if "serial" in entry:
+            entry["serial"] = MASK
+    return {**whole, "config": shown}

@@ -1,0 +1,29 @@
+"""Opens the link that an address names."""
+
+from __future__ import annotations
+
+from kamstrup_mqtt.core.model import SerialParams
+from kamstrup_mqtt.links.address import PortAddress, RecordedLine, SerialDevice
+from kamstrup_mqtt.links.base import Link
+from kamstrup_mqtt.links.serial_line import open_serial
+from kamstrup_mqtt.links.tcp import open_tcp
+
+OPEN_TIMEOUT = 10.0
+
+
+async def open_link(
+    address: PortAddress,
+    params: SerialParams,
+    *,
+    open_timeout: float = OPEN_TIMEOUT,
+    silence: float | None = None,
+) -> Link:
+    """The open line. Raises LinkError with what to do about it.
+
+    `silence` None: 1 s on a tty, 2.5 s on TCP.
+    """
+    if isinstance(address, RecordedLine):
+        raise TypeError(f"{address} is opened by the player of the recording")
+    if isinstance(address, SerialDevice):
+        return await open_serial(address, params, open_timeout, silence)
+    return await open_tcp(address, params, open_timeout, silence)

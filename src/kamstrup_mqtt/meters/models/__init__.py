@@ -1,0 +1,1 @@
+"""One module per meter family, data only: MODEL = MeterModel(...); `registry` finds them."""

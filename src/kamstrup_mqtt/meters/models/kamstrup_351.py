@@ -1,0 +1,7 @@
+"""Kamstrup 351, electricity (three phases, by transformers), over KMP: as the 382."""
+
+from dataclasses import replace
+
+from kamstrup_mqtt.meters.models.kamstrup_382 import MODEL as KAMSTRUP_382
+
+MODEL = replace(KAMSTRUP_382, name="351")

@@ -1,0 +1,22 @@
+"""382L, a three-phase electricity meter, as some answer: IEC 62056-21 in mode C, at 9600 7E1 from
+the first byte on. Others of this name speak KMP: `kamstrup_382`."""
+
+from kamstrup_mqtt.core.model import SerialParams
+from kamstrup_mqtt.meters.model import Dialect, MeterModel
+
+MODEL = MeterModel(
+    name="382L (IEC 62056-21)",
+    medium="electricity",
+    dialects={
+        "iec62056-21": Dialect(
+            groups={
+                "values": (
+                    *("manufacturer", "ident", "0.0.0", "1.8.0", "1.8.1", "1.8.2"),
+                    *("96.8.0", "1.6.0"),
+                )
+            },
+            serial=SerialParams(9600, 8, "N", 1, dtr=False, rts=True),
+        )
+    },
+    note="0.0.0 is the customer's number: the entities are named after the configured id.",
+)

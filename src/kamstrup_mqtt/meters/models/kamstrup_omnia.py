@@ -1,0 +1,7 @@
+"""Kamstrup Omnia / OMNIPOWER, electricity (by its KMP side), over KMP: as the 382."""
+
+from dataclasses import replace
+
+from kamstrup_mqtt.meters.models.kamstrup_382 import MODEL as KAMSTRUP_382
+
+MODEL = replace(KAMSTRUP_382, name="Omnia (KMP)")

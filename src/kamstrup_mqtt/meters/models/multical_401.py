@@ -1,0 +1,21 @@
+"""MULTICAL 401, a heat meter that is read by IEC 61107 (`/KAM0MC`, acknowledged at 300 baud).
+
+The older MULTICAL 66 and III answer alike. Some of them want two stop bits.
+"""
+
+from kamstrup_mqtt.core.model import SerialParams
+from kamstrup_mqtt.meters.model import Dialect, MeterModel
+
+MODEL = MeterModel(
+    name="MULTICAL 401",
+    medium="heat",
+    battery=True,
+    dialects={
+        "iec62056-21": Dialect(
+            groups={"values": ("6.8", "6.26", "6.31", "0.0")},
+            more=("manufacturer", "ident"),
+            serial=SerialParams(300, 8, "N", 2, dtr=False, rts=True),
+        )
+    },
+    note="0.0 is the customer's number: the entities are named after the configured id.",
+)

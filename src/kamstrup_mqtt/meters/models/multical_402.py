@@ -1,0 +1,43 @@
+"""MULTICAL 402, heat and cooling: the registers that users' tools read.
+
+Its optical eye sleeps about 30 minutes after the last button or reading.
+"""
+
+from kamstrup_mqtt.meters.model import Dialect, MeterModel
+
+# fmt: off
+_MORE = (
+    63, 97, 110, 123, 124, 125, 126, 127, 128, 129, 130, 138, 139, 140, 141, 142, 143, 144, 145,
+    146, 147, 149, 150, 1001,
+)
+# fmt: on
+
+MODEL = MeterModel(
+    name="MULTICAL 402",
+    medium="heat",
+    battery=True,
+    interval=28 * 60.0,
+    longest=30 * 60.0,
+    dialects={
+        "kmp": Dialect(
+            groups={
+                "values": (
+                    *(60, 68, 86, 87, 89, 74, 80, 1004, 99, 113),
+                    *(
+                        "info_text",
+                        "problem_leak",
+                        "problem_burst",
+                        "problem_air",
+                        "problem_reversed_flow",
+                    ),
+                    *("problem_probe", "problem_flow_sensor", "problem_supply"),
+                ),
+            },
+            more=_MORE,
+            identity=("serial_no", 1001),
+            info={99: "sum_602"},
+        ),
+    },
+    note="The optical eye sleeps about 30 minutes after the last reading: press a button, or read"
+    " at least every 28 minutes.",
+)

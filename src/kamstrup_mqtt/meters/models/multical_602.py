@@ -1,0 +1,10 @@
+"""MULTICAL 602, heat and cooling: the registers of the 601 (Kamstrup 5512-447 rev M1).
+
+It has no register 266.
+"""
+
+from dataclasses import replace
+
+from kamstrup_mqtt.meters.models.multical_601 import MODEL as MULTICAL_601
+
+MODEL = replace(MULTICAL_601, name="MULTICAL 602")

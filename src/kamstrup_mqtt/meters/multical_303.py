@@ -1,7 +1,0 @@
-"""MULTICAL 303, heat and cooling: the registers of the 603, its larger kin of the same list."""
-
-from dataclasses import replace
-
-from kamstrup_mqtt.meters.multical_603 import MODEL as MULTICAL_603
-
-MODEL = replace(MULTICAL_603, name="MULTICAL 303")

@@ -1,0 +1,249 @@
+"""The conversations that read a log back to a date, and those that read and set the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from kamstrup_mqtt.core.errors import MeterError
+from kamstrup_mqtt.core.model import LinkState, Object
+from kamstrup_mqtt.protocols.base import Frame, Pause, Send, Step
+from kamstrup_mqtt.protocols.kmp import log_messages
+from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
+from kamstrup_mqtt.protocols.kmp.framing import encode_frame
+from kamstrup_mqtt.protocols.kmp.log_messages import LogAnswer, LoggerConfiguration, Record
+from kamstrup_mqtt.protocols.kmp.messages import (
+    decode_message,
+    get_register,
+    get_serial_no,
+    set_clock,
+)
+
+T = TypeVar("T")
+Talk = Generator[Step, Frame | None, Frame]
+Records = Generator[Step, Frame | None, "tuple[Record, ...]"]
+
+LONGEST = 200
+"""Bytes of an answer that are asked for at most."""
+MOST_RECORDS = 2000
+"""A bound, should a meter's record numbers never end."""
+
+
+def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> Talk:
+    """Send a request until its answer comes. Raises the MeterError of the last try."""
+    send = Send(
+        data=encode_frame("request", payload),
+        first_byte=codec.first_byte,
+        between=codec.between,
+        total=codec.total,
+        expected=expected,
+    )
+    left = codec.tries
+    while True:
+        left -= 1
+        try:
+            frame = yield send
+            if frame is not None and (frame.kind == "ack" or frame.payload[:2] == payload[:2]):
+                return frame
+            raise MeterError(LinkState.BYTES_NO_FRAMES, "an answer to another request came")
+        except MeterError:
+            if left < 1:
+                raise
+        yield Pause(codec.pause)
+
+
+def _first(codec: KmpCodec, payload: bytes, lacking: str) -> Talk:
+    """The first request to a log. A meter that says nothing to it may well answer others."""
+    try:
+        return (yield from inquire(codec, payload))
+    except MeterError as error:
+        if error.state not in (LinkState.NO_BYTES, LinkState.ECHO_ONLY):
+            raise
+        silent = error
+    yield Pause(codec.pause)
+    try:
+        yield from inquire(codec, get_serial_no(codec.address), 10)
+    except MeterError:
+        raise silent from None
+    raise MeterError(
+        LinkState.REFUSED,
+        f"the meter answers, but not about this log: {lacking} (303, 403 and 603 have loggers of"
+        " hours, days, months and years, others logs with numbers)",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is wanted of a log: `registers` (clocks included), back to `start` (ISO 8601, the
+    meter's own time, "" for all), `most` records."""
+
+    registers: tuple[int, ...]
+    start: str
+    most: int = MOST_RECORDS
+
+
+def rows_that_fit(registers: Sequence[int]) -> int:
+    """How many records one answer of LONGEST bytes holds, values of four bytes assumed."""
+    count = len(registers)
+    return max(1, (LONGEST - 13 - 5 * count) // (4 + 4 * count))
+
+
+def _reaches(records: Sequence[Record], start: str) -> bool:
+    return any(record.time is not None and record.time < start for record in records)
+
+
+def configuration(
+    codec: KmpCodec, logger: int
+) -> Generator[Step, Frame | None, LoggerConfiguration]:
+    """What a logger of B8 holds. Raises MeterError, also where the meter has none."""
+    payload = log_messages.get_configuration(codec.address, logger)
+    frame = yield from _first(codec, payload, "it does not have this logger")
+    found = _read(log_messages.decode_logger, frame)
+    if not isinstance(found, LoggerConfiguration):
+        raise MeterError(LinkState.BYTES_NO_FRAMES, "the meter did not tell what its logger holds")
+    return found
+
+
+class Walk(Protocol):
+    """Goes back through a log, the newest record first, one request a step."""
+
+    done: bool
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """What was found so far, the newest first."""
+
+    def step(self) -> Generator[Step, Frame | None, None]:
+        """The next request. Raises MeterError when it is not answered."""
+
+
+class PastWalk:
+    """Through a logger of B8."""
+
+    def __init__(self, codec: KmpCodec, logger: int, query: Query) -> None:
+        self.done = False
+        self._codec = codec
+        self._logger = logger
+        self._query = query
+        self._found: list[Record] = []
+        self._count = min(rows_that_fit(query.registers), query.most)
+        self._payload = log_messages.get_last_past(
+            codec.address, logger, self._count, query.registers
+        )
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        return tuple(self._found)
+
+    def step(self) -> Generator[Step, Frame | None, None]:
+        frame = yield from inquire(self._codec, self._payload)
+        answer = _read(log_messages.decode_logger, frame)
+        if not isinstance(answer, LogAnswer):
+            raise MeterError(LinkState.BYTES_NO_FRAMES, "the logger did not answer with records")
+        known = {record.id for record in self._found}
+        fresh = [record for record in answer.records if record.id not in known]
+        self._found += fresh
+        oldest = min((record.id for record in fresh), default=0)
+        left = self._query.most - len(self._found)
+        self.done = oldest <= 1 or left < 1 or _reaches(fresh, self._query.start)
+        self._payload = log_messages.get_id_past(
+            self._codec.address,
+            self._logger,
+            max(oldest - 1, 0),
+            max(min(self._count, left), 1),
+            self._query.registers,
+        )
+
+
+class RecordWalk:
+    """Through a log of A1 and A2."""
+
+    def __init__(self, codec: KmpCodec, log: int, query: Query) -> None:
+        self.done = False
+        self._codec = codec
+        self._asked = (codec.address, log, query.registers)
+        self._query = query
+        self._found: dict[int, Record] = {}
+        self._count = min(rows_that_fit(query.registers), query.most)
+        self._payload = log_messages.get_log_last(*self._asked, self._count, LONGEST)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        return tuple(self._found[id_] for id_ in sorted(self._found, reverse=True))
+
+    def step(self) -> Generator[Step, Frame | None, None]:
+        frame = yield from (
+            inquire(self._codec, self._payload)
+            if self._found
+            else _first(self._codec, self._payload, "it has none with this number")
+        )
+        before = min(self._found, default=1 << 16)
+        answer = _read(log_messages.decode_log, frame)
+        fresh = {record.id: record for record in answer.records if record.id < before}
+        self._found |= fresh
+        oldest = min(self._found, default=0)
+        left = self._query.most - len(self._found)
+        reached = _reaches([*fresh.values()], self._query.start)
+        self.done = not fresh or oldest == 0 or left < 1 or reached
+        count = max(min(self._count, left, oldest), 1)
+        self._payload = log_messages.get_log_id(
+            *self._asked, count, LONGEST, max(oldest - count, 0)
+        )
+
+
+def _walked(walk: Walk) -> Records:
+    while not walk.done:
+        yield from walk.step()
+    return walk.records
+
+
+def past(codec: KmpCodec, logger: int, query: Query) -> Records:
+    """The records of a logger of B8, the newest first."""
+    return (yield from _walked(PastWalk(codec, logger, query)))
+
+
+def by_record(codec: KmpCodec, log: int, query: Query) -> Records:
+    """The records of a log of A1 and A2, the newest first."""
+    return (yield from _walked(RecordWalk(codec, log, query)))
+
+
+def _read(decode: Callable[[bytes], T], frame: Frame) -> T:
+    try:
+        return decode(frame.payload[2:])
+    except ValueError as error:
+        raise MeterError(
+            LinkState.BYTES_NO_FRAMES, f"a log answer that cannot be read: {error}"
+        ) from error
+
+
+def read_clock(codec: KmpCodec) -> Generator[Step, Frame | None, datetime]:
+    """The meter's clock, its own time without zone. Raises MeterError."""
+    frame = yield from inquire(codec, get_register(codec.address, (348, 1003, 1002)), 40)
+    objects = decode_message(frame).objects
+    text = Record(0, objects).time
+    if text is None or "T" not in text:
+        raise MeterError(LinkState.BYTES_NO_FRAMES, "the meter does not tell date and time")
+    return datetime.fromisoformat(text)
+
+
+def write_clock(codec: KmpCodec, at: datetime) -> Generator[Step, Frame | None, None]:
+    """Set the meter's clock, once: nothing is repeated, lest it be set to a time that has passed.
+
+    Raises MeterError when the meter did not acknowledge it.
+    """
+    frame = yield Send(
+        data=encode_frame("request", set_clock(codec.address, at)),
+        first_byte=codec.first_byte,
+        between=codec.between,
+        total=codec.total,
+        expected=1,
+    )
+    if frame is None or frame.kind != "ack":
+        raise MeterError(LinkState.REFUSED, "the meter did not acknowledge the new time")
+
+
+def values(objects: Sequence[Object]) -> tuple[Object, ...]:
+    """The objects of a record that are no clock."""
+    return tuple(obj for obj in objects if obj.id not in log_messages.CLOCKS)

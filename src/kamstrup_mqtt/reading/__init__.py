@@ -1,0 +1,1 @@
+"""Reads meters: polling, listening, plausibility and the state of each line."""

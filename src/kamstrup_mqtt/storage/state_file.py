@@ -1,0 +1,306 @@
+"""What outlives the process: one small file (its text: `remembered`), and who owns it."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
+from datetime import datetime
+from pathlib import Path
+
+from kamstrup_mqtt.core.clock import Clock
+from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.meters import detection
+from kamstrup_mqtt.storage.state_schema import (
+    CORRUPT,
+    MeterMemory,
+    NewerVersionError,
+    StoredReading,
+    StoredTotal,
+    dumps,
+    parse,
+)
+
+_LOG = logging.getLogger(__name__)
+
+FILE = "memory.json"
+URGENT_WITHIN = 2.0
+"""Seconds in which an urgent change is on disk; changes that come together are written once."""
+OTHERWISE_EVERY = 15 * 60.0
+LAST_WRITE_LIMIT = 2.0
+"""Seconds that the last write may take: a slow card must not hold the exit."""
+
+
+class Memory:
+    """The file: read at start, locked while we run, written whole.
+
+    Urgent changes (identity, keys, units, learned choices) are written within seconds, others at
+    most every 15 minutes and on a clean stop. Missing, read-only or corrupt: said once in the
+    log, set aside, and gone on without. `path` None: nothing is kept.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        clock: Clock,
+        *,
+        urgent_within: float = URGENT_WITHIN,
+        otherwise_every: float = OTHERWISE_EVERY,
+        last_write_limit: float = LAST_WRITE_LIMIT,
+        write: Callable[[Path, str], None] | None = None,
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._urgent_within = urgent_within
+        self._otherwise_every = otherwise_every
+        self._last_write_limit = last_write_limit
+        self._write_file = write or write_whole
+        self._meters: dict[str, MeterMemory] = {}
+        self._dirty = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._written = clock.monotonic()
+        self._one_writer = threading.Lock()
+        self._failing = False
+        self._last: Future[None] | None = None
+        self._lock: int | None = None
+        self.ended_well = True
+        """Whether the process before this one wrote all that it knew before it ended."""
+
+    def open(self) -> None:
+        """Lock and read. Raises ConfigError naming the pid when another daemon has it."""
+        if self._path is None:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock, self.ended_well = lock(self._path)
+        except OSError as error:
+            self.ended_well = False  # nobody can say
+            self._say_unwritable(error)
+        self._meters = self._read(self._path)
+        self._clock.not_before = max([self._clock.not_before, *self._times()])
+
+    @property
+    def meters(self) -> Mapping[str, MeterMemory]:
+        """All that is remembered, meters that are configured no longer included."""
+        return self._meters
+
+    def meter(self, id_: str) -> MeterMemory:
+        """The memory of one meter, empty when there was none."""
+        return self._meters.setdefault(id_, MeterMemory())
+
+    def forget(self, id_: str) -> None:
+        """Drop a meter."""
+        if self._meters.pop(id_, None) is not None:
+            self.changed(urgent=True)
+
+    def not_after(self, now: datetime) -> None:
+        """The clock was set back: moments that are still to come were told by a wrong clock."""
+        for meter in self._meters.values():
+            if meter.last_poll is not None:
+                meter.last_poll = min(meter.last_poll, now)
+            stamps: list[StoredReading | StoredTotal] = [
+                *meter.readings.values(),
+                *meter.totals.values(),
+            ]
+            for stamped in stamps:
+                if stamped.time is not None:
+                    stamped.time = min(stamped.time, now)
+        self.changed(urgent=True)
+
+    def changed(self, *, urgent: bool = False) -> None:
+        """Something in it changed. To be called in the loop's thread."""
+        self._dirty.set()
+        if urgent:
+            self._urgent.set()
+
+    async def keep(self) -> None:
+        """The task that writes when it is time; ends by cancellation, having written."""
+        try:
+            while True:
+                await self._until_due()
+                await asyncio.wrap_future(self._start_write())
+        finally:
+            if self._dirty.is_set():
+                self._start_write()
+            if self._last is not None:
+                await asyncio.wait(
+                    [asyncio.wrap_future(self._last)], timeout=self._last_write_limit
+                )
+
+    def close(self) -> None:
+        """Write what changed and release the lock."""
+        if self._dirty.is_set():
+            self._start_write()
+        if self._last is not None:
+            wait([self._last], timeout=self._last_write_limit)
+        if self._lock is not None:
+            if not self._failing and (self._last is None or self._last.done()):
+                os.truncate(self._lock, 0)
+            os.close(self._lock)
+            self._lock = None
+
+    async def _until_due(self) -> None:
+        await self._dirty.wait()
+        rest = self._written + self._otherwise_every - self._clock.monotonic()
+        try:
+            async with asyncio.timeout(max(rest, 0.0)):
+                await self._urgent.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(self._urgent_within)
+
+    def _start_write(self) -> Future[None]:
+        """Write in a daemonic thread of our own, so that neither loop nor exit waits for a card."""
+        self._dirty.clear()
+        self._urgent.clear()
+        self._written = self._clock.monotonic()
+        text = dumps(self._meters)
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # from here on nobody can cancel it
+        self._last = done
+        threading.Thread(
+            target=self._write, args=(text, done), name="kamstrup-memory", daemon=True
+        ).start()
+        return done
+
+    def _write(self, text: str, done: Future[None]) -> None:
+        try:
+            if self._path is not None:
+                with self._one_writer:
+                    self._write_file(self._path, text)
+                if self._failing:
+                    self._failing = False
+                    _LOG.info("%s can be written again", self._path)
+        except OSError as error:
+            self._say_unwritable(error)
+        finally:
+            done.set_result(None)
+
+    def _say_unwritable(self, error: OSError) -> None:
+        if not self._failing:
+            self._failing = True
+            _LOG.warning(
+                "%s cannot be written (%s): after a restart meters are announced only once they"
+                " have answered; free the disk, make the directory writable, or set"
+                " STATE_DIRECTORY",
+                self._path,
+                error.strerror or error,
+            )
+
+    def _read(self, path: Path) -> dict[str, MeterMemory]:
+        try:
+            text = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            _LOG.info("%s: nothing is remembered yet", path)
+            return {}
+        except OSError as error:
+            _LOG.warning("%s cannot be read (%s): going on without", path, error.strerror or error)
+            return {}
+        try:
+            return parse(text)
+        except NewerVersionError as error:
+            _set_aside(path, "newer", f"was written by a newer version ({error})")
+        except CORRUPT as error:
+            _set_aside(path, "corrupt", f"is corrupt ({type(error).__name__}: {error})")
+        return {}
+
+    def _times(self) -> list[datetime]:
+        return [
+            time
+            for meter in self._meters.values()
+            for time in (meter.last_poll, *(reading.time for reading in meter.readings.values()))
+            if time is not None
+        ]
+
+
+def state_directory(environ: Mapping[str, str]) -> Path:
+    """Where memory lives: $STATE_DIRECTORY (systemd; /data in the image), else in the home."""
+    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    home = environ.get("HOME")
+    return (Path(home) if home else Path.home()) / ".local/state/kamstrup-mqtt"
+
+
+def found_models(memories: Mapping[str, MeterMemory]) -> dict[str, str]:
+    """Meter -> the model that it was found to be (`model: auto`)."""
+    found = {id_: memory.learned.get(detection.LEARNED) for id_, memory in memories.items()}
+    return {id_: model for id_, model in found.items() if model is not None}
+
+
+def peek(path: Path) -> Mapping[str, MeterMemory]:
+    """What is remembered now, without lock and without touching the file; for `discovery`.
+
+    Nothing where there is no file or none that makes sense: the daemon says why. Raises
+    KamstrupMqttError for a file that is somebody else's.
+    """
+    try:
+        return parse(path.read_bytes())
+    except PermissionError:
+        raise KamstrupMqttError(
+            f"{path}: permission denied; the daemon's memory is its own: do this as the daemon's"
+            " user, or as root"
+        ) from None
+    except (OSError, NewerVersionError, *CORRUPT):
+        return {}
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace the file at once or not at all, also when the power goes. Raises OSError.
+
+    For its owner only: it holds customers' numbers and when somebody was at home.
+    """
+    temporary = path.with_suffix(".tmp")
+    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with open(number, "w", encoding="utf-8") as file:
+            os.fchmod(number, 0o600)  # one that a crash left behind, or another umask
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:  # a full disk: the half of a file must not take up what is left of it
+        temporary.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def lock(path: Path) -> tuple[int, bool]:
+    """Make the memory in `path` ours: its lock file, open and with our pid in it, ours until it is
+    closed; and whether it was empty, as a clean end leaves it. Raises ConfigError when another
+    process has it, OSError where none can be made."""
+    number = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(number, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(number)
+        raise ConfigError(
+            f"{path}: another kamstrup-mqtt (process {pid}) uses this memory; stop it, or give"
+            " this one a STATE_DIRECTORY and an mqtt.instance of its own"
+        ) from None
+    clean = os.fstat(number).st_size == 0
+    os.truncate(number, 0)
+    os.write(number, f"{os.getpid()}\n".encode("ascii"))
+    os.fsync(number)  # a power cut, too, is no clean end
+    return number, clean
+
+
+def _set_aside(path: Path, why: str, what: str) -> None:
+    taken = {other.name for other in path.parent.glob(f"{path.name}.{why}-*")}
+    number = next(n for n in range(1, len(taken) + 2) if f"{path.name}.{why}-{n}" not in taken)
+    aside = path.with_name(f"{path.name}.{why}-{number}")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        _LOG.warning("%s %s; going on without (%s)", path, what, error.strerror or error)
+    else:
+        _LOG.warning("%s %s; set aside as %s, going on without", path, what, aside.name)

@@ -1,0 +1,150 @@
+"""A loop whose clock is the replay's."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+
+import pytest
+
+from kamstrup_mqtt.cli.replay.event_loop import HOLD_LIMIT, START, ReplayLoop, ReplayTime
+
+DAY = 86_400.0
+
+
+class Real:
+    """The host's clock, turned by hand."""
+
+    def __init__(self) -> None:
+        self.now = 50.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def run(clock: ReplayTime, work) -> object:  # type: ignore[no-untyped-def]
+    with asyncio.Runner(loop_factory=lambda: ReplayLoop(clock)) as runner:
+        return runner.run(work())
+
+
+def test_a_day_takes_no_time_and_everybody_wakes_in_turn() -> None:
+    woken: list[tuple[str, float]] = []
+    clock = ReplayTime(None)
+
+    async def sleeper(name: str, seconds: float) -> None:
+        for _ in range(int(DAY / seconds)):
+            await asyncio.sleep(seconds)
+            woken.append((name, clock.time() - START))
+
+    async def work() -> None:
+        async with asyncio.timeout(DAY + 1):
+            await asyncio.gather(sleeper("hour", 3600), sleeper("half", 1800))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 100 * DAY)
+
+    begin = time.monotonic()
+    run(clock, work)
+    assert time.monotonic() - begin < 5
+    assert [round(at) for name, at in woken if name == "hour"] == [3600 * n for n in range(1, 25)]
+    assert [round(at) for name, at in woken if name == "half"] == [1800 * n for n in range(1, 49)]
+    assert [at for _, at in woken] == sorted(at for _, at in woken)
+    assert clock.time() - START == pytest.approx(101 * DAY)
+
+
+def test_sockets_are_heard_before_time_goes_on() -> None:
+    clock = ReplayTime(None)
+
+    async def work() -> bytes:
+        here, there = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=here)
+        there.send(b"first")
+        async with asyncio.timeout(1):
+            got = await reader.readexactly(5)
+        writer.close()
+        there.close()
+        return got
+
+    assert run(clock, work) == b"first"
+
+
+def test_many_times_as_fast() -> None:
+    begin = time.monotonic()
+    clock = ReplayTime(1000)
+
+    async def work() -> None:
+        await asyncio.sleep(200)
+
+    run(clock, work)
+    assert 0.2 <= time.monotonic() - begin < 5
+    assert clock.time() - START == pytest.approx(200)
+
+
+def test_who_waits_for_the_world_holds_the_clock() -> None:
+    clock = ReplayTime(None)
+
+    async def work() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        answered = asyncio.Event()
+        answer = threading.Timer(0.3, lambda: loop.call_soon_threadsafe(answered.set))
+        with clock.hold():
+            before = clock.time()
+            answer.start()
+            async with asyncio.timeout(0.01):  # a limit that is over long before, in real time
+                await answered.wait()
+            held = clock.time() - before
+        await asyncio.sleep(60)
+        return held, clock.time() - before
+
+    held, after = run(clock, work)  # type: ignore[misc]
+    assert held == 0
+    assert after == pytest.approx(60)
+
+
+def test_held_too_long_it_goes_on_as_the_world_does() -> None:
+    real = Real()
+    clock = ReplayTime(None, real=real)
+    with clock.hold():
+        real.now += HOLD_LIMIT
+        assert clock.time() == START
+        real.now += 3
+        assert clock.time() == START + 3
+        with clock.hold():  # somebody else, and so it stands again
+            real.now += HOLD_LIMIT
+            assert clock.time() == START + 3
+    assert clock.time() == START + 3
+    real.now += 100
+    assert clock.time() == START + 3
+    assert HOLD_LIMIT == 20.0
+
+
+def test_our_own_work_takes_no_time_of_the_replay_and_is_made_up_for() -> None:
+    real = Real()
+    clock = ReplayTime(10, real=real)
+    waits: list[float | None] = []
+
+    def nothing(seconds: float | None) -> bool:
+        waits.append(seconds)
+        real.now += seconds or 0
+        return False
+
+    def something(_: float | None) -> bool:
+        real.now += 0.25
+        return True
+
+    clock.wait(nothing, 10.0)
+    assert clock.time() == START + 10
+    real.now += 0.5  # our work
+    assert clock.time() == START + 10
+    clock.wait(nothing, 10.0)
+    assert clock.time() == START + 20
+    real.now += 3  # more than there was
+    clock.wait(nothing, 10.0)
+    assert clock.time() == START + 30
+    assert waits == [1.0, 0.5, 0.0]
+    # 5 real seconds are over, and so 50 of ours would be: who comes late does not stop it
+    clock.wait(something, 10.0)
+    assert clock.time() == START + 40
+    clock.wait(something, 100.0)
+    assert clock.time() == START + 55

@@ -1,0 +1,70 @@
+"""The wall clock and when it is believed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from kamstrup_mqtt.core.clock import BUILT, STEP, Clock, StepWatch, parse_rfc3339, rfc3339
+
+
+def test_a_clock_that_cannot_be_right_is_not_used() -> None:
+    wall = BUILT.timestamp() - 1
+    clock = Clock(wall=lambda: wall)
+    assert clock.now() is None
+    wall += 1
+    assert clock.now() == BUILT
+    clock.not_before = BUILT + timedelta(seconds=1)
+    assert clock.now() is None
+
+
+def test_the_host_clock_is_taken_by_default() -> None:
+    before = datetime.now(UTC)
+    now = Clock().now()
+    assert now is not None
+    assert before <= now <= datetime.now(UTC)
+    assert Clock().monotonic() <= Clock().monotonic()
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (datetime(2026, 11, 21, 3, 30, 0, 999, tzinfo=UTC), "2026-11-21T03:30:00.000Z"),
+        (datetime(2026, 11, 21, 3, 30, 0, 999999, tzinfo=UTC), "2026-11-21T03:30:00.999Z"),
+        (
+            datetime(2026, 11, 21, 4, 30, tzinfo=timezone(timedelta(hours=1))),
+            "2026-11-21T03:30:00.000Z",
+        ),
+    ],
+)
+def test_rfc3339(moment: datetime, text: str) -> None:
+    assert rfc3339(moment) == text
+
+
+def test_no_moment() -> None:
+    assert rfc3339(None) is None
+
+
+def test_parse() -> None:
+    assert parse_rfc3339("2026-11-21T03:30:00.250Z") == datetime(
+        2026, 11, 21, 3, 30, 0, 250000, tzinfo=UTC
+    )
+    with pytest.raises(ValueError):
+        parse_rfc3339("yesterday")
+
+
+def test_a_clock_that_is_set_is_noticed() -> None:
+    wall, monotonic = 1_800_000_000.0, 50.0
+    clock = Clock(lambda: wall, lambda: monotonic)
+    watch = StepWatch(clock)
+    wall, monotonic = wall + 10, monotonic + 10
+    assert watch.look() is None
+    wall += 29
+    assert watch.look() is None  # slewed, or a little late
+    wall += 31
+    assert watch.look() == 31
+    wall -= 3600
+    assert watch.look() == -3600
+    assert watch.look() is None
+    assert STEP == 30

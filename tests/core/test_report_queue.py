@@ -1,0 +1,128 @@
+"""The queue between readers and publisher."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from kamstrup_mqtt.core import report_queue
+from kamstrup_mqtt.core.model import Identity, Reading
+from kamstrup_mqtt.core.report_queue import Outbox
+
+
+def _report(number: int) -> Identity:
+    return Identity(meter="heat", serial=str(number), source=1001)
+
+
+def test_first_in_first_out() -> None:
+    queue = Outbox()
+    queue.put(_report(1))
+    queue.put(_report(2))
+    assert len(queue) == 2
+    assert queue.take_all() == [_report(1), _report(2)]
+    assert queue.take_all() == []
+
+
+def test_the_oldest_is_dropped_and_counted_when_it_is_full() -> None:
+    queue = Outbox(2)
+    for number in range(5):
+        queue.put(_report(number))
+    assert queue.dropped == 3
+    assert queue.take_all() == [_report(3), _report(4)]
+    assert report_queue.CAPACITY == 10_000
+
+
+async def test_what_waits_is_stamped_anew() -> None:
+    times = iter([100.0, 100.0, 160.0])
+    report_queue = Outbox(monotonic=lambda: next(times))
+    wrong = datetime(2026, 11, 1, tzinfo=UTC)
+    for time in (wrong, None):  # None: the clock could not be right
+        report_queue.put(Reading(meter="m", group="live", time=time, values={}))
+    identity = Identity(meter="m", serial="1", source="s")
+    report_queue.put(identity)
+    report_queue.restamp(datetime(2026, 11, 21, 12, 1, tzinfo=UTC), 160.0)
+    right = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+    assert [getattr(report, "time", None) for report in report_queue.take_all()] == [
+        right,
+        right,
+        None,
+    ]
+
+
+async def test_what_is_put_in_one_turn_is_told_in_one_call_in_the_next() -> None:
+    queue = Outbox()
+    taken: list[list[object]] = []
+    queue.call(lambda: taken.append(list(queue.take_all())))
+    queue.put(_report(1))
+    queue.put(_report(2))
+    assert taken == []
+    await asyncio.sleep(0)
+    assert taken == [[_report(1), _report(2)]]
+    queue.put(_report(3))
+    await asyncio.sleep(0)
+    assert taken[1:] == [[_report(3)]]
+
+
+async def test_what_is_urgent_is_told_at_once_with_all_before_it() -> None:
+    queue = Outbox()
+    taken: list[list[object]] = []
+    queue.call(lambda: taken.append(list(queue.take_all())))
+    queue.put(_report(1))
+    queue.put(_report(2))
+    queue.hand_over()
+    assert taken == [[_report(1), _report(2)]]
+    await asyncio.sleep(0)
+    assert len(taken) == 1, "nothing was left for the next turn"
+
+
+async def test_only_the_first_of_a_turn_has_a_call_of_its_own() -> None:
+    queue = Outbox()
+    taken: list[list[object]] = []
+    queue.call(lambda: taken.append(list(queue.take_all())))
+    for number in range(1, 5):  # four meters whose lists came in one turn of the loop
+        queue.put(_report(number))
+        queue.hand_over()
+    assert taken == [[_report(1)]]
+    await asyncio.sleep(0)
+    assert taken == [[_report(1)], [_report(2), _report(3), _report(4)]]
+    queue.put(_report(5))
+    queue.hand_over()
+    assert taken[2:] == [[_report(5)]], "it is another turn"
+
+
+async def test_nothing_is_handed_over_to_nobody_and_nobody_is_called_for_nothing() -> None:
+    queue = Outbox()
+    queue.put(_report(1))
+    queue.hand_over()
+    assert queue.take_all() == [_report(1)]
+    calls: list[int] = []
+    queue.call(lambda: calls.append(len(queue)))
+    queue.hand_over()
+    assert calls == []
+    queue.put(_report(2))
+    queue.hand_over()
+    assert calls == [1]
+
+
+async def test_a_turn_is_short_unless_the_publisher_is_behind() -> None:
+    queue = Outbox()
+    await queue.turn()
+    queue.crowd(True)
+    turn = asyncio.create_task(queue.turn())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not turn.done()
+    queue.crowd(False)
+    await turn
+
+
+async def test_a_publisher_that_stays_behind_does_not_stop_a_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert report_queue.CROWDED == 1.0
+    monkeypatch.setattr(report_queue, "CROWDED", 0.01)
+    queue = Outbox()
+    queue.crowd(True)
+    await asyncio.wait_for(queue.turn(), 5)

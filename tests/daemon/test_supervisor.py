@@ -1,0 +1,113 @@
+"""The supervisor, with a clock of our own and small intervals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from kamstrup_mqtt.core.heartbeat import Deadline
+from kamstrup_mqtt.daemon import supervisor
+from kamstrup_mqtt.daemon.supervisor import Supervisor
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Job:
+    """Work for the supervisor, made of a function."""
+
+    def __init__(self, name: str, time: Time, work: Callable[[], Awaitable[None]]) -> None:
+        self.deadline = Deadline(name, time)
+        self.run = work
+        self.restarts = 0
+
+    def restarted(self) -> None:
+        self.restarts += 1
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+def test_the_default() -> None:
+    assert supervisor.CHECK_INTERVAL == 30.0
+
+
+async def test_stuck_work_is_cancelled_and_started_anew(
+    expected_logs: list[str], logged: Callable[[int], list[str]]
+) -> None:
+    expected_logs.append("reader of heat was stuck")
+    time = Time()
+    started: list[str] = []
+    second = asyncio.Event()
+
+    async def work() -> None:
+        started.append("started")
+        if len(started) == 2:
+            second.set()
+        else:
+            heat.deadline.within(10)
+            time.now += 41
+            water.deadline.within(10)
+        await asyncio.Event().wait()
+
+    heat, water = Job("reader of heat", time, work), Job("reader of water", time, for_ever)
+    watcher = Supervisor([water, heat], time, check=0.001)
+    task = asyncio.create_task(watcher.run())
+    await asyncio.wait_for(second.wait(), 5)
+    assert (heat.restarts, water.restarts) == (1, 0)
+    assert len(logged(40)) == 1
+    assert not watcher.deadline.late()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_work_that_cannot_be_cancelled_makes_the_supervisor_late(
+    expected_logs: list[str],
+) -> None:
+    expected_logs.append("reader was stuck")
+    time = Time()
+    cancelled, over = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        time.now += 100
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            await over.wait()
+            raise
+
+    watcher = Supervisor([Job("reader", time, work)], time, check=0.001)
+    task = asyncio.create_task(watcher.run())
+    await asyncio.wait_for(cancelled.wait(), 5)
+    time.now += 36
+    assert watcher.deadline.late()
+    task.cancel()
+    over.set()
+    await asyncio.wait([task])
+
+
+async def test_a_programming_error_is_passed_on() -> None:
+    async def work() -> None:
+        raise ZeroDivisionError
+
+    time = Time()
+    with pytest.raises(ZeroDivisionError):
+        await Supervisor([Job("reader", time, work)], time).run()
+
+
+async def test_work_must_not_end() -> None:
+    async def work() -> None: ...
+
+    time = Time()
+    with pytest.raises(RuntimeError, match="reader ended, which it must not"):
+        await Supervisor([Job("reader", time, work)], time).run()

@@ -1,0 +1,94 @@
+"""Deadlines and the watchdog, with a clock of our own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from kamstrup_mqtt.core import heartbeat
+from kamstrup_mqtt.core.heartbeat import Deadline
+from kamstrup_mqtt.daemon import watchdog
+from kamstrup_mqtt.daemon.watchdog import Watchdog, stuck
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_defaults() -> None:
+    assert heartbeat.GRACE == 30.0
+    assert watchdog.FEED_INTERVAL == 20.0
+    assert watchdog.EXIT_AFTER == 90.0
+    assert watchdog.FED_WITHIN == 60.0
+
+
+def test_a_deadline_is_late_thirty_seconds_after_what_was_promised() -> None:
+    time = Time()
+    deadline = Deadline("publisher", time)
+    deadline.within(10)
+    time.now = 1040.0
+    assert not deadline.late()
+    time.now = 1040.1
+    assert deadline.late()
+    assert stuck([deadline, Deadline("other", time)]) == ["publisher"]
+
+
+def test_fed_while_nobody_is_stuck(
+    expected_logs: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_logs.append("stuck: publisher")
+    time = Time()
+    fed: list[str] = []
+    deadline = Deadline("publisher", time)
+    watchdog = Watchdog(
+        [deadline], lambda: fed.append("systemd"), time, arm=lambda: fed.append("timer")
+    )
+    watchdog.tick()
+    assert fed == ["systemd", "timer"]
+    time.now += 31
+    watchdog.tick()
+    watchdog.tick()
+    assert fed == ["systemd", "timer"]
+    assert caplog.text.count("stuck: publisher") == 1
+    assert watchdog.healthy
+    time.now += 30
+    assert not watchdog.healthy
+    assert watchdog.age == 61
+    deadline.within(5)
+    watchdog.tick()
+    assert fed == ["systemd", "timer"] * 2
+    assert watchdog.healthy
+
+
+async def test_it_runs_by_itself() -> None:
+    import asyncio
+
+    third = asyncio.Event()
+    feedings: list[int] = []
+
+    def feed() -> None:
+        feedings.append(1)
+        if len(feedings) == 3:
+            third.set()
+
+    watchdog = Watchdog([], feed, Time(), arm=lambda: None, interval=0.001)
+    task = asyncio.create_task(watchdog.run())
+    await asyncio.wait_for(third.wait(), 5)
+    task.cancel()
+
+
+def test_a_process_that_does_not_feed_itself_ends_with_a_traceback() -> None:
+    program = (
+        "import time; from kamstrup_mqtt.daemon.watchdog import arm_exit;"
+        " arm_exit(0.2); time.sleep(30)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20)
+    assert done.returncode == 1
+    assert b"Timeout" in done.stderr
+    assert b"most recent call first" in done.stderr

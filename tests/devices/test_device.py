@@ -1,0 +1,496 @@
+"""One meter as the publisher knows it: identity, keys, frozen units, availability."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from kamstrup_mqtt.core.model import LinkState, Measured
+from kamstrup_mqtt.devices import availability as module
+from kamstrup_mqtt.devices.device import Change
+from kamstrup_mqtt.devices.unique_ids import settle_serials
+from kamstrup_mqtt.meters import ha_rules
+from kamstrup_mqtt.meters.ha_rules import clean
+from kamstrup_mqtt.meters.model import Quantity
+from kamstrup_mqtt.meters.plan import PlannedValue
+from kamstrup_mqtt.storage.state_schema import MeterMemory, StoredReading
+from tests.support.factories import (
+    HEAT,
+    T0,
+    at,
+    diagnosis,
+    identity,
+    make_picture,
+    make_plan,
+    reading,
+)
+
+D = Decimal
+
+
+# States
+
+
+def test_a_state_holds_every_key_seen_and_its_time() -> None:
+    picture = make_picture()
+    change = picture.apply(
+        reading({"heat_energy": Measured(D("12.340"), "MWh"), "volume": Measured(None, "m³")}), 1.0
+    )
+    assert change == Change(
+        discovery=True, states=frozenset({"values"}), diagnostics=True, memory=True, urgent=True
+    )
+    assert (
+        picture.state_json("values")
+        == '{"time": "2026-11-21T03:30:00.000Z", "heat_energy": 12.340}'
+    )
+    picture.apply(reading({"volume": Measured(D(5), "m³")}, at(60)), 61.0)
+    assert picture.states() == {
+        "values": '{"time": "2026-11-21T03:31:00.000Z", "heat_energy": null, "volume": 5}'
+    }
+
+
+def test_a_known_key_is_no_news() -> None:
+    picture = make_picture()
+    values = {"volume": Measured(D(5), "m³")}
+    picture.apply(reading(values), 1.0)
+    change = picture.apply(reading(values), 2.0)
+    assert not change.discovery
+    assert not change.urgent
+    assert change.memory
+
+
+def test_groups_are_apart() -> None:
+    plan = make_plan(
+        {"live": ("power_import",), "hourly": ("energy_import",), "never": ()},
+        periods={"live": 10.0, "hourly": 3600.0},
+    )
+    picture = make_picture(plan, interval=None)
+    picture.apply(reading({"energy_import": Measured(D("1.5"), "kWh")}, at(0), "hourly"), 1.0)
+    picture.apply(reading({"power_import": Measured(D(7), "W")}, at(10), "live"), 11.0)
+    assert list(picture.states()) == ["live", "hourly"]
+    assert json.loads(picture.state_json("hourly")) == {
+        "time": "2026-11-21T03:30:00.000Z",
+        "energy_import": 1.5,
+    }
+    assert picture.group_of("power_import") == "live"
+    assert picture.state_json("never") == '{"time": null}'
+
+
+def test_what_nobody_listed_stays_in_the_group_it_came_in() -> None:
+    plan = make_plan({"live": ("power_import",), "hourly": ("energy_import",)}, open_=True)
+    picture = make_picture(plan, interval=None)
+    picture.apply(reading({"power_import": Measured(D(7), "W")}, group="live"), 1.0)
+    picture.apply(reading({"obis_1_1_99_9_9_255": Measured("x")}, group="hourly"), 1.0)
+    assert picture.group_of("obis_1_1_99_9_9_255") == "hourly"
+    assert picture.group_of("obis_not_yet_seen") == "live"
+    assert json.loads(picture.state_json("hourly"))["obis_1_1_99_9_9_255"] == "x"
+
+
+def test_keys_that_are_listed_no_longer_are_gone() -> None:
+    memory = MeterMemory(model="multical_403", serial="1", serial_source="serial")
+    memory.units = {"power": "kW", "volume": "m³"}
+    memory.readings = {"values": StoredReading(T0, {"power": D(1), "volume": D(2)})}
+    assert list(make_picture(make_plan({"values": ("volume",)}), memory).keys) == ["volume"]
+
+
+def test_after_a_restart_states_are_the_remembered_ones() -> None:
+    memory = MeterMemory(model="multical_403", serial="1", serial_source="serial")
+    memory.units = {"heat_energy": "MWh"}
+    memory.readings = {"values": StoredReading(T0, {"heat_energy": D("1.230")})}
+    picture = make_picture(memory=memory)
+    assert (
+        picture.state_json("values") == '{"time": "2026-11-21T03:30:00.000Z", "heat_energy": 1.230}'
+    )
+
+
+# Units and kinds
+
+
+def test_the_first_unit_stays() -> None:
+    picture = make_picture()
+    picture.apply(reading({"heat_energy": Measured(D("9.99"), "MWh")}), 1.0)
+    change = picture.apply(reading({"heat_energy": Measured(D("10010"), "kWh")}), 2.0)
+    assert change.log == ()
+    assert json.loads(picture.state_json("values"), parse_float=str)["heat_energy"] == "10.010"
+    assert picture.keys == {"heat_energy": "MWh"}
+
+
+@pytest.mark.parametrize("unit", ["GJ", "m³", None])
+def test_another_family_is_held_back_and_said_once(unit: str | None) -> None:
+    picture = make_picture()
+    picture.apply(reading({"heat_energy": Measured(D(10), "MWh")}), 1.0)
+    change = picture.apply(reading({"heat_energy": Measured(D(36), unit)}), 2.0)
+    assert change.log == (
+        (
+            logging.WARNING,
+            f"heat: heat_energy is held back: {unit or 'no unit'} cannot be converted to MWh",
+        ),
+    )
+    assert json.loads(picture.state_json("values"))["heat_energy"] is None
+    assert picture.apply(reading({"heat_energy": Measured(D(36), unit)}), 3.0).log == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("volume", "ABC", "'ABC' is not a number"),
+        ("max_flow_year_date", "2026-13-01", "month must be in 1..12"),
+        ("clock", "2026-11-21T03:30:00", "'2026-11-21T03:30:00' is a time without zone"),
+    ],
+)
+def test_what_home_assistant_would_refuse_is_held_back(key: str, value: str, why: str) -> None:
+    clock = Quantity(key="clock", name="Clock", device_class="timestamp", text=True)
+    plan = make_plan({"values": (*HEAT, "clock")}, quantities={"clock": clock})
+    picture = make_picture(plan)
+    change = picture.apply(reading({key: Measured(value)}), 1.0)
+    assert len(change.log) == 1
+    assert f"heat: {key} is held back: " in change.log[0][1]
+    assert why in change.log[0][1]
+    assert picture.keys == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("max_flow_year_date", "2026-02-28"), ("clock", "2026-11-21T03:30:00+01:00")],
+)
+def test_what_home_assistant_takes_is_published(key: str, value: str) -> None:
+    clock = Quantity(key="clock", name="Clock", device_class="timestamp", text=True)
+    plan = make_plan({"values": (*HEAT, "clock")}, quantities={"clock": clock})
+    picture = make_picture(plan)
+    assert picture.apply(reading({key: Measured(value)}), 1.0).log == ()
+    assert json.loads(picture.state_json("values"))[key] == value
+
+
+def test_text_of_a_meter_is_not_trusted() -> None:
+    assert clean("a\x00b\x1b[31m\x85é") == r"a\x00b\x1b[31m\x85é"
+    assert len(clean("x" * 300)) == 255
+    picture = make_picture()
+    picture.apply(reading({"meter_id": Measured("00\n12")}), 1.0)
+    assert json.loads(picture.state_json("values"))["meter_id"] == r"00\x0a12"
+
+
+# Identity
+
+
+def test_without_identity_there_is_no_serial_but_there_are_states() -> None:
+    picture = make_picture()
+    picture.apply(reading({"volume": Measured(D(5), "m³")}), 1.0)
+    assert picture.serial is None
+    assert picture.serial_text is None
+    assert "values" in picture.states()
+
+
+def test_the_first_identity_stays() -> None:
+    picture = make_picture()
+    first = picture.apply(identity("0012 34/5", sw_version="A\x01"), 1.0)
+    assert (first.discovery, first.identity, first.replaced, first.urgent) == (
+        True,
+        True,
+        False,
+        True,
+    )
+    assert picture.serial == "0012_34_5"
+    assert picture.serial_text == "0012 34/5"
+    assert picture.memory.details == {"sw_version": r"A\x01"}
+    assert picture.apply(identity("0012 34/5", sw_version="A\x01"), 2.0) == Change()
+    assert picture.apply(identity("999", "other kind"), 3.0) == Change()
+    assert picture.serial == "0012_34_5"
+
+
+def test_new_details_are_announced() -> None:
+    picture = make_picture()
+    picture.apply(identity("1"), 1.0)
+    change = picture.apply(identity("1", sw_version="B"), 2.0)
+    assert (change.discovery, change.urgent, change.identity) == (True, True, False)
+    # another kind of number may add a detail, but not change one
+    picture.apply(identity("9", "other", sw_version="C", model_id="7"), 3.0)
+    assert picture.memory.details == {"sw_version": "B", "model_id": "7"}
+
+
+def test_another_number_of_the_same_kind_is_another_meter() -> None:
+    picture = make_picture()
+    picture.apply(identity("1"), 1.0)
+    picture.apply(reading({"volume": Measured(D(5), "m³")}), 1.0)
+    picture.memory.announced, picture.memory.announced_as = {"volume": "sensor"}, "1"
+    change = picture.apply(identity("2", sw_version="B"), 2.0)
+    assert (change.replaced, change.discovery, change.identity, change.urgent) == (True,) * 4
+    assert change.log == (
+        (
+            logging.WARNING,
+            "heat: another meter answers: serial number 2, until now 1;"
+            " it becomes a device of its own in Home Assistant",
+        ),
+    )
+    assert picture.serial == "2"
+    assert picture.keys == {}
+    assert picture.states() == {}
+    assert (picture.memory.announced, picture.memory.announced_as) == ({"volume": "sensor"}, "1")
+    assert not picture.online(T0, 3.0)
+
+
+def test_a_configured_serial_wins() -> None:
+    picture = make_picture(serial="77 A")
+    assert picture.serial == "77_A"
+    picture.apply(identity("1"), 1.0)
+    picture.apply(reading({"volume": Measured(D(5), "m³")}), 1.0)
+    change = picture.apply(identity("2"), 2.0)
+    assert not change.replaced
+    assert "the configured serial number stays" in change.log[0][1]
+    assert picture.serial == "77_A"
+    assert picture.serial_text == "77 A"
+    assert list(picture.keys) == ["volume"]
+
+
+def test_a_number_without_letters_or_digits_falls_back_to_the_id() -> None:
+    assert make_picture(serial="???").serial == "heat"
+    picture = make_picture()
+    picture.apply(identity("\x00"), 1.0)
+    assert picture.serial == "heat"
+
+
+def test_a_meter_without_a_number_is_called_by_its_id() -> None:
+    assert make_picture(make_plan({"values": HEAT}, identity=())).serial == "heat"
+
+
+def test_another_model_keeps_what_holds_for_it_too() -> None:
+    memory = MeterMemory(model="multical_402", serial="1", serial_source="serial")
+    memory.units = {"volume": "m³"}
+    assert make_picture(memory=memory).serial == "1"
+    assert memory.model == "multical_403"
+    memory = MeterMemory(model="kamstrup_han_3phase", serial="57", serial_source="0.0.1")
+    memory.announced_as = "57"
+    picture = make_picture(memory=memory)
+    assert picture.serial is None
+    assert memory.announced_as == "57"
+
+
+# Several meters of one number
+
+
+def test_two_meters_of_one_number() -> None:
+    first, second, other = (make_picture(id=name) for name in ("a", "b", "c"))
+    for picture, number in ((first, "1"), (second, "1"), (other, "2")):
+        picture.apply(identity(number), 1.0)
+    assert settle_serials([first, second, other, make_picture(id="unknown")]) == [
+        "b and a tell the same serial number 1: the ids of b end in _b; are both on one meter?"
+    ]
+    assert [p.serial for p in (first, second, other)] == ["1", "1_b", "2"]
+    assert settle_serials([first, second, other]) == []
+
+
+def test_who_was_announced_first_keeps_the_bare_number() -> None:
+    first, second = make_picture(id="a"), make_picture(id="b")
+    for picture in (first, second):
+        picture.apply(identity("1"), 1.0)
+    second.memory.announced_as = "1"
+    assert len(settle_serials([first, second])) == 1
+    assert (first.serial, second.serial) == ("1_a", "1")
+
+
+def test_a_suffix_stays_when_the_other_meter_is_gone() -> None:
+    picture = make_picture(id="b")
+    picture.apply(identity("1"), 1.0)
+    picture.memory.announced_as = "1_b"
+    assert settle_serials([picture]) == []
+    assert picture.serial == "1_b"
+
+
+# Availability
+
+
+def test_online_for_three_intervals() -> None:
+    picture = make_picture()
+    assert not picture.online(T0, 1000.0)
+    picture.apply(reading({"volume": Measured(D(5), "m³")}), 1000.0)
+    assert picture.online(None, 1179.9)
+    assert not picture.online(T0, 1180.0)
+
+
+def test_a_remembered_reading_counts_by_the_wall_clock() -> None:
+    memory = MeterMemory(model="multical_403")
+    memory.readings = {"values": StoredReading(T0, {}), "slow": StoredReading(None, {})}
+    picture = make_picture(memory=memory)
+    assert picture.online(at(179), 1000.0)
+    assert not picture.online(at(180), 1000.0)
+    assert not picture.online(None, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("groups", "periods", "patience"),
+    [
+        ({"live": ("power_import",)}, {"live": 2.5}, 30.0),
+        ({"live": ("power_import",)}, {"live": 60.0}, 180.0),
+        (
+            {"live": ("power_import",), "hourly": ("energy_import",)},
+            {"live": 10.0, "hourly": 3600.0},
+            30.0,
+        ),
+        ({"live": (), "hourly": ("energy_import",)}, {"live": 10.0, "hourly": 3600.0}, 10800.0),
+        ({"live": ()}, {"live": 20.0}, 60.0),
+        ({"live": ("power_import",)}, {}, 30.0),
+    ],
+)
+def test_a_pushing_meter_is_known_by_its_period(
+    groups: dict[str, tuple[str, ...]], periods: dict[str, float], patience: float
+) -> None:
+    assert make_picture(make_plan(groups, periods=periods), interval=None).patience == patience
+
+
+def test_offline_at_once_when_the_port_is_gone_for_a_minute() -> None:
+    picture = make_picture(interval=3600.0)
+    picture.apply(reading({"volume": Measured(D(5), "m³")}), 1000.0)
+    picture.apply(diagnosis(LinkState.PORT_MISSING, port_gone=1010.0), 1010.0)
+    assert picture.online(T0, 1069.9)
+    assert not picture.online(T0, 1070.0)
+    picture.apply(diagnosis(), 1080.0)
+    assert picture.online(T0, 1080.0)
+
+
+def test_a_group_that_missed_three_periods_is_nulled_once() -> None:
+    plan = make_plan(
+        {"live": ("power_import",), "hourly": ("energy_import",)},
+        periods={"live": 10.0, "hourly": 3600.0},
+    )
+    picture = make_picture(plan, interval=None)
+    picture.apply(reading({"power_import": Measured(D(7), "W")}, group="live"), 1000.0)
+    picture.apply(reading({"energy_import": Measured(D(1), "kWh")}, group="hourly"), 1000.0)
+    assert picture.overdue(1029.9) == frozenset()
+    assert picture.overdue(1030.0) == {"live"}
+    assert json.loads(picture.state_json("live")) == {
+        "time": "2026-11-21T03:30:00.000Z",
+        "power_import": None,
+    }
+    assert picture.overdue(1040.0) == frozenset()
+    assert picture.overdue(1000.0 + 3 * 3600) == {"hourly"}
+    picture.apply(reading({"power_import": Measured(D(8), "W")}, group="live"), 20000.0)
+    assert json.loads(picture.state_json("live"))["power_import"] == 8
+    assert picture.memory.readings["hourly"].values == {"energy_import": D(1)}
+
+
+def test_after_a_restart_a_group_has_three_periods_again() -> None:
+    memory = MeterMemory(model="multical_403")
+    memory.readings = {"values": StoredReading(T0 - timedelta(days=9), {"volume": D(1)})}
+    picture = make_picture(make_plan({"values": HEAT}), memory)  # no period: the interval
+    assert picture.overdue(1179.0) == frozenset()
+    assert picture.overdue(1180.0) == {"values"}
+
+
+def test_a_group_without_a_period_has_the_patience_of_its_meter() -> None:
+    picture = make_picture(make_plan({"live": ("power_import",)}), interval=None)
+    picture.apply(reading({"power_import": Measured(D(7), "W")}, group="live"), 1000.0)
+    assert picture.overdue(1030.0) == {"live"}
+
+
+# Diagnostics
+
+
+def test_diagnostics() -> None:
+    picture = make_picture()
+    assert json.loads(picture.diagnostics_json()) == {
+        "link_state": None,
+        "last_reading": None,
+        "last_error": None,
+        "frames": None,
+        "dropped": None,
+        "timeouts": None,
+        "echoes": None,
+        "reconnects": None,
+        "internal_errors": None,
+        "held": None,
+        "requests_per_day": None,
+        "serial": None,
+        "model": "multical_403",
+        "protocol": "kmp",
+        "details": {},
+        "learned": {},
+        "held_back": {},
+        "unsupported": [],
+        "problem": None,
+        "notes": [],
+    }
+    picture.apply(identity("1", sw_version="B"), 1.0)
+    picture.apply(reading({"volume": Measured(D(5), "m³")}), 1.0)
+    picture.memory.unsupported = {97: T0}
+    change = picture.apply(
+        diagnosis(
+            LinkState.CHECKSUM,
+            last_error="bad\x00",
+            counters={"frames": 3, "parity_errors": 1},
+            learned={"bcc": "sum"},
+        ),
+        2.0,
+    )
+    assert change == Change(diagnostics=True, link=True, memory=True, urgent=True)
+    told = json.loads(picture.diagnostics_json())
+    assert told["link_state"] == "checksum"
+    assert told["last_reading"] == "2026-11-21T03:30:00.000Z"
+    assert told["last_error"] == r"bad\x00"
+    assert (told["frames"], told["parity_errors"], told["dropped"]) == (3, 1, None)
+    assert told["serial"] == "1"
+    assert told["learned"] == {"bcc": "sum"}
+    assert told["unsupported"] == ["97"]
+
+
+def test_the_same_diagnosis_is_no_news() -> None:
+    picture = make_picture()
+    assert picture.apply(diagnosis(), 1.0).link
+    assert picture.apply(diagnosis(), 2.0) == Change()
+    counted = picture.apply(diagnosis(counters={"frames": 1}), 3.0)
+    assert (counted.diagnostics, counted.link) == (True, False)
+
+
+def test_limits() -> None:
+    assert module.MISSED_PERIODS == 3
+    assert module.PUSHED_AT_LEAST == 30.0
+    assert module.PORT_GONE == 60.0
+    assert ha_rules.MAX_TEXT == 255
+
+
+def test_what_nobody_was_told_is_stamped_anew() -> None:
+    picture = make_picture()
+    picture.apply(reading({"volume": Measured(D(5), "m³")}), 100.0)
+    picture.restamp(datetime(2026, 11, 21, 12, 1, tzinfo=UTC), 160.0)
+    assert picture.last_reading == datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+def test_an_energy_goes_on_in_the_unit_that_is_configured() -> None:
+    memory = MeterMemory()
+    before = make_picture(make_plan({"values": ("heat_energy", "volume")}), memory)
+    before.apply(
+        reading({"heat_energy": Measured(D("0.303"), "GJ"), "volume": Measured(D(1), "m³")}), 1.0
+    )
+    plan = make_plan({"values": ("heat_energy", "volume")})
+    energy = replace(plan.values[0].quantity, as_sent=False, unit="kWh")
+    plan = replace(plan, values=(PlannedValue("heat_energy", energy, "values"), plan.values[1]))
+    after = make_picture(plan, memory)
+    assert after.keys == {"heat_energy": "kWh", "volume": "m³"}
+    # 0.303 GJ = 84.17 kWh; a step of 0.001 GJ is 0.28 kWh
+    assert json.loads(after.state_json("values"))["heat_energy"] == 84.2
+    assert "heat_energy" not in memory.totals
+
+
+def test_when_it_goes_offline_and_its_values_are_overdue() -> None:
+    """Polled every 60 s: three periods after the last reading; a port may be gone for 60 s."""
+    picture = make_picture()
+    assert picture.next_end(0.0) == math.inf
+    picture.apply(reading({"volume": Measured(D(5), "m³")}), 100.0)
+    assert picture.next_end(100.0) == 280.0
+    assert picture.next_end(280.0) == math.inf
+    picture.apply(diagnosis(LinkState.PORT_MISSING, port_gone=110.0), 111.0)
+    assert picture.next_end(111.0) == 170.0
+
+
+def test_a_key_that_moves_to_another_state_is_in_one_of_them() -> None:
+    """What nobody listed belongs to the first group that has it."""
+    picture = make_picture(make_plan({"live": (), "hourly": ()}, open_=True))
+    picture.apply(reading({"extra": Measured(D(1))}, group="hourly"), 1.0)
+    assert json.loads(picture.state_json("hourly")).keys() == {"time", "extra"}
+    picture.apply(reading({"extra": Measured(D(2))}, group="live"), 2.0)
+    assert json.loads(picture.state_json("live")).keys() == {"time", "extra"}
+    assert json.loads(picture.state_json("hourly")).keys() == {"time"}

@@ -1,0 +1,101 @@
+"""Which meter it is: from one list, by maker, phases and type number (han.md 2)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from kamstrup_mqtt.core.model import Object
+from kamstrup_mqtt.emulators.registry import make_emulator
+from kamstrup_mqtt.protocols.base import Frame, Message, Moment
+from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
+from kamstrup_mqtt.protocols.han.meter_type import KEYS, recognise
+from tests.support.framing import frames_of
+from tests.support.han_recordings import HOURLY_1, LIVE_1
+from tests.support.han_session import hear
+from tests.support.shared_vectors import shared_vectors
+
+KAMSTRUP = {"recognised": "kamstrup_han_3phase", "manufacturer": "Kamstrup"}
+DIRECT, TRANSFORMERS = {"connection": "direct"}, {"connection": "transformers"}
+
+
+def learned(codec: HanCodec, frame: Frame) -> dict[str, str]:
+    heard = hear(codec, codec.decode(frame), Moment(None, 0.0))
+    return {key: value for key, value in heard.followed.learned.items() if key in KEYS}
+
+
+def of_wire(wire: bytes) -> dict[str, str]:
+    (frame,) = frames_of(HdlcFramer(), [wire])
+    return learned(HanCodec(energy_scale=10), frame)
+
+
+@pytest.mark.parametrize("wire", [LIVE_1, HOURLY_1])
+def test_the_seeds_meter(wire: bytes) -> None:
+    assert of_wire(wire) == {**KAMSTRUP, **DIRECT}
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "expected"),
+    [
+        ("kamstrup_han_3phase", {"meter_type": "6851121BN243101040"}, {**KAMSTRUP, **TRANSFORMERS}),
+        ("kamstrup_han_3phase", {"list": "push1"}, KAMSTRUP),  # tells no type
+        (
+            "kamstrup_han_3phase",
+            {"list": "push1", "current_scale": "0.001", "power_import": "7000"},
+            {**KAMSTRUP, **TRANSFORMERS},
+        ),
+        (
+            "kamstrup_han_1phase",
+            {},
+            {"recognised": "kamstrup_han_1phase", "manufacturer": "Kamstrup", **DIRECT},
+        ),
+        ("aidon_1phase", {}, {"recognised": "aidon_1phase", "manufacturer": "Aidon", **DIRECT}),
+        ("aidon_3phase", {}, {"recognised": "aidon_3phase", "manufacturer": "Aidon", **DIRECT}),
+        (
+            "aidon_3phase",
+            {"list_id": "EMBRIQ_V1_1", "meter_type": "ZFF1"},
+            {"recognised": "aidon_3phase", "manufacturer": "Landis+Gyr"},
+        ),
+        ("aidon_se", {}, {"recognised": "aidon_se", "manufacturer": "Aidon"}),
+        ("kaifa_1phase", {}, {"recognised": "kaifa_1phase", "manufacturer": "Kaifa", **DIRECT}),
+        ("kaifa_3phase", {}, {"recognised": "kaifa_3phase", "manufacturer": "Kaifa", **DIRECT}),
+        (
+            "kaifa_3phase",
+            {"meter_type": "MA304T4"},
+            {"recognised": "kaifa_3phase", "manufacturer": "Kaifa", **TRANSFORMERS},
+        ),
+    ],
+)
+def test_the_lists_of_every_maker(
+    model: str, settings: dict[str, str], expected: dict[str, str]
+) -> None:
+    meter: Any = make_emulator(model, "han", settings)
+    assert of_wire(meter.push(datetime(2026, 1, 29, 12, 30, 10))) == expected  # noqa: DTZ001
+
+
+def test_a_list_that_says_too_little_changes_nothing() -> None:
+    codec = HanCodec()
+    (frame,) = frames_of(HdlcFramer(), [LIVE_1])
+    learned(codec, frame)
+    power = Object("1-1:1.7.0.255", 5, None, "W")
+    heard = hear(codec, Message({"maker": "kamstrup", "elements": 3}, (power,)), Moment(None, 1.0))
+    assert heard.followed.learned["recognised"] == "kamstrup_han_3phase"
+    assert recognise(Message({"maker": None}, (power,)), {"1.7.0": power}) == {}
+    assert recognise(Message({"maker": "kaifa"}, (power,)), {"1.7.0": power}) == {}
+
+
+def test_what_was_recognised_is_remembered() -> None:
+    before = {**KAMSTRUP, **DIRECT, "energy_scale": "10"}
+    heard = hear(HanCodec(learned=before), Message({"maker": None}, ()), Moment(None, 0.0))
+    assert {key: heard.followed.learned.get(key) for key in KEYS} == {**KAMSTRUP, **DIRECT}
+
+
+@pytest.mark.parametrize(
+    "vector",
+    shared_vectors("han.json", lambda v: v["name"] in ("amsreader_gh216-1", "seed_1h_1")),
+)
+def test_recorded_ones(vector: dict[str, Any]) -> None:
+    connection = {"amsreader_gh216-1": TRANSFORMERS, "seed_1h_1": DIRECT}[vector["name"]]
+    assert of_wire(bytes.fromhex(vector["hex"])) == {**KAMSTRUP, **connection}

@@ -1,0 +1,257 @@
+"""What a meter logged while nobody read it: the installed daemon, a real Mosquitto, real TCP.
+
+The emulated meters' logs (their own): on the full hour register 60 is 0.303 GJ now and 0.001 GJ
+less for each hour before; volume 11.388 m³ and 0.008.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kamstrup_mqtt.core.clock import Clock, rfc3339
+from kamstrup_mqtt.core.model import Logged, Measured, Reading, SerialParams
+from kamstrup_mqtt.emulators.base import Emulator
+from kamstrup_mqtt.emulators.registry import make_emulator
+from kamstrup_mqtt.reading import backfill
+from kamstrup_mqtt.reading.backfill import Wanted
+from kamstrup_mqtt.storage.state_file import Memory
+from kamstrup_mqtt.storage.state_schema import StoredReading
+from tests.reading.test_reader import QUICK, Bench, Start, at, meter, setup_of, start
+from tests.support.broker import Mosquitto, eventually, running, watching
+from tests.support.daemon import Meter, daemon, emulated
+from tests.support.ptys import until
+
+__all__ = ["start"]
+
+CLOCK = {"clock": "+01:00"}
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    (tmp_path / "broker").mkdir()
+    with running(tmp_path / "broker") as mosquitto:
+        yield mosquitto
+
+
+def remembered(directory: Path, last: datetime, **more: Any) -> None:
+    """A memory in which the meter `heat` was last read at `last`."""
+    (directory / "state").mkdir()
+    heat = {
+        "serial": "123456",
+        "serial_source": "serial_no",
+        "model": "multical_403",
+        "units": {"heat_energy": "GJ", "volume": "m³"},
+        "readings": {"values": {"time": rfc3339(last), "values": {"heat_energy": 0.290}}},
+        "last_poll": rfc3339(last),
+        **more,
+    }
+    whole = {"version": 1, "meters": {"heat": heat}}
+    (directory / "state" / "memory.json").write_text(json.dumps(whole))
+
+
+def hours_between(last: datetime, now: datetime) -> list[datetime]:
+    hour = last.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    return [hour + timedelta(hours=n) for n in range(100) if hour + timedelta(hours=n) < now]
+
+
+async def test_the_hours_while_the_daemon_was_down(broker: Mosquitto, tmp_path: Path) -> None:
+    """Kind, moment and values of each missing hour are in the history, once, oldest first, and
+    on no state topic."""
+    last = datetime.now(UTC) - timedelta(hours=9, minutes=20)
+    remembered(tmp_path, last)
+    options = {"backfill": True, "interval": "1h"}
+    heat = Meter(id="heat", protocol="kmp", model="multical_403", settings=CLOCK, options=options)
+    async with (
+        emulated(heat, tmp_path) as entry,
+        daemon(tmp_path) as process,
+        watching(broker.port) as watcher,
+    ):
+        process.configure({"host": "127.0.0.1", "port": broker.port}, entry)
+        await process.start()
+        await watcher.until("kamstrup/main/bridge/status", "online")
+        await watcher.publish("kamstrup/main/heat/read", "now")
+        last_hour = rfc3339(hours_between(last, datetime.now(UTC))[-1])
+        await eventually(
+            lambda: f'"at": "{last_hour}"' in watcher.last.get("kamstrup/main/heat/history", ""),
+            "the log is in the history",
+            20,
+        )
+        assert await process.end() == 0
+    told = [
+        json.loads(text, parse_float=Decimal) for topic, text in watcher.seen if "history" in topic
+    ]
+    states = [text for topic, text in watcher.seen if "/state/" in topic]
+    live = next(record for record in told if record["kind"] == "values")
+    logged = [record for record in told if record["kind"] == "backfill"]
+    now = datetime.fromisoformat(live["time"])
+    expected = hours_between(last, now)
+    assert [record["at"] for record in logged] == [rfc3339(hour) for hour in expected]
+    newest = now.replace(minute=0, second=0, microsecond=0)
+    for record, hour in zip(logged, expected, strict=True):
+        back = (newest - hour) // timedelta(hours=1)
+        assert record["readings"] == {
+            "heat_energy": Decimal("0.303") - back * Decimal("0.001"),
+            "volume": Decimal("11.388") - back * Decimal("0.008"),
+        }
+        assert record["serial"] == "123456"
+        assert record["meter"] == "heat"
+        assert record["time"] >= live["time"]
+    assert [record["seq"] for record in told] == list(range(1, len(told) + 1))
+    energies = {json.loads(text, parse_float=Decimal)["heat_energy"] for text in states}
+    assert energies <= {Decimal("0.290"), Decimal("0.303")}  # remembered, and read
+
+
+LINE = SerialParams(115200)
+
+
+async def gap(
+    start: Start,
+    server: Any,
+    *,
+    wanted: Wanted | None = None,
+    hours: float = 5.3,
+    model: str = "multical_403",
+    battery: bool = False,
+    backfilled: datetime | None = None,
+) -> Bench:
+    """A reader whose meter was last read so many hours ago."""
+    memory = Memory(None, Clock())
+    mine = memory.meter("meter")
+    mine.backfilled = backfilled
+    mine.readings["values"] = StoredReading(datetime.now(UTC) - timedelta(hours=hours), {})
+    setup = setup_of(model, "kmp", serial=LINE, interval=1.0, battery=battery)
+    return await start(replace(setup, backfill=wanted or Wanted()), at(server), memory=memory)
+
+
+def emulator(model: str = "multical_403", **settings: str) -> Callable[[], Emulator]:
+    return lambda: make_emulator(model, "kmp", {**CLOCK, **settings})
+
+
+async def records(bench: Bench) -> list[Logged]:
+    """What came of the gap's log, once it is over."""
+    await bench.next(Reading)
+    filling = bench.reader._backfill
+    assert filling is not None
+    await until(lambda: not filling.active, 20)
+    reports = [*bench.told, *bench.rest()]
+    return [report for report in reports if isinstance(report, Logged)]
+
+
+@pytest.fixture(autouse=True)
+def _no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "PAUSE", 0.01)
+
+
+def test_defaults() -> None:
+    assert Wanted() == Wanted(logger="hour", log_id=None, records=168)
+    assert (1.5, timedelta(days=1)) == (backfill.LATE, backfill.BATTERY_FLOOR)
+
+
+async def test_a_numbered_log(start: Start) -> None:
+    async with meter(emulator("multical_602")) as server:
+        bench = await gap(start, server, wanted=Wanted(log_id=2), model="multical_602")
+        found = await records(bench)
+        assert bench.port._link is not None
+        assert bench.port._link.holder == "meter"  # whose bytes a capture calls them
+    assert len(found) in (5, 6)
+    assert found[-1].values["heat_energy"] == Measured(Decimal("0.303"), "GJ")
+    assert [later.at - sooner.at for sooner, later in itertools.pairwise(found)] == [
+        timedelta(hours=1)
+    ] * (len(found) - 1)
+
+
+async def test_no_more_records_than_wanted(start: Start) -> None:
+    async with meter(emulator()) as server:
+        bench = await gap(start, server, wanted=Wanted(records=2), hours=100)
+        assert len(await records(bench)) == 2  # the newest
+
+
+async def test_a_meter_that_was_read_in_time_has_no_gap(start: Start) -> None:
+    async with meter(emulator()) as server:
+        bench = await gap(start, server, hours=0.9)
+        assert await records(bench) == []
+        assert bench.mine.backfilled is None
+
+
+@pytest.mark.parametrize(("before", "filled"), [(23, False), (25, True)])
+async def test_a_battery_is_spared_for_a_day(start: Start, before: int, filled: bool) -> None:
+    async with meter(emulator()) as server:
+        backfilled = datetime.now(UTC) - timedelta(hours=before)
+        bench = await gap(start, server, battery=True, backfilled=backfilled)
+        assert bool(await records(bench)) is filled
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"clock": "+01:25"}, "is wrong by more than 10 min"),
+        ({"1002": ""}, "nothing came back"),
+    ],
+)
+async def test_what_fails_is_said_once_and_left(
+    start: Start,
+    expected_logs: list[str],
+    logged: Callable[..., list[str]],
+    settings: Mapping[str, str],
+    why: str,
+) -> None:
+    expected_logs.append("the meter's log could not be read, the gap since")
+
+    def make() -> Emulator:
+        model = "multical_403" if why.startswith("is wrong") else "multical_402"
+        return make_emulator(model, "kmp", {**CLOCK, **settings})
+
+    async with meter(make) as server:
+        bench = await gap(start, server)
+        assert await records(bench) == []
+        warnings = logged(logging.WARNING)
+        assert len(warnings) == 1
+        assert bench.mine.backfilled is not None
+        for _ in range(2):
+            await bench.next(Reading)
+        assert logged(logging.WARNING) == warnings
+
+
+async def test_polls_and_neighbours_come_in_between(start: Start) -> None:
+    async with meter(emulator()) as server:
+        memory = Memory(None, Clock())
+        long_ago = datetime.now(UTC) - timedelta(hours=200)
+        memory.meter("meter").readings["values"] = StoredReading(long_ago, {})
+        setup = setup_of("multical_403", "kmp", serial=LINE, interval=0.02)
+        setup = replace(setup, backfill=Wanted())
+        bench = await start(setup, at(server), memory=memory)
+        other = Bench(replace(setup, id="other", backfill=None), bench.port, memory, QUICK)
+        task = asyncio.create_task(other.reader.run())
+        await bench.next(Reading)
+        filling = bench.reader._backfill
+        assert filling is not None
+        read = 0
+        while filling.active:
+            await other.next(Reading)
+            await bench.next(Reading)
+            read += 1
+        assert read > 5
+        task.cancel()
+        await asyncio.wait([task])
+        found = [r for r in (*bench.told, *bench.rest()) if isinstance(r, Logged)]
+        assert len(found) == 168
+
+
+def test_a_daemon_that_reads_no_kmp_meter_does_not_load_its_protocol() -> None:
+    code = "import sys, kamstrup_mqtt.daemon.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "kamstrup_mqtt.reading.reader" in done.stdout.split()
+    assert "kamstrup_mqtt.protocols.kmp" not in done.stdout.split()

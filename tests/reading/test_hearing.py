@@ -1,0 +1,265 @@
+"""Pushed lists: keys, replays, learning and the parity of the line, by the reader's own parts."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kamstrup_mqtt.core.clock import Clock
+from kamstrup_mqtt.core.model import Diagnosis, Identity, LinkState, Reading, SerialParams
+from kamstrup_mqtt.emulators.base import Emulator
+from kamstrup_mqtt.emulators.registry import make_emulator
+from kamstrup_mqtt.emulators.server import serve_pty
+from kamstrup_mqtt.links.address import SerialDevice
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.limits import Bounds
+from kamstrup_mqtt.protocols.base import Followed
+from kamstrup_mqtt.protocols.han import HanCodec
+from kamstrup_mqtt.reading.push_decoder import ParityHunt
+from kamstrup_mqtt.storage.state_file import Memory
+from kamstrup_mqtt.storage.state_schema import StoredTotal
+from tests.reading.test_reader import QUICK, Start, at, meter, setup_of, start
+from tests.support.ptys import until
+
+__all__ = ["start"]  # a fixture
+
+EK, AK = "000102030405060708090A0B0C0D0E0F", "D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF"
+KEYS = {"encryption_key": EK, "authentication_key": AK}
+Logged = Callable[[int], list[str]]
+
+
+def emulated(model: str = "kamstrup_han_3phase", **settings: str) -> Callable[[], Emulator]:
+    return lambda: make_emulator(model, "han", settings)
+
+
+def han(model: str = "kamstrup_han_3phase", **options: Any) -> Any:
+    return setup_of(model, "han", codec=HanCodec(**options))
+
+
+def keyed(**changes: Any) -> Any:
+    keys = {name: bytes.fromhex(text) for name, text in KEYS.items()}
+    return han(**{**keys, "energy_scale": 10, **changes})
+
+
+async def test_a_list_is_handed_over_before_the_reader_goes_on(start: Start) -> None:
+    async with meter(emulated(), interval=0.05) as server:
+        bench = await start(han(), at(server))
+        calls: list[list[object]] = []
+        bench.outbox.call(lambda: calls.append(bench.outbox.take_all()))
+        await until(lambda: len(calls) > 2)
+    assert [type(report) for report in calls[0]] == [Identity, Reading]
+    assert [type(report) for report in calls[1]] == [Diagnosis], "that it is read has time"
+    assert [type(report) for report in calls[2]] == [Reading]
+
+
+async def test_what_a_list_teaches_has_time_until_its_values_have_left(start: Start) -> None:
+    order: list[str] = []
+
+    class Noted(HanCodec):
+        def follow(self) -> Followed:
+            order.append("learned")
+            return super().follow()
+
+    setup = setup_of("kamstrup_han_3phase", "han", codec=Noted(energy_scale=10))
+    async with meter(emulated(), interval=0.05) as server:
+        bench = await start(setup, at(server))
+
+        def leave() -> None:
+            reports = bench.outbox.take_all()
+            order.extend("left" for report in reports if isinstance(report, Reading))
+
+        bench.outbox.call(leave)
+        await until(lambda: len(order) >= 6)
+    # who tells the first one decides how its totals are judged
+    assert order[:6] == ["learned", "left", "left", "learned", "left", "learned"]
+
+
+async def test_an_encrypted_meter_is_read(start: Start) -> None:
+    async with meter(emulated(**KEYS), interval=0.05) as server:
+        bench = await start(keyed(), at(server))
+        reading = await bench.next(Reading, group="live")
+        assert reading.values["power_import"].value == 4187
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"encryption_key": None, "authentication_key": None}, "there is no key: set"),
+        ({"encryption_key": bytes(16)}, "with another key: the tag"),
+    ],
+)
+async def test_a_key_that_is_missing_or_wrong_is_said_at_once(
+    start: Start, expected_logs: list[str], logged: Logged, options: dict[str, Any], words: str
+) -> None:
+    expected_logs.append(words)
+    async with meter(emulated(**KEYS), interval=0.05) as server:
+        bench = await start(keyed(**options), at(server))
+        diagnosis = await bench.next(Diagnosis, link_state=LinkState.WRONG_KEY)
+        assert words in diagnosis.problem
+        assert words in diagnosis.last_error
+        await asyncio.sleep(0.3)
+        assert bench.reader.counters.undecrypted > 2
+    assert len([m for m in logged(logging.WARNING) if words in m]) == 1
+
+
+async def test_replayed_lists_are_dropped_and_counted(start: Start) -> None:
+    async with meter(emulated(fault="replay", **KEYS), interval=0.03) as server:
+        bench = await start(keyed(), at(server))
+        await bench.next(Reading, group="live")
+        await until(lambda: bench.reader.counters.replayed >= 3)
+        assert bench.reader.counters.dropped == bench.reader.counters.replayed
+
+
+async def test_what_is_learned_is_remembered_and_noted(start: Start) -> None:
+    async with meter(emulated(hourly="always", energy_import="44228.00"), interval=0.05) as server:
+        bench = await start(han(), at(server))  # the emulated type is proven
+        reading = await bench.next(Reading, group="hourly")
+        assert reading.values["energy_import"].value == Decimal("44228.00")
+        assert bench.mine.learned["energy_scale"] == "10"
+    unproven = {"meter_type": "6841131BN245101092", "hourly": "always"}
+    async with meter(emulated(**unproven), interval=0.05) as server:
+        bench = await start(han(), at(server))
+        diagnosis = await bench.next(Diagnosis, link_state=LinkState.OK)
+        reading = await bench.next(Reading, group="hourly")
+        assert "energy_import" not in reading.values
+        await bench.next(Diagnosis, notes=("energy scale: 0 of 60 minutes",)) if not (
+            diagnosis.notes
+        ) else None
+
+
+@pytest.mark.parametrize(
+    ("meter_type", "bounded", "believed"),
+    [
+        ("6841121BN243101040", False, False),  # 55.2 kW (3×80 A): 92 kWh in 100 minutes
+        ("6851121BN243101040", False, True),  # behind transformers: 1 MW
+        ("6851121BN243101040", True, False),  # the user knows better
+    ],
+)
+async def test_what_a_meter_can_do_follows_from_how_it_is_connected(
+    start: Start, expected_logs: list[str], meter_type: str, bounded: bool, believed: bool
+) -> None:
+    expected_logs.append("is more than the meter can have counted in 6000 s")
+    memory = Memory(None, Clock())
+    now = Clock().now()
+    assert now is not None
+    before = StoredTotal(Decimal("44000.00"), now - timedelta(minutes=100))
+    memory.meter("meter").totals["energy_import"] = before
+    memory.meter("meter").units = {"energy_import": "kWh"}
+    sent = {"meter_type": meter_type, "hourly": "always", "energy_import": "44228.00"}
+    async with meter(emulated(**sent, power_import="0"), interval=0.05) as server:
+        setup = dataclasses.replace(
+            han(energy_scale=10), bounds=Bounds(power=55_200, flow=200), bounded=bounded
+        )
+        bench = await start(setup, at(server), memory=memory)
+        reading = await bench.next(Reading, group="hourly")
+        value = reading.values["energy_import"].value
+        assert (value == Decimal("44228.00")) is believed
+
+
+async def test_a_live_counter_goes_on_from_memory(start: Start) -> None:
+    memory = Memory(None, Clock())
+    totals = memory.meter("meter").totals
+    totals["energy_import_live"] = StoredTotal(Decimal("44229.500"), Clock().now())
+    async with meter(emulated(power_import="0"), interval=0.05) as server:
+        bench = await start(han(energy_scale=10), at(server), memory=memory)
+        reading = await bench.next(Reading, group="live")
+        assert reading.values["energy_import_live"].value == Decimal("44229.500")
+
+
+@pytest.mark.parametrize(
+    ("model", "key"), [("aidon_3phase", "current_l2"), ("kaifa_1phase", "voltage_l1")]
+)
+async def test_auto_reads_other_makers(start: Start, model: str, key: str) -> None:
+    async with meter(emulated(model), interval=0.05) as server:
+        bench = await start(han("auto"), at(server))
+        reading = await bench.next(Reading, group="live")
+        assert reading.values[key].value is not None
+        assert reading.values["power_import"].value == 4187
+        assert bench.told[0].serial == "1" * 16
+
+
+async def test_the_parity_is_hunted_on_a_tty(
+    start: Start, tmp_path: Path, expected_logs: list[str], logged: Logged
+) -> None:
+    """The pty passes the bytes of a wrong parity on, whatever it is set to: the hunt goes round."""
+    expected_logs += ["bytes come", "port is open again", "may be another"]
+    path = str(tmp_path / "han")
+    server = await serve_pty(emulated(fault="parity"), path, interval=0.03)
+    limits = dataclasses.replace(QUICK, hunt=0.1)
+    try:
+        setup = dataclasses.replace(han("auto"), hunt_parity=True)
+        await start(setup, SerialDevice(path), limits=limits, silence=0.01)
+        await until(lambda: any("2400 8E1: trying 2400 8N1" in m for m in logged(logging.INFO)))
+    finally:
+        await server.close()
+    assert [m for m in logged(logging.INFO) if "no list with 2400 8N1: trying 2400 8E1" in m]
+
+
+async def test_the_parity_that_worked_is_remembered(start: Start, tmp_path: Path) -> None:
+    path = str(tmp_path / "han")
+    server = await serve_pty(emulated("aidon_3phase"), path, interval=0.03)
+    memory = Memory(None, Clock())
+    try:
+        setup = dataclasses.replace(han("auto"), hunt_parity=True)
+        bench = await start(setup, SerialDevice(path), memory=memory)
+        await bench.next(Reading, group="live")
+    finally:
+        await server.close()
+    assert memory.meter("meter").learned["parity"] == "N"
+
+
+LINE = SerialParams(2400, 8, "N", 1)
+FAULT = (LinkState.BYTES_NO_FRAMES, "bytes come")
+
+
+def test_a_hunt() -> None:
+    hunt = ParityHunt(LINE, None, enabled=True)
+    assert not hunt.due(100.0, 60.0, None)
+    assert not hunt.due(110.0, 60.0, FAULT)
+    assert not hunt.due(169.0, 60.0, FAULT)
+    assert not hunt.due(169.5, 60.0, None)  # a list came
+    assert not hunt.due(170.0, 60.0, FAULT)
+    assert not hunt.due(171.0, 60.0, (LinkState.WRONG_KEY, "its parity is right"))
+    assert not hunt.due(172.0, 60.0, FAULT)
+    assert hunt.due(232.0, 60.0, FAULT)
+    assert hunt.turn().parity == "E"
+    assert not hunt.due(233.0, 60.0, FAULT)
+    assert hunt.turn().parity == "N"
+
+
+def test_what_was_learned_is_tried_first() -> None:
+    even = dataclasses.replace(LINE, parity="E")
+    assert ParityHunt(LINE, "E", enabled=True).params == even
+    assert ParityHunt(even, "N", enabled=True).params == LINE
+    assert ParityHunt(LINE, "E", enabled=False).params == LINE
+    assert not ParityHunt(LINE, None, enabled=False).due(1e9, 1.0, FAULT)
+
+
+def test_the_models_that_are_recognised() -> None:
+    models = registry.models_of("han")
+    assert set(models) == {
+        *("aidon_1phase", "aidon_3phase", "aidon_se", "auto", "kaifa_1phase", "kaifa_3phase"),
+        *("kamstrup_han_1phase", "kamstrup_han_3phase"),
+    }
+    assert models["aidon_se"].dialects["han"].identity == ()
+
+
+async def test_what_was_learned_of_another_meter_is_forgotten(start: Start) -> None:
+    memory = Memory(None, Clock())
+    memory.meter("meter").learned.update(
+        {"energy_scale": "1", "energy_scale_meter": "1-1:0.0.5.255 another", "parity": "E"}
+    )
+    async with meter(emulated(meter_type="6841131BN245101092"), interval=0.05) as server:
+        learned = dict(memory.meter("meter").learned)
+        bench = await start(han(learned=learned), at(server), memory=memory)
+        await bench.next(Reading, group="live")
+    assert "energy_scale" not in bench.mine.learned
+    assert "parity" not in bench.mine.learned

@@ -1,0 +1,300 @@
+"""Plausibility of totals. The rule: issue D, Guard; the numbers are worked out beside each case."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from kamstrup_mqtt.core.model import Measured
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.limits import Bounds
+from kamstrup_mqtt.meters.plan import Plan, default_values
+from kamstrup_mqtt.reading.plausibility import Guard
+from kamstrup_mqtt.storage.state_schema import MeterMemory, StoredTotal
+
+D = Decimal
+T0 = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+HEAT = Bounds(power=1_000_000, flow=200)
+
+
+def plan(model: str = "multical_403", protocol: str = "kmp") -> Plan:
+    dialect = registry.all_models()[model].dialects[protocol]
+    return Plan(
+        protocol=protocol,
+        dialect=dialect,
+        values=default_values(protocol, dialect),
+        periods={},
+        open=True,
+    )
+
+
+class Bench:
+    """A guard, and a clock that the test moves: `at` seconds after the start."""
+
+    def __init__(self, memory: MeterMemory | None = None, *, weak: bool = False, **more: Any):
+        self.memory = memory or MeterMemory()
+        self.guard = Guard(
+            more.get("plan") or plan(), self.memory, more.get("bounds", HEAT), weak=weak
+        )
+
+    def tell(self, at: float, key: str = "heat_energy", unit: str = "kWh", **value: Any) -> bool:
+        """Whether the value goes on."""
+        measured = Measured(D(value["value"]), unit)
+        judged = self.guard.judge({key: measured}, T0 + timedelta(seconds=at), at)
+        passed = judged.values[key].value is not None
+        assert passed == (key not in judged.held)
+        return passed
+
+    def energy(self, at: float, value: str) -> bool:
+        return self.tell(at, value=value)
+
+
+def test_the_first_value_is_believed_after_a_crc() -> None:
+    bench = Bench()
+    assert bench.energy(0, "0")
+    assert bench.memory.totals["heat_energy"] == StoredTotal(D(0), T0)
+
+
+def test_the_first_value_after_a_weak_checksum_needs_a_second() -> None:
+    bench = Bench(weak=True)
+    assert not bench.energy(0, "9032")
+    assert "waiting for a second" in bench.guard.held["heat_energy"]
+    assert bench.energy(2, "9032")
+    assert bench.guard.held == {}
+
+
+def test_two_first_values_that_do_not_agree_are_none() -> None:
+    bench = Bench(weak=True)
+    assert not bench.energy(0, "9032")
+    assert not bench.energy(2, "1032")
+    assert not bench.energy(4, "9032")
+    assert bench.energy(6, "9032")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "value", "good"),
+    [
+        # 1 MW in 36 s is 10 kWh; two counts of the coarser value are 2 kWh
+        (36, "1000", True),
+        (36, "1012", True),
+        (36, "1013", False),
+        (36, "999", False),
+        (36, "0", False),
+        (3600, "2002", True),
+        (3600, "2003", False),
+        (0, "1002", True),
+        (0, "1003", False),
+    ],
+)
+def test_the_band_of_a_total(seconds: float, value: str, good: bool) -> None:
+    bench = Bench()
+    assert bench.energy(0, "1000")
+    assert bench.energy(seconds, value) is good
+
+
+@pytest.mark.parametrize(
+    ("model", "power"),
+    [("multical_403", 1_000_000), ("e685_382", 55_200), ("kamstrup_han_3phase", 55_200)],
+)
+def test_the_power_of_the_models(model: str, power: int) -> None:
+    # 3 × 80 A × 230 V
+    assert registry.all_models()[model].power_bound == power
+
+
+@pytest.mark.parametrize(
+    ("unit", "most"),
+    [
+        ("kWh", D(1000)),
+        ("MWh", D(1)),
+        ("GJ", D("3.6")),
+        ("MJ", D(3600)),
+        ("Gcal", D("0.861")),
+        ("kvarh", D(1000)),
+        ("m³", D(200)),
+        ("L", D(200_000)),
+        ("t", D(200)),
+        ("m³×°C", D(40_000)),
+        ("h", D("1.05")),
+        (None, None),
+        ("°C", None),
+    ],
+)
+def test_what_a_meter_can_do_in_an_hour(unit: str | None, most: Decimal | None) -> None:
+    assert HEAT.per_hour(unit) == most
+
+
+def test_without_a_bound_a_total_only_must_not_fall() -> None:
+    bench = Bench()
+    assert bench.tell(0, "pulse_input_a", "", value="5")
+    assert bench.tell(1, "pulse_input_a", "", value="500000")
+    assert not bench.tell(2, "pulse_input_a", "", value="5")
+
+
+@pytest.mark.parametrize(("weak", "readings"), [(False, 2), (True, 3)])
+def test_agreeing_readings_replace_the_total(weak: bool, readings: int) -> None:
+    memory = MeterMemory(totals={"heat_energy": StoredTotal(D(9000), T0)})
+    bench = Bench(memory, weak=weak)
+    for n in range(1, readings):
+        assert not bench.energy(60 * n, "12")
+    assert bench.energy(60 * readings, "12")
+    assert memory.totals["heat_energy"].value == D(12)
+
+
+def test_a_good_reading_between_starts_the_count_anew() -> None:
+    bench = Bench()
+    assert bench.energy(0, "9000")
+    assert not bench.energy(60, "12")
+    assert bench.energy(120, "9000")
+    assert not bench.energy(180, "12")
+
+
+def test_the_rest_of_the_reading_goes_on() -> None:
+    bench = Bench()
+    assert bench.energy(0, "9000")
+    values = {
+        "heat_energy": Measured(D(0), "kWh"),
+        "volume": Measured(D(5), "m³"),
+        "power": Measured(D(0), "kW"),
+        "meter_id": Measured("x"),
+        "flow": Measured(None, "L/h"),
+    }
+    judged = bench.guard.judge(values, T0, 1.0)
+    assert judged.values == {**values, "heat_energy": Measured(None, "kWh")}
+    assert judged.held == {
+        "heat_energy": "0 kWh is less than the last accepted 9000 kWh of 2026-11-21T03:00:00.000Z"
+    }
+
+
+def test_why_it_is_too_much() -> None:
+    bench = Bench()
+    assert bench.energy(0, "9000")
+    assert not bench.energy(60, "9999")
+    assert bench.guard.held["heat_energy"] == (
+        "9999 kWh is more than the meter can have counted in 60 s since the last accepted 9000 kWh"
+        " of 2026-11-21T03:00:00.000Z"
+    )
+
+
+def test_memory_counts_with_its_time() -> None:
+    memory = MeterMemory(totals={"heat_energy": StoredTotal(D(9000), T0 - timedelta(hours=1))})
+    assert Bench(memory).energy(0, "10002")
+    memory = MeterMemory(totals={"heat_energy": StoredTotal(D(9000), T0 - timedelta(hours=1))})
+    assert not Bench(memory).energy(0, "10003")
+
+
+def test_without_a_clock_across_runs_nothing_is_allowed_for_time() -> None:
+    memory = MeterMemory(totals={"heat_energy": StoredTotal(D(9000), None)})
+    assert not Bench(memory).energy(0, "9010")
+    memory = MeterMemory(totals={"heat_energy": StoredTotal(D(9000), None)})
+    assert Bench(memory).energy(0, "9002")
+
+
+def test_a_clock_that_jumps_back_takes_no_time_away() -> None:
+    bench = Bench()
+    assert bench.energy(0, "1000")
+    judged = bench.guard.judge(
+        {"heat_energy": Measured(D(1900), "kWh")}, T0 - timedelta(days=400), 3600.0
+    )
+    assert not judged.held
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "good"),
+    [
+        ("9999999", "3", True),  # 4 kWh in a minute; 1 MW makes 16
+        ("9999.999", "0.001", True),  # seven digits
+        ("9999999", "90000", False),  # in the lowest 1 %, but that is 90 MWh in a minute
+        ("9899999", "3", False),  # not in the top 1 %
+        ("99999", "1", False),  # five digits: too few for a register
+        ("99", "0", False),
+    ],
+)
+def test_a_register_that_runs_over_continues(before: str, after: str, good: bool) -> None:
+    bench = Bench()
+    assert bench.energy(0, before)
+    assert bench.energy(60, after) is good
+
+
+def test_fewer_digits_than_before_are_no_fall() -> None:
+    bench = Bench()
+    assert bench.energy(0, "123.456")
+    assert bench.energy(60, "123.4")
+    assert not bench.energy(120, "123.3")
+
+
+def test_39_digits_are_judged_exactly() -> None:
+    long = "1" * 38
+    bench = Bench()
+    assert bench.tell(0, "pulse_input_a", "", value=f"{long}2")
+    assert not bench.tell(1, "pulse_input_a", "", value=f"{long}1")
+    assert bench.energy(0, f"{long}1")
+    assert not bench.energy(0, f"{long}4")
+    assert bench.energy(0, f"{long}3")
+
+
+def test_the_frozen_unit_is_what_counts() -> None:
+    memory = MeterMemory(
+        units={"heat_energy": "MWh"}, totals={"heat_energy": StoredTotal(D("9.000"), T0)}
+    )
+    bench = Bench(memory)
+    assert bench.energy(60, "9001")  # kWh
+    assert memory.totals["heat_energy"].value == D("9.001")
+    assert bench.tell(60, unit="GJ", value="1")  # no family: the picture holds it back
+
+
+def test_accept_believes_at_once() -> None:
+    bench = Bench()
+    assert bench.energy(0, "9000")
+    assert not bench.energy(60, "12")
+    assert bench.guard.accept() == ("heat_energy",)
+    assert bench.guard.held == {}
+    assert bench.memory.totals["heat_energy"].value == D(12)
+    assert bench.energy(120, "12")
+    assert bench.guard.accept() == ()
+
+
+def test_another_meter_begins_anew() -> None:
+    bench = Bench()
+    assert bench.energy(0, "9000")
+    assert not bench.energy(60, "12")
+    bench.guard.forget()
+    assert bench.energy(62, "13")
+
+
+@example([999_999_998, 0])
+@example([999_999_996, 999_999_998, 0])
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=30))
+def test_no_single_wild_value_ever_passes(values: list[int]) -> None:
+    """Whatever comes, what passes is in the band, or was told twice in agreement."""
+    bench = Bench()
+    accepted = 5000
+    assert bench.energy(0, "5000")
+    last = accepted
+    for n, value in enumerate(values, 1):
+        if bench.energy(n, str(value)):
+            plausible = accepted <= value <= accepted + 3 + n  # 1 MW: 0.28 kWh a second
+            agreed = last <= value <= last + 3
+            # of what was believed before: 999999998 and then 0 has run over
+            over = accepted >= 99 * 10**7 and accepted <= value + 10**9 <= accepted + 3 + n
+            assert plausible or agreed or over
+            accepted = value
+        last = value
+
+
+def test_a_live_counter_may_catch_up_with_its_register() -> None:
+    """After a gap the hourly register is up to an hour of counting ahead; 55.2 kW × 3660 s are
+    56.12 kWh."""
+    han = plan("kamstrup_han_3phase", "han")
+    bench = Bench(plan=han, bounds=Bounds(power=55_200, flow=200))
+    assert bench.tell(0, "energy_import_live", value="100.000")
+    assert bench.tell(0.01, "energy_import_live", value="156.000")
+    assert not bench.tell(0.02, "energy_import_live", value="300.000")
+    assert not bench.tell(0.03, "energy_import_live", value="155.000")
+    # a register itself may not
+    assert bench.tell(0, "energy_import", value="100.00")
+    assert not bench.tell(0.01, "energy_import", value="156.00")

@@ -1,0 +1,157 @@
+"""Due times of groups, with clocks that the test sets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from kamstrup_mqtt.core.clock import Clock
+from kamstrup_mqtt.reading.schedule import Schedule, next_aligned
+
+OSLO = ZoneInfo("Europe/Oslo")
+H = 3600.0
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("now", "period", "offset", "expected"),
+    [
+        ("2026-11-21T03:30:00", H, 0.0, "2026-11-21T04:00:00"),
+        ("2026-11-21T04:00:00", H, 0.0, "2026-11-21T05:00:00"),
+        ("2026-11-21T03:30:00", H, -60.0, "2026-11-21T03:59:00"),
+        ("2026-11-21T03:59:30", H, -60.0, "2026-11-21T04:59:00"),
+        ("2026-11-21T03:31:00", 900.0, 5.0, "2026-11-21T03:45:05"),
+        # local midnight is 23:00 UTC in winter, 22:00 in summer
+        ("2026-11-21T03:30:00", 24 * H, 0.0, "2026-11-21T23:00:00"),
+        ("2026-07-21T03:30:00", 24 * H, 0.0, "2026-07-21T22:00:00"),
+        # the day before summer time begins (29 March 2026), and the day it begins
+        ("2026-03-28T12:00:00", 24 * H, 0.0, "2026-03-28T23:00:00"),
+        ("2026-03-28T23:30:00", 24 * H, 0.0, "2026-03-29T22:00:00"),
+        # the hour from 2 to 3 is not there, and comes twice in October
+        ("2026-03-29T00:30:00", H, 0.0, "2026-03-29T01:00:00"),
+        ("2026-10-25T00:30:00", H, 0.0, "2026-10-25T01:00:00"),
+        ("2026-10-25T01:00:00", H, 0.0, "2026-10-25T02:00:00"),
+        # weeks begin on Mondays
+        ("2026-11-21T03:30:00", 7 * 24 * H, 0.0, "2026-11-22T23:00:00"),
+    ],
+)
+def test_aligned(now: str, period: float, offset: float, expected: str) -> None:
+    assert next_aligned(utc(now), period, offset, OSLO) == utc(expected)
+
+
+def test_a_moment_that_does_not_exist_is_not_waited_for_in_the_past() -> None:
+    found = next_aligned(utc("2026-03-29T00:59:00"), 24 * H, 2 * H, OSLO)
+    assert utc("2026-03-29T00:59:00") < found <= utc("2026-03-29T01:00:00")
+
+
+class Times:
+    """A clock in the hand of the test."""
+
+    def __init__(self, wall: str = "2026-11-21T03:30:00") -> None:
+        self.wall = utc(wall).timestamp()
+        self.mono = 1000.0
+        self.clock = Clock(lambda: self.wall, lambda: self.mono)
+
+    def go(self, seconds: float) -> None:
+        self.wall += seconds
+        self.mono += seconds
+
+
+def test_each_group_at_its_own_interval() -> None:
+    times = Times()
+    schedule = Schedule({"values": 60.0, "slow": 600.0}, times.clock)
+    assert schedule.due() == ("values", "slow")
+    schedule.begun(("values", "slow"))
+    due = []
+    for _ in range(20):
+        times.mono = schedule.next
+        due.append(schedule.due())
+        schedule.begun(due[-1])
+    assert [n for n, groups in enumerate(due) if "slow" in groups] == [9, 19]
+    assert all("values" in groups for groups in due)
+
+
+def test_a_slow_group_rides_along() -> None:
+    times = Times()
+    schedule = Schedule({"values": 60.0, "slow": 90.0}, times.clock)
+    schedule.begun(("values", "slow"))
+    times.go(60.0)
+    assert schedule.due() == ("values", "slow")  # in 30 s it would have been due by itself
+
+
+def test_where_an_earlier_process_ended() -> None:
+    times = Times()
+    schedule = Schedule({"values": H, "slow": 24 * H}, times.clock, phase=7.0)
+    now = times.clock.now()
+    assert now is not None
+    schedule.remember({"values": now - timedelta(minutes=50), "slow": None})
+    assert schedule.next == times.mono
+    schedule = Schedule({"values": H, "slow": 24 * H}, times.clock, phase=7.0)
+    schedule.remember({"values": now - timedelta(minutes=50), "slow": now - timedelta(hours=1)})
+    assert schedule.next == times.mono + 600 + 7
+    late = Schedule({"values": H}, times.clock, align=True)
+    late.remember({"values": now - timedelta(hours=3)})
+    assert late.next == times.mono
+
+
+def test_the_phase_is_put_on_once() -> None:
+    times = Times()
+    schedule = Schedule({"values": 60.0}, times.clock, phase=7.0)
+    schedule.begun(("values",))
+    assert schedule.next == times.mono + 67
+    times.go(67)
+    schedule.begun(("values",))
+    assert schedule.next == times.mono + 60
+
+
+def test_aligned_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = Times("2026-11-21T03:30:00")
+    schedule = Schedule({"values": H}, times.clock, align=True, offset=-60.0)
+    now = times.clock.now()
+    assert now is not None
+    schedule.remember({"values": now - timedelta(minutes=10)})
+    assert schedule.next == pytest.approx(times.mono + 29 * 60)
+    times.wall += 60  # the clock was set
+    assert schedule.next == pytest.approx(times.mono + 28 * 60)
+    times.go(28 * 60 - 2)
+    schedule.begun(("values",))  # two seconds early: not again at the moment itself
+    assert schedule.next == pytest.approx(times.mono + H + 2)
+
+
+def test_without_a_clock_it_is_not_aligned() -> None:
+    times = Times("2020-01-01T00:00:00")
+    schedule = Schedule({"values": H}, times.clock, align=True)
+    schedule.begun(("values",))
+    assert schedule.next == times.mono + H
+
+
+def test_a_failed_poll_is_put_off() -> None:
+    times = Times()
+    schedule = Schedule({"values": H, "slow": 24 * H}, times.clock, align=True)
+    schedule.begun(("values", "slow"))
+    schedule.put_off(("values",), times.mono + 60)
+    assert schedule.next == times.mono + 60
+    schedule.put_off(("values",), times.mono + 120)  # never later than it would be anyhow
+    assert schedule.next == times.mono + 60
+    schedule.put_off(("values",), times.mono + 120, earlier_only=False)
+    assert schedule.next == times.mono + 120
+    assert schedule.due() == ("values",)
+
+
+@pytest.mark.parametrize("years", [-10, -1, 1, 10])
+def test_a_clock_that_is_set_by_years_puts_off_no_poll(years: int) -> None:
+    """At boot the clock was years ahead, and a poll was aligned by it; then it was set."""
+    times = Times("2037-11-21T03:30:00")
+    schedule = Schedule({"values": H}, times.clock, align=True)
+    schedule.begun(("values",))
+    assert schedule.next == pytest.approx(times.mono + 1800)
+    times.wall += years * 365 * 24 * H
+    assert schedule.next <= times.mono + 2 * H
+    times.mono = max(times.mono, schedule.next)
+    schedule.begun(("values",))
+    assert times.mono + 1800 - 30 <= schedule.next <= times.mono + H + 30

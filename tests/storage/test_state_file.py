@@ -1,0 +1,495 @@
+"""What outlives the process: round trip, lock, damage, when it is written."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from kamstrup_mqtt.core.clock import Clock
+from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.storage import state_file as module
+from kamstrup_mqtt.storage.state_file import Memory, state_directory, write_whole
+from kamstrup_mqtt.storage.state_schema import MeterMemory, StoredReading, StoredTotal
+
+MOMENT = datetime(2026, 11, 21, 3, 30, 0, 250000, tzinfo=UTC)
+LONG = Decimal("123456789012345678901234567890.123456789")
+
+
+def filled() -> MeterMemory:
+    return MeterMemory(
+        serial="0012345678",
+        serial_source=1001,
+        model="multical_403",
+        details={"sw_version": "C1"},
+        units={"heat_energy": "MWh", "info_code": None},
+        readings={"values": StoredReading(MOMENT, {"heat_energy": Decimal("0.3030"), "x": None})},
+        totals={"heat_energy": StoredTotal(LONG, None)},
+        last_poll=MOMENT,
+        unsupported={97: MOMENT, "1-1:1.7.0.255": MOMENT},
+        learned={"bcc": "sum"},
+        announced={"heat_energy": "sensor"},
+        announced_as="0012345678",
+    )
+
+
+def opened(path: Path | None, **limits: float) -> Memory:
+    memory = Memory(path, Clock(), **limits)  # type: ignore[arg-type]
+    memory.open()
+    return memory
+
+
+def test_everything_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "memory.json"
+    memory = opened(path)
+    for name in MeterMemory.__slots__:
+        setattr(memory.meter("heat"), name, getattr(filled(), name))
+    memory.changed()
+    memory.close()
+    again = opened(path)
+    assert dict(again.meters) == {"heat": filled()}
+    again.close()
+
+
+def test_the_file_as_it_is_on_disk(tmp_path: Path) -> None:
+    """The format is kept compatible: this is version 1, written out by hand."""
+    path = tmp_path / "memory.json"
+    path.write_text(
+        '{"version": 1, "meters": {"heat": {"serial": "0012345678", "serial_source": 1001,'
+        ' "model": "multical_403", "details": {"sw_version": "C1"},'
+        ' "units": {"heat_energy": "MWh", "info_code": null},'
+        ' "readings": {"values": {"time": "2026-11-21T03:30:00.250Z",'
+        ' "values": {"heat_energy": 0.3030, "x": null}}},'
+        ' "totals": {"heat_energy": {"value": "123456789012345678901234567890.123456789",'
+        ' "time": null}}, "last_poll": "2026-11-21T03:30:00.250Z",'
+        ' "unsupported": [[97, "2026-11-21T03:30:00.250Z"],'
+        ' ["1-1:1.7.0.255", "2026-11-21T03:30:00.250Z"]], "learned": {"bcc": "sum"},'
+        ' "announced": {"heat_energy": "sensor"}, "announced_as": "0012345678"}}}'
+    )
+    memory = opened(path)
+    assert memory.meter("heat") == filled()
+    memory.close()
+
+
+def test_what_meters_have_alike_is_kept_once(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    memory = opened(path)
+    for id_ in ("heat", "heat-2"):
+        for name in MeterMemory.__slots__:
+            setattr(memory.meter(id_), name, getattr(filled(), name))
+    memory.meter("water").units = {"info_code": None, "heat_energy": "MWh"}  # another order
+    memory.changed()
+    memory.close()
+    again = opened(path)
+    one, two, other = (again.meter(id_) for id_ in ("heat", "heat-2", "water"))
+    assert one.units is two.units
+    assert one.announced is two.announced
+    assert list(other.units) == ["info_code", "heat_energy"]
+    assert list(one.units) == ["heat_energy", "info_code"]
+    again.close()
+
+
+def test_whole_numbers_are_values_too(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    path.write_text(
+        '{"version": 1, "meters": {"a": {"readings":'
+        ' {"values": {"time": null, "values": {"power": 12, "meter_id": "0012"}}}}}}'
+    )
+    memory = opened(path)
+    values = memory.meter("a").readings["values"].values
+    assert values == {"power": Decimal(12), "meter_id": "0012"}
+    assert isinstance(values["power"], Decimal)
+    memory.close()
+
+
+def test_the_host_clock_is_not_believed_before_what_is_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    path.write_text('{"version": 1, "meters": {"a": {"last_poll": "2030-01-01T00:00:00.000Z"}}}')
+    clock = Clock(wall=lambda: datetime(2029, 12, 31, tzinfo=UTC).timestamp())
+    assert clock.now() is not None
+    memory = Memory(path, clock)
+    memory.open()
+    assert clock.now() is None
+    memory.close()
+
+
+def test_forgotten_meters_are_gone(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    memory = opened(path)
+    memory.meter("a").serial = "1"
+    memory.forget("a")
+    memory.forget("a")
+    memory.close()
+    assert json.loads(path.read_text()) == {"version": 1, "meters": {}}
+
+
+def test_nothing_is_kept_without_a_path() -> None:
+    memory = opened(None)
+    memory.meter("a").serial = "1"
+    memory.changed(urgent=True)
+    memory.close()
+    assert memory.meter("a").serial == "1"
+
+
+def test_nothing_is_written_while_nothing_changed(tmp_path: Path) -> None:
+    memory = opened(tmp_path / "memory.json")
+    memory.close()
+    assert not (tmp_path / "memory.json").exists()
+
+
+def test_a_second_daemon_is_refused_and_told_the_pid(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    memory = opened(path)
+    with pytest.raises(ConfigError, match=rf"process {os.getpid()}\) uses this memory"):
+        opened(path)
+    memory.close()
+    opened(path).close()
+
+
+def test_a_clean_end_leaves_the_lock_empty(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    lock = path.with_suffix(".lock")
+    for _ in range(2):
+        memory = opened(path)
+        assert memory.ended_well
+        assert lock.read_text() == f"{os.getpid()}\n"
+        memory.close()
+        assert lock.read_bytes() == b""
+    lock.write_text("4711\n")  # as a killed one leaves it
+    memory = opened(path)
+    assert not memory.ended_well
+    memory.close()
+    assert opened(None).ended_well
+
+
+def test_an_end_that_could_not_write_is_not_clean(tmp_path: Path, expected_logs: list[str]) -> None:
+    def fail(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    expected_logs.append("cannot be written")
+    path = tmp_path / "memory.json"
+    memory = Memory(path, Clock(), write=fail)
+    memory.open()
+    memory.changed(urgent=True)
+    memory.close()
+    memory = opened(path)
+    assert not memory.ended_well
+    memory.close()
+
+
+def test_the_lock_ends_with_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    code = (
+        "import os, sys, pathlib\n"
+        "from kamstrup_mqtt.storage.state_file import Memory\n"
+        "from kamstrup_mqtt.core.clock import Clock\n"
+        "Memory(pathlib.Path(sys.argv[1]), Clock()).open()\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    assert path.with_suffix(".lock").exists()
+    opened(path).close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"version": 1}',
+        b'{"version": 1, "meters": []}',
+        b'{"version": 1, "meters": {"a": {"serial": 5}}}',
+        b'{"version": 1, "meters": {"a": {"serial_source": true}}}',
+        b'{"version": 1, "meters": {"a": {"details": []}}}',
+        b'{"version": 1, "meters": {"a": {"last_poll": "yesterday"}}}',
+        b'{"version": 1, "meters": {"a": {"last_poll": 5}}}',
+        b'{"version": 1, "meters": {"a": {"totals": {"x": {"value": "y", "time": null}}}}}',
+        b'{"version": 1, "meters": {"a": {"readings": {"v": {"time": null, "values":'
+        b' {"x": true}}}}}}',
+    ],
+)
+def test_a_damaged_file_is_set_aside(
+    tmp_path: Path, damage: bytes, expected_logs: list[str]
+) -> None:
+    expected_logs.append("set aside as memory.json.corrupt-1, going on without")
+    path = tmp_path / "memory.json"
+    path.write_bytes(damage)
+    memory = opened(path)
+    assert dict(memory.meters) == {}
+    assert (tmp_path / "memory.json.corrupt-1").read_bytes() == damage
+    memory.close()
+
+
+@pytest.mark.parametrize(
+    "value", ['"NaN"', '"Infinity"', "NaN", "1e999999", '"1e999999"', '"\\ud800"', "true", "[]"]
+)
+@pytest.mark.parametrize("place", ["totals", "readings"])
+def test_a_value_that_no_meter_sends_is_damage(
+    tmp_path: Path, expected_logs: list[str], value: str, place: str
+) -> None:
+    if place == "readings" and value in ('"NaN"', '"Infinity"', '"1e999999"'):
+        return  # a text like any other
+    expected_logs.append("is corrupt")
+    inside = (
+        f'{{"values": {{"time": null, "values": {{"volume": {value}}}}}}}'
+        if place == "readings"
+        else f'{{"volume": {{"value": {value}, "time": null}}}}'
+    )
+    path = tmp_path / "memory.json"
+    path.write_text(f'{{"version": 1, "meters": {{"heat": {{"{place}": {inside}}}}}}}')
+    memory = opened(path)
+    assert memory.meters == {}
+    memory.changed(urgent=True)
+    memory.close()
+    assert json.loads(path.read_text()) == {"version": 1, "meters": {}}
+
+
+def test_each_damaged_file_is_kept(tmp_path: Path, expected_logs: list[str]) -> None:
+    expected_logs.append("is corrupt")
+    for number in (1, 2, 3):
+        (tmp_path / "memory.json").write_text(str(number))
+        opened(tmp_path / "memory.json").close()
+        assert (tmp_path / f"memory.json.corrupt-{number}").read_text() == str(number)
+
+
+def test_a_newer_file_is_set_aside(tmp_path: Path, expected_logs: list[str]) -> None:
+    expected_logs.append("newer version (version 2); set aside as memory.json.newer-1")
+    path = tmp_path / "memory.json"
+    path.write_text('{"version": 2, "meters": "else"}')
+    opened(path).close()
+    assert (tmp_path / "memory.json.newer-1").exists()
+
+
+def test_a_file_that_cannot_be_set_aside(
+    tmp_path: Path, expected_logs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    expected_logs.append("going on without (Permission denied)")
+    (tmp_path / "memory.json").write_text("{")
+    monkeypatch.setattr(Path, "replace", refuse)
+    opened(tmp_path / "memory.json").close()
+
+
+def test_a_directory_in_its_place(tmp_path: Path, expected_logs: list[str]) -> None:
+    expected_logs.append("cannot be read (Is a directory): going on without")
+    (tmp_path / "memory.json").mkdir()
+    opened(tmp_path / "memory.json").close()
+
+
+def test_no_room_for_the_file_is_said_once(
+    tmp_path: Path, expected_logs: list[str], logged: Callable[..., list[str]]
+) -> None:
+    expected_logs.append("cannot be written (File exists)")
+    (tmp_path / "file").write_text("")
+    memory = opened(tmp_path / "file" / "memory.json")
+    memory.changed()
+    memory.close()
+    assert len([m for m in logged() if "cannot be written" in m]) == 1
+
+
+def test_a_card_that_fails_and_comes_back(
+    tmp_path: Path, expected_logs: list[str], logged: Callable[..., list[str]]
+) -> None:
+    failing = [True]
+
+    def write(path: Path, text: str) -> None:
+        if failing[0]:
+            raise OSError(28, "No space left on device")
+        write_whole(path, text)
+
+    expected_logs.append("cannot be written (No space left on device)")
+    memory = Memory(tmp_path / "memory.json", Clock(), write=write)
+    memory.open()
+    for _ in range(2):
+        memory.changed()
+        memory.close()
+    failing[0] = False
+    memory.changed()
+    memory.close()
+    assert len([m for m in logged() if "No space left" in m]) == 1
+    assert any("can be written again" in m for m in logged())
+    assert (tmp_path / "memory.json").exists()
+
+
+def test_the_old_file_survives_a_write_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "memory.json"
+    write_whole(path, "old")
+
+    def fail(number: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+
+
+async def _kept(memory: Memory) -> asyncio.Task[None]:
+    return asyncio.create_task(memory.keep())
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+class Recorder:
+    """Stands for the disk: what was written, and an event for each time."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.loop = asyncio.get_running_loop()
+        self.wrote = asyncio.Event()
+        self.blocked = threading.Event()
+        self.blocked.set()
+
+    def __call__(self, path: Path, text: str) -> None:
+        self.blocked.wait(20)
+        self.texts.append(text)
+        with contextlib.suppress(RuntimeError):  # the test is over
+            self.loop.call_soon_threadsafe(self.wrote.set)
+
+
+async def test_urgent_changes_are_written_together_and_soon(tmp_path: Path) -> None:
+    disk = Recorder()
+    memory = Memory(tmp_path / "m.json", Clock(), urgent_within=0.05, write=disk)
+    task = await _kept(memory)
+    memory.meter("a").serial = "1"
+    memory.changed(urgent=True)
+    await asyncio.sleep(0)
+    memory.meter("a").serial = "2"
+    memory.changed(urgent=True)
+    await asyncio.wait_for(disk.wrote.wait(), 5)
+    assert disk.texts == ['{"version": 1, "meters": {"a": {"serial": "2"}}}']
+    await _stop(task)
+    assert len(disk.texts) == 1
+
+
+async def test_other_changes_wait_for_their_time(tmp_path: Path) -> None:
+    disk = Recorder()
+    memory = Memory(tmp_path / "m.json", Clock(), otherwise_every=0.1, write=disk)
+    task = await _kept(memory)
+    memory.changed()
+    await asyncio.wait_for(disk.wrote.wait(), 5)
+    await _stop(task)
+    assert len(disk.texts) == 1
+
+
+async def test_the_end_writes_what_is_not_yet_due(tmp_path: Path) -> None:
+    disk = Recorder()
+    memory = Memory(tmp_path / "m.json", Clock(), write=disk)
+    task = await _kept(memory)
+    await asyncio.sleep(0)
+    memory.changed()
+    await asyncio.sleep(0)
+    await _stop(task)
+    assert len(disk.texts) == 1
+    memory.close()
+    assert len(disk.texts) == 1
+
+
+async def test_keeping_ends_when_it_is_cancelled_at_any_moment(tmp_path: Path) -> None:
+    """asyncio.wait_for before Python 3.12 swallows a cancellation that comes with the result: the
+    change that is told in the same moment as the end must not keep the task alive."""
+    for n in range(200):
+        memory = Memory(tmp_path / "m.json", Clock(), urgent_within=0.0, write=Recorder())
+        task = await _kept(memory)
+        memory.changed()
+        for _ in range(n % 9):
+            await asyncio.sleep(0)
+        memory.changed(urgent=True)
+        for _ in range(n // 9 % 4):
+            await asyncio.sleep(0)
+        task.cancel()
+        _, running = await asyncio.wait([task], timeout=5)
+        assert not running
+        memory.close()
+
+
+async def test_a_stuck_card_holds_neither_loop_nor_exit(tmp_path: Path) -> None:
+    disk = Recorder()
+    disk.blocked.clear()
+    memory = Memory(
+        tmp_path / "m.json", Clock(), urgent_within=0.0, last_write_limit=0.05, write=disk
+    )
+    task = await _kept(memory)
+    memory.changed(urgent=True)
+    await asyncio.sleep(0.05)  # the loop goes on: this returns
+    memory.changed()
+    await asyncio.wait_for(_stop(task), 5)
+    memory.close()
+    disk.blocked.set()
+    await asyncio.wait_for(disk.wrote.wait(), 5)
+
+
+def test_state_directory() -> None:
+    assert state_directory({"STATE_DIRECTORY": "/data"}) == Path("/data")
+    assert state_directory({"STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}) == Path("/var/lib/a")
+    assert state_directory({"HOME": "/home/u"}) == Path("/home/u/.local/state/kamstrup-mqtt")
+    assert state_directory({}) == Path.home() / ".local/state/kamstrup-mqtt"
+
+
+def test_defaults() -> None:
+    assert module.URGENT_WITHIN == 2.0
+    assert module.OTHERWISE_EVERY == 900.0
+    assert module.LAST_WRITE_LIMIT == 2.0
+
+
+def test_a_look_takes_no_lock_and_touches_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    assert module.peek(path) == {}
+    path.write_text("{")
+    assert module.peek(path) == {}
+    path.write_text('{"version": 2}')
+    assert module.peek(path) == {}
+    path.write_text('{"version": 1, "meters": {"a": {"serial": "1"}}}')
+    assert module.peek(path) == {"a": MeterMemory(serial="1")}
+    assert [p.name for p in tmp_path.iterdir()] == ["memory.json"]
+
+
+def test_it_is_its_owner_s_alone(tmp_path: Path) -> None:
+    (tmp_path / "memory.tmp").touch(mode=0o666)
+    write_whole(tmp_path / "memory.json", "{}")
+    assert (tmp_path / "memory.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_is_left_without_half_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_whole(tmp_path / "memory.json", "{}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_peek_at_a_memory_that_is_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_path: Path) -> bytes:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(KamstrupMqttError, match=r"memory\.json: permission denied"):
+        module.peek(tmp_path / "memory.json")

@@ -1,0 +1,130 @@
+"""Two pushing meters behind bridges, and the whole daemon in this process with limits fit for
+tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.daemon.app import App, Ending
+from kamstrup_mqtt.daemon.app import Limits as AppLimits
+from kamstrup_mqtt.mqtt import Limits as PublisherLimits
+from kamstrup_mqtt.mqtt.session import SessionLimits
+from kamstrup_mqtt.reading.reader import Limits as ReaderLimits
+from kamstrup_mqtt.storage.history import Limits as HistoryLimits
+from tests.support.broker import Mosquitto
+from tests.support.daemon import Meter, emulated
+from tests.support.history_recorder import Recorder
+from tests.support.mqtt_proxy import Proxy
+from tests.support.serial_bridge import Bridge, bridged
+
+NAMES = ("first", "second")
+METERS = tuple(
+    Meter(
+        id=name,
+        protocol="han",
+        model="kamstrup_han_3phase",
+        settings={"hourly": "always", "meter_id": f"{n}" * 16},
+        options={"energy_scale": 10},
+        push_interval=0.1,
+    )
+    for n, name in enumerate(NAMES, 1)
+)
+PUSHY = PublisherLimits(
+    connect=5.0,
+    ack=1.0,
+    first_backoff=0.02,
+    backoff_cap=0.05,
+    slow_backoff=0.05,
+    quick_loss=0.0,
+    session=SessionLimits(settle=0.05, settle_cap=1.0, idle=0.5),
+)
+LIMITS = AppLimits(
+    publisher=PUSHY,
+    history=HistoryLimits(retry=0.3, grace=1.0),
+    reader=ReaderLimits(
+        no_bytes=1.0, no_frames=1.0, reopen_mute=1.5, port_check=0.2, steady=0.1, tick=0.1
+    ),
+)
+
+
+@contextlib.asynccontextmanager
+async def meters(directory: Path) -> AsyncIterator[list[dict[str, Any]]]:
+    async with contextlib.AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(emulated(meter, directory)) for meter in METERS]
+
+
+@contextlib.asynccontextmanager
+async def behind_bridges(
+    entries: list[dict[str, Any]],
+) -> AsyncIterator[tuple[dict[str, Bridge], list[dict[str, Any]]]]:
+    """The bridges by the meter's id, and the entries that lead to them."""
+    async with contextlib.AsyncExitStack() as stack:
+        bridges = {}
+        for entry in entries:
+            host, port = entry["port"].removeprefix("tcp://").split(":")
+            bridges[entry["id"]] = await stack.enter_async_context(bridged(host, int(port)))
+        yield (
+            bridges,
+            [
+                {**entry, "port": f"tcp://127.0.0.1:{bridges[entry['id']].port}"}
+                for entry in entries
+            ],
+        )
+
+
+def history(messages: list[tuple[str, str]]) -> set[str]:
+    return {payload for topic, payload in messages if topic.endswith("/history")}
+
+
+async def kill(broker: Mosquitto, proxy: Proxy, recorder: Recorder) -> None:
+    """Kill and start the broker; the recorder is there before the daemon is let through."""
+    proxy.closed = True
+    broker.kill()
+    proxy.reset()
+    await recorder.ended()
+    broker.start()
+    await recorder.start()
+    proxy.closed = False
+
+
+@contextlib.asynccontextmanager
+async def daemon_here(
+    directory: Path,
+    entries: list[dict[str, Any]],
+    proxy: Proxy,
+    mode: str,
+    spool: Mapping[str, Any] | None = None,
+    mqtt: Mapping[str, Any] | None = None,
+    limits: AppLimits = LIMITS,
+) -> AsyncIterator[App]:
+    """The whole daemon in this process."""
+    config = Config.model_validate(
+        {
+            "mqtt": {"host": "127.0.0.1", "port": proxy.port, **(mqtt or {})},
+            "meters": entries,
+            "spool": {"mode": mode, "resend": 1.5, **(spool or {})},
+            "state_directory": str(directory),
+        }
+    )
+    app = App(
+        config,
+        reload=lambda: config,
+        environ={"RUNTIME_DIRECTORY": str(directory)},
+        limits=replace(limits),
+        arm=lambda _: None,
+    )
+    task = asyncio.create_task(app.run())
+    try:
+        yield app
+        app.end(Ending.STOPPED)
+        async with asyncio.timeout(10):
+            await task
+    finally:
+        task.cancel()
+        await asyncio.wait([task], timeout=10)
