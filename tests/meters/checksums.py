@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import reduce
 from operator import xor
 
-from tests.protocols.han.recorded import fcs
-from tests.protocols.kmp.wire import STUFFED, crc16
+from tests.support.han_recordings import fcs
+from tests.support.kmp_frames import STUFFED, crc16
 
 _UNSTUFFED = {bytes.fromhex(pair)[1]: byte for byte, pair in STUFFED.items()}
 

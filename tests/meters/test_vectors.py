@@ -7,27 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from kamstrup_mqtt import registry
-from kamstrup_mqtt.derived import Deriver
-from kamstrup_mqtt.model import Measured, Object
-from kamstrup_mqtt.plan import Plan, PlannedValue, default_values, sort_objects
-from kamstrup_mqtt.protocols.base import Frame
-from tests.framing import events_of
+from kamstrup_mqtt.core.model import Measured
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.derived import Deriver
+from kamstrup_mqtt.meters.plan import Plan, PlannedValue, default_values, sort_objects
 from tests.meters import vectors
 from tests.meters.checksums import IS_CORRECT
-from tests.meters.vectors import FOLDER, SOURCES, Vector, vectors_of
+from tests.meters.vectors import FOLDER, SOURCES, Vector, objects_of, readings, vectors_of
 
 MODELS = sorted(registry.all_models())
-READINGS = [
-    pytest.param(
-        vector,
-        id=f"{model}-{number}-{vector.protocol}-{vector.source}",
-        marks=[pytest.mark.shared_vector] if vector.is_shared else [],
-    )
-    for model in MODELS
-    if (FOLDER / f"{model}.yaml").exists()
-    for number, vector in enumerate(vectors_of(model), 1)
-]
+READINGS = readings()
 
 
 def plan_of(vector: Vector) -> Plan:
@@ -42,18 +31,6 @@ def plan_of(vector: Vector) -> Plan:
     comes_whole = spec.pushed or vector.protocol == "iec62056-21"
     plan = Plan(protocol=vector.protocol, dialect=dialect, values=values, periods={})
     return replace(plan, open=comes_whole)
-
-
-def objects_of(vector: Vector) -> list[Object]:
-    """Every object of the frames, in the order sent."""
-    codec = registry.protocol(vector.protocol).codec(**vector.options)
-    objects: list[Object] = []
-    for wire in vector.wires:
-        events = events_of(codec.framer(), [wire])
-        frames = [event for event in events if isinstance(event, Frame)]
-        assert frames, f"no frame in {wire.hex(' ')}: {events}"
-        objects += [obj for frame in frames for obj in codec.decode(frame).objects]
-    return objects
 
 
 def exact(values: dict[str, Measured]) -> dict[str, tuple[type, str, str | None]]:

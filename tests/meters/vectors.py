@@ -18,6 +18,7 @@ A file is a list of readings:
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -25,10 +26,14 @@ from typing import Any
 
 import pytest
 import yaml
+from _pytest.mark import ParameterSet
 
-from kamstrup_mqtt.model import Measured
-from tests.protocols.han.recorded import hdlc
-from tests.shared_vectors import FOLDER as SHARED
+from kamstrup_mqtt.core.model import Measured, Object
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.protocols.base import Frame
+from tests.support.framing import events_of
+from tests.support.han_recordings import hdlc
+from tests.support.shared_vectors import FOLDER as SHARED
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"
 SOURCES = ("captured", "built")
@@ -68,6 +73,32 @@ def vectors_of(model: str) -> list[Vector]:
     text = (FOLDER / f"{model}.yaml").read_text(encoding="utf-8")
     entries: list[dict[str, Any]] = yaml.load(text, Loader=yaml.BaseLoader)
     return [_vector(model, entry) for entry in entries]
+
+
+def readings(keep: Callable[[Vector], bool] = lambda vector: True) -> list[ParameterSet]:
+    """The readings of all models that `keep` keeps, as parameters of a test."""
+    return [
+        pytest.param(
+            vector,
+            id=f"{model}-{number}-{vector.protocol}-{vector.source}",
+            marks=[pytest.mark.shared_vector] if vector.is_shared else [],
+        )
+        for model in sorted(path.stem for path in FOLDER.glob("*.yaml"))
+        for number, vector in enumerate(vectors_of(model), 1)
+        if keep(vector)
+    ]
+
+
+def objects_of(vector: Vector) -> list[Object]:
+    """Every object of the frames, in the order sent."""
+    codec = registry.protocol(vector.protocol).codec(**vector.options)
+    objects: list[Object] = []
+    for wire in vector.wires:
+        events = events_of(codec.framer(), [wire])
+        frames = [event for event in events if isinstance(event, Frame)]
+        assert frames, f"no frame in {wire.hex(' ')}: {events}"
+        objects += [obj for frame in frames for obj in codec.decode(frame).objects]
+    return objects
 
 
 def _vector(model: str, entry: dict[str, Any]) -> Vector:

@@ -38,7 +38,7 @@ from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.links.port import Port
-from kamstrup_mqtt.meters import detection
+from kamstrup_mqtt.meters.auto import AUTO
 from kamstrup_mqtt.mqtt import Connector, Daemon, Publisher, connect
 from kamstrup_mqtt.mqtt import Limits as PublisherLimits
 from kamstrup_mqtt.mqtt.incoming import Host
@@ -224,7 +224,7 @@ class App:
             factory.setup(
                 meter,
                 self._memory.meter(meter.id).learned,
-                self._model_found if meter.model == detection.AUTO else None,
+                self._model_found if meter.model == AUTO else None,
             ),
             port,
             self._outbox,

@@ -38,6 +38,51 @@ class Quantity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """How the answers of a polled meter show its model.
+
+    A model is detected by its name; else where everything else that is given holds, the most
+    specific first (`detection.detect_model`). A detection that gives a name alone needs the name;
+    an empty one is the fallback of its protocol.
+
+    names       words or numbers in KMP register 404, the meter type: "603", "flowIQ"
+    types       first digits of the type number that KMP's GetType returns, in hex
+    sources     sources that are all answered
+    any_of      sources of which at least one is answered
+    none_of     sources that are not answered
+    baudrate    the speed at which the meter answered
+    also_read   registers that `auto` reads besides until the model is known
+    """
+
+    names: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    sources: tuple[SourceId, ...] = ()
+    any_of: tuple[SourceId, ...] = ()
+    none_of: tuple[SourceId, ...] = ()
+    baudrate: int | None = None
+    also_read: tuple[SourceId, ...] = ()
+
+    @property
+    def is_name_only(self) -> bool:
+        """Whether nothing but its name shows the model."""
+        return bool(self.names) and not (self.types or self.sources or self.any_of)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListDetection:
+    """How the lists that a HAN meter pushes show its model.
+
+    maker      whose lists they are, as `protocols.han` calls it: kamstrup, aidon, kaifa
+    phases     voltages in a list, 1 or 3
+    list_ids   beginnings of the list identifier; () = the list has none
+    """
+
+    maker: str
+    phases: Literal[1, 3]
+    list_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """What one meter model says in one protocol.
 
@@ -50,6 +95,7 @@ class Dialect:
     precise     the register of high resolution that belongs to register 60: 266 or 155
     info        source of an info code -> the name of its table in `info_codes`
     logger      it has a log of hours, days, months and years, or may have one
+    detection   how the model shows itself; None: it cannot be detected in this protocol
 
     A group may also list what this program makes out of other sources (`derived.KEYS`).
     """
@@ -63,6 +109,7 @@ class Dialect:
     precise: SourceId | None = None
     info: Mapping[SourceId, str] = field(default_factory=dict)
     logger: bool = False
+    detection: Detection | ListDetection | None = None
 
 
 MAX_POWER = 1_000_000

@@ -18,6 +18,7 @@ from typing import Any
 from kamstrup_mqtt import protocols
 from kamstrup_mqtt.core.model import SourceId
 from kamstrup_mqtt.meters import derived, models
+from kamstrup_mqtt.meters.auto import AUTO, auto_model
 from kamstrup_mqtt.meters.model import Dialect, MeterModel, Quantity
 from kamstrup_mqtt.meters.quantities import QUANTITIES, unnamed
 from kamstrup_mqtt.protocols.base import ProtocolSpec
@@ -62,7 +63,8 @@ def all_models() -> Mapping[str, MeterModel]:
             raise RegistryError(f"{name}: no MODEL of type MeterModel")
         _check(name, model)
         found[module.name] = model
-    return MappingProxyType(found)
+    found[AUTO] = auto_model(found)
+    return MappingProxyType(dict(sorted(found.items())))
 
 
 def _check(name: str, model: MeterModel) -> None:

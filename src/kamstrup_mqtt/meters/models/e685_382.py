@@ -5,7 +5,7 @@ Unconfirmed: FE 90's second field (0 in every sample); that its fourth is the to
 inferred and checked in every answer.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 
 MODEL = MeterModel(
     name="685-382",
@@ -54,6 +54,7 @@ MODEL = MeterModel(
                     "1.6*1",
                 )
             },
+            detection=Detection(sources=("1.20",)),
         ),
     },
     note="A readout over IEC 61107 takes about 10 s. It holds the customer's number, not the"

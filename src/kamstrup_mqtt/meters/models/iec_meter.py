@@ -4,7 +4,7 @@ A readout comes whole, so everything in it is shown; what is published by defaul
 electricity meters send.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 
 MODEL = MeterModel(
     name="Any IEC 62056-21 meter",
@@ -13,6 +13,7 @@ MODEL = MeterModel(
     dialects={
         "iec62056-21": Dialect(
             groups={"values": ("manufacturer", "ident", "0.0.0", "1.8.0", "1.8.1", "1.8.2")},
+            detection=Detection(),
         )
     },
     note="List the addresses that your meter sends; `read` shows them all.",

@@ -5,7 +5,7 @@ point differs from meter to meter: the frame says it.
 """
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 
 # fmt: off
 _MORE = (
@@ -26,6 +26,8 @@ MODEL = MeterModel(
             groups={"values": (1, 1023, 1054, 1055, 1056, 1076, 1077, 1078, 2, 1024, 19, 23)},
             more=_MORE,
             identity=("serial_no", 1001),
+            # GetType 35, 37, 3E, 3F, 44, 45, and any other that no file names (AIMIR KmpUtils)
+            detection=Detection(any_of=(1, 1023), none_of=(60,), also_read=(1126,)),
             serial=SerialParams(baudrate=9600, bytesize=8, parity="N", stopbits=1),
             overrides={
                 14: {"name": "Energy export high resolution"},

@@ -2,7 +2,7 @@
 the first byte on. Others of this name speak KMP: `kamstrup_382`."""
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 
 MODEL = MeterModel(
     name="382L (IEC 62056-21)",
@@ -15,6 +15,7 @@ MODEL = MeterModel(
                     *("96.8.0", "1.6.0"),
                 )
             },
+            detection=Detection(sources=("1.8.0", "96.8.0"), baudrate=9600),
             serial=SerialParams(9600, 8, "N", 1, dtr=False, rts=True),
         )
     },

@@ -2,6 +2,16 @@
 
 from dataclasses import replace
 
+from kamstrup_mqtt.meters.model import Detection
 from kamstrup_mqtt.meters.models.kamstrup_382 import MODEL as KAMSTRUP_382
 
-MODEL = replace(KAMSTRUP_382, name="Omnia (KMP)")
+MODEL = replace(
+    KAMSTRUP_382,
+    name="Omnia (KMP)",
+    dialects={
+        "kmp": replace(
+            KAMSTRUP_382.dialects["kmp"],
+            detection=Detection(types=("5A",), any_of=(1, 1023), none_of=(60,)),
+        )
+    },
+)

@@ -1,11 +1,18 @@
 """Any meter that speaks KMP: registers are listed by number, with the names that are known."""
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 
 MODEL = MeterModel(
     name="Any KMP meter",
     medium="any",
     battery=True,
-    dialects={"kmp": Dialect(groups={"values": ()}, identity=("serial_no", 1001), logger=True)},
+    dialects={
+        "kmp": Dialect(
+            groups={"values": ()},
+            identity=("serial_no", 1001),
+            logger=True,
+            detection=Detection(),
+        )
+    },
     note="List the registers to read; nothing is read by default.",
 )

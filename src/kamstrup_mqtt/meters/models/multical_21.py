@@ -3,7 +3,7 @@
 What its info code (99) means over KMP is not confirmed, so it is switched off.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 
 MODEL = MeterModel(
     name="MULTICAL 21 / flowIQ",
@@ -39,6 +39,9 @@ MODEL = MeterModel(
                 },
             },
             info={99: "flowiq"},
+            detection=Detection(
+                names=("21", "flowIQ"), sources=(68,), any_of=(243, 292), none_of=(60,)
+            ),
         ),
     },
     note="Hold a magnet at the eye: it takes 4 s to start, and some firmware limits how often it is"

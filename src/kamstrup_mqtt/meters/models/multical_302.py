@@ -4,7 +4,7 @@ Register 266 is register 60 in Wh without whole 10 MWh: no total by itself.
 What its info code (99) means is not confirmed, so it is switched off.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 
 # fmt: off
 _MORE = (
@@ -29,6 +29,9 @@ MODEL = MeterModel(
                 99: {"name": "Info code (unconfirmed)", "enabled": False},
             },
             precise=266,
+            detection=Detection(
+                names=("302",), sources=(60, 266), none_of=(369,), also_read=(239,)
+            ),
         ),
     },
 )

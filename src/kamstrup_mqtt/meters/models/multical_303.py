@@ -2,6 +2,17 @@
 
 from dataclasses import replace
 
+from kamstrup_mqtt.meters.model import Detection
 from kamstrup_mqtt.meters.models.multical_603 import MODEL as MULTICAL_603
 
-MODEL = replace(MULTICAL_603, name="MULTICAL 303")
+MODEL = replace(
+    MULTICAL_603,
+    name="MULTICAL 303",
+    note="A magnet does not keep its optical eye awake: press a button before the first reading.",
+    dialects={
+        "kmp": replace(
+            MULTICAL_603.dialects["kmp"],
+            detection=Detection(names=("303",)),
+        )
+    },
+)

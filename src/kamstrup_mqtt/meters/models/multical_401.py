@@ -4,7 +4,7 @@ The older MULTICAL 66 and III answer alike. Some of them want two stop bits.
 """
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 
 MODEL = MeterModel(
     name="MULTICAL 401",
@@ -14,6 +14,7 @@ MODEL = MeterModel(
         "iec62056-21": Dialect(
             groups={"values": ("6.8", "6.26", "6.31", "0.0")},
             more=("manufacturer", "ident"),
+            detection=Detection(any_of=("6.8", "6.26")),
             serial=SerialParams(300, 8, "N", 2, dtr=False, rts=True),
         )
     },

@@ -3,7 +3,7 @@
 Its optical eye sleeps about 30 minutes after the last button or reading.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 
 # fmt: off
 _MORE = (
@@ -36,6 +36,7 @@ MODEL = MeterModel(
             more=_MORE,
             identity=("serial_no", 1001),
             info={99: "sum_602"},
+            detection=Detection(names=("402",), sources=(60,)),
         ),
     },
     note="The optical eye sleeps about 30 minutes after the last reading: press a button, or read"

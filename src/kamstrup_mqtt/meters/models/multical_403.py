@@ -6,6 +6,7 @@ either.
 
 from dataclasses import replace
 
+from kamstrup_mqtt.meters.model import Detection
 from kamstrup_mqtt.meters.models.multical_603 import MODEL as MULTICAL_603
 
 MODEL = replace(
@@ -15,6 +16,7 @@ MODEL = replace(
         "kmp": replace(
             MULTICAL_603.dialects["kmp"],
             info={99: "sum_403", 369: "bits_369"},
+            detection=Detection(names=("403",), sources=(60, 266, 369)),
         )
     },
 )

@@ -3,7 +3,7 @@
 Register 155 counts Wh by itself, from an unknown start, and has been read on a 602: it is no total.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 
 # fmt: off
 _MORE = (
@@ -39,6 +39,13 @@ MODEL = MeterModel(
             },
             precise=155,
             info={99: "sum_602"},
+            # with 15xx through a 67-05 top module
+            detection=Detection(
+                names=("601",),
+                types=("0001", "0004", "0005", "1501", "1504", "1505"),
+                sources=(60,),
+                none_of=(266, 171),
+            ),
         ),
     },
 )

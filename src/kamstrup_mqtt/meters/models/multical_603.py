@@ -4,7 +4,7 @@ Register 266 is register 60 in Wh without whole 10 MWh; 369 holds the bits of th
 capture has confirmed what the bits of 369 and the numbers of 99 mean: they are told as text.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 
 # fmt: off
 _MORE = (
@@ -42,6 +42,7 @@ MODEL = MeterModel(
             precise=266,
             logger=True,
             info={99: "digits_603", 369: "bits_369"},
+            detection=Detection(names=("603",)),
         ),
     },
 )

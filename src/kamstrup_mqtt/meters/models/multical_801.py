@@ -4,7 +4,7 @@
 What its info code (99) means is not confirmed, so it is switched off.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 from kamstrup_mqtt.meters.models.multical_601 import MODEL as MULTICAL_601
 
 _MODULES = (171, 172, 184, 185, 218, 219, 220, 221)
@@ -23,6 +23,7 @@ MODEL = MeterModel(
                 "info_text": {"name": "Info (unconfirmed)", "enabled": False},
             },
             info={99: "sum_602_unconfirmed"},
+            detection=Detection(names=("801",), sources=(60, 171), none_of=(266,)),
         ),
     },
 )

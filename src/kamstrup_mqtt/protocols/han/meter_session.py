@@ -65,8 +65,14 @@ class _List(NamedTuple):
 class Follower:
     """Follows one meter; `learned` is what `Followed.learned` said before."""
 
-    def __init__(self, energy_scale: int | None, learned: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        energy_scale: int | None,
+        learned: Mapping[str, str],
+        detect_model: meter_type.DetectModel = meter_type.no_model,
+    ) -> None:
         self._given = energy_scale
+        self._detect_model = detect_model
         self._last: _List | None = None
         self._log: list[tuple[int, str]] = []
         self._resumed: dict[str, tuple[Decimal, datetime]] = {}
@@ -127,7 +133,7 @@ class Follower:
         last, self._last = self._last, None
         assert last is not None, "hear it first"
         self._say_held()
-        self._recognised.update(meter_type.recognise(last.message, last.short))
+        self._recognised.update(meter_type.recognise(last.message, last.short, self._detect_model))
         if not last.timed:
             self._set_clock(_local(last.message), last.moment)
         self._check(last.short)
