@@ -91,6 +91,10 @@ def test_name_in_register_404(name: Scalar, model: str) -> None:
     assert detect_model(named(name, 60, 266, 369)) == model
 
 
+def test_a_number_names_heat_meters_alone() -> None:
+    assert detect_model(named(Decimal(403), 74)) == "kmp_meter"
+
+
 def test_a_water_meter_of_an_unknown_name_is_no_21() -> None:
     assert detect_model(named("MULTICAL 62", 68, 74, 243)) == "kmp_meter"
     assert detect_model(named("MULTICAL 21", 68, 74)) == "multical_21"

@@ -17,6 +17,7 @@ STATE_KEY = "model"
 UNKNOWN_MODEL = "kmp_meter"
 """A KMP meter of no known model."""
 
+_HEAT_ENERGY = 60
 _NAME_DIGITS = 3
 """Digits of a number in register 404 that name the model; the others describe this meter."""
 
@@ -37,9 +38,8 @@ def detect_model(
     by_id = {obj.id: obj for obj in objects}
     values = {id_: obj.value for id_, obj in by_id.items() if obj.value is not None}
     detections = dict(_detections(protocol))
-    name = values.get(NAME_REGISTER) if protocol == "kmp" else None
-    if name is not None:
-        named = _named_model(name, detections)
+    if protocol == "kmp":
+        named = _named_model(values, detections)
         if named is not None:
             return named
     type_ = str(values.get("type", ""))
@@ -58,11 +58,16 @@ def _detections(protocol: str) -> Iterator[tuple[str, Detection]]:
             yield model_id, detection
 
 
-def _named_model(value: Decimal | str, detections: Mapping[str, Detection]) -> str | None:
-    """The model that register 404 names. A name that no model has is an unknown model; None for
-    a number that is no name."""
+def _named_model(
+    values: Mapping[SourceId, Decimal | str], detections: Mapping[str, Detection]
+) -> str | None:
+    """The model that register 404 names. A name of no model makes an unknown meter; None where
+    the register holds no name. Only heat meters are known to have a number for a name."""
+    value = values.get(NAME_REGISTER, "")
     text = format(value, "f") if isinstance(value, Decimal) else value
     is_name = any(map(str.isalpha, text))
+    if not is_name and _HEAT_ENERGY not in values:
+        return None
     words = re.findall(r"[^\W\d_]+|\d+", text.casefold()) if is_name else [text[:_NAME_DIGITS]]
     for model_id, detection in detections.items():
         if any(name.casefold() in words for name in detection.names):

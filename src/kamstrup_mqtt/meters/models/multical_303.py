@@ -8,7 +8,8 @@ from kamstrup_mqtt.meters.models.multical_603 import MODEL as MULTICAL_603
 MODEL = replace(
     MULTICAL_603,
     name="MULTICAL 303",
-    note="A magnet does not keep its optical eye awake: press a button before the first reading.",
+    note="The magnet of a head does not keep the eye of this meter awake: press a button before"
+    " each reading, or set `wake`.",
     dialects={
         "kmp": replace(
             MULTICAL_603.dialects["kmp"],
