@@ -1,4 +1,7 @@
-"""Aidon electricity meters in Sweden: one list every 10 s, which names neither list nor meter."""
+"""Aidon electricity meters in Sweden.
+
+They push one list every 10 s, which contains neither a list identifier nor a serial number.
+"""
 
 from dataclasses import replace
 

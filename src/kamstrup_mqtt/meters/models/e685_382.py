@@ -1,8 +1,8 @@
 """Kamstrup 685-382, the older three-phase electricity meter with an optical eye.
 
 It answers KMP-ASCII (1200 8E2, thirteen values) and IEC 61107 in mode A (300 7E1, ten values).
-Unconfirmed: FE 90's second field (0 in every sample); that its fourth is the total in 0.01 kWh is
-inferred and checked in every answer.
+Unconfirmed: the meaning of the second field of FE 90, which is 0 in every sample. That its fourth
+field is the total in 0.01 kWh is inferred, and checked against the total in every answer.
 """
 
 from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel

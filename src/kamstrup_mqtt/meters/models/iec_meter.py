@@ -1,7 +1,7 @@
-"""Any meter with an optical eye that is read by IEC 62056-21 in mode A, B or C.
+"""Any meter with an optical eye that speaks IEC 62056-21 in mode A, B or C.
 
-A readout comes whole, so everything in it is shown; what is published by default is what most
-electricity meters send.
+A readout contains all values of the meter, and all are published. Enabled by default are those
+that most electricity meters send.
 """
 
 from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel

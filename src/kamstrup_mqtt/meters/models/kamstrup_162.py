@@ -1,4 +1,5 @@
-"""Kamstrup 162, electricity (one phase), over KMP: as the 382, without the other two phases."""
+"""Kamstrup 162, a single-phase electricity meter read over KMP: the registers of the 382 without
+those of the other two phases."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Kamstrup 282, electricity (two phases), over KMP: as the 382."""
+"""Kamstrup 282, a two-phase electricity meter read over KMP: the registers of the 382."""
 
 from dataclasses import replace
 

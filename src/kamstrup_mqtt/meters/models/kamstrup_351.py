@@ -1,4 +1,5 @@
-"""Kamstrup 351, electricity (three phases, by transformers), over KMP: as the 382."""
+"""Kamstrup 351, a three-phase electricity meter behind transformers, read over KMP: the registers
+of the 382."""
 
 from dataclasses import replace
 

@@ -1,7 +1,7 @@
-"""Kamstrup 382J / 382L / 382M, electricity (three phases), over KMP.
+"""Kamstrup 382J, 382L and 382M, three-phase electricity meters read over KMP.
 
-9600 8N1; the first ones answered at 1200 (`baudrate: 1200`). Which digits stand behind the decimal
-point differs from meter to meter: the frame says it.
+The line is 9600 8N1; the first meters of this family answered at 1200 (`baudrate: 1200`). The
+number of decimals differs from meter to meter and is taken from the frame.
 """
 
 from kamstrup_mqtt.core.model import SerialParams

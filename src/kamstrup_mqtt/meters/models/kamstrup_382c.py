@@ -1,5 +1,7 @@
-"""382C and 684, three-phase electricity meters (`/KAM 68438BC450000`): IEC 62056-21 in mode A at
-300 7E1, with OBIS addresses and a decimal point."""
+"""Kamstrup 382C and 684 (`/KAM 68438BC450000`), three-phase electricity meters.
+
+They answer IEC 62056-21 in mode A at 300 7E1, with OBIS addresses and a decimal point.
+"""
 
 from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 

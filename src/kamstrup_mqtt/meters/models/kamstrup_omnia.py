@@ -1,4 +1,4 @@
-"""Kamstrup Omnia / OMNIPOWER, electricity (by its KMP side), over KMP: as the 382."""
+"""Kamstrup Omnia and OMNIPOWER, electricity meters read over KMP: the registers of the 382."""
 
 from dataclasses import replace
 

@@ -1,4 +1,7 @@
-"""Any meter that speaks KMP: registers are listed by number, with the names that are known."""
+"""Any meter that speaks KMP.
+
+Its registers are listed by number in the configuration; known registers have their usual names.
+"""
 
 from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
 

@@ -1,6 +1,6 @@
-"""MULTICAL 21 and flowIQ 2200 / 3100, water: the registers that users read.
+"""MULTICAL 21 and flowIQ 2200 / 3100, water meters: the registers that users read.
 
-What its info code (99) means over KMP is not confirmed, so it is switched off.
+The meaning of the info code (99) over KMP is unconfirmed, so its entities are disabled by default.
 """
 
 from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel

@@ -1,7 +1,7 @@
-"""MULTICAL 302, heat and cooling: the registers that a user listed.
+"""MULTICAL 302, heat and cooling meter: the registers that a user listed.
 
-Register 266 is register 60 in Wh without whole 10 MWh: no total by itself.
-What its info code (99) means is not confirmed, so it is switched off.
+Register 266 is register 60 in Wh modulo 10 MWh, so it is not a total by itself. The meaning of
+the info code (99) is unconfirmed, so its entity is disabled by default.
 """
 
 from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel

@@ -1,4 +1,4 @@
-"""MULTICAL 303, heat and cooling: the registers of the 603, its larger kin of the same list."""
+"""MULTICAL 303, heat and cooling meter: the registers of the larger 603, which share one list."""
 
 from dataclasses import replace
 

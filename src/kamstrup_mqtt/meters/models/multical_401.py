@@ -1,6 +1,6 @@
-"""MULTICAL 401, a heat meter that is read by IEC 61107 (`/KAM0MC`, acknowledged at 300 baud).
+"""MULTICAL 401, a heat meter that speaks IEC 61107 (`/KAM0MC`, acknowledged at 300 baud).
 
-The older MULTICAL 66 and III answer alike. Some of them want two stop bits.
+The older MULTICAL 66 and III give the same readout. Some of them require two stop bits.
 """
 
 from kamstrup_mqtt.core.model import SerialParams

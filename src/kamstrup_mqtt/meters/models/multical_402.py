@@ -1,6 +1,6 @@
-"""MULTICAL 402, heat and cooling: the registers that users' tools read.
+"""MULTICAL 402, heat and cooling meter: the registers that users' tools read.
 
-Its optical eye sleeps about 30 minutes after the last button or reading.
+Its optical eye goes to sleep about 30 minutes after the last button press or reading.
 """
 
 from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel

@@ -1,7 +1,7 @@
-"""MULTICAL 403, heat and cooling: the registers of the 603.
+"""MULTICAL 403, heat and cooling meter: the registers of the 603.
 
-Its manual writes the info code of register 99 as a sum, not by digits; no capture has confirmed
-either.
+Its manual describes the info code of register 99 as a sum and not as digits; no recording has
+confirmed either.
 """
 
 from dataclasses import replace

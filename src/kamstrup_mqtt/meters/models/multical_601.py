@@ -1,6 +1,7 @@
-"""MULTICAL 601, heat and cooling (Kamstrup 5512-447 rev M1, register list).
+"""MULTICAL 601, heat and cooling meter (Kamstrup 5512-447 rev M1, register list).
 
-Register 155 counts Wh by itself, from an unknown start, and has been read on a 602: it is no total.
+Register 155 counts Wh from an unknown start, so it is not a total by itself. It has been read on
+a 602.
 """
 
 from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel

@@ -1,6 +1,6 @@
-"""MULTICAL 602, heat and cooling: the registers of the 601 (Kamstrup 5512-447 rev M1).
+"""MULTICAL 602, heat and cooling meter: the registers of the 601 (Kamstrup 5512-447 rev M1).
 
-It has no register 266. Its type numbers are those of the 601 as well.
+It has no register 266, and returns the type numbers of the 601.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""MULTICAL 603, heat and cooling.
+"""MULTICAL 603, heat and cooling meter.
 
-Register 266 is register 60 in Wh without whole 10 MWh; 369 holds the bits of the info code. No
-capture has confirmed what the bits of 369 and the numbers of 99 mean: they are told as text.
+Register 266 is register 60 in Wh modulo 10 MWh; 369 contains the bits of the info code. No
+recording has confirmed the meaning of the bits of 369 and the digits of 99: they are shown as text.
 """
 
 from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel

@@ -1,7 +1,8 @@
-"""MULTICAL 801, heat and cooling: the registers of the 601 and those of its own modules
-(Kamstrup 5512-447 rev M1, register list). Mains is usual, battery the careful assumption.
+"""MULTICAL 801, heat and cooling meter: the registers of the 601 and of its own modules.
 
-What its info code (99) means is not confirmed, so it is switched off.
+Source: Kamstrup 5512-447 rev M1, register list. Most have a mains supply; a battery is the careful
+assumption. The meaning of the info code (99) is unconfirmed, so its entities are disabled by
+default.
 """
 
 from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel

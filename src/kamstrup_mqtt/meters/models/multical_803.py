@@ -1,6 +1,6 @@
-"""MULTICAL 803, heat and cooling: the registers of the 603.
+"""MULTICAL 803, heat and cooling meter: the registers of the 603.
 
-Unconfirmed: no answer of an 803 is published. It shares the info bits of 303, 403 and 603
+Unconfirmed: no answer of an 803 is published. It has the info bits of 303, 403 and 603
 (wmbusmeters, kamheat.xmq); its name in register 404 tells it from them.
 """
 
