@@ -53,7 +53,7 @@ def test_words(table: str, code: int, text: str) -> None:
 def test_problems_of_a_602(problem: str, bits: list[int]) -> None:
     table = TABLES["sum_602"]
     for bit in (1 << n for n in range(20)):
-        assert table.has(bit, problem) is (bit in bits)
+        assert table.has_problem(bit, problem) is (bit in bits)
 
 
 def test_only_what_is_confirmed_is_a_problem() -> None:

@@ -108,7 +108,7 @@ class Deriver:
             return obj
         open_ = obj.id in _PROBES and obj.value == _OPEN
         faulty = obj.value == 0 and any(
-            TABLES[name].probe_fault(self._codes.get(source, 0), obj.id)
+            TABLES[name].has_probe_fault(self._codes.get(source, 0), obj.id)
             for source, name in self._dialect.info.items()
         )
         return Object(obj.id, obj.raw, None, obj.unit) if open_ or faulty else obj
@@ -125,7 +125,7 @@ class Deriver:
             yield Object(_text_key(source), text, text)
             if table.confirmed:
                 for problem in table.problems:
-                    state = ON if table.has(code, problem) else OFF
+                    state = ON if table.has_problem(code, problem) else OFF
                     yield Object(f"problem_{problem}", state, state)
 
     # Energy
