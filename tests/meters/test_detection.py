@@ -7,27 +7,27 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt.core.model import Object, Scalar, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, Scalar, SourceId
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.auto import AUTO, auto_model
 from kamstrup_mqtt.meters.detection import detect_list_model, detect_model, detection_registers
 from kamstrup_mqtt.meters.model import Detection, ListDetection
-from kamstrup_mqtt.protocols.base import Moment
+from kamstrup_mqtt.protocols.base import Timestamp
 from kamstrup_mqtt.protocols.han import HanCodec
 from tests.meters.vectors import Vector, objects_of, readings
 from tests.support.framing import frames_of
 from tests.support.han_session import hear
 
 
-def answered(type_: str, *ids: SourceId) -> list[Object]:
+def answered(type_: str, *ids: SourceId) -> list[DecodedValue]:
     """A number for each register, and the answer to GetType."""
-    return [Object("type", type_, type_), *(Object(id_, 1, Decimal(1)) for id_ in ids)]
+    return [DecodedValue("type", type_, type_), *(DecodedValue(id_, 1, Decimal(1)) for id_ in ids)]
 
 
-def named(name: Scalar, *ids: SourceId) -> list[Object]:
+def named(name: Scalar, *ids: SourceId) -> list[DecodedValue]:
     """The same from a meter whose type number says nothing, and register 404."""
     raw = None if name is None else str(name)
-    return [*answered("0006", *ids), Object(404, raw, name)]
+    return [*answered("0006", *ids), DecodedValue(404, raw, name)]
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def named(name: Scalar, *ids: SourceId) -> list[Object]:
         (answered("4B00", 1), "kamstrup_351"),
         (answered("5A00", 1, 1023), "kamstrup_omnia"),
         (answered("FF00", 1, 1023), "kamstrup_382"),
-        ([Object(1, 1, Decimal(1))], "kamstrup_382"),
+        ([DecodedValue(1, 1, Decimal(1))], "kamstrup_382"),
     ],
 )
-def test_registers_and_type_number(objects: list[Object], model: str) -> None:
+def test_registers_and_type_number(objects: list[DecodedValue], model: str) -> None:
     assert detect_model(objects) == model
 
 
@@ -104,8 +104,8 @@ def test_a_water_meter_of_an_unknown_name_is_no_21() -> None:
 def test_a_new_file_is_detected_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """C1: a model whose file is added is found without another change."""
     twin = registry.all_models()["multical_603"]
-    profile = replace(twin.dialects["kmp"], detection=Detection(names=("999",)))
-    known = {**registry.models_of("kmp"), "multical_999": replace(twin, dialects={"kmp": profile})}
+    profile = replace(twin.profiles["kmp"], detection=Detection(names=("999",)))
+    known = {**registry.models_of("kmp"), "multical_999": replace(twin, profiles={"kmp": profile})}
     monkeypatch.setattr(registry, "models_of", lambda protocol: known)
     assert detect_model(named("MULTICAL 999", 60, 266, 369)) == "multical_999"
     assert detect_model(named(Decimal(7), 60, 266, 369)) == "multical_403"
@@ -114,9 +114,9 @@ def test_a_new_file_is_detected_by_its_name(monkeypatch: pytest.MonkeyPatch) -> 
 def test_registers_of_a_new_file_are_asked_for() -> None:
     models = {id_: model for id_, model in registry.all_models().items() if id_ != AUTO}
     twin = models["multical_603"]
-    profile = replace(twin.dialects["kmp"], detection=Detection(sources=(60, 4711)))
-    found = auto_model({**models, "multical_999": replace(twin, dialects={"kmp": profile})})
-    assert 4711 in found.dialects["kmp"].groups["values"]
+    profile = replace(twin.profiles["kmp"], detection=Detection(sources=(60, 4711)))
+    found = auto_model({**models, "multical_999": replace(twin, profiles={"kmp": profile})})
+    assert 4711 in found.profiles["kmp"].groups["values"]
 
 
 def test_the_registers_that_tell_models_apart() -> None:
@@ -140,7 +140,7 @@ def test_the_registers_that_tell_models_apart() -> None:
     ],
 )
 def test_readouts(sources: tuple[str, ...], baudrate: int, model: str) -> None:
-    objects = [Object(source, "1", Decimal(1)) for source in sources]
+    objects = [DecodedValue(source, "1", Decimal(1)) for source in sources]
     assert detect_model(objects, "iec62056-21", baudrate) == model
 
 
@@ -169,7 +169,7 @@ def test_every_model_can_be_detected_but_those_that_cannot_be_told_apart() -> No
     without = {
         (model_id, protocol)
         for model_id, model in registry.all_models().items()
-        for protocol, profile in model.dialects.items()
+        for protocol, profile in model.profiles.items()
         if profile.detection is None
     }
     assert without == {
@@ -183,7 +183,7 @@ def test_every_model_can_be_detected_but_those_that_cannot_be_told_apart() -> No
 
 def test_rules_fit_their_protocol() -> None:
     for model in registry.all_models().values():
-        for protocol, profile in model.dialects.items():
+        for protocol, profile in model.profiles.items():
             kind = ListDetection if protocol == "han" else Detection
             assert profile.detection is None or isinstance(profile.detection, kind)
 
@@ -193,7 +193,7 @@ def detect_recorded_list(vector: Vector) -> str | None:
     codec = HanCodec(detect_model=detect_list_model, **vector.options)
     learned: dict[str, str] = {}
     for frame in frames_of(codec.framer(), vector.wires):
-        update = hear(codec, codec.decode(frame), Moment(None, 0.0))
+        update = hear(codec, codec.decode(frame), Timestamp(None, 0.0))
         learned.update(update.followed.learned)
     return learned.get("recognised")
 

@@ -28,7 +28,7 @@ import pytest
 import yaml
 from _pytest.mark import ParameterSet
 
-from kamstrup_mqtt.core.model import Measured, Object
+from kamstrup_mqtt.core.model import DecodedValue, Measurement
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Frame
 from tests.support.framing import events_of
@@ -54,7 +54,7 @@ class Vector:
     frames: tuple[dict[str, str], ...]
     options: dict[str, Any] = field(default_factory=dict)
     registers: tuple[int, ...] = ()
-    values: dict[str, Measured]
+    values: dict[str, Measurement]
     detected: str | None = None
 
     @property
@@ -89,10 +89,10 @@ def readings(keep: Callable[[Vector], bool] = lambda vector: True) -> list[Param
     ]
 
 
-def objects_of(vector: Vector) -> list[Object]:
+def objects_of(vector: Vector) -> list[DecodedValue]:
     """Every object of the frames, in the order sent."""
-    codec = registry.protocol(vector.protocol).codec(**vector.options)
-    objects: list[Object] = []
+    codec = registry.find_protocol(vector.protocol).make_codec(**vector.options)
+    objects: list[DecodedValue] = []
     for wire in vector.wires:
         events = events_of(codec.framer(), [wire])
         frames = [event for event in events if isinstance(event, Frame)]
@@ -105,8 +105,8 @@ def _vector(model: str, entry: dict[str, Any]) -> Vector:
     unknown = entry.keys() - _KEYS
     assert not unknown, f"{model}: unknown keys {unknown}"
     values = {key: _number(text) for key, text in entry.get("numbers", {}).items()}
-    values |= {key: Measured(text) for key, text in entry.get("texts", {}).items()}
-    values |= {key: Measured(None) for key in entry.get("missing", ())}
+    values |= {key: Measurement(text) for key, text in entry.get("texts", {}).items()}
+    values |= {key: Measurement(None) for key in entry.get("missing", ())}
     return Vector(
         model=model,
         protocol=entry["protocol"],
@@ -120,9 +120,9 @@ def _vector(model: str, entry: dict[str, Any]) -> Vector:
     )
 
 
-def _number(text: str) -> Measured:
+def _number(text: str) -> Measurement:
     number, _, unit = text.partition(" ")
-    return Measured(Decimal(number), unit or None)
+    return Measurement(Decimal(number), unit or None)
 
 
 def _wire(frame: dict[str, str]) -> bytes:

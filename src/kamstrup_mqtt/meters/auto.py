@@ -11,7 +11,7 @@ from typing import Any
 
 from kamstrup_mqtt.core.model import SourceId
 from kamstrup_mqtt.meters.han_profile import MAKERS, phase_numbers, push_groups
-from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 AUTO = "auto"
 """The id of this model."""
@@ -33,21 +33,21 @@ def auto_model(models: Mapping[str, MeterModel]) -> MeterModel:
         note="HAN: Kamstrup, Aidon or Kaifa, detected by its lists. KMP: the meter is asked once,"
         " then read as the model it is, with that model's interval. For an electricity meter set"
         " baudrate: 9600.",
-        dialects={"han": _han(_profiles(models, "han")), "kmp": _kmp(_profiles(models, "kmp"))},
+        profiles={"han": _han(_profiles(models, "han")), "kmp": _kmp(_profiles(models, "kmp"))},
     )
 
 
-def _profiles(models: Mapping[str, MeterModel], protocol: str) -> tuple[Dialect, ...]:
-    return tuple(m.dialects[protocol] for m in models.values() if protocol in m.dialects)
+def _profiles(models: Mapping[str, MeterModel], protocol: str) -> tuple[ProtocolProfile, ...]:
+    return tuple(m.profiles[protocol] for m in models.values() if protocol in m.profiles)
 
 
-def _han(profiles: tuple[Dialect, ...]) -> Dialect:
+def _han(profiles: tuple[ProtocolProfile, ...]) -> ProtocolProfile:
     groups = push_groups(MAKERS, phases=3)
     per_phase = (code for maker in MAKERS for code in maker.codes(phase_numbers(3)))
     overrides: dict[SourceId, Mapping[str, Any]] = {}
     for profile in profiles:
         overrides.update(profile.overrides)
-    return Dialect(
+    return ProtocolProfile(
         groups=groups,
         more=_unique((*per_phase, *_others(profiles, groups.values()))),
         identity=_unique(source for maker in MAKERS for source in maker.identity),
@@ -56,9 +56,9 @@ def _han(profiles: tuple[Dialect, ...]) -> Dialect:
     )
 
 
-def _kmp(profiles: tuple[Dialect, ...]) -> Dialect:
+def _kmp(profiles: tuple[ProtocolProfile, ...]) -> ProtocolProfile:
     groups = {"values": _detection_registers(profiles)}
-    return Dialect(
+    return ProtocolProfile(
         groups=groups,
         more=_others(profiles, groups.values()),
         identity=("serial_no", 1001),
@@ -67,7 +67,7 @@ def _kmp(profiles: tuple[Dialect, ...]) -> Dialect:
     )
 
 
-def _detection_registers(profiles: tuple[Dialect, ...]) -> tuple[SourceId, ...]:
+def _detection_registers(profiles: tuple[ProtocolProfile, ...]) -> tuple[SourceId, ...]:
     """The first request, and what the models need besides, the most specific model first."""
     detections = [p.detection for p in profiles if isinstance(p.detection, Detection)]
     detections.sort(key=lambda detection: len(detection.sources), reverse=True)
@@ -78,14 +78,14 @@ def _detection_registers(profiles: tuple[Dialect, ...]) -> tuple[SourceId, ...]:
 
 
 def _others(
-    profiles: tuple[Dialect, ...], groups: Iterable[tuple[SourceId, ...]]
+    profiles: tuple[ProtocolProfile, ...], groups: Iterable[tuple[SourceId, ...]]
 ) -> tuple[SourceId, ...]:
     """The sources of all models that are in none of `groups`."""
     listed = {source for group in groups for source in group}
     return _unique(source for source in _sources(profiles) if source not in listed)
 
 
-def _sources(profiles: tuple[Dialect, ...]) -> Iterator[SourceId]:
+def _sources(profiles: tuple[ProtocolProfile, ...]) -> Iterator[SourceId]:
     for profile in profiles:
         yield from (source for group in profile.groups.values() for source in group)
         yield from profile.more

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 
-from kamstrup_mqtt.core.model import Object, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, SourceId
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.auto import AUTO, NAME_REGISTER
 from kamstrup_mqtt.meters.model import Detection, ListDetection
@@ -24,11 +24,11 @@ _NAME_DIGITS = 3
 
 def detection_registers() -> tuple[SourceId, ...]:
     """The KMP registers that tell models apart."""
-    return registry.all_models()[AUTO].dialects["kmp"].groups["values"]
+    return registry.all_models()[AUTO].profiles["kmp"].groups["values"]
 
 
 def detect_model(
-    objects: Iterable[Object], protocol: str = "kmp", baudrate: int | None = None
+    objects: Iterable[DecodedValue], protocol: str = "kmp", baudrate: int | None = None
 ) -> str:
     """The model of a polled meter that answered `objects`: registers, and "type" (KMP).
 
@@ -53,7 +53,7 @@ def detect_model(
 
 def _detections(protocol: str) -> Iterator[tuple[str, Detection]]:
     for model_id, model in registry.models_of(protocol).items():
-        detection = model.dialects[protocol].detection
+        detection = model.profiles[protocol].detection
         if isinstance(detection, Detection):
             yield model_id, detection
 
@@ -102,7 +102,7 @@ def detect_list_model(maker: str, phases: int, list_id: str | None) -> str | Non
     found = {
         model_id: detection.list_ids
         for model_id, model in registry.models_of("han").items()
-        if isinstance(detection := model.dialects["han"].detection, ListDetection)
+        if isinstance(detection := model.profiles["han"].detection, ListDetection)
         and (detection.maker, detection.phases) == (maker, phases)
     }
     for model_id, list_ids in found.items():

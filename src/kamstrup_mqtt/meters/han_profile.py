@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from kamstrup_mqtt.core.model import SerialParams, SourceId
-from kamstrup_mqtt.meters.model import Dialect, ListDetection
+from kamstrup_mqtt.meters.model import ListDetection, ProtocolProfile
 
 _POWERS = ("1.7.0", "2.7.0", "3.7.0", "4.7.0")
 _REGISTERS = ("1.8.0", "2.8.0", "3.8.0", "4.8.0")
@@ -81,9 +81,9 @@ def _per_phase(first: int, rest: str, phases: int) -> tuple[str, ...]:
 
 def han_profile(
     codes: MakerCodes, *, phases: Literal[1, 3], more: tuple[SourceId, ...] = ()
-) -> Dialect:
+) -> ProtocolProfile:
     """What a meter of this maker pushes: a list every 10 s, and one with registers every hour."""
-    return Dialect(
+    return ProtocolProfile(
         groups=push_groups((codes,), phases),
         more=more,
         identity=codes.identity,

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from kamstrup_mqtt.core.model import Object
+from kamstrup_mqtt.core.model import DecodedValue
 from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.meters.detection import detect_list_model
-from kamstrup_mqtt.protocols.base import Frame, Message, Moment
+from kamstrup_mqtt.protocols.base import Frame, Message, Timestamp
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
-from kamstrup_mqtt.protocols.han.meter_type import KEYS, no_model, recognise
+from kamstrup_mqtt.protocols.han.meter_type import KEYS, identify_model, no_model
 from tests.support.framing import frames_of
 from tests.support.han_recordings import HOURLY_1, LIVE_1
 from tests.support.han_session import hear
@@ -23,7 +23,7 @@ DIRECT, TRANSFORMERS = {"connection": "direct"}, {"connection": "transformers"}
 
 
 def learned(codec: HanCodec, frame: Frame) -> dict[str, str]:
-    heard = hear(codec, codec.decode(frame), Moment(None, 0.0))
+    heard = hear(codec, codec.decode(frame), Timestamp(None, 0.0))
     return {key: value for key, value in heard.followed.learned.items() if key in KEYS}
 
 
@@ -80,11 +80,13 @@ def test_a_list_that_says_too_little_changes_nothing() -> None:
     codec = HanCodec(detect_model=detect_list_model)
     (frame,) = frames_of(HdlcFramer(), [LIVE_1])
     learned(codec, frame)
-    power = Object("1-1:1.7.0.255", 5, None, "W")
-    heard = hear(codec, Message({"maker": "kamstrup", "elements": 3}, (power,)), Moment(None, 1.0))
+    power = DecodedValue("1-1:1.7.0.255", 5, None, "W")
+    heard = hear(
+        codec, Message({"maker": "kamstrup", "elements": 3}, (power,)), Timestamp(None, 1.0)
+    )
     assert heard.followed.learned["recognised"] == "kamstrup_han_3phase"
-    assert recognise(Message({"maker": None}, (power,)), {"1.7.0": power}, no_model) == {}
-    assert recognise(Message({"maker": "kaifa"}, (power,)), {"1.7.0": power}, no_model) == {}
+    assert identify_model(Message({"maker": None}, (power,)), {"1.7.0": power}, no_model) == {}
+    assert identify_model(Message({"maker": "kaifa"}, (power,)), {"1.7.0": power}, no_model) == {}
 
 
 def test_without_models_the_maker_is_known_all_the_same() -> None:
@@ -95,7 +97,7 @@ def test_without_models_the_maker_is_known_all_the_same() -> None:
 
 def test_what_was_recognised_is_remembered() -> None:
     before = {**KAMSTRUP, **DIRECT, "energy_scale": "10"}
-    heard = hear(HanCodec(learned=before), Message({"maker": None}, ()), Moment(None, 0.0))
+    heard = hear(HanCodec(learned=before), Message({"maker": None}, ()), Timestamp(None, 0.0))
     assert {key: heard.followed.learned.get(key) for key in KEYS} == {**KAMSTRUP, **DIRECT}
 
 

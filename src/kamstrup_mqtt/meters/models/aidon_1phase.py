@@ -7,5 +7,5 @@ MODEL = MeterModel(
     name="Aidon, one phase",
     manufacturer="Aidon",
     medium="electricity",
-    dialects={"han": han_profile(AIDON, phases=1)},
+    profiles={"han": han_profile(AIDON, phases=1)},
 )

@@ -8,5 +8,5 @@ MODEL = MeterModel(
     manufacturer="Aidon",
     medium="electricity",
     note="On three-wire (IT) networks the voltages are line to line, and I of L2 is missing.",
-    dialects={"han": han_profile(AIDON, phases=3)},
+    profiles={"han": han_profile(AIDON, phases=3)},
 )

@@ -15,7 +15,7 @@ MODEL = MeterModel(
     manufacturer="Aidon",
     medium="electricity",
     note="Its list has no serial number: the id of the configuration stands for it.",
-    dialects={
+    profiles={
         "han": replace(
             han_profile(AIDON, phases=3),
             groups=push_groups((AIDON,), 3, _PHASE_POWERS, has_ids=False),

@@ -5,13 +5,13 @@ Unconfirmed: the meaning of the second field of FE 90, which is 0 in every sampl
 field is the total in 0.01 kWh is inferred, and checked against the total in every answer.
 """
 
-from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="685-382",
     medium="electricity",
-    dialects={
-        "kmp-ascii": Dialect(
+    profiles={
+        "kmp-ascii": ProtocolProfile(
             groups={
                 "values": (
                     "FE01.meter_type",
@@ -39,7 +39,7 @@ MODEL = MeterModel(
                 },
             },
         ),
-        "iec62056-21": Dialect(
+        "iec62056-21": ProtocolProfile(
             groups={
                 "values": (
                     "manufacturer",

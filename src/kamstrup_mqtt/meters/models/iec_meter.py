@@ -4,14 +4,14 @@ A readout contains all values of the meter, and all are published. Enabled by de
 that most electricity meters send.
 """
 
-from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="Any IEC 62056-21 meter",
     manufacturer="",
     medium="any",
-    dialects={
-        "iec62056-21": Dialect(
+    profiles={
+        "iec62056-21": ProtocolProfile(
             groups={"values": ("manufacturer", "ident", "0.0.0", "1.8.0", "1.8.1", "1.8.2")},
             detection=Detection(),
         )

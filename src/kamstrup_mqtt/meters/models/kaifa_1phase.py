@@ -7,5 +7,5 @@ MODEL = MeterModel(
     name="Kaifa, one phase",
     manufacturer="Kaifa",
     medium="electricity",
-    dialects={"han": han_profile(KAIFA, phases=1)},
+    profiles={"han": han_profile(KAIFA, phases=1)},
 )

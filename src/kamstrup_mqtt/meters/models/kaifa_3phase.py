@@ -8,5 +8,5 @@ MODEL = MeterModel(
     manufacturer="Kaifa",
     medium="electricity",
     note="A three-wire MA304H3E sends 0 for the voltage of L2.",
-    dialects={"han": han_profile(KAIFA, phases=3)},
+    profiles={"han": han_profile(KAIFA, phases=3)},
 )

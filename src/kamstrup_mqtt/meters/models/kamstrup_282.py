@@ -8,9 +8,9 @@ from kamstrup_mqtt.meters.models.kamstrup_382 import MODEL as KAMSTRUP_382
 MODEL = replace(
     KAMSTRUP_382,
     name="282",
-    dialects={
+    profiles={
         "kmp": replace(
-            KAMSTRUP_382.dialects["kmp"],
+            KAMSTRUP_382.profiles["kmp"],
             detection=Detection(
                 types=("3A", "3B", "42", "43", "48", "49"), any_of=(1, 1023), none_of=(60,)
             ),

@@ -5,13 +5,13 @@ It answers in mode C, at 9600 7E1 from the first byte on. Other meters of this n
 """
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="382L (IEC 62056-21)",
     medium="electricity",
-    dialects={
-        "iec62056-21": Dialect(
+    profiles={
+        "iec62056-21": ProtocolProfile(
             groups={
                 "values": (
                     *("manufacturer", "ident", "0.0.0", "1.8.0", "1.8.1", "1.8.2"),

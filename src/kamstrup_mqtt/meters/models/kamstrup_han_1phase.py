@@ -6,7 +6,7 @@ from kamstrup_mqtt.meters.model import MeterModel
 MODEL = MeterModel(
     name="HAN meter, one phase",
     medium="electricity",
-    dialects={
+    profiles={
         # the OMNIPOWER list "DLMS push 1" has more
         "han": han_profile(
             KAMSTRUP,

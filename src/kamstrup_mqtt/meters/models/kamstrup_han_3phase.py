@@ -7,7 +7,7 @@ MODEL = MeterModel(
     name="HAN meter, three phases",
     medium="electricity",
     note="On three-wire (IT) networks the voltages are line to line.",
-    dialects={
+    profiles={
         # the OMNIPOWER list "DLMS push 1" has more
         "han": han_profile(
             KAMSTRUP,

@@ -3,14 +3,14 @@
 Its registers are listed by number in the configuration; known registers have their usual names.
 """
 
-from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="Any KMP meter",
     medium="any",
     battery=True,
-    dialects={
-        "kmp": Dialect(
+    profiles={
+        "kmp": ProtocolProfile(
             groups={"values": ()},
             identity=("serial_no", 1001),
             logger=True,

@@ -3,14 +3,14 @@
 The meaning of the info code (99) over KMP is unconfirmed, so its entities are disabled by default.
 """
 
-from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="MULTICAL 21 / flowIQ",
     medium="water",
     battery=True,
-    dialects={
-        "kmp": Dialect(
+    profiles={
+        "kmp": ProtocolProfile(
             groups={"values": (68, 74, 99, 1004, "info_text")},
             more=(243, 292, 299, 1001),
             identity=("serial_no", 1001),

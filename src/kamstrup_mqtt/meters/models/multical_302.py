@@ -4,7 +4,7 @@ Register 266 is register 60 in Wh modulo 10 MWh, so it is not a total by itself.
 the info code (99) is unconfirmed, so its entity is disabled by default.
 """
 
-from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 # fmt: off
 _MORE = (
@@ -17,8 +17,8 @@ MODEL = MeterModel(
     name="MULTICAL 302",
     medium="heat",
     battery=True,
-    dialects={
-        "kmp": Dialect(
+    profiles={
+        "kmp": ProtocolProfile(
             groups={"values": (60, 266, 68, 74, 80, 86, 87, 89, 1004, 239, "heat_energy_precise")},
             more=_MORE,
             identity=("serial_no", 1001),

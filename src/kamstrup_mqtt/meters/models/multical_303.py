@@ -10,9 +10,9 @@ MODEL = replace(
     name="MULTICAL 303",
     note="The magnet of a head does not keep the eye of this meter awake: press a button before"
     " each reading, or set `wake`.",
-    dialects={
+    profiles={
         "kmp": replace(
-            MULTICAL_603.dialects["kmp"],
+            MULTICAL_603.profiles["kmp"],
             detection=Detection(names=("303",)),
         )
     },

@@ -4,7 +4,7 @@ Register 155 counts Wh from an unknown start, so it is not a total by itself. It
 a 602.
 """
 
-from kamstrup_mqtt.meters.model import Detection, Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 # fmt: off
 _MORE = (
@@ -18,8 +18,8 @@ MODEL = MeterModel(
     name="MULTICAL 601",
     medium="heat",
     battery=True,
-    dialects={
-        "kmp": Dialect(
+    profiles={
+        "kmp": ProtocolProfile(
             groups={
                 "values": (
                     *(60, 155, 68, 86, 87, 89, 74, 80, 1004, 99, 113, "heat_energy_precise"),

@@ -11,9 +11,9 @@ from kamstrup_mqtt.meters.models.multical_601 import MODEL as MULTICAL_601
 MODEL = replace(
     MULTICAL_601,
     name="MULTICAL 602",
-    dialects={
+    profiles={
         "kmp": replace(
-            MULTICAL_601.dialects["kmp"],
+            MULTICAL_601.profiles["kmp"],
             detection=Detection(names=("602",), sources=(60, 155), none_of=(266, 171)),
         )
     },

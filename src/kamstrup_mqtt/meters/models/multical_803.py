@@ -13,7 +13,7 @@ MODEL = replace(
     MULTICAL_603,
     name="MULTICAL 803",
     note="Its registers are those of a MULTICAL 603: no answer of an 803 has confirmed them yet.",
-    dialects={
-        "kmp": replace(MULTICAL_603.dialects["kmp"], detection=Detection(names=("803",))),
+    profiles={
+        "kmp": replace(MULTICAL_603.profiles["kmp"], detection=Detection(names=("803",))),
     },
 )
