@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kamstrup_mqtt.core.model import DIRECT, TRANSFORMERS, SerialParams, SourceId
+from kamstrup_mqtt.core.model import SerialParams, SourceId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,15 +113,6 @@ class ProtocolProfile:
     detection: Detection | ListDetection | None = None
 
 
-MAX_POWER = 1_000_000
-"""W: a heat meter, or an electricity meter behind current transformers."""
-MAX_POWER_DIRECT = 3 * 80 * 230
-"""W: a directly connected electricity meter, 3×80 A."""
-MAX_POWER_BY_CONNECTION: Mapping[str, int] = {DIRECT: MAX_POWER_DIRECT, TRANSFORMERS: MAX_POWER}
-MAX_FLOW = 200
-"""m³/h: a large heat or water meter."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterModel:
     """One meter family: data only. Its id is the name of its file in `meters/`.
@@ -137,14 +128,7 @@ class MeterModel:
     profiles: Mapping[str, ProtocolProfile]
     battery: bool = False
     max_power: int | None = None
-    max_flow: int = MAX_FLOW
+    max_flow: int | None = None
     interval: float | None = None
     longest: float | None = None
     note: str = ""
-
-    @property
-    def power_limit(self) -> int:
-        """W that the meter can measure at most."""
-        if self.max_power is not None:
-            return self.max_power
-        return MAX_POWER_DIRECT if self.medium == "electricity" else MAX_POWER
