@@ -8,9 +8,10 @@ import pytest
 
 from kamstrup_mqtt.core.model import Measurement, SerialParams
 from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.mapping import map_objects
 from kamstrup_mqtt.meters.model import MeterModel
 from kamstrup_mqtt.meters.models import e685_382, iec_meter, multical_401
-from kamstrup_mqtt.meters.plan import ReadingPlan, default_values, map_objects
+from kamstrup_mqtt.meters.plan import ReadingPlan, default_values
 from kamstrup_mqtt.protocols.base import Frame
 from tests.support import iec_recordings as iec
 from tests.support import kmp_ascii_recordings as ascii_

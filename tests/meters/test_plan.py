@@ -9,14 +9,9 @@ import pytest
 
 from kamstrup_mqtt.core.model import DecodedValue, Measurement
 from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.mapping import map_objects, to_contract_unit
 from kamstrup_mqtt.meters.model import ProtocolProfile, Quantity
-from kamstrup_mqtt.meters.plan import (
-    PlannedValue,
-    ReadingPlan,
-    default_values,
-    map_objects,
-    to_contract_unit,
-)
+from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values
 from kamstrup_mqtt.meters.quantities import QUANTITIES
 
 D = Decimal

@@ -10,7 +10,8 @@ import pytest
 from kamstrup_mqtt.core.model import Measurement
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.derived import Deriver
-from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values, map_objects
+from kamstrup_mqtt.meters.mapping import map_objects
+from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values
 from tests.meters import vectors
 from tests.meters.checksums import IS_CORRECT
 from tests.meters.vectors import FOLDER, SOURCES, Vector, objects_of, readings, vectors_of

@@ -13,8 +13,9 @@ from typing import Any
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import DecodedValue, Json, Measurement, SourceId
 from kamstrup_mqtt.meters import derived, registry
+from kamstrup_mqtt.meters.mapping import map_objects
 from kamstrup_mqtt.meters.model import ProtocolProfile
-from kamstrup_mqtt.meters.plan import ReadingPlan, map_objects
+from kamstrup_mqtt.meters.plan import ReadingPlan
 from kamstrup_mqtt.protocols.base import DropReason, ProtocolSpec
 
 ASSUMED_ENERGY_SCALE = 10

@@ -17,7 +17,8 @@ from kamstrup_mqtt.core.errors import KamstrupMqttError, MeterError
 from kamstrup_mqtt.core.model import LinkState, LoggedReading
 from kamstrup_mqtt.core.report_queue import ReportQueue
 from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, distance, own_offset
-from kamstrup_mqtt.meters.plan import ReadingPlan, map_objects
+from kamstrup_mqtt.meters.mapping import map_objects
+from kamstrup_mqtt.meters.plan import ReadingPlan
 from kamstrup_mqtt.protocols.base import Frame, Step
 from kamstrup_mqtt.protocols.kmp import KmpCodec
 from kamstrup_mqtt.protocols.kmp import log_reading as talks
