@@ -6,7 +6,7 @@ import pytest
 
 from kamstrup_mqtt.core.model import SerialParams, SourceId
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.derived import sources_to_read
+from kamstrup_mqtt.meters.dependencies import sources_to_read
 from kamstrup_mqtt.meters.model import ProtocolProfile
 
 # kmp.md 2.1, the defaults per model; 2.3, the register of high resolution beside 60

@@ -98,7 +98,7 @@ class ProtocolProfile:
     logger      it has a log of hours, days, months and years, or may have one
     detection   how the model shows itself; None: it cannot be detected in this protocol
 
-    A group may also list what this program makes out of other sources (`derived.KEYS`).
+    A group may also list derived sources (`dependencies.DERIVED_SOURCES`).
     """
 
     groups: Mapping[str, tuple[SourceId, ...]]

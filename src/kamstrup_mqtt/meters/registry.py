@@ -17,8 +17,9 @@ from typing import Any
 
 from kamstrup_mqtt import protocols
 from kamstrup_mqtt.core.model import SourceId
-from kamstrup_mqtt.meters import derived, models
+from kamstrup_mqtt.meters import models
 from kamstrup_mqtt.meters.auto import AUTO, auto_model
+from kamstrup_mqtt.meters.dependencies import DERIVED_SOURCES
 from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile, Quantity
 from kamstrup_mqtt.meters.quantities import QUANTITIES, unnamed
 from kamstrup_mqtt.protocols.base import ProtocolSpec
@@ -91,7 +92,7 @@ def models_of(spoken: str) -> Mapping[str, MeterModel]:
 
 def key_of(protocol_name: str, source: SourceId) -> str | None:
     """The public key of a source: the protocol's, or its own where this program makes it."""
-    return str(source) if source in derived.KEYS else find_protocol(protocol_name).key_of(source)
+    return str(source) if source in DERIVED_SOURCES else find_protocol(protocol_name).key_of(source)
 
 
 def quantity_for(protocol_name: str, profile: ProtocolProfile | None, source: SourceId) -> Quantity:
