@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kamstrup_mqtt.core.model import LinkState
+from kamstrup_mqtt.core.text import sanitize
 from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.devices.device import Device
-from kamstrup_mqtt.meters.ha_rules import expects_number, sanitize
-from kamstrup_mqtt.meters.ha_units import state_class_error, unit_error
+from kamstrup_mqtt.meters.ha_rules import expects_number, state_class_error, unit_error
 
 ORIGIN = "kamstrup-mqtt"
 BRIDGE = "bridge"
