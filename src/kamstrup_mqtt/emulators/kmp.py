@@ -238,7 +238,7 @@ def _keep_in_step(registers: dict[int, Register], settings: Mapping[str, str]) -
 def _registers_of(model_id: str) -> dict[int, Register]:
     """Everything that the model lists; everything there is for a model that lists nothing."""
     dialect = registry.all_models()[model_id].profiles[SPEC.name]
-    listed = [*(source for group in dialect.groups.values() for source in group), *dialect.more]
+    listed = dialect.sources
     electric = registry.all_models()[model_id].medium == "electricity"
     table = ELECTRICITY if electric else REGISTERS
     registers = {n: r for n, r in table.items() if not listed or n in listed}

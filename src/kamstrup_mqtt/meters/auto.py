@@ -1,12 +1,12 @@
-"""The model `auto`, made of the other models: a meter that is detected.
+"""The model `auto`, built from the other models: a meter whose model is detected.
 
-On a HAN port its lists show the model while it is read. A KMP meter is asked once for the
-registers that tell models apart; it is then read as the model that it is.
+A HAN meter is detected by its lists while it is read. A KMP meter is asked once for the registers
+that tell models apart, and then read as the detected model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kamstrup_mqtt.core.model import SourceId
@@ -17,22 +17,22 @@ AUTO = "auto"
 """The id of this model."""
 
 NAME_REGISTER = 404
-"""KMP register "meter type": the name of the model, where a meter has one."""
+"""KMP register "meter type", which contains the name of the model on some meters."""
 
 _FIRST_REQUEST = (60, 68, 74, 86, 1, 1023, NAME_REGISTER, 1058)
-"""Registers that tell heat, water and electricity meters apart, and that name the model."""
+"""Registers that tell heat, water and electricity meters apart, or contain their name."""
 
 
 def auto_model(models: Mapping[str, MeterModel]) -> MeterModel:
-    """Build the model from all others."""
+    """Build the model from all other models."""
     return MeterModel(
         name="Meter recognised by what it tells",
         manufacturer="",
         medium="any",
         battery=True,
-        note="HAN: Kamstrup, Aidon or Kaifa, detected by its lists. KMP: the meter is asked once,"
-        " then read as the model it is, with that model's interval. For an electricity meter set"
-        " baudrate: 9600.",
+        note="HAN: Kamstrup, Aidon and Kaifa meters are detected by their lists. KMP: the meter is"
+        " asked once, then read as the detected model, with the interval of that model. For an"
+        " electricity meter set baudrate: 9600.",
         profiles={"han": _han(_profiles(models, "han")), "kmp": _kmp(_profiles(models, "kmp"))},
     )
 
@@ -68,7 +68,7 @@ def _kmp(profiles: tuple[ProtocolProfile, ...]) -> ProtocolProfile:
 
 
 def _detection_registers(profiles: tuple[ProtocolProfile, ...]) -> tuple[SourceId, ...]:
-    """The first request, and what the models need besides, the most specific model first."""
+    """Return the first request, then the registers of the rules, the most specific rule first."""
     detections = [p.detection for p in profiles if isinstance(p.detection, Detection)]
     detections.sort(key=lambda detection: len(detection.sources), reverse=True)
     needed = (
@@ -80,15 +80,10 @@ def _detection_registers(profiles: tuple[ProtocolProfile, ...]) -> tuple[SourceI
 def _others(
     profiles: tuple[ProtocolProfile, ...], groups: Iterable[tuple[SourceId, ...]]
 ) -> tuple[SourceId, ...]:
-    """The sources of all models that are in none of `groups`."""
+    """Return the sources of all models that are not in `groups`."""
     listed = {source for group in groups for source in group}
-    return _unique(source for source in _sources(profiles) if source not in listed)
-
-
-def _sources(profiles: tuple[ProtocolProfile, ...]) -> Iterator[SourceId]:
-    for profile in profiles:
-        yield from (source for group in profile.groups.values() for source in group)
-        yield from profile.more
+    sources = (source for profile in profiles for source in profile.sources)
+    return _unique(source for source in sources if source not in listed)
 
 
 def _unique(sources: Iterable[SourceId]) -> tuple[SourceId, ...]:

@@ -1,4 +1,4 @@
-"""Finds the model of a meter from what it answers or pushes; the rules stand in the model files."""
+"""Detects the model of a meter by its answers or lists. The rules are in the model files."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from kamstrup_mqtt.meters.auto import AUTO, NAME_REGISTER
 from kamstrup_mqtt.meters.model import Detection, ListDetection
 
 STATE_KEY = "model"
-"""Under which key the detected model is stored."""
+"""Key under which the detected model is stored."""
 
 UNKNOWN_MODEL = "kmp_meter"
-"""A KMP meter of no known model."""
+"""The model of a KMP meter that no rule detects."""
 
 _HEAT_ENERGY = 60
 _NAME_DIGITS = 3
-"""Digits of a number in register 404 that name the model; the others describe this meter."""
+"""Digits of a number in register 404 that are the name of the model."""
 
 
 def detection_registers() -> tuple[SourceId, ...]:
-    """The KMP registers that tell models apart."""
-    return registry.all_models()[AUTO].profiles["kmp"].groups["values"]
+    """Return the KMP registers that tell models apart."""
+    return registry.all_models()[AUTO].profiles["kmp"].default_sources
 
 
 def detect_model(
     objects: Iterable[DecodedValue], protocol: str = "kmp", baudrate: int | None = None
 ) -> str:
-    """The model of a polled meter that answered `objects`: registers, and "type" (KMP).
+    """Return the model of a polled meter that answered `objects`.
 
-    The generic model of the protocol where no other one matches. Nothing public but the name in
-    register 404 tells a 303, 603 or 803 from a 403: their type numbers are not published.
+    These are registers and, for KMP, the type number ("type"). If no rule matches, it is the
+    generic model of the protocol. A 303, 603 or 803 is told from a 403 by its name in register 404
+    alone, because their type numbers are not published.
     """
     by_id = {obj.id: obj for obj in objects}
     values = {id_: obj.value for id_, obj in by_id.items() if obj.value is not None}
@@ -61,8 +62,11 @@ def _detections(protocol: str) -> Iterator[tuple[str, Detection]]:
 def _named_model(
     values: Mapping[SourceId, Decimal | str], detections: Mapping[str, Detection]
 ) -> str | None:
-    """The model that register 404 names. A name of no model makes an unknown meter; None where
-    the register holds no name. Only heat meters are known to have a number for a name."""
+    """Return the model whose name is in register 404; None if the register contains no name.
+
+    A meter with a name that no model has is an unknown meter. A number is a name only on heat
+    meters.
+    """
     value = values.get(NAME_REGISTER, "")
     text = format(value, "f") if isinstance(value, Decimal) else value
     is_name = any(map(str.isalpha, text))
@@ -90,14 +94,14 @@ def _matches(
 
 
 def _specificity(detection: Detection) -> int:
-    """How many conditions a detection makes."""
+    """Return the number of conditions of a rule."""
     return len(detection.sources) + bool(detection.any_of) + (detection.baudrate is not None)
 
 
 def detect_list_model(maker: str, phases: int, list_id: str | None) -> str | None:
-    """The model of a HAN meter by one of its lists; None where no model has such a list.
+    """Return the model of a HAN meter that pushed a list; None if no model has such a list.
 
-    `list_id` None: the list has no identifier. An identifier that no model knows decides nothing.
+    `list_id` is None for a list without identifier. An unknown identifier is ignored.
     """
     found = {
         model_id: detection.list_ids

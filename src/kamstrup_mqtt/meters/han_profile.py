@@ -20,12 +20,15 @@ _LIVE_COUNTERS = tuple(f"live-{register}" for register in _REGISTERS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakerCodes:
-    """The OBIS codes that differ from maker to maker, and how its lists begin."""
+    """The OBIS codes and list identifiers of a maker.
+
+    channel    A-B of the electricity codes, such as 1-0
+    list_ids   prefixes of its list identifiers
+    """
 
     maker: str
     list_ids: tuple[str, ...]
     channel: str
-    """A-B of the electricity codes, such as 1-0."""
     list_id: SourceId
     meter_id: SourceId
     meter_type: SourceId
@@ -34,7 +37,7 @@ class MakerCodes:
     serial: SerialParams | None = None
 
     def codes(self, numbers: Iterable[str]) -> tuple[SourceId, ...]:
-        """C.D.E in full: "1.7.0" is "1-0:1.7.0.255"."""
+        """Return C.D.E as full OBIS codes: "1.7.0" as "1-0:1.7.0.255"."""
         return tuple(f"{self.channel}:{number}.255" for number in numbers)
 
 
@@ -64,7 +67,7 @@ MAKERS = (KAMSTRUP, AIDON, KAIFA)
 
 
 def phase_numbers(phases: int) -> tuple[str, ...]:
-    """C.D.E of what longer lists have per phase: powers, power factors, energies."""
+    """Return C.D.E of the values per phase in longer lists: power, power factor, energy."""
     return (
         *_per_phase(21, "7.0", phases),
         *_per_phase(22, "7.0", phases),
@@ -82,7 +85,7 @@ def _per_phase(first: int, rest: str, phases: int) -> tuple[str, ...]:
 def han_profile(
     codes: MakerCodes, *, phases: Literal[1, 3], more: tuple[SourceId, ...] = ()
 ) -> ProtocolProfile:
-    """What a meter of this maker pushes: a list every 10 s, and one with registers every hour."""
+    """Return the profile of a meter that pushes a list every 10 s, and one with energies hourly."""
     return ProtocolProfile(
         groups=push_groups((codes,), phases),
         more=more,
@@ -96,10 +99,10 @@ def han_profile(
 def push_groups(
     makers: tuple[MakerCodes, ...], phases: int, live: tuple[str, ...] = (), *, has_ids: bool = True
 ) -> dict[str, tuple[SourceId, ...]]:
-    """The groups of the lists of one maker, or of all that the lists of several may have.
+    """Return the groups of a list format, or those of several formats together.
 
-    `live` are numbers (C.D.E) that the live list has besides. `has_ids` False: the lists name
-    neither themselves nor the meter.
+    `live` has C.D.E of additional values in the live list. If `has_ids` is False, the lists contain
+    neither a list identifier nor the number and type of the meter.
     """
     numbers = (
         *_POWERS,

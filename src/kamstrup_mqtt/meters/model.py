@@ -1,6 +1,8 @@
-"""What a meter is: a family is one `MeterModel` (in `meters/models/`), a thing that can be measured
-is one `Quantity` (in `quantities`), and what a model says in one protocol is a
-`ProtocolProfile`."""
+"""The types of meter models.
+
+A `MeterModel` is one meter family (in `meters/models/`), its `ProtocolProfile` has its sources in
+one protocol, and a `Quantity` is what such a source measures (in `quantities`).
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,16 @@ from kamstrup_mqtt.core.model import SerialParams, SourceId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """One thing that can be measured, under its public key (the contract is docs/quantities.md).
+    """A measured quantity with its public key (docs/quantities.md is the contract).
 
-    `unit` None: no unit, or, with `as_sent`, the unit that the meter sends. `device_class` and
-    `state_class` are Home Assistant's. `enabled` False: announced, but switched off by default.
+    unit               None: no unit, or with `as_sent` the unit that the meter sends
+    device_class, state_class, icon, category   as in Home Assistant
+    precision          decimals that Home Assistant shows
+    enabled            False: announced, but disabled by default
+    text               the value is text or an ISO date, never a number
+    binary             the value is ON or OFF: a binary sensor
+    catch_up_seconds   consumption of this time may be added to the total in one step, when a
+                       register corrects a live counter
     """
 
     key: str
@@ -30,29 +38,25 @@ class Quantity:
     category: Literal["diagnostic"] | None = None
     enabled: bool = True
     text: bool = False
-    """The value is text (or an ISO date), never a number."""
     catch_up_seconds: float = 0.0
-    """Seconds of counting that this total may make up for in one step: one that is counted here
-    and put right by a register from time to time."""
     binary: bool = False
-    """The value is ON or OFF: a binary sensor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """How the answers of a polled meter show its model.
+    """The rule that detects the model of a polled meter.
 
-    A model is detected by its name; else where everything else that is given holds, the most
-    specific first (`detection.detect_model`). A detection that gives a name alone needs the name;
-    an empty one is the fallback of its protocol.
+    A meter that sends its name is detected by `names` alone. Otherwise all other conditions of a
+    rule must hold, and the most specific rule wins (`detection.detect_model`). A rule with nothing
+    but names requires the name; a rule without any condition is the fallback of its protocol.
 
     names       words or numbers in KMP register 404, the meter type: "603", "flowIQ"
-    types       first digits of the type number that KMP's GetType returns, in hex
-    sources     sources that are all answered
-    any_of      sources of which at least one is answered
-    none_of     sources that are not answered
-    baudrate    the speed at which the meter answered
-    also_read   registers that `auto` reads besides until the model is known
+    types       first digits of the type number that GetType of KMP returns, in hex
+    sources     the meter has all of these sources
+    any_of      the meter has at least one of these sources
+    none_of     the meter has none of these sources
+    baudrate    the meter answered at this speed
+    also_read   registers that `auto` reads as well until the model is known
     """
 
     names: tuple[str, ...] = ()
@@ -65,17 +69,17 @@ class Detection:
 
     @property
     def is_name_only(self) -> bool:
-        """Whether nothing but its name shows the model."""
+        """Whether the rule requires the name."""
         return bool(self.names) and not (self.types or self.sources or self.any_of)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListDetection:
-    """How the lists that a HAN meter pushes show its model.
+    """The rule that detects the model of a HAN meter by its lists.
 
-    maker      whose lists they are, as `protocols.han` calls it: kamstrup, aidon, kaifa
-    phases     voltages in a list, 1 or 3
-    list_ids   beginnings of the list identifier; () = the list has none
+    maker      maker of the list format in `protocols.han`: kamstrup, aidon, kaifa
+    phases     number of voltages in a list
+    list_ids   prefixes of the list identifier; () = the list has none
     """
 
     maker: str
@@ -85,20 +89,19 @@ class ListDetection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolProfile:
-    """What one meter model says in one protocol.
+    """The sources of a meter model in one protocol.
 
-    groups      reading group -> what is read by default, in the order asked
-    more        what it can tell besides, read only when the configuration lists it
-    identity    where the serial number comes from, the best first; () = the meter has none
-    serial      the line, where it differs from the protocol's default
+    groups      reading group -> sources that are read by default, in the order of the requests;
+                they include derived sources (`dependencies.DERIVED_SOURCES`)
+    more        sources that are read only if the configuration lists them
+    identity    sources of the serial number, the best first; () = the meter has none
+    serial      settings of the line; None: the default of the protocol
     periods     pushed groups: seconds from one list to the next
     overrides   source -> fields of its Quantity that differ on this meter
-    precise     the register of high resolution that belongs to register 60: 266 or 155
-    info        source of an info code -> the name of its table in `info_codes`
-    logger      it has a log of hours, days, months and years, or may have one
-    detection   how the model shows itself; None: it cannot be detected in this protocol
-
-    A group may also list derived sources (`dependencies.DERIVED_SOURCES`).
+    precise     the high-resolution register that belongs to register 60: 266 or 155
+    info        source of an info code -> name of its table in `info_codes`
+    logger      whether the meter has, or may have, a log of hours, days, months and years
+    detection   the rule that detects the model; None: it cannot be detected in this protocol
     """
 
     groups: Mapping[str, tuple[SourceId, ...]]
@@ -112,14 +115,27 @@ class ProtocolProfile:
     logger: bool = False
     detection: Detection | ListDetection | None = None
 
+    @property
+    def default_sources(self) -> tuple[SourceId, ...]:
+        """The sources that are read by default, in all groups."""
+        return tuple(source for group in self.groups.values() for source in group)
+
+    @property
+    def sources(self) -> tuple[SourceId, ...]:
+        """All sources of the model."""
+        return (*self.default_sources, *self.more)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterModel:
-    """One meter family: data only. Its id is the name of its file in `meters/`.
+    """A meter family. Its id is the name of its file in `meters/models/`.
 
-    `battery` decides the default interval (1 h instead of 60 s) and the warning below 60 s;
-    `interval` is another default, in seconds; `longest`: from how many seconds on it sleeps.
-    `max_power` (W; None: by medium) and `max_flow` (m³/h) are what it can measure at most.
+    battery     sets the default interval to 1 h instead of 60 s; intervals below 60 s are warned of
+    max_power   highest power in W; None: by medium (`limits`)
+    max_flow    highest flow in m³/h; None: by medium
+    interval    default interval in seconds, instead of the one by `battery`
+    longest     interval in seconds from which the meter falls asleep between two polls
+    note        what the user should know
     """
 
     name: str
