@@ -13,9 +13,10 @@ from kamstrup_mqtt.core.text import MAX_LENGTH, escape_unprintable, sanitize
         ("", ""),
         ("m³ × é ✓", "m³ × é ✓"),
         ("a\x00b\x1b[31m\x85é", r"a\x00b\x1b[31m\x85é"),
-        ("two\r\nlines\tand a tab", r"two\r\nlines\tand a tab"),
+        ("two\r\nlines\tand a tab", r"two\x0d\x0alines\x09and a tab"),
         ("line\u2028separator, bidi \u202e override", r"line\u2028separator, bidi \u202e override"),
         ("surrogate \ud800", r"surrogate \ud800"),
+        ("private use \U00100000", r"private use \U00100000"),
     ],
 )
 def test_escape_unprintable(text: str, escaped: str) -> None:

@@ -7,13 +7,16 @@ MAX_LENGTH = 255
 
 
 def escape_unprintable(text: str) -> str:
-    r"""Return `text` on one line: control and other unprintable characters as \n, \x1b, \u2028."""
+    r"""Return `text` on one line: control and other unprintable characters as \x0a, \u2028."""
     if text.isprintable():
         return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )
+    return "".join(char if char.isprintable() else _escape(ord(char)) for char in text)
+
+
+def _escape(code: int) -> str:
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def sanitize(text: str) -> str:
