@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, distance, offset_of, own_offset
+from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, ahead_of_utc, nearest_offset, parse_offset
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -16,12 +16,12 @@ NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
     [("+05:45", timedelta(hours=5, minutes=45)), ("-03:30", timedelta(hours=-3.5)), ("Z", None)],
 )
 def test_offset_of_a_text(text: str, offset: timedelta | None) -> None:
-    assert offset_of(text) == (offset or timedelta())
+    assert parse_offset(text) == (offset or timedelta())
 
 
 def test_invalid_offset() -> None:
     with pytest.raises(ValueError, match="does not match format"):
-        offset_of("one hour")
+        parse_offset("one hour")
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def test_invalid_offset() -> None:
     ],
 )
 def test_nearest_offset_in_use(ahead: timedelta, offset: timedelta) -> None:
-    assert own_offset(ahead, NOON) == offset
+    assert nearest_offset(ahead, NOON) == offset
 
 
 def test_clock_with_a_wrong_date_has_the_offset_of_the_host() -> None:
-    assert own_offset(timedelta(days=300), NOON) == NOON.astimezone().utcoffset()
+    assert nearest_offset(timedelta(days=300), NOON) == NOON.astimezone().utcoffset()
 
 
 def test_clock_ahead_of_utc() -> None:
-    assert distance(datetime(2026, 11, 21, 13, 5), NOON) == timedelta(hours=1, minutes=5)  # noqa: DTZ001
+    assert ahead_of_utc(datetime(2026, 11, 21, 13, 5), NOON) == timedelta(hours=1, minutes=5)  # noqa: DTZ001
     assert timedelta(minutes=10) == MAX_ERROR

@@ -125,7 +125,7 @@ def test_high_resolution_registers_are_not_totals(model_id: str, register: int) 
     quantity = registry.quantity_for("kmp", profile_of(model_id), register)
     assert quantity.key == f"register_{register}"
     assert (quantity.device_class, quantity.state_class, quantity.enabled) == (None, None, False)
-    assert profile_of(model_id).precise == register
+    assert profile_of(model_id).high_resolution == register
 
 
 @pytest.mark.parametrize("model_id", DEFAULTS)
@@ -159,7 +159,7 @@ def test_electricity_meters(model_id: str, phases: int) -> None:
 def test_interval_of_a_402() -> None:
     """kmp.md 4: its eye sleeps about 30 minutes after the last activity."""
     model = registry.all_models()["multical_402"]
-    assert (model.interval, model.longest) == (28 * 60, 30 * 60)
+    assert (model.interval, model.sleeps_after) == (28 * 60, 30 * 60)
 
 
 def test_volume_of_a_water_meter_is_water() -> None:

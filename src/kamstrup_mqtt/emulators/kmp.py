@@ -19,7 +19,7 @@ from kamstrup_mqtt.emulators.kmp_log import KmpLog, log_of
 from kamstrup_mqtt.emulators.kmp_registers import ELECTRICITY, NO_UNIT, REGISTERS, TYPES, Register
 from kamstrup_mqtt.meters import energy, registry
 from kamstrup_mqtt.meters.auto import NAME_REGISTER
-from kamstrup_mqtt.meters.clock_zone import offset_of
+from kamstrup_mqtt.meters.clock_zone import parse_offset
 from kamstrup_mqtt.meters.model import Detection
 from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.kmp import SPEC
@@ -219,7 +219,7 @@ def _set_by(registers: Mapping[int, Register], settings: Mapping[str, str]) -> s
 
 def _ahead(text: str) -> timedelta:
     try:
-        return offset_of(text)
+        return parse_offset(text)
     except ValueError:
         raise ValueError(f"clock={text!r}: how far ahead of UTC it runs, such as +01:00") from None
 

@@ -115,7 +115,7 @@ class KmpLog:
 def log_of(model_id: str, now: Callable[[], datetime]) -> KmpLog | None:
     """The log of a model; None for models that have none here."""
     model = registry.all_models()[model_id]
-    if model.medium == "heat" and model.profiles["kmp"].logger:
+    if model.medium == "heat" and model.profiles["kmp"].has_log:
         return KmpLog(modern=True, now=now)
     if model_id in ("multical_601", "multical_602"):
         return KmpLog(modern=False, now=now)

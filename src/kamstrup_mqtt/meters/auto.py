@@ -62,8 +62,8 @@ def _kmp(profiles: tuple[ProtocolProfile, ...]) -> ProtocolProfile:
         groups=groups,
         more=_others(profiles, groups.values()),
         identity=("serial_no", 1001),
-        precise=266,
-        logger=True,
+        high_resolution=266,
+        has_log=True,
     )
 
 

@@ -34,11 +34,15 @@ def inputs_of(profile: ProtocolProfile, source: SourceId) -> tuple[SourceId, ...
     if source not in DERIVED_SOURCES:
         return (source,)
     if source == PRECISE_ENERGY:
-        assert profile.precise is not None, "a model with heat_energy_precise names its register"
-        return (ENERGY_REGISTER, profile.precise)
+        assert profile.high_resolution is not None, (
+            "a model with heat_energy_precise names its register"
+        )
+        return (ENERGY_REGISTER, profile.high_resolution)
     if source in (INFO_TEXT, INFO_BITS_TEXT):
-        return tuple(info for info in profile.info if info_text_source(info) == source)
-    return tuple(info for info in profile.info if TABLES[profile.info[info]].confirmed)
+        return tuple(info for info in profile.info_tables if info_text_source(info) == source)
+    return tuple(
+        info for info in profile.info_tables if TABLES[profile.info_tables[info]].confirmed
+    )
 
 
 def affected_sources(
@@ -54,12 +58,12 @@ def sources_to_read(profile: ProtocolProfile, sources: Iterable[SourceId]) -> tu
     The high-resolution register follows register 60 directly: only values of one response add up.
     """
     inputs = dict.fromkeys(part for source in sources for part in inputs_of(profile, source))
-    if profile.precise not in inputs or ENERGY_REGISTER not in inputs:
+    if profile.high_resolution not in inputs or ENERGY_REGISTER not in inputs:
         return tuple(inputs)
     ordered: list[SourceId] = []
     for source in inputs:
         if source == ENERGY_REGISTER:
-            ordered += (ENERGY_REGISTER, profile.precise)
-        elif source != profile.precise:
+            ordered += (ENERGY_REGISTER, profile.high_resolution)
+        elif source != profile.high_resolution:
             ordered.append(source)
     return tuple(ordered)

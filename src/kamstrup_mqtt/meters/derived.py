@@ -54,7 +54,7 @@ class Deriver:
         by_id = {obj.id: obj for obj in objects}
         codes = {
             source: int(obj.value)
-            for source in self._profile.info
+            for source in self._profile.info_tables
             if (obj := by_id.get(source)) is not None and _is_code(obj.value)
         }
         self._codes.update(codes)
@@ -72,18 +72,18 @@ class Deriver:
         is_open = obj.id in _PROBES and obj.value == _OPEN_PROBE
         is_faulty = obj.value == 0 and any(
             TABLES[name].has_probe_fault(self._codes.get(source, 0), obj.id)
-            for source, name in self._profile.info.items()
+            for source, name in self._profile.info_tables.items()
         )
         return DecodedValue(obj.id, obj.raw, None, obj.unit) if is_open or is_faulty else obj
 
     def _has_fault_bit(self, source: SourceId) -> bool:
-        return any(source in TABLES[name].probes for name in self._profile.info.values())
+        return any(source in TABLES[name].probes for name in self._profile.info_tables.values())
 
     # Info codes
 
     def _info_objects(self, codes: Mapping[SourceId, int]) -> Iterator[DecodedValue]:
         for source, code in codes.items():
-            table = TABLES[self._profile.info[source]]
+            table = TABLES[self._profile.info_tables[source]]
             text = table.text(code)
             yield DecodedValue(info_text_source(source), text, text)
             if table.confirmed:
@@ -96,7 +96,7 @@ class Deriver:
     def _precise_energy(
         self, by_id: Mapping[SourceId, DecodedValue], learned: Mapping[str, str]
     ) -> DerivedValues:
-        source = self._profile.precise
+        source = self._profile.high_resolution
         total = _counter(by_id.get(ENERGY_REGISTER))
         fine = _counter(by_id.get(source)) if source is not None else None
         if total is None or fine is None:

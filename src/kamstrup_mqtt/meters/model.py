@@ -91,17 +91,17 @@ class ListDetection:
 class ProtocolProfile:
     """The sources of a meter model in one protocol.
 
-    groups      reading group -> sources that are read by default, in the order of the requests;
-                they include derived sources (`dependencies.DERIVED_SOURCES`)
-    more        sources that are read only if the configuration lists them
-    identity    sources of the serial number, the best first; () = the meter has none
-    serial      settings of the line; None: the default of the protocol
-    periods     pushed groups: seconds from one list to the next
-    overrides   source -> fields of its Quantity that differ on this meter
-    precise     the high-resolution register that belongs to register 60: 266 or 155
-    info        source of an info code -> name of its table in `info_codes`
-    logger      whether the meter has, or may have, a log of hours, days, months and years
-    detection   the rule that detects the model; None: it cannot be detected in this protocol
+    groups            reading group -> sources that are read by default, in the order of the
+                      requests; they include derived sources (`dependencies.DERIVED_SOURCES`)
+    more              sources that are read only if the configuration lists them
+    identity          sources of the serial number, the best first; () = the meter has none
+    serial            settings of the line; None: the default of the protocol
+    periods           pushed groups: seconds from one list to the next
+    overrides         source -> fields of its Quantity that differ on this meter
+    high_resolution   the register with the digits below those of register 60: 266 or 155
+    info_tables       source of an info code -> name of its table in `info_codes`
+    has_log           the meter has, or may have, a log of hours, days, months and years
+    detection         the rule that detects the model; None: it cannot be detected
     """
 
     groups: Mapping[str, tuple[SourceId, ...]]
@@ -110,9 +110,9 @@ class ProtocolProfile:
     serial: SerialParams | None = None
     periods: Mapping[str, float] = field(default_factory=dict)
     overrides: Mapping[SourceId, Mapping[str, object]] = field(default_factory=dict)
-    precise: SourceId | None = None
-    info: Mapping[SourceId, str] = field(default_factory=dict)
-    logger: bool = False
+    high_resolution: SourceId | None = None
+    info_tables: Mapping[SourceId, str] = field(default_factory=dict)
+    has_log: bool = False
     detection: Detection | ListDetection | None = None
 
     @property
@@ -130,12 +130,12 @@ class ProtocolProfile:
 class MeterModel:
     """A meter family. Its id is the name of its file in `meters/models/`.
 
-    battery     sets the default interval to 1 h instead of 60 s; intervals below 60 s are warned of
-    max_power   highest power in W; None: by medium (`limits`)
-    max_flow    highest flow in m³/h; None: by medium
-    interval    default interval in seconds, instead of the one by `battery`
-    longest     interval in seconds from which the meter falls asleep between two polls
-    note        what the user should know
+    battery        the default interval is 1 h instead of 60 s, and less than 60 s gives a warning
+    max_power      highest power in W; None: by medium (`limits`)
+    max_flow       highest flow in m³/h; None: by medium
+    interval       default interval in seconds; None: by `battery`
+    sleeps_after   seconds after a reading after which the optical eye falls asleep
+    note           what the user should know
     """
 
     name: str
@@ -146,5 +146,5 @@ class MeterModel:
     max_power: int | None = None
     max_flow: int | None = None
     interval: float | None = None
-    longest: float | None = None
+    sleeps_after: float | None = None
     note: str = ""

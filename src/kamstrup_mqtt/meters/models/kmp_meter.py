@@ -13,7 +13,7 @@ MODEL = MeterModel(
         "kmp": ProtocolProfile(
             groups={"values": ()},
             identity=("serial_no", 1001),
-            logger=True,
+            has_log=True,
             detection=Detection(),
         )
     },

@@ -38,7 +38,7 @@ MODEL = MeterModel(
                     "category": None,
                 },
             },
-            info={99: "flowiq"},
+            info_tables={99: "flowiq"},
             detection=Detection(
                 names=("21", "flowIQ"), sources=(68,), any_of=(243, 292), none_of=(60,)
             ),

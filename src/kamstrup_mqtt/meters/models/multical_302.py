@@ -28,7 +28,7 @@ MODEL = MeterModel(
                 267: {"name": "Cooling energy high resolution (unconfirmed)"},
                 99: {"name": "Info code (unconfirmed)", "enabled": False},
             },
-            precise=266,
+            high_resolution=266,
             detection=Detection(
                 names=("302",), sources=(60, 266), none_of=(369,), also_read=(239,)
             ),

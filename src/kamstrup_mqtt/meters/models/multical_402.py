@@ -17,7 +17,7 @@ MODEL = MeterModel(
     medium="heat",
     battery=True,
     interval=28 * 60.0,
-    longest=30 * 60.0,
+    sleeps_after=30 * 60.0,
     profiles={
         "kmp": ProtocolProfile(
             groups={
@@ -35,7 +35,7 @@ MODEL = MeterModel(
             },
             more=_MORE,
             identity=("serial_no", 1001),
-            info={99: "sum_602"},
+            info_tables={99: "sum_602"},
             detection=Detection(names=("402",), sources=(60,)),
         ),
     },

@@ -15,7 +15,7 @@ MODEL = replace(
     profiles={
         "kmp": replace(
             MULTICAL_603.profiles["kmp"],
-            info={99: "sum_403", 369: "bits_369"},
+            info_tables={99: "sum_403", 369: "bits_369"},
             detection=Detection(names=("403",), sources=(60, 266, 369)),
         )
     },

@@ -38,8 +38,8 @@ MODEL = MeterModel(
             overrides={
                 155: {"name": "Heat energy counted from an unknown start"},
             },
-            precise=155,
-            info={99: "sum_602"},
+            high_resolution=155,
+            info_tables={99: "sum_602"},
             # with 15xx through a 67-05 top module
             detection=Detection(
                 names=("601",),

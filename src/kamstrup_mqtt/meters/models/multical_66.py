@@ -38,7 +38,7 @@ MODEL = MeterModel(
                 "#1.peak": {"name": "Peak, digits (unconfirmed)"},
                 **{f"#{n}": {"name": f"Answer to /#{n} (unconfirmed)"} for n in (3, 4, 8, 9)},
             },
-            info={"#1.info": "multical_iii"},
+            info_tables={"#1.info": "multical_iii"},
         ),
     },
     note="0.0 is the customer's number: the entities are named after the configured id.",

@@ -23,7 +23,7 @@ MODEL = MeterModel(
                 99: {"name": "Info code (unconfirmed)", "enabled": False},
                 "info_text": {"name": "Info (unconfirmed)", "enabled": False},
             },
-            info={99: "sum_602_unconfirmed"},
+            info_tables={99: "sum_602_unconfirmed"},
             detection=Detection(names=("801",), sources=(60, 171), none_of=(266,)),
         ),
     },
