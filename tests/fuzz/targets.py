@@ -15,7 +15,7 @@ from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
 from kamstrup_mqtt.homeassistant.removal import parse_announced, parse_meter_id
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.plan import map_objects
+from kamstrup_mqtt.meters.mapping import map_objects
 from kamstrup_mqtt.mqtt.connection import Received
 from kamstrup_mqtt.mqtt.incoming import Host, Inbox
 from kamstrup_mqtt.mqtt.publish_queue import Board

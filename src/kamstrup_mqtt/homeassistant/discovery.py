@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from kamstrup_mqtt.core.model import LinkState
+from kamstrup_mqtt.core.text import sanitize
 from kamstrup_mqtt.devices.device import Device
 from kamstrup_mqtt.homeassistant.entities import problem_sensor, text_sensor
 from kamstrup_mqtt.homeassistant.messages import (
@@ -16,8 +17,7 @@ from kamstrup_mqtt.homeassistant.messages import (
     origin,
 )
 from kamstrup_mqtt.homeassistant.names import shorten_names
-from kamstrup_mqtt.meters.ha_rules import expects_number, sanitize
-from kamstrup_mqtt.meters.ha_units import state_class_error, unit_error
+from kamstrup_mqtt.meters.ha_rules import expects_number, state_class_error, unit_error
 
 # What Home Assistant added between 2024.11 and 2025.12.
 _NEW_CLASSES = frozenset({"temperature_delta", "reactive_energy"})
