@@ -13,6 +13,7 @@ from kamstrup_mqtt.config.meters import meter_class
 from kamstrup_mqtt.config.values import sources_by_key
 from kamstrup_mqtt.core.model import SerialParams, SourceId
 from kamstrup_mqtt.meters import models, registry
+from kamstrup_mqtt.meters.limits import limits_for
 from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile, Quantity
 
 CONNECTION = {
@@ -46,6 +47,7 @@ def readme_table() -> str:
             line = line_settings(protocol, profile)
             key = (model.medium, model.manufacturer, protocol, line.baudrate)
             groups[key].append(model.name)
+    limits = limits_for(model)
     rows = [
         (
             _joined(maker, protocol, names),
@@ -123,10 +125,10 @@ def _facts(id_: str, model: MeterModel) -> Iterator[str]:
         ("Maker", model.manufacturer or "any"),
         ("Medium", model.medium),
         ("Power supply", _power_supply(model)),
-        ("Plausible power", f"up to {model.power_limit} W (`max_power` changes it)"),
+        ("Plausible power", f"up to {limits.power} W (`max_power` changes it)"),
     ]
     if model.medium != "electricity":
-        rows.append(("Plausible flow", f"up to {model.max_flow} m³/h (`max_flow` changes it)"))
+        rows.append(("Plausible flow", f"up to {limits.flow} m³/h (`max_flow` changes it)"))
     yield "\n".join(f"- {name}: {value}" for name, value in rows)
 
 
