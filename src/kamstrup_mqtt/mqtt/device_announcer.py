@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from kamstrup_mqtt.homeassistant.discovery import (
+from kamstrup_mqtt.homeassistant.discovery import meter_discovery
+from kamstrup_mqtt.homeassistant.gateway_device import bridge_discovery, problem_component
+from kamstrup_mqtt.homeassistant.messages import (
     BRIDGE,
     Discovery,
     DiscoveryConfig,
     PublishedDiscovery,
-    bridge_discovery,
-    meter_discovery,
-    problem_component,
-    publish_sequence,
 )
+from kamstrup_mqtt.homeassistant.removal import publish_sequence
 from kamstrup_mqtt.mqtt.incoming import RetainedMessages
 from kamstrup_mqtt.mqtt.publish_queue import PublishQueue
 from kamstrup_mqtt.mqtt.step_publisher import StepPublisher

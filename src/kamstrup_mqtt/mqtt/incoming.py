@@ -15,12 +15,8 @@ from dataclasses import dataclass, field
 
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.core.log import meter_logger
-from kamstrup_mqtt.homeassistant.discovery import (
-    DiscoveryConfig,
-    PublishedDiscovery,
-    parse_announced,
-    parse_meter_id,
-)
+from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig, PublishedDiscovery
+from kamstrup_mqtt.homeassistant.removal import parse_announced, parse_meter_id
 from kamstrup_mqtt.mqtt.callbacks import SessionCallbacks
 from kamstrup_mqtt.mqtt.connection import Received
 from kamstrup_mqtt.mqtt.publish_queue import PublishQueue

@@ -14,7 +14,7 @@ from kamstrup_mqtt.core.heartbeat import Heartbeat
 from kamstrup_mqtt.core.model import Json
 from kamstrup_mqtt.core.report_queue import ReportQueue
 from kamstrup_mqtt.devices.device import Device
-from kamstrup_mqtt.homeassistant.discovery import DiscoveryConfig
+from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
 from kamstrup_mqtt.mqtt.callbacks import SessionCallbacks
 from kamstrup_mqtt.mqtt.connection import Connector
 from kamstrup_mqtt.mqtt.connector import connect

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.core import decimal_json
-from kamstrup_mqtt.homeassistant.discovery import DiscoveryConfig
+from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
 from kamstrup_mqtt.mqtt.broker_errors import BrokerError
 from kamstrup_mqtt.mqtt.callbacks import SessionCallbacks
 from kamstrup_mqtt.mqtt.connection import HISTORY_WINDOW, STATE_WINDOW, Connection
