@@ -69,7 +69,7 @@ async def _connect(config: Config) -> int:
 async def _visits(config: Config) -> AsyncIterator[tuple[str, bool]]:
     """One line for each port and for the broker, and whether it was reached."""
     from kamstrup_mqtt.links.open_link import open_link
-    from kamstrup_mqtt.mqtt import probe
+    from kamstrup_mqtt.mqtt import check_broker
 
     ports = {meter.port: meter for meter in config.meters}
     for port, meter in ports.items():
@@ -81,7 +81,7 @@ async def _visits(config: Config) -> AsyncIterator[tuple[str, bool]]:
         await link.close()
         yield f"{port}: opened", True
     try:
-        lines = await probe(config.mqtt)
+        lines = await check_broker(config.mqtt)
     except KamstrupMqttError as error:
         yield str(error), False
         return
