@@ -12,9 +12,9 @@ from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, tables
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds
-from kamstrup_mqtt.cli.emulate import stop_signals
 from kamstrup_mqtt.cli.kmp_line import add_port_argument, port_address
 from kamstrup_mqtt.cli.objects import add_key_arguments, key_of, key_options
+from kamstrup_mqtt.cli.signals import stop_signals
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.han import HanCodec
