@@ -45,7 +45,7 @@ def test_the_clock_is_not_set_without_yes_nor_to_an_unknown_zone(tmp_path: Path)
     with emulated("multical_403", "--pty", path):
         with pytest.raises(ConfigError, match="add --yes"):
             run_clock(path, "--set", now=METER)
-        with pytest.raises(ConfigError, match="means nothing without --set"):
+        with pytest.raises(ConfigError, match="works only together with --set"):
             run_clock(path, "--yes", now=METER)
         wrong = kamstrup_mqtt("clock", "--port", path, "--set", "--yes")
         assert wrong.code == 1

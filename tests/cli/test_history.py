@@ -43,7 +43,7 @@ def test_the_log_of_a_403() -> None:
         nothing = kamstrup_mqtt("history", *port, "--from", "2027-01-01")
         assert (nothing.code, "no records" in nothing.err) == (1, True)
         missing = kamstrup_mqtt("history", *port, "--register", "86")
-        assert (missing.code, "does not hold it; it holds 60, 68" in missing.err) == (2, True)
+        assert (missing.code, "does not contain it; it contains 60, 68" in missing.err) == (2, True)
         absent = kamstrup_mqtt("history", *port, "--logger", "year", limit=60)
         assert (absent.code, "it does not have this logger" in absent.err) == (1, True)
 

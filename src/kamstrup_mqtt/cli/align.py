@@ -9,8 +9,7 @@ from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds, seconds
-from kamstrup_mqtt.cli.kmp_line import add_port_argument, port_address
-from kamstrup_mqtt.cli.objects import find_protocol
+from kamstrup_mqtt.cli.options import add_port_argument, find_protocol, port_address
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.reading.commissioning.align import (

@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt discovery`: the Home Assistant messages, from configuration and memory."""
+"""`kamstrup-mqtt discovery`: print the Home Assistant messages, from configuration and state."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "discovery",
         help="print the Home Assistant discovery messages as JSON",
-        description="Print the discovery messages as one JSON object, topic by topic. What a meter"
-        " is called and what it tells is known once the daemon has read it.",
+        description="Print the discovery messages as one JSON object with an entry per topic. The"
+        " serial number and the values of a meter are known once the daemon has read it.",
     )
     parser.add_argument("-c", "--config", required=True, metavar="FILE", help="config.yaml")
     parser.add_argument(
         "--assume",
         metavar="SERIAL",
-        help="print a meter that was never read as if it had this serial number and told"
-        " everything that is asked of it",
+        help="print a meter that was never read as if it had this serial number and all the values"
+        " that it is asked for",
     )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the messages; exit code 1 when a meter is left out because it was never read."""
+    """Print the messages. Returns 0, or 1 if a meter is left out because it was never read."""
     config = load(args.config)
     if not config.homeassistant.enabled:
-        print("homeassistant.enabled is false: the daemon sends none of these", file=sys.stderr)
+        print("homeassistant.enabled is false: the daemon sends no discovery", file=sys.stderr)
     remembered = peek((config.state_directory or state_directory(os.environ)) / "memory.json")
     config = with_models(config, found_models(remembered))
     pictures, unread = [], []
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     _print(config, pictures)
     for meter in unread:
         print(
-            f"{meter.id} was never read, so its serial number and values are not known: let the"
+            f"{meter.id} was never read, so that its serial number and values are unknown: let the"
             " daemon read it once, or give --assume SERIAL",
             file=sys.stderr,
         )

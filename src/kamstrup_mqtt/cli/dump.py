@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt dump`: what a bug report needs."""
+"""`kamstrup-mqtt dump`: collect data for a bug report."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "dump",
-        help="what a bug report needs, without secrets",
-        description="Collect for a bug report, as JSON: versions, the configuration, and from the"
-        " running daemon counters, link states and the newest dropped bytes of each meter. Without"
-        " a daemon: what the configuration (-c) and its memory tell. Passwords, keys, the broker's"
-        " user name, what came from environment variables, and host names are masked; device"
-        " paths, names and ids stay. Serial numbers are left out, but may stand in dropped bytes."
-        " Exit code: 0 done, also without a daemon, 2 FILE cannot be written.",
+        help="collect data for a bug report, without secrets",
+        description="Collect data for a bug report as JSON: versions, the configuration, and from"
+        " the running daemon the counters, link states and latest dropped bytes of each meter."
+        " Without a daemon: the configuration (-c) and the saved state. Passwords, keys, the"
+        " broker's user name, values from environment variables, and host names are masked; device"
+        " paths, names and ids are not. Serial numbers are left out, but dropped bytes may contain"
+        " them. Exit code: 0 done, also without a daemon, 2 FILE cannot be written.",
     )
     parser.add_argument("-c", "--config", metavar="FILE", help="the configuration")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="instead of printing it")
-    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output"
+    )
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
     parser.add_argument(
         "--instance",
         help="the daemon's mqtt.instance (default: that of the configuration, or main)",
@@ -45,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the dump; what could not be had is told in it, and on standard error."""
+    """Write the dump. What is not available is named in it, and on standard error."""
     config, faults = _config(args.config)
     text = json.dumps(collect(args, config, faults), ensure_ascii=False, indent=2)
     if args.output is None:
@@ -68,7 +70,7 @@ def _config(path: str | None) -> tuple[Config | None, tuple[str, ...]]:
 def collect(
     args: argparse.Namespace, config: Config | None, faults: tuple[str, ...]
 ) -> Mapping[str, Any]:
-    """The daemon's dump, or what can be had without."""
+    """The dump of the daemon, or what is available without a daemon."""
     instance = args.instance or (config.mqtt.instance if config else "main")
     try:
         answer = ask(control_address(os.environ, instance, os.getuid()), "dump")
@@ -78,7 +80,7 @@ def collect(
     else:
         return {"daemon": "running", **{k: v for k, v in answer.items() if k != "ok"}}
     if config is None:
-        _say("\n".join(faults) or "without a configuration; -c names it")
+        _say("\n".join(faults) or "without a configuration; give it with -c")
         return {**found, "config": {"faults": list(faults)} if faults else None}
     return diagnostics.redacted({**found, "meters": _meters(config)}, config)
 

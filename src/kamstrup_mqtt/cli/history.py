@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt history`: read a meter's own log."""
+"""`kamstrup-mqtt history`: read the log in a meter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from datetime import date
 from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED, tables
-from kamstrup_mqtt.cli.kmp_line import KmpLine, add_arguments, kmp_line
+from kamstrup_mqtt.cli.kmp_connection import (
+    KmpConnection,
+    add_kmp_arguments,
+    kmp_connection,
+)
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import Json, SourceId
@@ -20,7 +24,7 @@ from kamstrup_mqtt.protocols.kmp.log_messages import CLOCKS, LOGGERS, LoggerConf
 from kamstrup_mqtt.protocols.kmp.messages import MAX_REGISTERS
 
 DEFAULTS = (60, 63, 68, 1, 2, 97, 110)
-"""What is read when nobody says: the totals among what the log holds."""
+"""Registers to read without --register, if the log contains them: the totals."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -28,26 +32,26 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "history",
         help="read a meter's own log",
-        description="Read what a meter has logged, the newest first. MULTICAL 303, 403 and 603"
-        " have a log of hours, days, months and years (--logger); older meters and electricity"
-        " meters have logs with numbers (--log-id). Times are the meter's own, without zone.",
+        description="Read the log in a meter, newest record first. MULTICAL 303, 403 and 603 log"
+        " hours, days, months and years (--logger); older meters and electricity meters have"
+        " numbered logs (--log-id). Times are those of the meter's clock, without a zone.",
     )
-    add_arguments(parser)
+    add_kmp_arguments(parser)
     parser.add_argument("--from", dest="start", metavar="DATE", type=_day, help="2026-01-31")
-    parser.add_argument("--to", dest="end", metavar="DATE", type=_day, help="the last day wanted")
+    parser.add_argument("--to", dest="end", metavar="DATE", type=_day, help="the last day")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--logger", choices=tuple(LOGGERS), default="day", help="default: day")
-    kind.add_argument("--log-id", type=int, metavar="N", help="a log with this number")
+    kind.add_argument("--log-id", type=int, metavar="N", help="the number of a log")
     parser.add_argument(
         "--register",
         action="append",
         default=[],
         metavar="N",
-        help="60, 0x3C (may be repeated); default: the totals that the log holds",
+        help="60, 0x3C (may be repeated); default: the totals in the log",
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="as JSON")
-    form.add_argument("--csv", action="store_true", help="as CSV")
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--csv", action="store_true", help="print CSV")
     parser.set_defaults(func=run)
 
 
@@ -59,22 +63,25 @@ def _day(text: str) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read and print. 0: there were records; 1: there were none, or no answer."""
+    """Read and print. Returns 0, or 1 if there are no records.
+
+    Raises MeterError if the meter does not answer.
+    """
     chosen = _registers(args)
     if args.log_id is not None and not 0 <= args.log_id <= 0xFF:
-        raise ConfigError(f"--log-id {args.log_id}: the number of a log is 0 to 255")
+        raise ConfigError(f"--log-id {args.log_id}: a log has a number from 0 to 255")
     if args.start and args.end and args.start > args.end:
         raise ConfigError(f"--from {args.start} is after --to {args.end}")
-    line = kmp_line(args)
+    meter = kmp_connection(args)
     if args.log_id is None:
-        records = _logger(line, LOGGERS[args.logger], chosen, args.start or "")
+        records = _logger(meter, LOGGERS[args.logger], chosen, args.start or "")
     else:
         query = talks.Query(registers=_with_clocks(chosen or (60, 68)), start=args.start or "")
-        (records,) = line.talk(talks.by_record(line.codec, args.log_id, query))
+        (records,) = meter.run(talks.by_record(meter.codec, args.log_id, query))
     wanted = [record for record in records if _within(record, args.start, args.end)]
     _print(args, wanted)
     if not wanted:
-        print("no records of that time", file=sys.stderr)
+        print("no records in that period", file=sys.stderr)
     return DONE if wanted else FAILED
 
 
@@ -89,15 +96,17 @@ def _registers(args: argparse.Namespace) -> tuple[int, ...]:
     return numbers
 
 
-def _logger(line: KmpLine, logger: int, chosen: tuple[int, ...], start: str) -> tuple[Record, ...]:
-    (held,) = line.talk(talks.configuration(line.codec, logger))
+def _logger(
+    meter: KmpConnection, logger: int, chosen: tuple[int, ...], start: str
+) -> tuple[Record, ...]:
+    (held,) = meter.run(talks.configuration(meter.codec, logger))
     missing = [register for register in chosen if register not in held.registers]
     if missing:
         names = ", ".join(map(str, missing))
         holds = ", ".join(map(str, held.registers))
-        raise ConfigError(f"--register {names}: this log does not hold it; it holds {holds}")
+        raise ConfigError(f"--register {names}: this log does not contain it; it contains {holds}")
     query = talks.Query(registers=_of_logger(held, chosen), start=start)
-    (records,) = line.talk(talks.past(line.codec, logger, query))
+    (records,) = meter.run(talks.past(meter.codec, logger, query))
     return records
 
 
@@ -108,7 +117,7 @@ def _of_logger(held: LoggerConfiguration, chosen: tuple[int, ...]) -> tuple[int,
 
 
 def _with_clocks(chosen: tuple[int, ...]) -> tuple[int, ...]:
-    """A log leaves out what it does not hold: both ways to tell the time are asked for."""
+    """The registers, with all those for the time; a log omits the ones that it does not contain."""
     return tuple(dict.fromkeys((1003, 1002, *CLOCKS, *chosen)))[:MAX_REGISTERS]
 
 
@@ -138,7 +147,7 @@ def _print(args: argparse.Namespace, records: list[Record]) -> None:
 
 
 def _table(records: list[Record]) -> tuple[list[str], list[list[object]]]:
-    """Columns named by key, with the unit behind it."""
+    """The columns, named by key and unit, and the rows."""
     ids = dict.fromkeys(obj.id for record in records for obj in talks.values(record.objects))
     units = {obj.id: obj.unit for record in records for obj in record.objects if obj.unit}
     names = [registry.key_of(SPEC.name, id_) or SPEC.unknown_key(id_) for id_ in ids]

@@ -12,9 +12,14 @@ from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, tables
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds
-from kamstrup_mqtt.cli.kmp_line import add_port_argument, port_address
-from kamstrup_mqtt.cli.objects import add_key_arguments, key_of, key_options
+from kamstrup_mqtt.cli.options import (
+    add_key_arguments,
+    add_port_argument,
+    key_options,
+    port_address,
+)
 from kamstrup_mqtt.cli.signals import stop_signals
+from kamstrup_mqtt.cli.value_listing import public_key
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.han import HanCodec
@@ -127,7 +132,7 @@ def _list_lines(event: ListReceived) -> Iterator[str]:
     spec = registry.protocol("han")
     for obj in event.objects:
         value = tables.printable(obj.value)
-        line = f"  {obj.id!s:<18} {key_of(spec, obj.id):<26} {value} {obj.unit or ''}"
+        line = f"  {obj.id!s:<18} {public_key(spec, obj.id):<26} {value} {obj.unit or ''}"
         yield line.rstrip()
     yield from (f"  {text}" for text in (*event.log, *event.notes))
 

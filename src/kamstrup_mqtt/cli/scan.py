@@ -11,8 +11,8 @@ from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, tables
 from kamstrup_mqtt.cli.arguments import minutes, positive_minutes, positive_seconds, seconds
-from kamstrup_mqtt.cli.kmp_line import add_port_argument, port_address
-from kamstrup_mqtt.cli.objects import key_of
+from kamstrup_mqtt.cli.options import add_port_argument, port_address
+from kamstrup_mqtt.cli.value_listing import public_key
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import ConfigError, LinkError, MeterError
 from kamstrup_mqtt.links.address import PortAddress
@@ -171,7 +171,7 @@ def _print(args: argparse.Namespace, address: PortAddress, finding: ScanFinding)
     )
     if args.json:
         rows = [
-            {"id": o.id, "key": key_of(spec, o.id), "value": o.value, "unit": o.unit}
+            {"id": o.id, "key": public_key(spec, o.id), "value": o.value, "unit": o.unit}
             for o in objects
         ]
         result = {
@@ -190,7 +190,7 @@ def _print(args: argparse.Namespace, address: PortAddress, finding: ScanFinding)
     tables.show(
         f"{finding.protocol} at {finding.line}: {name}{serial}",
         ("id", "key", "value", "unit"),
-        [(o.id, key_of(spec, o.id), o.value, o.unit or "") for o in objects],
+        [(o.id, public_key(spec, o.id), o.value, o.unit or "") for o in objects],
     )
     print()
     print(configuration_yaml(address, finding))
