@@ -8,14 +8,14 @@ import pytest
 
 from kamstrup_mqtt.cli.options import find_protocol
 from kamstrup_mqtt.cli.value_listing import list_values
-from kamstrup_mqtt.core.model import Object
+from kamstrup_mqtt.core.model import DecodedValue
 
 
 def test_objects_are_as_sent_and_readings_in_the_unit_of_the_key() -> None:
     kmp = find_protocol("kmp")
     # quantities.md: register 1 is energy_import in kWh, 68 volume in m³
     result = list_values(
-        kmp, [Object(1, 191, Decimal("0.191"), "MWh"), Object(68, 5, Decimal(5), "L")]
+        kmp, [DecodedValue(1, 191, Decimal("0.191"), "MWh"), DecodedValue(68, 5, Decimal(5), "L")]
     )
     assert result.as_json() == {
         "objects": [
@@ -29,7 +29,7 @@ def test_objects_are_as_sent_and_readings_in_the_unit_of_the_key() -> None:
 def test_a_unit_of_another_family_is_rejected_and_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    result = list_values(find_protocol("kmp"), [Object(68, 5, Decimal(5), "GJ")])
+    result = list_values(find_protocol("kmp"), [DecodedValue(68, 5, Decimal(5), "GJ")])
     assert [obj.unit for obj in result.objects] == ["GJ"]
     assert result.readings == {}
     result.print_rejected()
@@ -40,9 +40,9 @@ def test_a_unit_of_another_family_is_rejected_and_named(
 
 def test_the_first_value_of_an_id_is_the_reading() -> None:
     objects = [
-        Object("1.20", "", None, "kWh"),
-        Object("1.20", "9032", Decimal(9032), "kWh"),
-        Object("1.20", "9033", Decimal(9033), "kWh"),
+        DecodedValue("1.20", "", None, "kWh"),
+        DecodedValue("1.20", "9032", Decimal(9032), "kWh"),
+        DecodedValue("1.20", "9033", Decimal(9033), "kWh"),
     ]
     result = list_values(find_protocol("iec62056-21"), objects)
     assert result.as_json()["readings"] == {"energy_import": Decimal(9032)}

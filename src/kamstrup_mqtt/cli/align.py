@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     """
     address = port_address(args)
     spec = find_protocol(args.protocol)
-    if spec.pushed:
+    if spec.is_pushed:
         raise ConfigError(f"--protocol {spec.name}: the meter sends by itself; use `listen`")
     alignment = Alignment(
         address, spec, baudrate=args.baudrate, first_byte=args.timeout, pause=args.pause

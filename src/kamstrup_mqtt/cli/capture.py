@@ -22,18 +22,18 @@ from kamstrup_mqtt.config.redaction import Redaction
 from kamstrup_mqtt.core import log
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import ConfigError
-from kamstrup_mqtt.daemon.app import App, Ending
-from kamstrup_mqtt.daemon.control_socket import answers_at, control_address, spelled
+from kamstrup_mqtt.daemon.app import App, ExitReason
+from kamstrup_mqtt.daemon.control_socket import control_address, format_address, is_answering
 from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.recording.file_format import RecordingFile
 from kamstrup_mqtt.links.recording.recorder import Recorder
 from kamstrup_mqtt.reading.commissioning.capture import CaptureWriter
-from kamstrup_mqtt.storage.state_file import FILE, lock, state_directory
+from kamstrup_mqtt.storage.state_file import FILE, acquire_lock, state_directory
 
 SERVICE = "/run/kamstrup-mqtt/control.sock"
 """Control socket of the systemd service; other users cannot find it in their environment."""
 
-_END_REASONS = {Ending.STOPPED: "stopped", Ending.INTERRUPTED: "interrupted"}
+_END_REASONS = {ExitReason.STOPPED: "stopped", ExitReason.INTERRUPTED: "interrupted"}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -108,15 +108,15 @@ def exclusive_access(config: Config) -> Iterator[None]:
     Raises ConfigError if a daemon runs.
     """
     for address in (control_address(os.environ, config.mqtt.instance, os.getuid()), SERVICE):
-        if answers_at(address):
+        if is_answering(address):
             raise ConfigError(
-                f"a daemon is running (it answers at {spelled(address)}) and uses the ports: stop"
-                " it first (`sudo systemctl stop kamstrup-mqtt`)"
+                f"a daemon is running (it answers at {format_address(address)}) and uses the"
+                " ports: stop it first (`sudo systemctl stop kamstrup-mqtt`)"
             )
     directory = config.state_directory or state_directory(os.environ)
     held: tuple[int, bool] | None = None
     with contextlib.suppress(OSError):  # there is no state, or another user's: no lock is needed
-        held = lock(Path(directory) / FILE) if Path(directory).is_dir() else None
+        held = acquire_lock(Path(directory) / FILE) if Path(directory).is_dir() else None
     try:
         yield
     finally:
@@ -163,16 +163,18 @@ class Capture:
         timer = loop.call_later(duration, stop) if duration is not None else None
         try:
             with tempfile.TemporaryDirectory(prefix="kamstrup-mqtt-") as directory:
-                ending = Ending.RELOAD
-                # the app restarts once the model of a meter is detected
-                while ending is Ending.RELOAD and not is_over.is_set() and not self._file.failure:
-                    ending = await self._run_app(directory)
+                exit_reason = await self._run_app(directory)
+                # the app asks for a restart once the model of a meter is detected
+                while exit_reason is ExitReason.RELOAD and not (
+                    is_over.is_set() or self._file.failure
+                ):
+                    exit_reason = await self._run_app(directory)
         finally:
             if timer is not None:
                 timer.cancel()
-        return "the time is over" if is_over.is_set() else _END_REASONS.get(ending, "stopped")
+        return "the time is over" if is_over.is_set() else _END_REASONS.get(exit_reason, "stopped")
 
-    async def _run_app(self, directory: str) -> Ending:
+    async def _run_app(self, directory: str) -> ExitReason:
         ports: dict[PortAddress, tuple[str, ...]] = {}
         for meter in self._config.meters:
             ports[meter.port] = (*ports.get(meter.port, ()), meter.id)
@@ -190,7 +192,7 @@ class Capture:
 
     def _stop_app(self) -> None:
         if self._app is not None:
-            self._app.end(Ending.STOPPED)
+            self._app.request_exit(ExitReason.STOPPED)
 
     def _elapsed(self) -> float:
         return self._clock.monotonic() - self._started

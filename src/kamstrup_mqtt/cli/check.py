@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.config}: valid")
     print(f"broker: {mqtt.host}:{mqtt.port}{tls}, topics {mqtt.topics.root}/...")
     columns = ("id", "name", "protocol", "model", "port", "interval", "values")
-    tables.show("meters:", columns, [_row(meter) for meter in config.meters])
+    tables.print_table("meters:", columns, [_row(meter) for meter in config.meters])
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return asyncio.run(_connect(config)) if args.connect else DONE
@@ -52,7 +52,7 @@ def _row(meter: Meter) -> tuple[object, ...]:
     interval = (
         "sends by itself" if meter.interval_seconds is None else f"{meter.interval_seconds:g} s"
     )
-    count = f"{len(plan.values)} and all others that arrive" if plan.open else len(plan.values)
+    others = " and all others that arrive" if plan.accept_unlisted else ""
     return (
         meter.id,
         meter.name,
@@ -60,7 +60,7 @@ def _row(meter: Meter) -> tuple[object, ...]:
         meter.model,
         meter.port,
         interval,
-        count,
+        f"{len(plan.values)}{others}",
     )
 
 

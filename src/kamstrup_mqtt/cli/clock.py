@@ -17,7 +17,7 @@ from kamstrup_mqtt.cli.kmp_connection import (
 )
 from kamstrup_mqtt.core.errors import ConfigError, MeterError
 from kamstrup_mqtt.core.model import LinkState
-from kamstrup_mqtt.meters.clock_zone import MOST, distance, offset_of, own_offset
+from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, distance, offset_of, own_offset
 from kamstrup_mqtt.protocols.kmp.log_reading import read_clock, write_clock
 
 
@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--zone",
         help="Europe/Copenhagen or +01:00: set the meter to the standard time of this zone;"
-        f" required if its drift is more than {MOST.seconds // 60} min",
+        f" required if its drift is more than {MAX_ERROR.seconds // 60} min",
     )
     parser.set_defaults(func=run)
 
@@ -54,11 +54,11 @@ def run(args: argparse.Namespace, now: Callable[[], datetime] = lambda: datetime
     offset, drift = _show(meter, zone, now)
     if not args.set:
         return DONE
-    if zone is None and abs(drift) > MOST:
+    if zone is None and abs(drift) > MAX_ERROR:
         raise MeterError(
             LinkState.REFUSED,
-            f"the clock is wrong by more than {MOST.seconds // 60} min, or in an unknown zone: give"
-            " the zone that it shall show with --zone",
+            f"the clock is wrong by more than {MAX_ERROR.seconds // 60} min, or in an unknown zone:"
+            " give the zone that it shall show with --zone",
         )
     if not args.yes:
         raise ConfigError("--set writes to the meter; add --yes to confirm that")

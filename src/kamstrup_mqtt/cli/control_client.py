@@ -6,10 +6,10 @@ import json
 import socket
 from typing import Any
 
-from kamstrup_mqtt.daemon.control_socket import TIMEOUT, ControlError, encode, spelled
+from kamstrup_mqtt.daemon.control_socket import TIMEOUT, ControlError, encode, format_address
 
 
-def ask(
+def send_request(
     address: str, command: str, *, timeout: float = TIMEOUT, **arguments: str
 ) -> dict[str, Any]:
     """Send a command to the running daemon and return its response.
@@ -22,7 +22,8 @@ def ask(
         answer = json.loads(line)
     except ValueError as error:
         raise ControlError(
-            f"the daemon at {spelled(address)} closed the connection; does it run as this user?"
+            f"the daemon at {format_address(address)} closed the connection; does it run as this"
+            " user?"
         ) from error
     if not isinstance(answer, dict) or not answer.get("ok"):
         is_object = isinstance(answer, dict)
@@ -41,10 +42,10 @@ def _exchange(address: str, request: bytes, timeout: float) -> bytes:
                 return lines.readline()
     except TimeoutError as error:
         raise ControlError(
-            f"the daemon at {spelled(address)} did not answer within {timeout:g} s"
+            f"the daemon at {format_address(address)} did not answer within {timeout:g} s"
         ) from error
     except OSError as error:
         raise ControlError(
-            f"no daemon answers at {spelled(address)} ({error.strerror or error}); does it run as"
-            " this user and with the same mqtt.instance?"
+            f"no daemon answers at {format_address(address)} ({error.strerror or error}); does it"
+            " run as this user and with the same mqtt.instance?"
         ) from error

@@ -24,7 +24,7 @@ from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import Json
 from kamstrup_mqtt.protocols.base import (
     Codec,
-    Dropped,
+    DroppedBytes,
     DropReason,
     Event,
     Frame,
@@ -131,7 +131,7 @@ def events(codec: Codec, data: bytes) -> Iterator[Event]:
     for start in range(0, len(data), _CHUNK):
         framer.receive_data(data[start : start + _CHUNK])
         yield from _drain(framer)
-    framer.silence()
+    framer.end_burst()
     yield from _drain(framer)
 
 
@@ -160,24 +160,24 @@ class Decoder:
 
     def decode(self, index: int, data: bytes) -> None:
         """Decode one recording and print its contents."""
-        codec = self.spec.codec(**self._options)
+        codec = self.spec.make_codec(**self._options)
         valid_frames, is_empty = 0, True
         for event in events(codec, data):
             is_empty = False
-            if isinstance(event, Dropped):
+            if isinstance(event, DroppedBytes):
                 self._drop(index, event)
             else:
                 valid_frames += self._frame(index, codec, event)
         self.recordings += 1
         self.failures += not valid_frames
         if is_empty:  # only bytes that the framer skips silently, such as stray 00
-            self._drop(index, Dropped(DropReason.GARBAGE, data))
+            self._drop(index, DroppedBytes(DropReason.GARBAGE, data))
 
     def _frame(self, index: int, codec: Codec, frame: Frame) -> bool:
         try:
             message = codec.decode(frame)
         except MeterError as error:
-            self._drop(index, Dropped(DropReason.MALFORMED, frame.raw), str(error))
+            self._drop(index, DroppedBytes(DropReason.MALFORMED, frame.raw), str(error))
             return False
         header = {**message.header, **self._assumption(message)}
         listing = list_values(self.spec, message.objects)
@@ -185,7 +185,7 @@ class Decoder:
             self._print({"input": index, "frame": header, **listing.as_json()})
         else:
             title = f"recording {index + 1}: {tables.fields(header)}"
-            tables.show(title, COLUMNS, listing.rows())
+            tables.print_table(title, COLUMNS, listing.rows())
         listing.print_rejected()
         return True
 
@@ -195,16 +195,16 @@ class Decoder:
         scale = ASSUMED_ENERGY_SCALE if self.energy_scale is None else self.energy_scale
         return {"energy_scale": scale, "energy_scale_assumed": self.energy_scale is None}
 
-    def _drop(self, index: int, dropped: Dropped, error: str = "") -> None:
+    def _drop(self, index: int, dropped: DroppedBytes, error: str = "") -> None:
         raw = dropped.raw.hex()
         if self.as_json:
             line: dict[str, Json] = {"input": index, "dropped": str(dropped.reason), "raw": raw}
             self._print({**line, "error": error} if error else line)
         else:
             why = f"{dropped.reason}: {error}" if error else str(dropped.reason)
-            tables.show(f"recording {index + 1}: dropped, {why}: {raw}", (), ())
+            tables.print_table(f"recording {index + 1}: dropped, {why}: {raw}", (), ())
             if dropped.reason in DROP_ADVICE:
-                tables.show(DROP_ADVICE[dropped.reason], (), ())
+                tables.print_table(DROP_ADVICE[dropped.reason], (), ())
 
     def _print(self, line: dict[str, Json]) -> None:
         print(decimal_json.dumps(line), flush=True)

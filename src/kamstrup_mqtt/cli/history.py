@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _registers(args: argparse.Namespace) -> tuple[int, ...]:
     try:
-        sources: list[SourceId] = [SPEC.source(text) for text in args.register]
+        sources: list[SourceId] = [SPEC.parse_source(text) for text in args.register]
     except ValueError as error:
         raise ConfigError(f"--register: {error}") from error
     numbers = tuple(source for source in sources if isinstance(source, int))
@@ -143,14 +143,14 @@ def _print(args: argparse.Namespace, records: list[Record]) -> None:
             [tables.printable(cell) if cell is not None else "" for cell in row] for row in rows_
         )
         return
-    tables.show("log", columns, rows_)
+    tables.print_table("log", columns, rows_)
 
 
 def _table(records: list[Record]) -> tuple[list[str], list[list[object]]]:
     """The columns, named by key and unit, and the rows."""
     ids = dict.fromkeys(obj.id for record in records for obj in talks.values(record.objects))
     units = {obj.id: obj.unit for record in records for obj in record.objects if obj.unit}
-    names = [registry.key_of(SPEC.name, id_) or SPEC.unknown_key(id_) for id_ in ids]
+    names = [registry.key_of(SPEC.name, id_) or SPEC.fallback_key(id_) for id_ in ids]
     columns = [
         "time",
         "record",

@@ -19,7 +19,7 @@ from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Frame, Step
 from kamstrup_mqtt.protocols.kmp import SPEC, KmpCodec
-from kamstrup_mqtt.reading.conversation import Exchange
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class KmpConnection:
     async def _run(self, conversations: tuple[Generator[Step, Frame | None, T], ...]) -> list[T]:
         link = await open_link(self.address, self.params)
         try:
-            exchange = Exchange(link, self.codec.framer(), self.counters, _log)
+            exchange = ConversationRunner(link, self.codec.framer(), self.counters, _log)
             if self.codec.wake is not None:
                 await exchange.run(self.codec.wake_up())
             return [await exchange.run(conversation) for conversation in conversations]
@@ -75,7 +75,7 @@ def kmp_connection(args: argparse.Namespace) -> KmpConnection:
             raise ConfigError(
                 f"--model {args.model}: no meter that speaks kmp; choose from {', '.join(models)}"
             )
-        params = models[args.model].dialects[SPEC.name].serial or params
+        params = models[args.model].profiles[SPEC.name].serial or params
     if args.baudrate is not None:
         params = dataclasses.replace(params, baudrate=args.baudrate)
     codec = KmpCodec(

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     """Watch the port; see `add_parser` for the exit codes."""
     address = port_address(args)
     params = SerialParams(args.baudrate, 8, args.parity, 1)
-    keys = key_options(registry.protocol("han"), args)
+    keys = key_options(registry.find_protocol("han"), args)
     codec = HanCodec(energy_scale=args.energy_scale, **keys)
     session = ListenSession(codec, verdict_seconds=args.verdict)
 
@@ -129,7 +129,7 @@ def _drop_lines(event: ListDropped) -> Iterator[str]:
 
 
 def _list_lines(event: ListReceived) -> Iterator[str]:
-    spec = registry.protocol("han")
+    spec = registry.find_protocol("han")
     for obj in event.objects:
         value = tables.printable(obj.value)
         line = f"  {obj.id!s:<18} {public_key(spec, obj.id):<26} {value} {obj.unit or ''}"

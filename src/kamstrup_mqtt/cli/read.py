@@ -24,11 +24,11 @@ from kamstrup_mqtt.cli.read_request import (
 from kamstrup_mqtt.cli.value_listing import COLUMNS, ValueListing, list_values
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object
+from kamstrup_mqtt.core.model import DecodedValue, LinkState
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.open_link import open_link
-from kamstrup_mqtt.protocols.base import Answer, Ask, Frame, PolledCodec
-from kamstrup_mqtt.reading.conversation import Exchange, Listener
+from kamstrup_mqtt.protocols.base import Frame, PolledCodec, PollRequest, PollResponse
+from kamstrup_mqtt.reading.conversation import ConversationRunner, Listener
 from kamstrup_mqtt.reading.counters import Counters
 
 _log = logging.getLogger("kamstrup_mqtt.read")
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     objects = [
         obj for obj in response.objects if not request.is_explicit or obj.id in request.sources
     ]
-    listing = list_values(request.spec, objects, request.dialect)
+    listing = list_values(request.spec, objects, request.profile)
     _print(request, args, listing)
     listing.print_rejected()
     return DONE if listing.objects else FAILED
@@ -106,29 +106,29 @@ def _print(request: ReadRequest, args: argparse.Namespace, listing: ValueListing
     title = f"{request.spec.title} at {request.address}"
     if request.spec.name == "han" and args.energy_scale is None:
         title += " (energies: 10 Wh per count assumed, see --energy-scale)"
-    tables.show(title, COLUMNS, listing.rows())
+    tables.print_table(title, COLUMNS, listing.rows())
 
 
-async def _read(request: ReadRequest) -> Answer:
+async def _read(request: ReadRequest) -> PollResponse:
     link = await open_link(request.address, request.params)
-    read = _read_pushed if request.spec.pushed else _read_polled
+    read = _read_pushed if request.spec.is_pushed else _read_polled
     try:
         return await read(request, link)
     finally:
         await link.close()
 
 
-async def _read_polled(request: ReadRequest, link: Link) -> Answer:
-    exchange = Exchange(link, request.codec.framer(), Counters(), _log)
+async def _read_polled(request: ReadRequest, link: Link) -> PollResponse:
+    exchange = ConversationRunner(link, request.codec.framer(), Counters(), _log)
     codec = cast(PolledCodec, request.codec)
     try:
         async with asyncio.timeout(request.timeout):
-            return await exchange.run(codec.poll(Ask(sources=request.sources)))
+            return await exchange.run(codec.poll(PollRequest(sources=request.sources)))
     except TimeoutError as error:
         raise _timeout_error(request, has_bytes=bool(exchange.received)) from error
 
 
-async def _read_pushed(request: ReadRequest, link: Link) -> Answer:
+async def _read_pushed(request: ReadRequest, link: Link) -> PollResponse:
     """Wait for the next list."""
     listener = Listener(link, request.codec.framer(), Counters(), _log)
     start = listener.last_byte
@@ -142,17 +142,17 @@ async def _read_pushed(request: ReadRequest, link: Link) -> Answer:
     raise MeterError(LinkState.NO_BYTES, f"{request.address}: the line ended before a list arrived")
 
 
-def _pushed_response(request: ReadRequest, objects: tuple[Object, ...]) -> Answer:
+def _pushed_response(request: ReadRequest, objects: tuple[DecodedValue, ...]) -> PollResponse:
     received = {obj.id for obj in objects}
     missing = frozenset(request.sources) - received if request.is_explicit else frozenset()
-    return Answer(objects=objects, unsupported=missing)
+    return PollResponse(objects=objects, unsupported=missing)
 
 
 def _timeout_error(request: ReadRequest, *, has_bytes: bool) -> MeterError:
     """The advice differs: no bytes point to the connection, bytes to the settings."""
     limit = f"within {request.timeout:g} s"
     if has_bytes:
-        what = "list" if request.spec.pushed else "response"
+        what = "list" if request.spec.is_pushed else "response"
         return MeterError(
             LinkState.BYTES_NO_FRAMES,
             f"bytes were received, but no complete {what} {limit}: check protocol, speed and"
@@ -161,7 +161,7 @@ def _timeout_error(request: ReadRequest, *, has_bytes: bool) -> MeterError:
     advice = (
         "is the meter's port switched on (the grid company does that), and the adapter an M-Bus"
         " slave?"
-        if request.spec.pushed
+        if request.spec.is_pushed
         else "is the head on the meter's eye, the right way up, and the meter awake?"
     )
     return MeterError(LinkState.NO_BYTES, f"no bytes were received {limit}: {advice}")

@@ -14,7 +14,7 @@ from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import SerialParams, SourceId
 from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.meters import derived, registry
-from kamstrup_mqtt.meters.model import Dialect
+from kamstrup_mqtt.meters.model import ProtocolProfile
 from kamstrup_mqtt.protocols.base import Codec, ProtocolSpec
 
 DEFAULT_REGISTERS: tuple[SourceId, ...] = (60, 68, 74, 80, 86, 87, 89, 1004)
@@ -46,7 +46,7 @@ class ReadRequest:
     address: PortAddress
     params: SerialParams
     codec: Codec
-    dialect: Dialect | None
+    profile: ProtocolProfile | None
     sources: tuple[SourceId, ...]
     is_explicit: bool
     timeout: float | None
@@ -56,23 +56,23 @@ def read_request(args: argparse.Namespace) -> ReadRequest:
     """Check the options. Raises ConfigError for the first invalid one."""
     spec = find_protocol(args.protocol)
     address = port_address(args)
-    dialect = _dialect(spec, args.model)
-    sources, is_explicit = _sources(spec, dialect, args)
-    params, options = _line(spec, dialect, args)
-    timeout = args.timeout if args.timeout or not spec.pushed else PUSH_TIMEOUT
+    profile = _find_profile(spec, args.model)
+    sources, is_explicit = _sources(spec, profile, args)
+    params, options = _line(spec, profile, args)
+    timeout = args.timeout if args.timeout or not spec.is_pushed else PUSH_TIMEOUT
     return ReadRequest(
         spec=spec,
         address=address,
         params=params,
-        codec=spec.codec(**options),
-        dialect=dialect,
+        codec=spec.make_codec(**options),
+        profile=profile,
         sources=sources,
         is_explicit=is_explicit,
         timeout=timeout,
     )
 
 
-def _dialect(spec: ProtocolSpec, model: str | None) -> Dialect | None:
+def _find_profile(spec: ProtocolSpec, model: str | None) -> ProtocolProfile | None:
     name = model or DEFAULT_MODELS.get(spec.name)
     if name is None:
         return None
@@ -81,11 +81,11 @@ def _dialect(spec: ProtocolSpec, model: str | None) -> Dialect | None:
         raise ConfigError(
             f"--model {name}: no meter that speaks {spec.name}; choose from {', '.join(models)}"
         )
-    return models[name].dialects[spec.name]
+    return models[name].profiles[spec.name]
 
 
 def _sources(
-    spec: ProtocolSpec, dialect: Dialect | None, args: argparse.Namespace
+    spec: ProtocolSpec, profile: ProtocolProfile | None, args: argparse.Namespace
 ) -> tuple[tuple[SourceId, ...], bool]:
     """The sources to read, and whether the user named them."""
     if spec.name != "kmp" and (args.type or args.serial):
@@ -94,25 +94,25 @@ def _sources(
     if args.serial:
         named.append("serial_no")
     try:
-        named += [spec.source(text) for text in args.register]
+        named += [spec.parse_source(text) for text in args.register]
     except ValueError as error:
         raise ConfigError(f"--register: {error}") from error
     if named:
         return tuple(dict.fromkeys(named)), True
-    if dialect is None:
+    if profile is None:
         return DEFAULT_REGISTERS, False
-    listed = (source for group in dialect.groups.values() for source in group)
-    sources = derived.sent(dialect, listed)
-    if not sources and not spec.pushed:
+    listed = (source for group in profile.groups.values() for source in group)
+    sources = derived.sources_to_read(profile, listed)
+    if not sources and not spec.is_pushed:
         raise ConfigError(f"--model {args.model} lists no registers: add --register N")
     return sources, False
 
 
 def _line(
-    spec: ProtocolSpec, dialect: Dialect | None, args: argparse.Namespace
+    spec: ProtocolSpec, profile: ProtocolProfile | None, args: argparse.Namespace
 ) -> tuple[SerialParams, dict[str, Any]]:
     """The settings of the port, and the options of the codec."""
-    params = (dialect.serial if dialect else None) or spec.serial
+    params = (profile.serial if profile else None) or spec.serial
     if args.baudrate is not None:
         params = dataclasses.replace(params, baudrate=args.baudrate)
     options: dict[str, Any] = {

@@ -165,7 +165,7 @@ class ProgressView:
 
 
 def _print(args: argparse.Namespace, address: PortAddress, finding: ScanFinding) -> None:
-    spec = registry.protocol(finding.protocol)
+    spec = registry.find_protocol(finding.protocol)
     objects = sorted(
         finding.objects.values(), key=lambda obj: (isinstance(obj.id, str), str(obj.id).zfill(9))
     )
@@ -187,7 +187,7 @@ def _print(args: argparse.Namespace, address: PortAddress, finding: ScanFinding)
         print(_KEYS_NEEDED, file=sys.stderr)
     name = "a meter that sends by itself" if finding.is_pushed else finding.meter_model.name
     serial = f", serial number {finding.serial}" if finding.serial else ""
-    tables.show(
+    tables.print_table(
         f"{finding.protocol} at {finding.line}: {name}{serial}",
         ("id", "key", "value", "unit"),
         [(o.id, public_key(spec, o.id), o.value, o.unit or "") for o in objects],

@@ -39,7 +39,7 @@ def fields(pairs: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {printable(value)}" for key, value in pairs.items())
 
 
-def show(
+def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Row], *, file: IO[str] | None = None
 ) -> None:
     """Print a table with a title, or the title alone if there are no rows."""

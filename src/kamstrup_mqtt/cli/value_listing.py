@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from kamstrup_mqtt.core.model import Json, Measured, Object, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, Json, Measurement, SourceId
 from kamstrup_mqtt.meters import derived, registry
-from kamstrup_mqtt.meters.model import Dialect
-from kamstrup_mqtt.meters.plan import Plan, sort_objects
+from kamstrup_mqtt.meters.model import ProtocolProfile
+from kamstrup_mqtt.meters.plan import ReadingPlan, map_objects
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 
 COLUMNS = ("id", "key", "value", "unit", "raw")
@@ -25,8 +25,8 @@ class ValueListing:
     """
 
     spec: ProtocolSpec
-    objects: tuple[Object, ...]
-    readings: Mapping[str, Measured]
+    objects: tuple[DecodedValue, ...]
+    readings: Mapping[str, Measurement]
     wrong_unit: Mapping[str, str]
 
     def as_json(self) -> dict[str, Json]:
@@ -36,7 +36,7 @@ class ValueListing:
             "readings": {key: measured.value for key, measured in self.readings.items()},
         }
 
-    def _object_as_json(self, obj: Object) -> dict[str, Json]:
+    def _object_as_json(self, obj: DecodedValue) -> dict[str, Json]:
         return {
             "id": obj.id,
             "key": public_key(self.spec, obj.id),
@@ -59,7 +59,7 @@ class ValueListing:
 
 
 def list_values(
-    spec: ProtocolSpec, objects: Iterable[Object], dialect: Dialect | None = None
+    spec: ProtocolSpec, objects: Iterable[DecodedValue], profile: ProtocolProfile | None = None
 ) -> ValueListing:
     """List the values of a meter of this profile, or of any meter.
 
@@ -67,25 +67,25 @@ def list_values(
     """
     objects = tuple(objects)
     all_objects = objects
-    if dialect is not None:
-        all_objects = derived.Deriver(dialect).derive(objects, {}).objects
-    plan = Plan(
+    if profile is not None:
+        all_objects = derived.Deriver(profile).derive(objects, {}).objects
+    plan = ReadingPlan(
         protocol=spec.name,
-        dialect=dialect or Dialect(groups={"values": ()}),
+        profile=profile or ProtocolProfile(groups={"values": ()}),
         values=(),
         periods={},
-        open=True,
+        accept_unlisted=True,
     )
-    mapped = sort_objects(plan, all_objects)
+    mapped = map_objects(plan, all_objects)
     readings = {
         key: measured
         for group in mapped.groups.values()
         for key, measured in group.items()
-        if key not in mapped.foreign
+        if key not in mapped.wrong_unit
     }
-    return ValueListing(spec, objects, readings, mapped.foreign)
+    return ValueListing(spec, objects, readings, mapped.wrong_unit)
 
 
 def public_key(spec: ProtocolSpec, source: SourceId) -> str:
     """The key of a source on any meter; register_<n> or obis_<code> if it has no name."""
-    return registry.quantity(spec.name, None, source).key
+    return registry.quantity_for(spec.name, None, source).key

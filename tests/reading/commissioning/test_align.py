@@ -13,7 +13,7 @@ from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.reading.commissioning.align import Alignment, Sample, SampleWindow
 from tests.support.emulated_meter import emulated_meter
 
-KMP = registry.protocol("kmp")
+KMP = registry.find_protocol("kmp")
 
 
 async def test_a_seated_head_answers_each_request() -> None:
@@ -56,7 +56,7 @@ async def test_every_second_response_is_damaged() -> None:
 async def test_other_polled_protocols(tmp_path: Path, protocol: str) -> None:
     samples: list[Sample] = []
     async with emulated_meter("e685_382", protocol, pty=tmp_path / "meter") as address:
-        await Alignment(address, registry.protocol(protocol), pause=0.0).run(
+        await Alignment(address, registry.find_protocol(protocol), pause=0.0).run(
             samples.append, count=2
         )
     assert [sample.state for sample in samples] == [LinkState.OK] * 2

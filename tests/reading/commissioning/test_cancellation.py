@@ -25,7 +25,7 @@ Engine: TypeAlias = Callable[[PortAddress, Callable[[object], None]], Awaitable[
 
 
 def align(address: PortAddress, report: Callable[[object], None]) -> Awaitable[object]:
-    return Alignment(address, registry.protocol("kmp"), pause=0.0).run(report)
+    return Alignment(address, registry.find_protocol("kmp"), pause=0.0).run(report)
 
 
 def listen(address: PortAddress, report: Callable[[object], None]) -> Awaitable[object]:

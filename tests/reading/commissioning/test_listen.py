@@ -10,8 +10,8 @@ import pytest
 
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.emulators.han import make
-from kamstrup_mqtt.emulators.parity_fault import as_8e1
-from kamstrup_mqtt.protocols.base import Moment
+from kamstrup_mqtt.emulators.parity_fault import misread_as_8e1
+from kamstrup_mqtt.protocols.base import Timestamp
 from kamstrup_mqtt.protocols.han import HanCodec
 from kamstrup_mqtt.reading.commissioning.listen import (
     LineFault,
@@ -45,7 +45,7 @@ def feed(session: ListenSession, wire: bytes, *, elapsed: float = 0.0) -> list[L
     return [
         result
         for event in events_of(HanCodec().framer(), [wire])
-        for result in session.handle(event, Moment(None, 0.0), elapsed)
+        for result in session.handle(event, Timestamp(None, 0.0), elapsed)
     ]
 
 
@@ -99,7 +99,7 @@ def test_a_replayed_list_is_named_as_that() -> None:
     [
         (bytes.fromhex("68FAFA6853FF000167DB084B464D65509B624181F82000") + bytes(900), "M-Bus"),
         (b"/KAM5\r\n\r\n1-0:1.8.0(000001.000*kWh)\r\n!AAAA\r\n" * 30, "P1 port"),
-        (as_8e1(LIVE_1), "the meter sends 8N1 and is read as 8E1: use --parity N"),
+        (misread_as_8e1(LIVE_1), "the meter sends 8N1 and is read as 8E1: use --parity N"),
     ],
 )
 def test_other_kinds_of_line_are_named(wire: bytes, words: str) -> None:
@@ -112,7 +112,7 @@ def test_other_kinds_of_line_are_named(wire: bytes, words: str) -> None:
 
 def test_verdicts_repeat_until_a_list_arrives() -> None:
     session = ListenSession(HanCodec(), verdict_seconds=30.0)
-    moment = Moment(None, 0.0)
+    moment = Timestamp(None, 0.0)
     assert list(session.handle(None, moment, 29.0)) == []
     (first,) = session.handle(None, moment, 30.0)
     assert isinstance(first, ListenVerdict)

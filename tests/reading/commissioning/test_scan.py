@@ -117,9 +117,11 @@ async def test_a_meter_that_falls_silent_leaves_what_it_answered() -> None:
         params: SerialParams,
         *,
         open_timeout: float,
-        silence: float | None = None,
+        idle_timeout: float | None = None,
     ) -> Link:
-        links.append(await open_link(address, params, open_timeout=open_timeout, silence=silence))
+        links.append(
+            await open_link(address, params, open_timeout=open_timeout, idle_timeout=idle_timeout)
+        )
         return links[-1]
 
     def report(progress: ScanProgress) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kamstrup_mqtt.config.loader import load
-from kamstrup_mqtt.core.model import Object, SerialParams
+from kamstrup_mqtt.core.model import DecodedValue, SerialParams
 from kamstrup_mqtt.links.address import PortAddress, SerialDevice, TcpBridge
 from kamstrup_mqtt.reading.commissioning.scan_candidates import Candidate, polled_candidates
 from kamstrup_mqtt.reading.commissioning.scan_finding import (
@@ -21,8 +21,8 @@ DEVICE = SerialDevice("/dev/ttyUSB0")
 BRIDGE = TcpBridge("192.168.1.20", 2002)
 
 
-def objects(*sources: int | str) -> list[Object]:
-    return [Object(source, None, Decimal(1)) for source in sources]
+def objects(*sources: int | str) -> list[DecodedValue]:
+    return [DecodedValue(source, None, Decimal(1)) for source in sources]
 
 
 def test_a_local_port_is_tried_at_every_speed_and_a_bridge_as_it_is_set() -> None:
@@ -58,7 +58,7 @@ def test_a_readout_is_identified_by_its_addresses(
 
 def test_the_serial_number_is_the_first_that_has_a_value() -> None:
     candidate = Candidate("kmp", SerialParams(1200, 8, "N", 2), "1200 8N2")
-    response = [Object("serial_no", None, None), Object(1001, 7, Decimal(7))]
+    response = [DecodedValue("serial_no", None, None), DecodedValue(1001, 7, Decimal(7))]
     assert finding_from_response(candidate, response).serial == "7"
     assert finding_from_response(candidate, response[:1]).serial is None
 

@@ -15,8 +15,8 @@ from kamstrup_mqtt.core.model import LinkState, SourceId
 from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import OPEN_TIMEOUT, open_link
-from kamstrup_mqtt.protocols.base import Ask, PolledCodec, ProtocolSpec
-from kamstrup_mqtt.reading.conversation import Exchange
+from kamstrup_mqtt.protocols.base import PolledCodec, PollRequest, ProtocolSpec
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
 
 WINDOW = 20
@@ -126,8 +126,8 @@ class Alignment:
     ) -> None:
         self._address = address
         self._params = spec.serial if baudrate is None else replace(spec.serial, baudrate=baudrate)
-        self._codec = cast(PolledCodec, spec.codec(**self._codec_options(spec, first_byte)))
-        self._request = Ask(sources=_CHEAPEST_SOURCES.get(spec.name, ()))
+        self._codec = cast(PolledCodec, spec.make_codec(**self._codec_options(spec, first_byte)))
+        self._request = PollRequest(sources=_CHEAPEST_SOURCES.get(spec.name, ()))
         self._pause = pause
         self._opener = opener
 
@@ -144,7 +144,7 @@ class Alignment:
         link = await self._opener(self._address, self._params, open_timeout=OPEN_TIMEOUT)
         try:
             counters = Counters()
-            exchange = Exchange(link, self._codec.framer(), counters, _log)
+            exchange = ConversationRunner(link, self._codec.framer(), counters, _log)
             report(await self._sample(exchange, counters))
             done = 1
             while count is None or done < count:
@@ -154,7 +154,7 @@ class Alignment:
         finally:
             await link.close()
 
-    async def _sample(self, exchange: Exchange, counters: Counters) -> Sample:
+    async def _sample(self, exchange: ConversationRunner, counters: Counters) -> Sample:
         echoes, parity_errors = counters.echoes, counters.parity_errors
         clock = asyncio.get_running_loop().time
         start = clock()

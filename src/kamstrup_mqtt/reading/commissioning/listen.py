@@ -13,17 +13,17 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from kamstrup_mqtt.core.errors import MeterError, ReplayError
-from kamstrup_mqtt.core.model import Json, Object, SerialParams
+from kamstrup_mqtt.core.model import DecodedValue, Json, SerialParams
 from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import OPEN_TIMEOUT, open_link
 from kamstrup_mqtt.protocols.base import (
-    Dropped,
+    DroppedBytes,
     DropReason,
     Event,
     Frame,
-    Moment,
     PushedCodec,
+    Timestamp,
 )
 from kamstrup_mqtt.reading.conversation import listen
 from kamstrup_mqtt.reading.counters import Counters
@@ -66,7 +66,7 @@ class ListReceived:
 
     raw: bytes
     header: Mapping[str, Json]
-    objects: tuple[Object, ...]
+    objects: tuple[DecodedValue, ...]
     log: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -142,32 +142,34 @@ class ListenSession:
         start = clock()
         try:
             async for event in listen(link, self._codec.framer(), Counters(), _log):
-                moment = Moment(datetime.now(UTC), clock())
-                for result in self.handle(event, moment, moment.monotonic - start):
+                now = Timestamp(datetime.now(UTC), clock())
+                for result in self.handle(event, now, now.monotonic - start):
                     report(result)
         finally:
             await link.close()
 
-    def handle(self, event: Event | None, moment: Moment, elapsed: float) -> Iterator[ListenEvent]:
+    def handle(
+        self, event: Event | None, received_at: Timestamp, elapsed: float
+    ) -> Iterator[ListenEvent]:
         """Process a frame, a drop, or None for silence.
 
         `elapsed` is the time since the start of the session in seconds.
         """
         if event is not None:
             self.bytes += len(event.raw)
-            if isinstance(event, Dropped):
+            if isinstance(event, DroppedBytes):
                 yield self._handle_drop(event)
             else:
-                yield self._handle_frame(event, moment)
+                yield self._handle_frame(event, received_at)
         if not self.lists and elapsed - self._last_verdict >= self._verdict_seconds:
             self._last_verdict = elapsed
             yield self._verdict(elapsed)
 
-    def _handle_drop(self, drop: Dropped) -> ListDropped:
+    def _handle_drop(self, drop: DroppedBytes) -> ListDropped:
         self.drops[drop.reason] += 1
         return ListDropped(drop.raw, drop.reason, advice=DROP_ADVICE.get(drop.reason))
 
-    def _handle_frame(self, frame: Frame, moment: Moment) -> ListenEvent:
+    def _handle_frame(self, frame: Frame, received_at: Timestamp) -> ListenEvent:
         try:
             message = self._codec.decode(frame)
         except MeterError as error:
@@ -176,7 +178,7 @@ class ListenSession:
             self._decode_error = str(error)
             return ListDropped(frame.raw, reason, message=str(error))
         self.lists += 1
-        reading, update = self._codec.hear(message, moment), self._codec.follow()
+        reading, update = self._codec.process(message, received_at), self._codec.learn()
         return ListReceived(
             frame.raw,
             message.header,

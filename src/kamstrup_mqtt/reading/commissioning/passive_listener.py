@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object, SerialParams
+from kamstrup_mqtt.core.model import DecodedValue, LinkState, SerialParams
 from kamstrup_mqtt.links.address import PortAddress, SerialDevice
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import OPEN_TIMEOUT, open_link
@@ -54,7 +54,7 @@ class PassiveListener:
         self._report = report
         self._first_seconds = first_seconds
         self._opener = opener
-        self._spec = registry.protocol(HAN)
+        self._spec = registry.find_protocol(HAN)
         self._has_bytes = False
 
     async def listen_first(self) -> ScanFinding | None:
@@ -91,7 +91,7 @@ class PassiveListener:
         message = f"listening for lists at {params}, up to {seconds:.0f} s ..."
         self._report(ScanProgress(ScanStep.LISTEN, message))
         link = await self._opener(self._address, params, open_timeout=OPEN_TIMEOUT)
-        listener = Listener(link, self._spec.codec().framer(), Counters(), _log)
+        listener = Listener(link, self._spec.make_codec().framer(), Counters(), _log)
         start = listener.last_byte
         try:
             with contextlib.suppress(TimeoutError):
@@ -109,7 +109,7 @@ class PassiveListener:
         if not isinstance(event, Frame):
             return None
         try:
-            objects = self._spec.codec().decode(event).objects
+            objects = self._spec.make_codec().decode(event).objects
         except MeterError as error:
             _log.debug("%s", error)
             if error.state is not LinkState.WRONG_KEY:
@@ -119,9 +119,9 @@ class PassiveListener:
 
 
 def _finding(
-    params: SerialParams, objects: tuple[Object, ...], *, is_encrypted: bool = False
+    params: SerialParams, objects: tuple[DecodedValue, ...], *, is_encrypted: bool = False
 ) -> ScanFinding:
     by_id = {obj.id: obj for obj in objects}
-    identity = registry.all_models()[detection.AUTO].dialects[HAN].identity
+    identity = registry.all_models()[detection.AUTO].profiles[HAN].identity
     serial = first_text(by_id, identity)
     return ScanFinding(HAN, params, str(params), detection.AUTO, serial, by_id, is_encrypted)

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import Object, SerialParams
-from kamstrup_mqtt.protocols.base import Answer, Ask, PolledCodec
+from kamstrup_mqtt.core.model import DecodedValue, SerialParams
+from kamstrup_mqtt.protocols.base import PolledCodec, PollRequest, PollResponse
 from kamstrup_mqtt.reading.commissioning.scan_candidates import ALL_REGISTERS, listed_registers
 from kamstrup_mqtt.reading.commissioning.scan_file import ScanFile
 from kamstrup_mqtt.reading.commissioning.scan_finding import (
@@ -15,7 +15,7 @@ from kamstrup_mqtt.reading.commissioning.scan_finding import (
     ScanProgress,
     ScanStep,
 )
-from kamstrup_mqtt.reading.conversation import Exchange
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 
 BATCH = 8
 """Registers in one request."""
@@ -31,7 +31,7 @@ class RegisterScan:
 
     def __init__(
         self,
-        exchange: Exchange,
+        exchange: ConversationRunner,
         codec: PolledCodec,
         finding: ScanFinding,
         report: Callable[[ScanProgress], None],
@@ -57,7 +57,7 @@ class RegisterScan:
             return
         start, answered = scan_file.load()
         for number in answered:
-            self._finding.objects.setdefault(number, Object(number, None, None))
+            self._finding.objects.setdefault(number, DecodedValue(number, None, None))
         self._announce(ALL_REGISTERS - start, deadline)
         try:
             message = f"{STOP_MESSAGE}; another scan continues from here"
@@ -73,7 +73,7 @@ class RegisterScan:
                 self._report(ScanProgress(ScanStep.STOP, stop_message))
                 return
             batch = registers[start : start + BATCH]
-            response = await self._request(Ask(sources=tuple(batch)))
+            response = await self._request(PollRequest(sources=tuple(batch)))
             self._finding.objects.update({obj.id: obj for obj in response.objects})
             self._done += len(batch)
             self._report(
@@ -86,7 +86,7 @@ class RegisterScan:
             )
             await asyncio.sleep(self._pause)
 
-    async def _request(self, request: Ask) -> Answer:
+    async def _request(self, request: PollRequest) -> PollResponse:
         """Poll, and once more if the meter does not answer. Raises MeterError after that."""
         try:
             return await self._exchange.run(self._codec.poll(request))

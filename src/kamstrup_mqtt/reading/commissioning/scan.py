@@ -14,7 +14,7 @@ from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Link, Opener
 from kamstrup_mqtt.links.open_link import OPEN_TIMEOUT, open_link
 from kamstrup_mqtt.meters import detection
-from kamstrup_mqtt.protocols.base import Answer, Ask, PolledCodec
+from kamstrup_mqtt.protocols.base import PolledCodec, PollRequest, PollResponse
 from kamstrup_mqtt.reading.commissioning.passive_listener import PassiveListener
 from kamstrup_mqtt.reading.commissioning.register_scan import RegisterScan
 from kamstrup_mqtt.reading.commissioning.scan_candidates import Candidate, polled_candidates
@@ -25,7 +25,7 @@ from kamstrup_mqtt.reading.commissioning.scan_finding import (
     ScanStep,
     finding_from_response,
 )
-from kamstrup_mqtt.reading.conversation import Exchange
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
 
 LISTEN_SECONDS = 60.0
@@ -115,14 +115,14 @@ class Scan:
         options = {**candidate.options, "tries": 2}
         if self._options.first_byte is not None:
             options["first_byte"] = self._options.first_byte
-        codec = cast(PolledCodec, candidate.spec.codec(**options))
-        exchange = Exchange(link, codec.framer(), Counters(), _log)
+        codec = cast(PolledCodec, candidate.spec.make_codec(**options))
+        exchange = ConversationRunner(link, codec.framer(), Counters(), _log)
         is_kmp = candidate.protocol == "kmp"
         try:
             if is_kmp:
                 response = await self._identify_kmp(exchange, codec)
             else:
-                response = await exchange.run(codec.poll(Ask(sources=candidate.sources)))
+                response = await exchange.run(codec.poll(PollRequest(sources=candidate.sources)))
         except MeterError as error:
             _log.debug("%s", error)
             return False
@@ -133,11 +133,11 @@ class Scan:
             await scan.run(deadline, scan_file)
         return True
 
-    async def _identify_kmp(self, exchange: Exchange, codec: PolledCodec) -> Answer:
+    async def _identify_kmp(self, exchange: ConversationRunner, codec: PolledCodec) -> PollResponse:
         """Ask for the serial number, then for the registers that tell the models apart."""
-        await exchange.run(codec.poll(Ask(sources=(), identity=("serial_no",))))
+        await exchange.run(codec.poll(PollRequest(sources=(), identity=("serial_no",))))
         self._say(ScanStep.IDENTIFY, "a KMP meter answers; identifying the model ...")
-        request = Ask(sources=detection.PROBES, identity=("serial_no", 1001))
+        request = PollRequest(sources=detection.PROBES, identity=("serial_no", 1001))
         return await exchange.run(codec.poll(request))
 
     def _say(self, step: ScanStep, message: str) -> None:

@@ -32,14 +32,14 @@ class Candidate:
 
     @property
     def spec(self) -> ProtocolSpec:
-        return registry.protocol(self.protocol)
+        return registry.find_protocol(self.protocol)
 
     @property
     def sources(self) -> tuple[SourceId, ...]:
         """The sources that its model lists; empty if the model is not known yet."""
         if self.model is None:
             return ()
-        groups = registry.all_models()[self.model].dialects[self.protocol].groups
+        groups = registry.all_models()[self.model].profiles[self.protocol].groups
         return tuple(source for group in groups.values() for source in group)
 
 
@@ -50,16 +50,16 @@ def polled_candidates(address: PortAddress) -> Iterator[Candidate]:
     is tried once there.
     """
     is_local = isinstance(address, SerialDevice)
-    iec = registry.protocol("iec62056-21").serial
-    yield Candidate("kmp", registry.protocol("kmp").serial, "1200 8N2")
+    iec = registry.find_protocol("iec62056-21").serial
+    yield Candidate("kmp", registry.find_protocol("kmp").serial, "1200 8N2")
     if is_local:
         yield Candidate("kmp", SerialParams(9600), "9600 8N1", "kamstrup_382")
-    yield Candidate("kmp-ascii", registry.protocol("kmp-ascii").serial, "1200 8E2", "e685_382")
+    yield Candidate("kmp-ascii", registry.find_protocol("kmp-ascii").serial, "1200 8E2", "e685_382")
     yield Candidate("iec62056-21", iec, "300 7E1", options={"baudrate": 300})
     if is_local:
         fast = replace(iec, baudrate=9600)
         yield Candidate("iec62056-21", fast, "9600 7E1", options={"baudrate": 9600})
-        slow = registry.protocol("multical-66").serial
+        slow = registry.find_protocol("multical-66").serial
         yield Candidate("multical-66", slow, "300 7E2", "multical_66")
 
 
@@ -67,7 +67,7 @@ def listed_registers() -> list[int]:
     """Every register that some KMP model lists, in ascending order."""
     numbers: set[int] = set()
     for model in registry.models_of("kmp").values():
-        dialect = model.dialects["kmp"]
-        sources = (*(s for group in dialect.groups.values() for s in group), *dialect.more)
+        profile = model.profiles["kmp"]
+        sources = (*(s for group in profile.groups.values() for s in group), *profile.more)
         numbers.update(source for source in sources if isinstance(source, int))
     return sorted(numbers)

@@ -10,7 +10,7 @@ from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import SourceId
 from kamstrup_mqtt.reading.commissioning.scan_candidates import ALL_REGISTERS
-from kamstrup_mqtt.storage.state_file import write_whole
+from kamstrup_mqtt.storage.state_file import write_atomically
 
 
 class ScanFile:
@@ -42,7 +42,7 @@ class ScanFile:
         registers = sorted(source for source in sources if isinstance(source, int))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, decimal_json.dumps({"done": done, "registers": registers}))
+            write_atomically(self.path, decimal_json.dumps({"done": done, "registers": registers}))
         except OSError as error:
             raise ConfigError(
                 f"{self.path}: {error.strerror}; name another file with --resume"

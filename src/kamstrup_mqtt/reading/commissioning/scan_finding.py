@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kamstrup_mqtt.core.model import Object, SerialParams, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, SerialParams, SourceId
 from kamstrup_mqtt.links.address import PortAddress, SerialDevice
 from kamstrup_mqtt.meters import detection, registry
 from kamstrup_mqtt.meters.model import MeterModel
@@ -51,7 +51,7 @@ class ScanFinding:
     line: str
     model: str
     serial: str | None
-    objects: dict[SourceId, Object] = field(default_factory=dict)
+    objects: dict[SourceId, DecodedValue] = field(default_factory=dict)
     is_encrypted: bool = False
 
     @property
@@ -64,7 +64,7 @@ class ScanFinding:
         return registry.all_models()[self.model]
 
 
-def finding_from_response(candidate: Candidate, objects: Iterable[Object]) -> ScanFinding:
+def finding_from_response(candidate: Candidate, objects: Iterable[DecodedValue]) -> ScanFinding:
     """Identify the meter that answered a candidate with these objects."""
     by_id = {obj.id: obj for obj in objects}
     if candidate.protocol == "kmp":
@@ -72,12 +72,12 @@ def finding_from_response(candidate: Candidate, objects: Iterable[Object]) -> Sc
         sources: tuple[SourceId, ...] = ("serial_no", 1001)
     else:
         model = candidate.model or _readout_model(set(by_id), candidate.params)
-        sources = registry.all_models()[model].dialects[candidate.protocol].identity
+        sources = registry.all_models()[model].profiles[candidate.protocol].identity
     serial = first_text(by_id, sources)
     return ScanFinding(candidate.protocol, candidate.params, candidate.line, model, serial, by_id)
 
 
-def first_text(objects: dict[SourceId, Object], sources: Iterable[SourceId]) -> str | None:
+def first_text(objects: dict[SourceId, DecodedValue], sources: Iterable[SourceId]) -> str | None:
     """The value of the first of these sources that has one."""
     values = (objects[source].value for source in sources if source in objects)
     return next((str(value) for value in values if value is not None), None)
@@ -106,13 +106,13 @@ def configuration_yaml(address: PortAddress, finding: ScanFinding) -> str:
     ]
     if finding.is_encrypted:
         lines += ['    encryption_key: "${GPK60}"', '    authentication_key: "${GPK61}"']
-    dialect = finding.meter_model.dialects[finding.protocol]
-    usual = dialect.serial or registry.protocol(finding.protocol).serial
+    profile = finding.meter_model.profiles[finding.protocol]
+    usual = profile.serial or registry.find_protocol(finding.protocol).serial
     if isinstance(address, SerialDevice) and usual.baudrate != finding.params.baudrate:
         lines.append(f"    baudrate: {finding.params.baudrate}")
-    if finding.protocol == "kmp" and not any(dialect.groups.values()):
+    if finding.protocol == "kmp" and not any(profile.groups.values()):
         lines.append("    custom:")
         for number in sorted(id_ for id_ in finding.objects if isinstance(id_, int)):
-            key = registry.quantity(finding.protocol, None, number).key
+            key = registry.quantity_for(finding.protocol, None, number).key
             lines += [f"      - register: {number}", f"        name: {key}"]
     return "\n".join(lines)
