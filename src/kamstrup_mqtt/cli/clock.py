@@ -17,7 +17,7 @@ from kamstrup_mqtt.cli.kmp_connection import (
 )
 from kamstrup_mqtt.core.errors import ConfigError, MeterError
 from kamstrup_mqtt.core.model import LinkState
-from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, distance, offset_of, own_offset
+from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, ahead_of_utc, nearest_offset, parse_offset
 from kamstrup_mqtt.protocols.kmp.log_reading import read_clock, write_clock
 
 
@@ -75,8 +75,8 @@ def _show(
     """Print the clock; returns its offset from UTC and its drift."""
     (clock,) = meter.run(read_clock(meter.codec))
     host = now()
-    ahead = distance(clock, host)
-    offset = own_offset(ahead, host) if zone is None else zone
+    ahead = ahead_of_utc(clock, host)
+    offset = nearest_offset(ahead, host) if zone is None else zone
     drift = ahead - offset
     local = (host + offset).replace(tzinfo=None)
     print(f"meter          {clock.isoformat()}")
@@ -92,7 +92,7 @@ def zone_offset(text: str, at: datetime) -> timedelta:
     """
     if text[:1] in "+-":
         try:
-            return offset_of(text)
+            return parse_offset(text)
         except ValueError:
             raise ConfigError(f"--zone {text}: write +01:00, or a name: Europe/Oslo") from None
     try:

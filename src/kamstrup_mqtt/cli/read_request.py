@@ -13,7 +13,8 @@ from kamstrup_mqtt.cli.options import energy_options, find_protocol, key_options
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import SerialParams, SourceId
 from kamstrup_mqtt.links.address import PortAddress
-from kamstrup_mqtt.meters import derived, registry
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.dependencies import sources_to_read
 from kamstrup_mqtt.meters.model import ProtocolProfile
 from kamstrup_mqtt.protocols.base import Codec, ProtocolSpec
 
@@ -102,7 +103,7 @@ def _sources(
     if profile is None:
         return DEFAULT_REGISTERS, False
     listed = (source for group in profile.groups.values() for source in group)
-    sources = derived.sources_to_read(profile, listed)
+    sources = sources_to_read(profile, listed)
     if not sources and not spec.is_pushed:
         raise ConfigError(f"--model {args.model} lists no registers: add --register N")
     return sources, False

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kamstrup_mqtt.core.model import DecodedValue, Json, Measurement, SourceId
-from kamstrup_mqtt.meters import derived, registry
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.derived import Deriver
+from kamstrup_mqtt.meters.mapping import map_objects
 from kamstrup_mqtt.meters.model import ProtocolProfile
-from kamstrup_mqtt.meters.plan import ReadingPlan, map_objects
+from kamstrup_mqtt.meters.plan import ReadingPlan
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 
 COLUMNS = ("id", "key", "value", "unit", "raw")
@@ -68,7 +70,7 @@ def list_values(
     objects = tuple(objects)
     all_objects = objects
     if profile is not None:
-        all_objects = derived.Deriver(profile).derive(objects, {}).objects
+        all_objects = Deriver(profile).derive(objects, {}).objects
     plan = ReadingPlan(
         protocol=spec.name,
         profile=profile or ProtocolProfile(groups={"values": ()}),

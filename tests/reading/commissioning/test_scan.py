@@ -119,9 +119,7 @@ async def test_a_meter_that_falls_silent_leaves_what_it_answered() -> None:
         open_timeout: float,
         idle_timeout: float | None = None,
     ) -> Link:
-        links.append(
-            await open_link(address, params, open_timeout=open_timeout, idle_timeout=idle_timeout)
-        )
+        links.append(await open_link(address, params, idle_timeout=idle_timeout))
         return links[-1]
 
     def report(progress: ScanProgress) -> None:

@@ -13,7 +13,8 @@ from kamstrup_mqtt.core.model import DecodedValue, LinkState, SerialParams
 from kamstrup_mqtt.links.address import PortAddress, SerialDevice
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import OPEN_TIMEOUT, open_link
-from kamstrup_mqtt.meters import detection, registry
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.auto import AUTO
 from kamstrup_mqtt.protocols.base import Event, Frame
 from kamstrup_mqtt.reading.commissioning.scan_finding import (
     HAN,
@@ -122,6 +123,6 @@ def _finding(
     params: SerialParams, objects: tuple[DecodedValue, ...], *, is_encrypted: bool = False
 ) -> ScanFinding:
     by_id = {obj.id: obj for obj in objects}
-    identity = registry.all_models()[detection.AUTO].profiles[HAN].identity
+    identity = registry.all_models()[AUTO].profiles[HAN].identity
     serial = first_text(by_id, identity)
-    return ScanFinding(HAN, params, str(params), detection.AUTO, serial, by_id, is_encrypted)
+    return ScanFinding(HAN, params, str(params), AUTO, serial, by_id, is_encrypted)

@@ -137,7 +137,7 @@ class Scan:
         """Ask for the serial number, then for the registers that tell the models apart."""
         await exchange.run(codec.poll(PollRequest(sources=(), identity=("serial_no",))))
         self._say(ScanStep.IDENTIFY, "a KMP meter answers; identifying the model ...")
-        request = PollRequest(sources=detection.PROBES, identity=("serial_no", 1001))
+        request = PollRequest(sources=detection.detection_registers(), identity=("serial_no", 1001))
         return await exchange.run(codec.poll(request))
 
     def _say(self, step: ScanStep, message: str) -> None:

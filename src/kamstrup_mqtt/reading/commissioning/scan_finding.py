@@ -68,10 +68,12 @@ def finding_from_response(candidate: Candidate, objects: Iterable[DecodedValue])
     """Identify the meter that answered a candidate with these objects."""
     by_id = {obj.id: obj for obj in objects}
     if candidate.protocol == "kmp":
-        model = detection.guess(by_id.values())
+        model = detection.detect_model(by_id.values())
         sources: tuple[SourceId, ...] = ("serial_no", 1001)
     else:
-        model = candidate.model or _readout_model(set(by_id), candidate.params)
+        model = candidate.model or detection.detect_model(
+            by_id.values(), candidate.protocol, candidate.params.baudrate
+        )
         sources = registry.all_models()[model].profiles[candidate.protocol].identity
     serial = first_text(by_id, sources)
     return ScanFinding(candidate.protocol, candidate.params, candidate.line, model, serial, by_id)
@@ -81,17 +83,6 @@ def first_text(objects: dict[SourceId, DecodedValue], sources: Iterable[SourceId
     """The value of the first of these sources that has one."""
     values = (objects[source].value for source in sources if source in objects)
     return next((str(value) for value in values if value is not None), None)
-
-
-def _readout_model(addresses: set[SourceId], params: SerialParams) -> str:
-    """The model of an IEC 62056-21 readout by its addresses (iec62056_21.md 7)."""
-    if {"6.8", "6.26"} & addresses:
-        return "multical_401"
-    if "1.20" in addresses:
-        return "e685_382"
-    if {"1.8.0", "96.8.0"} <= addresses:
-        return "kamstrup_382l" if params.baudrate == 9600 else "kamstrup_382c"
-    return "iec_meter"
 
 
 def configuration_yaml(address: PortAddress, finding: ScanFinding) -> str:
