@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import Any
 
+from kamstrup_mqtt.cli import DONE, FAILED
 from kamstrup_mqtt.cli.control_client import send_request
 from kamstrup_mqtt.daemon.control_socket import control_address
 
@@ -33,6 +34,6 @@ def run(args: argparse.Namespace) -> int:
     accepted = send_request(address, "accept", meter=args.meter)["accepted"]
     if not accepted:
         print(f"{args.meter}: no total is held back")
-        return 1
+        return FAILED
     print(f"{args.meter}: accepted {', '.join(accepted)}")
-    return 0
+    return DONE

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kamstrup_mqtt.cli import tables
+from kamstrup_mqtt.cli import DONE, FAILED, USAGE, tables
 from kamstrup_mqtt.cli.options import (
     ASSUMED_ENERGY_SCALE,
     add_key_arguments,
@@ -81,11 +81,11 @@ def run(args: argparse.Namespace) -> int:
         if data or args.hex:
             decoder.decode(index, data)
     if is_invalid:
-        return 2
+        return USAGE
     if not decoder.recordings:
         print("nothing to decode: give hex as arguments or on standard input", file=sys.stderr)
-        return 1
-    return 1 if decoder.failures else 0
+        return FAILED
+    return FAILED if decoder.failures else DONE
 
 
 def _recordings(arguments: list[str]) -> Iterator[tuple[int, str]]:

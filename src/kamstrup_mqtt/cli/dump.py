@@ -75,12 +75,12 @@ def collect(
     try:
         answer = send_request(control_address(os.environ, instance, os.getuid()), "dump")
     except ControlError as error:
-        _say(f"without the daemon: {error}")
+        _warn(f"without the daemon: {error}")
         found = {**diagnostics.program_info(), "daemon": str(error)}
     else:
         return {"daemon": "running", **{k: v for k, v in answer.items() if k != "ok"}}
     if config is None:
-        _say("\n".join(faults) or "without a configuration; give it with -c")
+        _warn("\n".join(faults) or "without a configuration; give it with -c")
         return {**found, "config": {"faults": list(faults)} if faults else None}
     return diagnostics.redact({**found, "meters": _meters(config)}, config)
 
@@ -88,20 +88,20 @@ def collect(
 def _meters(config: Config) -> Mapping[str, Any]:
     directory = config.state_directory or state_directory(os.environ)
     try:
-        remembered = read_only(Path(directory) / FILE)
+        states = read_only(Path(directory) / FILE)
     except KamstrupMqttError as error:
-        _say(str(error))
-        remembered = {}
+        _warn(str(error))
+        states = {}
     return {
         meter.id: {
             "port": diagnostics.port_info(meter),
-            **diagnostics.state_info(remembered.get(meter.id, MeterState())),
+            **diagnostics.state_info(states.get(meter.id, MeterState())),
         }
         for meter in config.meters
     }
 
 
-def _say(text: str) -> None:
+def _warn(text: str) -> None:
     print(text, file=sys.stderr)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 from typing import Any
 
+from kamstrup_mqtt.cli import DONE, FAILED
 from kamstrup_mqtt.cli.control_client import send_request
 from kamstrup_mqtt.daemon.control_socket import control_address
 
@@ -33,12 +34,12 @@ def run(args: argparse.Namespace) -> int:
     healthy = bool(answer["healthy"])
     if args.json:
         print(json.dumps(answer, ensure_ascii=False, indent=2))
-        return 0 if healthy else 1
+        return DONE if healthy else FAILED
     word = "healthy" if healthy else f"not healthy: no watchdog signal for {answer['fed']} s"
     print(f"{word}; {answer['status']}")
     for id_, meter in answer["meters"].items():
         print(f"  {id_}: {_meter(meter)}")
-    return 0 if healthy else 1
+    return DONE if healthy else FAILED
 
 
 def _meter(meter: dict[str, Any]) -> str:

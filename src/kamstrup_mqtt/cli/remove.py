@@ -7,6 +7,7 @@ import asyncio
 from importlib.metadata import version
 from typing import Any
 
+from kamstrup_mqtt.cli import DONE
 from kamstrup_mqtt.cli.arguments import with_instance
 from kamstrup_mqtt.config import loader
 from kamstrup_mqtt.mqtt import clear
@@ -43,4 +44,4 @@ def run(args: argparse.Namespace) -> int:
         print(f"cleared {topic}")
     if not topics:
         print(f"the broker retains no messages below {config.mqtt.topics.root}")
-    return 0
+    return DONE
