@@ -9,10 +9,13 @@ from collections.abc import Iterator
 
 from docs.generator.tables import table
 
+from kamstrup_mqtt import meters
 from kamstrup_mqtt.config.meters import meter_class
 from kamstrup_mqtt.config.values import sources_by_key
 from kamstrup_mqtt.core.model import SerialParams, SourceId
 from kamstrup_mqtt.meters import models, registry
+from kamstrup_mqtt.meters.auto import AUTO
+from kamstrup_mqtt.meters.limits import limits_for
 from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile, Quantity
 
 CONNECTION = {
@@ -111,22 +114,24 @@ def page(id_: str, model: MeterModel) -> str:
 
 
 def _introduction(id_: str) -> Iterator[str]:
-    module = importlib.import_module(f"{models.__name__}.{id_}")
+    package = meters if id_ == AUTO else models
+    module = importlib.import_module(f"{package.__name__}.{id_}")
     yield inspect.getdoc(module) or ""
 
 
 def _facts(id_: str, model: MeterModel) -> Iterator[str]:
     if model.note:
         yield "!!! note\n\n    " + model.note
+    limits = limits_for(model)
     rows = [
         ("Configuration", f"`model: {id_}`"),
         ("Maker", model.manufacturer or "any"),
         ("Medium", model.medium),
         ("Power supply", _power_supply(model)),
-        ("Plausible power", f"up to {model.power_limit} W (`max_power` changes it)"),
+        ("Plausible power", f"up to {limits.power} W (`max_power` changes it)"),
     ]
     if model.medium != "electricity":
-        rows.append(("Plausible flow", f"up to {model.max_flow} m³/h (`max_flow` changes it)"))
+        rows.append(("Plausible flow", f"up to {limits.flow} m³/h (`max_flow` changes it)"))
     yield "\n".join(f"- {name}: {value}" for name, value in rows)
 
 
