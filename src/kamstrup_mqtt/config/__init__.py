@@ -37,7 +37,7 @@ from kamstrup_mqtt.config.section import (
 from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.links.address import PortAddress, SerialDevice, TcpBridge
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.detection import AUTO
+from kamstrup_mqtt.meters.auto import AUTO
 
 __all__ = [
     "Config",

@@ -11,12 +11,14 @@ from pydantic import (
     model_validator,
 )
 
-from kamstrup_mqtt.config.meter import AUTO, Meter, parity_letter
+from kamstrup_mqtt.config.meter import Meter, parity_letter
 from kamstrup_mqtt.config.section import (
     Text,
     validation_error,
 )
 from kamstrup_mqtt.core.model import SerialParams
+from kamstrup_mqtt.meters.auto import AUTO
+from kamstrup_mqtt.meters.detection import detect_list_model
 
 KEY_SIZE = 16
 """Bytes of an encryption or authentication key."""
@@ -127,6 +129,7 @@ class HanMeter(Meter):
             "encryption_key": encryption and bytes.fromhex(encryption.get_secret_value()),
             "authentication_key": authentication
             and bytes.fromhex(authentication.get_secret_value()),
+            "detect_model": detect_list_model,
         }
 
     @property

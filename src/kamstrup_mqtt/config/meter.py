@@ -40,9 +40,6 @@ from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values
 
-AUTO = "auto"
-"""The model that is recognised by what it sends."""
-
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 

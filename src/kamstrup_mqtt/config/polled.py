@@ -176,12 +176,12 @@ class Polled(Meter):
     def warnings(self) -> Iterator[Fault]:
         if self.interval is None:
             return
-        longest = self.meter_model.longest
-        if longest is not None and self.interval > longest:
+        sleeps_after = self.meter_model.sleeps_after
+        if sleeps_after is not None and self.interval > sleeps_after:
             yield (
                 ("interval",),
-                f"the eye of a {self.meter_model.name} sleeps {longest / 60:g} min after the last"
-                " reading: the next one fails unless a button is pressed, or `wake` wakes it"
+                f"the eye of a {self.meter_model.name} sleeps {sleeps_after / 60:g} min after the"
+                " last reading: the next one fails unless a button is pressed, or `wake` wakes it"
                 f" (interval: 28m keeps it awake)",
             )
         if self.meter_model.battery and self.interval < BATTERY_WARNING:
@@ -313,7 +313,7 @@ class KmpMeter(Polled):
 
     @model_validator(mode="after")
     def _has_log(self) -> KmpMeter:
-        if self.backfill and self.backfill.log_id is None and not self.profile.logger:
+        if self.backfill and self.backfill.log_id is None and not self.profile.has_log:
             words = (
                 f"a {self.meter_model.name} has no log of hours that this program can ask for; if"
                 " you know the number of one of its logs: backfill: {log_id: 1}"

@@ -20,7 +20,7 @@ from kamstrup_mqtt.config.section import (
 )
 from kamstrup_mqtt.core import units
 from kamstrup_mqtt.core.model import SourceId
-from kamstrup_mqtt.meters import ha_units, registry
+from kamstrup_mqtt.meters import ha_rules, registry
 from kamstrup_mqtt.meters.model import ProtocolProfile, Quantity
 from kamstrup_mqtt.meters.plan import PlannedValue
 
@@ -237,12 +237,12 @@ def option_faults(quantity: Quantity, options: ValueOptions) -> Iterator[Fault]:
     if changed.device_class == "enum":
         yield ("device_class",), "enum is only for texts with a fixed list of words"
         return
-    fault = ha_units.state_class_error(changed.device_class, changed.state_class)
+    fault = ha_rules.state_class_error(changed.device_class, changed.state_class)
     if fault and given.keys() & {"device_class", "state_class"}:
-        known = changed.device_class is None or changed.device_class in ha_units.UNITS
+        known = changed.device_class is None or changed.device_class in ha_rules.UNITS
         yield ("state_class" if known and "state_class" in given else "device_class",), fault
     if given.keys() & {"unit", "device_class"} and not changed.as_sent:
-        fault = ha_units.unit_error(changed.device_class, changed.unit)
+        fault = ha_rules.unit_error(changed.device_class, changed.unit)
         if fault:
             yield ("unit" if "unit" in given else "device_class",), fault
     if "unit" in given and not quantity.as_sent and quantity.unit is not None:
@@ -252,7 +252,7 @@ def option_faults(quantity: Quantity, options: ValueOptions) -> Iterator[Fault]:
 def _conversion_faults(quantity: Quantity, unit: str) -> Iterator[Fault]:
     if units.factor(quantity.unit, unit) is not None:
         return
-    candidates = ha_units.UNITS.get(quantity.device_class or "", (quantity.unit,))
+    candidates = ha_rules.UNITS.get(quantity.device_class or "", (quantity.unit,))
     allowed = [str(u) for u in candidates if u and units.factor(quantity.unit, u) is not None]
     yield (
         ("unit",),

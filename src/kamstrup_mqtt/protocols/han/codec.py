@@ -15,6 +15,7 @@ from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys
 from kamstrup_mqtt.protocols.han.framing import HdlcFramer, header_end
 from kamstrup_mqtt.protocols.han.meter_session import WARNING, HanSession
+from kamstrup_mqtt.protocols.han.meter_type import DetectModel, no_model
 from kamstrup_mqtt.protocols.han.scales import CurrentScale
 
 
@@ -25,6 +26,7 @@ class HanCodec:
                         the power (`process`); the lists do not tell it
     encryption_key, authentication_key  16 bytes each (GPK60, GPK61), or None
     learned             what `Followed.learned` said before
+    detect_model        finds the model by its maker, phases and list identifier
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class HanCodec:
         encryption_key: bytes | None = None,
         authentication_key: bytes | None = None,
         learned: Mapping[str, str] | None = None,
+        detect_model: DetectModel = no_model,
     ) -> None:
         if energy_scale not in (10, 1, None):
             raise ValueError(f"energy_scale is 10 or 1, not {energy_scale}")
@@ -43,7 +46,7 @@ class HanCodec:
         self._current_scale = CurrentScale()
         self._list_cache = HanListCache(energy_scale, self._current_scale)
         self._log: list[tuple[int, str]] = []
-        self._session = HanSession(energy_scale, learned or {})
+        self._session = HanSession(energy_scale, learned or {}, detect_model)
 
     def framer(self) -> HdlcFramer:
         """A framer for one opened link."""
