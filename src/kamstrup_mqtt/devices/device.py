@@ -74,7 +74,7 @@ class DeviceChange:
     discovery    the discovery message differs (send it only if `Picture.serial` is not None, and
                  after the states: a key that the retained state lacks is a warning in Home
                  Assistant; where `replaced`, before them)
-    identity     a serial number is new: call `settle_serials`
+    identity     a serial number is new: call `assign_suffixes`
     replaced     another meter answers now: its old device is removed before the new one comes
     states       groups to publish
     diagnostics  worth publishing within a minute; `link`: at once, the link state changed

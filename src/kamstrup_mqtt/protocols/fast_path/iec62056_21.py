@@ -107,12 +107,12 @@ class ReadoutTemplate:
 
     start      where the block begins
     is_whole   a text of this layout is a readout and cannot be anything else
-    waits      the meter goes on only when its identification was answered, or at another speed
-    expected   the rule of the check character that its maker is known for
+    awaits_ack  the meter goes on only when its identification was answered, or at another speed
+    expected_rule  the rule of the check character that its maker is known for
 
     text       of this layout, that was looked at last; `header` is its message's
     fields     takes the raw values out of a text, decoded
-    meanings   make values of them
+    converters make values of them
     objects    makes all objects of raws and values
     """
 
