@@ -9,10 +9,12 @@ from collections.abc import Iterator
 
 from docs.generator.tables import table
 
+from kamstrup_mqtt import meters
 from kamstrup_mqtt.config.meters import meter_class
 from kamstrup_mqtt.config.values import sources_by_key
 from kamstrup_mqtt.core.model import SerialParams, SourceId
-from kamstrup_mqtt.meters import auto, models, registry
+from kamstrup_mqtt.meters import models, registry
+from kamstrup_mqtt.meters.auto import AUTO
 from kamstrup_mqtt.meters.limits import limits_for
 from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile, Quantity
 
@@ -112,14 +114,15 @@ def page(id_: str, model: MeterModel) -> str:
 
 
 def _introduction(id_: str) -> Iterator[str]:
-    module = auto if id_ == auto.AUTO else importlib.import_module(f"{models.__name__}.{id_}")
+    package = meters if id_ == AUTO else models
+    module = importlib.import_module(f"{package.__name__}.{id_}")
     yield inspect.getdoc(module) or ""
 
 
 def _facts(id_: str, model: MeterModel) -> Iterator[str]:
-    limits = limits_for(model)
     if model.note:
         yield "!!! note\n\n    " + model.note
+    limits = limits_for(model)
     rows = [
         ("Configuration", f"`model: {id_}`"),
         ("Maker", model.manufacturer or "any"),
