@@ -1,4 +1,4 @@
-"""One KMP meter on one port, for the commands that talk to it directly."""
+"""A connection to one KMP meter, for the commands that exchange messages with it directly."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import argparse
 import asyncio
 import dataclasses
 import logging
-import os
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from kamstrup_mqtt.cli.arguments import baudrate
+from kamstrup_mqtt.cli.options import add_port_argument, port_address
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.links.address import PortAddress, parse_address
+from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Frame, Step
@@ -23,32 +23,14 @@ from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
 
 T = TypeVar("T")
-PORT_VARIABLE = "KAMSTRUP_MQTT_PORT"
 
 _log = logging.getLogger("kamstrup_mqtt.line")
 
 
-def add_port_argument(parser: argparse.ArgumentParser) -> None:
-    """`--port`, and -v behind the command."""
-    parser.add_argument(
-        "--port",
-        default=os.environ.get(PORT_VARIABLE),
-        help="a device path (/dev/serial/by-id/...) or tcp://host:port; default: the environment"
-        f" variable {PORT_VARIABLE}",
-    )
-    parser.add_argument(
-        "-v",
-        "--verbose",
-        action="count",
-        default=argparse.SUPPRESS,
-        help="show the bytes that go and come",
-    )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the meter is and how it is asked."""
+def add_kmp_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the port and the requests of a KMP meter."""
     add_port_argument(parser)
-    parser.add_argument("--model", help="see `kamstrup-mqtt models`; sets the line's speed")
+    parser.add_argument("--model", help="see `kamstrup-mqtt models`; selects the line speed")
     parser.add_argument("--baudrate", type=baudrate, help="default: the model's, else 1200")
     parser.add_argument("--address", default="0x3F", help="destination (default: 0x3F)")
     parser.add_argument(
@@ -56,22 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def port_address(args: argparse.Namespace) -> PortAddress:
-    """The port that --port names. Raises ConfigError."""
-    if not args.port:
-        raise ConfigError(
-            "--port is missing: give a device path (/dev/serial/by-id/...) or tcp://host:port,"
-            f" or set {PORT_VARIABLE}"
-        )
-    try:
-        return parse_address(args.port)
-    except ValueError as error:
-        raise ConfigError(f"--port: {error}") from error
-
-
 @dataclass(frozen=True, slots=True)
 class KmpConnection:
-    """A meter, as the command line describes it."""
+    """A KMP meter as the command line describes it."""
 
     address: PortAddress
     params: SerialParams
@@ -79,10 +48,13 @@ class KmpConnection:
     counters: Counters = field(default_factory=Counters)
 
     def run(self, *conversations: Generator[Step, Frame | None, T]) -> list[T]:
-        """Hold these conversations, one after the other, on one opened line."""
-        return asyncio.run(self._talk(conversations))
+        """Open the line, run the conversations in order, and return their results.
 
-    async def _talk(self, conversations: tuple[Generator[Step, Frame | None, T], ...]) -> list[T]:
+        Raises LinkError or MeterError if one of them fails.
+        """
+        return asyncio.run(self._run(conversations))
+
+    async def _run(self, conversations: tuple[Generator[Step, Frame | None, T], ...]) -> list[T]:
         link = await open_link(self.address, self.params)
         try:
             exchange = ConversationRunner(link, self.codec.framer(), self.counters, _log)
@@ -93,8 +65,8 @@ class KmpConnection:
             await link.close()
 
 
-def parse_connection(args: argparse.Namespace) -> KmpConnection:
-    """The command line checked. Raises ConfigError."""
+def kmp_connection(args: argparse.Namespace) -> KmpConnection:
+    """Check the options of `add_kmp_arguments`. Raises ConfigError for an invalid one."""
     address = port_address(args)
     params = SPEC.serial
     if args.model is not None:
@@ -106,11 +78,14 @@ def parse_connection(args: argparse.Namespace) -> KmpConnection:
         params = models[args.model].profiles[SPEC.name].serial or params
     if args.baudrate is not None:
         params = dataclasses.replace(params, baudrate=args.baudrate)
-    codec = KmpCodec(address=_destination(args.address), wake=args.wake, baudrate=params.baudrate)
+    codec = KmpCodec(
+        address=kmp_destination(args.address), wake=args.wake, baudrate=params.baudrate
+    )
     return KmpConnection(address, params, codec)
 
 
-def _destination(text: str) -> int:
+def kmp_destination(text: str) -> int:
+    """The destination address in `--address`. Raises ConfigError."""
     try:
         address = int(text, 0)
     except ValueError:
