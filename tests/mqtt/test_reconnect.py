@@ -61,7 +61,7 @@ async def test_a_broker_that_is_not_running_at_the_start(
     broker = Mosquitto(tmp_path)
     rig = PublisherRig(make_config(broker.port))
     async with rig.run():
-        await eventually(lambda: bool(logged(30)), "loss told")
+        await eventually(lambda: bool(logged(30)), "loss logged")
         broker.start()
         try:
             await rig.connected()
@@ -135,7 +135,7 @@ async def test_user_name_and_password(
     with running(tmp_path, settings) as broker:
         wrong = PublisherRig(make_config(broker.port, username="km", password="wrong"))
         async with wrong.run():
-            await eventually(lambda: bool(logged(30)), "refusal told")
+            await eventually(lambda: bool(logged(30)), "refusal logged")
             await eventually(
                 lambda: sum("refused the connection" in line for line in logged(10)) > 2,
                 "tried again",
