@@ -8,6 +8,8 @@ import json
 import re
 from dataclasses import replace
 
+import pytest
+
 from kamstrup_mqtt.mqtt import PublisherLimits
 from tests.support.broker import Mosquitto, Watcher, watching
 from tests.support.publisher import (
@@ -51,6 +53,7 @@ async def test_a_reading_becomes_a_retained_state_with_all_digits(
         assert await later.until(f"{ROOT}/heat/state/values") == state
 
 
+@pytest.mark.usefixtures("interface")
 async def test_the_order_of_messages_on_connect(rig: PublisherRig, watcher: Watcher) -> None:
     rig.identify("heat")
     rig.read("heat", "1")
@@ -91,6 +94,7 @@ async def test_the_order_of_messages_on_connect(rig: PublisherRig, watcher: Watc
         assert DISCOVERY.format("power") not in watcher.last, "its serial number is not known"
 
 
+@pytest.mark.usefixtures("interface")
 async def test_leaving_a_frozen_broker_takes_no_longer_than_the_farewell(
     rig: PublisherRig, broker: Mosquitto
 ) -> None:
