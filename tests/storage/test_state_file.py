@@ -18,8 +18,9 @@ import pytest
 
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.core.files import write_atomic
 from kamstrup_mqtt.storage import state_file as module
-from kamstrup_mqtt.storage.state_file import Memory, state_directory, write_whole
+from kamstrup_mqtt.storage.state_file import Memory, state_directory
 from kamstrup_mqtt.storage.state_schema import MeterMemory, StoredReading, StoredTotal
 
 MOMENT = datetime(2026, 11, 21, 3, 30, 0, 250000, tzinfo=UTC)
@@ -311,7 +312,7 @@ def test_a_card_that_fails_and_comes_back(
     def write(path: Path, text: str) -> None:
         if failing[0]:
             raise OSError(28, "No space left on device")
-        write_whole(path, text)
+        write_atomic(path, text)
 
     expected_logs.append("cannot be written (No space left on device)")
     memory = Memory(tmp_path / "memory.json", Clock(), write=write)
@@ -325,21 +326,6 @@ def test_a_card_that_fails_and_comes_back(
     assert len([m for m in logged() if "No space left" in m]) == 1
     assert any("can be written again" in m for m in logged())
     assert (tmp_path / "memory.json").exists()
-
-
-def test_the_old_file_survives_a_write_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "memory.json"
-    write_whole(path, "old")
-
-    def fail(number: int) -> None:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="Input/output"):
-        write_whole(path, "new")
-    assert path.read_text() == "old"
 
 
 async def _kept(memory: Memory) -> asyncio.Task[None]:
@@ -464,24 +450,6 @@ def test_a_look_takes_no_lock_and_touches_nothing(tmp_path: Path) -> None:
     path.write_text('{"version": 1, "meters": {"a": {"serial": "1"}}}')
     assert module.peek(path) == {"a": MeterMemory(serial="1")}
     assert [p.name for p in tmp_path.iterdir()] == ["memory.json"]
-
-
-def test_it_is_its_owner_s_alone(tmp_path: Path) -> None:
-    (tmp_path / "memory.tmp").touch(mode=0o666)
-    write_whole(tmp_path / "memory.json", "{}")
-    assert (tmp_path / "memory.json").stat().st_mode & 0o777 == 0o600
-
-
-def test_a_full_disk_is_left_without_half_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left on device"):
-        write_whole(tmp_path / "memory.json", "{}")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_peek_at_a_memory_that_is_somebody_elses(

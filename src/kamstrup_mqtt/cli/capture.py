@@ -25,6 +25,7 @@ from kamstrup_mqtt.config.redaction import Redaction
 from kamstrup_mqtt.core import log
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import ConfigError
+from kamstrup_mqtt.core.files import lock_state
 from kamstrup_mqtt.daemon.app import App, Ending
 from kamstrup_mqtt.daemon.control_socket import answers_at, control_address, spelled
 from kamstrup_mqtt.links.address import PortAddress
@@ -37,7 +38,7 @@ from kamstrup_mqtt.links.recording.file_format import (
     Sent,
 )
 from kamstrup_mqtt.links.recording.recorder import Recorder
-from kamstrup_mqtt.storage.state_file import FILE, lock, state_directory
+from kamstrup_mqtt.storage.state_file import FILE, state_directory
 
 SERVICE = "/run/kamstrup-mqtt/control.sock"
 """Where the systemd unit's daemon listens; only root sees it besides."""
@@ -116,7 +117,7 @@ def beside_no_daemon(config: Config) -> Iterator[None]:
     directory = config.state_directory or state_directory(os.environ)
     held: tuple[int, bool] | None = None
     with contextlib.suppress(OSError):  # no memory there, or somebody else's: nothing to lock
-        held = lock(Path(directory) / FILE) if Path(directory).is_dir() else None
+        held = lock_state(Path(directory) / FILE) if Path(directory).is_dir() else None
     try:
         yield
     finally:

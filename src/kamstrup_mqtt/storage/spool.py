@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kamstrup_mqtt.core.errors import KamstrupMqttError
+from kamstrup_mqtt.core.files import make_private, set_aside
 
 if TYPE_CHECKING:
     import sqlite3
@@ -140,7 +141,7 @@ class SpoolFile:
             except sqlite3.DatabaseError as error:
                 if getattr(error, "sqlite_errorcode", None) not in _CORRUPT:
                     raise
-                self._set_aside("corrupt", f"is corrupt ({error})")
+                self._replace_unusable("corrupt", f"is corrupt ({error})")
                 return work(self._opened())
         except (sqlite3.Error, OSError) as error:
             if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
@@ -163,15 +164,15 @@ class SpoolFile:
             return self._database
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(OSError):  # SQLite says why
-            _make_private(self._path)
+            make_private(self._path)
         self._database = database = self._connect(self._path)
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
-            self._set_aside("newer", f"was written by a newer version ({version})")
+            self._replace_unusable("newer", f"was written by a newer version ({version})")
             return self._opened()
         found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            self._set_aside("corrupt", f"is corrupt ({found})")
+            self._replace_unusable("corrupt", f"is corrupt ({found})")
             return self._opened()
         database.execute(
             "CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY AUTOINCREMENT,"
@@ -181,17 +182,12 @@ class SpoolFile:
         self._inventory = _count(database)
         return database
 
-    def _set_aside(self, why: str, what: str) -> None:
-        """Keep the file under another name, its journal with it: somebody may want to look."""
+    def _replace_unusable(self, reason: str, description: str) -> None:
+        """Keep the file and its journal under another name, for whoever examines them."""
         self.close()
-        number = 1
-        while (aside := self._path.with_name(f"{self._path.name}.{why}-{number}")).exists():
-            number += 1
-        for suffix in ("-wal", "-shm", ""):
-            with contextlib.suppress(FileNotFoundError):
-                self._path.with_name(self._path.name + suffix).replace(f"{aside}{suffix}")
+        aside = set_aside(self._path, reason, sidecars=("-wal", "-shm"))
         _LOG.warning(
-            "%s %s; set aside as %s, going on with a new one", self._path, what, aside.name
+            "%s %s; set aside as %s, going on with a new one", self._path, description, aside.name
         )
 
     def _tidy(self, database: sqlite3.Connection, acked_before: float) -> Inventory:
@@ -247,16 +243,6 @@ class SpoolFile:
                 f"PRAGMA incremental_vacuum({pages}); PRAGMA wal_checkpoint(TRUNCATE)"
             )
         return self._inventory
-
-
-def _make_private(path: Path) -> None:
-    """For its owner only, also one that was made before: readings tell when somebody was at home.
-    SQLite's other files get the same mode."""
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(number, 0o600)
-    finally:
-        os.close(number)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import threading
@@ -13,7 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from kamstrup_mqtt.core.clock import Clock
-from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.core.errors import KamstrupMqttError
+from kamstrup_mqtt.core.files import lock_state, set_aside, write_atomic
 from kamstrup_mqtt.meters import detection
 from kamstrup_mqtt.storage.state_schema import (
     CORRUPT,
@@ -58,7 +58,7 @@ class Memory:
         self._urgent_within = urgent_within
         self._otherwise_every = otherwise_every
         self._last_write_limit = last_write_limit
-        self._write_file = write or write_whole
+        self._write_file = write or write_atomic
         self._meters: dict[str, MeterMemory] = {}
         self._dirty = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -76,7 +76,7 @@ class Memory:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock, self.ended_well = lock(self._path)
+            self._lock, self.ended_well = lock_state(self._path)
         except OSError as error:
             self.ended_well = False  # nobody can say
             self._say_unwritable(error)
@@ -203,9 +203,9 @@ class Memory:
         try:
             return parse(text)
         except NewerVersionError as error:
-            _set_aside(path, "newer", f"was written by a newer version ({error})")
+            _replace_unusable(path, "newer", f"was written by a newer version ({error})")
         except CORRUPT as error:
-            _set_aside(path, "corrupt", f"is corrupt ({type(error).__name__}: {error})")
+            _replace_unusable(path, "corrupt", f"is corrupt ({type(error).__name__}: {error})")
         return {}
 
     def _times(self) -> list[datetime]:
@@ -249,58 +249,10 @@ def peek(path: Path) -> Mapping[str, MeterMemory]:
         return {}
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace the file at once or not at all, also when the power goes. Raises OSError.
-
-    For its owner only: it holds customers' numbers and when somebody was at home.
-    """
-    temporary = path.with_suffix(".tmp")
-    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _replace_unusable(path: Path, reason: str, description: str) -> None:
     try:
-        with open(number, "w", encoding="utf-8") as file:
-            os.fchmod(number, 0o600)  # one that a crash left behind, or another umask
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:  # a full disk: the half of a file must not take up what is left of it
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def lock(path: Path) -> tuple[int, bool]:
-    """Make the memory in `path` ours: its lock file, open and with our pid in it, ours until it is
-    closed; and whether it was empty, as a clean end leaves it. Raises ConfigError when another
-    process has it, OSError where none can be made."""
-    number = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.read(number, 32).decode("ascii", "replace").strip() or "unknown"
-        os.close(number)
-        raise ConfigError(
-            f"{path}: another kamstrup-mqtt (process {pid}) uses this memory; stop it, or give"
-            " this one a STATE_DIRECTORY and an mqtt.instance of its own"
-        ) from None
-    clean = os.fstat(number).st_size == 0
-    os.truncate(number, 0)
-    os.write(number, f"{os.getpid()}\n".encode("ascii"))
-    os.fsync(number)  # a power cut, too, is no clean end
-    return number, clean
-
-
-def _set_aside(path: Path, why: str, what: str) -> None:
-    taken = {other.name for other in path.parent.glob(f"{path.name}.{why}-*")}
-    number = next(n for n in range(1, len(taken) + 2) if f"{path.name}.{why}-{n}" not in taken)
-    aside = path.with_name(f"{path.name}.{why}-{number}")
-    try:
-        path.replace(aside)
+        aside = set_aside(path, reason)
     except OSError as error:
-        _LOG.warning("%s %s; going on without (%s)", path, what, error.strerror or error)
+        _LOG.warning("%s %s; going on without (%s)", path, description, error.strerror or error)
     else:
-        _LOG.warning("%s %s; set aside as %s, going on without", path, what, aside.name)
+        _LOG.warning("%s %s; set aside as %s, going on without", path, description, aside.name)

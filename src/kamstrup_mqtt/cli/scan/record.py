@@ -9,8 +9,8 @@ from pathlib import Path
 
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import ConfigError
+from kamstrup_mqtt.core.files import write_atomic
 from kamstrup_mqtt.core.model import Object, SourceId
-from kamstrup_mqtt.storage.state_file import write_whole
 
 EVERYTHING = 0x10000
 """Registers that there can be."""
@@ -44,7 +44,7 @@ class Record:
         numbers = sorted(id_ for id_ in objects if isinstance(id_, int))
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._path, decimal_json.dumps({"done": done, "registers": numbers}))
+            write_atomic(self._path, decimal_json.dumps({"done": done, "registers": numbers}))
         except OSError as error:
             raise ConfigError(
                 f"{self._path}: {error.strerror}; name another file with --resume"
