@@ -1,14 +1,16 @@
-"""Runs a call that may block without end in a daemonic thread of its own.
+"""Run calls that may block forever in daemonic threads.
 
-The loop's default executor is no place for it: Python waits for its threads at the end, so one
-stuck `open()` of a broken USB device would hold the exit.
+The loop's default executor is not suitable: Python joins its threads at exit, so one stuck
+`open()` of a broken USB device would prevent the exit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -86,3 +88,50 @@ class _Running(Generic[T]):
         if self.future.exception() is not None:
             return None
         return partial(self._abandoned, self.future.result())
+
+
+class SerialWorker:
+    """Runs blocking calls one at a time, in the order in which they were submitted.
+
+    The thread starts when there is a call to run and ends with the last one, so that nothing has
+    to be closed. A call that hangs delays those behind it, but not the exit of the process.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._is_running = False
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Queue a call. Cancelling the returned future has no effect: the call runs anyway."""
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+
+        def job() -> None:
+            try:
+                result = call()
+            except BaseException as error:  # noqa: BLE001 - raised where the future is awaited
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        with self._lock:
+            self._jobs.append(job)
+            if not self._is_running:
+                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                self._is_running = True
+        return future
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Queue a call and return what it returns, or raise what it raises."""
+        return await asyncio.wrap_future(self.submit(call))
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._jobs:
+                    self._is_running = False
+                    return
+                job = self._jobs.popleft()
+            job()

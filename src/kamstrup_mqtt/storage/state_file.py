@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from datetime import datetime
@@ -14,6 +13,7 @@ from pathlib import Path
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import KamstrupMqttError
 from kamstrup_mqtt.core.files import lock_state, set_aside, write_atomic
+from kamstrup_mqtt.core.threads import SerialWorker
 from kamstrup_mqtt.meters import detection
 from kamstrup_mqtt.storage.state_schema import (
     CORRUPT,
@@ -63,7 +63,7 @@ class Memory:
         self._dirty = asyncio.Event()
         self._urgent = asyncio.Event()
         self._written = clock.monotonic()
-        self._one_writer = threading.Lock()
+        self._writer = SerialWorker("kamstrup-memory")
         self._failing = False
         self._last: Future[None] | None = None
         self._lock: int | None = None
@@ -154,31 +154,25 @@ class Memory:
         await asyncio.sleep(self._urgent_within)
 
     def _start_write(self) -> Future[None]:
-        """Write in a daemonic thread of our own, so that neither loop nor exit waits for a card."""
+        """Write in a daemonic thread, so that neither loop nor exit waits for a slow card."""
         self._dirty.clear()
         self._urgent.clear()
         self._written = self._clock.monotonic()
         text = dumps(self._meters)
-        done: Future[None] = Future()
-        done.set_running_or_notify_cancel()  # from here on nobody can cancel it
-        self._last = done
-        threading.Thread(
-            target=self._write, args=(text, done), name="kamstrup-memory", daemon=True
-        ).start()
-        return done
+        self._last = self._writer.submit(lambda: self._write(text))
+        return self._last
 
-    def _write(self, text: str, done: Future[None]) -> None:
+    def _write(self, text: str) -> None:
+        if self._path is None:
+            return
         try:
-            if self._path is not None:
-                with self._one_writer:
-                    self._write_file(self._path, text)
-                if self._failing:
-                    self._failing = False
-                    _LOG.info("%s can be written again", self._path)
+            self._write_file(self._path, text)
         except OSError as error:
             self._say_unwritable(error)
-        finally:
-            done.set_result(None)
+            return
+        if self._failing:
+            self._failing = False
+            _LOG.info("%s can be written again", self._path)
 
     def _say_unwritable(self, error: OSError) -> None:
         if not self._failing:
