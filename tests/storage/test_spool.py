@@ -77,7 +77,7 @@ def test_a_commit_that_is_repeated_is_there_once(path: Path) -> None:
 def test_ids_go_on_after_everything_was_deleted(path: Path) -> None:
     file = make(path)
     file.append(rows(1, 7), 0)
-    assert file.settle(7, 1000.0, 7) == Inventory(0, 0, 7)
+    assert file.prune(7, 1000.0, 7) == Inventory(0, 0, 7)
     file.close()
     again = make(path)
     assert again.open(0.0) == Inventory(0, 0, 7)
@@ -87,8 +87,8 @@ def test_ids_go_on_after_everything_was_deleted(path: Path) -> None:
 def test_what_was_acknowledged_long_ago_is_not_sent_by_the_next_run(path: Path) -> None:
     file = make(path)
     file.append(rows(1, 6), 0)
-    file.settle(2, 1000.0, 0)
-    file.settle(4, 1050.0, 0)
+    file.prune(2, 1000.0, 0)
+    file.prune(4, 1050.0, 0)
     file.close()
     again = make(path)
     assert again.open(1001.0) == Inventory(4, 40, 6)
@@ -153,7 +153,7 @@ def test_telegraf_18528_flipped_bytes_anywhere(
     path.write_bytes(content)
     again = make(path)
     again.open(0.0)
-    assert again.append(rows(2001, 2002), 0)[0].last == 2002
+    assert again.append(rows(2001, 2002), 0)[0].last_id == 2002
     assert ids(again, 2000) == [2001, 2002]
     again.close()
 
@@ -193,7 +193,7 @@ def test_telegraf_16696_the_file_shrinks_again(path: Path) -> None:
     file.append(rows(1, 20_000, "x" * 500), 0)
     large = path.stat().st_size
     assert large > 10_000_000
-    file.settle(20_000, 0.0, 20_000)
+    file.prune(20_000, 0.0, 20_000)
     file.close()
     assert path.stat().st_size < 100_000
 
@@ -203,7 +203,7 @@ def test_telegraf_16696_a_steady_flow_needs_no_more_space(path: Path) -> None:
     largest = []
     for n in range(1, 40):
         file.append(rows(100 * n + 1, 100 * n + 100, "x" * 200), 0)
-        file.settle(100 * n + 100, 0.0, 100 * n + 50)
+        file.prune(100 * n + 100, 0.0, 100 * n + 50)
         largest.append(path.stat().st_size)
     file.close()
     assert max(largest[20:]) <= max(largest[:20])
@@ -242,7 +242,7 @@ async def test_thingsboard_1446_one_connection_in_one_thread(path: Path) -> None
     for n in range(20):
         await spool.append(rows(n + 1, n + 1), 0)
     assert len(await spool.read(0, 100)) == 20
-    await spool.settle(20, 0.0, 10)
+    await spool.prune(20, 0.0, 10)
     assert threading.get_ident() not in threads
     assert len(threads) == 1
     await spool.close()

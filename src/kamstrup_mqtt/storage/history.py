@@ -208,7 +208,7 @@ class History:
             await self._wake.wait()
 
     async def _oldest(self) -> Record | None:
-        while not self._loaded and self._cursor < self._stored.last:
+        while not self._loaded and self._cursor < self._stored.last_id:
             await self._load()
         while self._unsent and self._unsent[0] not in self._memory:
             self._unsent.popleft()  # in the spool now, or dropped
@@ -228,7 +228,7 @@ class History:
 
     async def _load(self) -> None:
         assert self._spool is not None  # something was stored
-        last = self._stored.last
+        last = self._stored.last_id
         try:
             async with asyncio.timeout(self._limits.disk):
                 rows = await self._spool.read(self._cursor, BATCH)
@@ -247,7 +247,7 @@ class History:
                 _LOG.info("history: the spool can be read again")
             self._unreadable = 0
         self._loaded.extend(Record(*row) for row in rows if row[0] > self._cursor)
-        if not self._loaded and self._stored.last == last:
+        if not self._loaded and self._stored.last_id == last:
             # nothing more there: dropped, or deleted
             self._stored = Inventory(self._stored.rows, self._stored.size, self._cursor)
 
@@ -306,7 +306,7 @@ class History:
         """Whether what is sent now has waited for long, and so is to be sent at a `pace`."""
         return (
             bool(self._loaded)
-            or self._cursor < self._stored.last
+            or self._cursor < self._stored.last_id
             or len(self._unsent) > 2 * BEHIND  # what is sent again among them
         )
 
@@ -343,7 +343,7 @@ class History:
             self._last = self._through = int(self._wall() * 1000)
             self._unread = True
             return
-        self._last = self._stored.last
+        self._last = self._stored.last_id
         self._taken = self._stored.rows
         if not self._taken:
             self._through = self._last
@@ -381,7 +381,7 @@ class History:
         return (
             self._connected is not None
             and not self._loaded
-            and self._cursor >= self._stored.last
+            and self._cursor >= self._stored.last_id
             and self._unacked <= IN_MEMORY
         )
 
@@ -468,7 +468,7 @@ class History:
             return
         try:
             async with asyncio.timeout(self._limits.disk):
-                self._stored = await self._spool.settle(self._through, self._wall(), now[1])
+                self._stored = await self._spool.prune(self._through, self._wall(), now[1])
             self._settled = now
         except (SpoolError, TimeoutError) as error:
             self._say_failing(error)
