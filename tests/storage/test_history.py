@@ -14,28 +14,21 @@ from typing import Any
 
 import pytest
 
-from kamstrup_mqtt.storage.history import (
-    BATCH,
-    BEHIND,
-    IN_MEMORY,
-    MEGABYTES,
-    RESEND,
-    ROWS,
-    History,
-    Limits,
-    Record,
-)
-from kamstrup_mqtt.storage.rate_limit import Pace
+from kamstrup_mqtt.storage.history.buffer import Record
+from kamstrup_mqtt.storage.history.queue import MAX_BACKLOG, HistoryQueue
+from kamstrup_mqtt.storage.history.rate_limit import RateLimiter
+from kamstrup_mqtt.storage.history.settings import DEFAULT_MEGABYTES, DEFAULT_RESEND, DEFAULT_ROWS
+from kamstrup_mqtt.storage.history.spooler import MAX_UNSPOOLED, READ_BATCH, HistoryLimits
 from kamstrup_mqtt.storage.spool import Spool, SpoolError, SpoolFile, connect
 from tests.support.broker import eventually
 
-QUICK = Limits(retry=0.02, disk=2.0, settle=0.01, last=1.0, grace=0.0)
+QUICK = HistoryLimits(retry=0.02, disk=2.0, prune=0.01, last_commit=1.0, grace=0.0)
 
 
 class Broker:
     """Takes records; what it has taken, in order. `hold`: takes them, and acknowledges nothing."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: HistoryQueue) -> None:
         self.history = history
         self.seen: list[str] = []
         self.held: list[Record] = []
@@ -44,15 +37,15 @@ class Broker:
 
     async def _take(self) -> None:
         while True:
-            record = await self.history.next()
+            record = await self.history.next_record()
             self.seen.append(record.payload)
             if self.hold:
                 self.held.append(record)
             else:
-                self.history.acked(record)
+                self.history.acknowledge(record)
 
     def connect(self) -> None:
-        self.history.connected()
+        self.history.begin_connection()
         self._task = asyncio.create_task(self._take())
 
     async def disconnect(self) -> None:
@@ -60,7 +53,7 @@ class Broker:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
-        self.history.lost()
+        self.history.end_connection()
 
     async def until(self, number: int) -> None:
         await eventually(lambda: len(self.seen) >= number, f"{number} seen, {len(self.seen)} now")
@@ -70,9 +63,9 @@ Run = Callable[..., contextlib.AbstractAsyncContextManager[Broker]]
 
 
 @contextlib.asynccontextmanager
-async def running(history: History) -> AsyncIterator[Broker]:
+async def running(history: HistoryQueue) -> AsyncIterator[Broker]:
     await history.open()
-    keeping = asyncio.create_task(history.keep())
+    keeping = asyncio.create_task(history.run())
     broker = Broker(history)
     try:
         yield broker
@@ -87,14 +80,14 @@ def inode(path: Path) -> int:
     return path.stat().st_ino
 
 
-def on(path: Path, mode: Any = "offline", **options: Any) -> History:
+def on(path: Path, mode: Any = "offline", **options: Any) -> HistoryQueue:
     bounds = {name: options.pop(name) for name in ("rows", "size") if name in options}
     file = {name: options.pop(name) for name in ("connect",) if name in options}
     spool = Spool(SpoolFile(path, **({"rows": 100_000, "size": 64_000_000} | bounds), **file))
-    return History(mode, spool, **({"limits": QUICK} | options), **bounds)
+    return HistoryQueue(mode, spool, **({"limits": QUICK} | options), **bounds)
 
 
-def add(history: History, first: int, last: int) -> list[str]:
+def add(history: HistoryQueue, first: int, last: int) -> list[str]:
     payloads = [f"record {n}" for n in range(first, last + 1)]
     for payload in payloads:
         history.add("heat", payload)
@@ -117,8 +110,11 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_defaults() -> None:
-    assert (ROWS, MEGABYTES, RESEND, BATCH, IN_MEMORY) == (100_000, 64, 60.0, 100, 400)
-    assert Limits() == Limits(retry=30.0, disk=10.0, settle=1.0, last=1.5, grace=10.0)
+    assert (DEFAULT_ROWS, DEFAULT_MEGABYTES, DEFAULT_RESEND) == (100_000, 64, 60.0)
+    assert (READ_BATCH, MAX_UNSPOOLED) == (100, 400)
+    assert HistoryLimits() == HistoryLimits(
+        retry=30.0, disk=10.0, prune=1.0, last_commit=1.5, grace=10.0
+    )
 
 
 async def test_offline_nothing_is_on_disk_while_all_is_well(path: Path) -> None:
@@ -127,7 +123,7 @@ async def test_offline_nothing_is_on_disk_while_all_is_well(path: Path) -> None:
         wanted = add(broker.history, 1, 50)
         await broker.until(50)
         assert broker.seen == wanted
-        assert broker.history.idle
+        assert broker.history.is_drained
         assert stored(path) == []
 
 
@@ -135,12 +131,12 @@ async def test_offline_what_comes_while_the_broker_is_away_is_on_disk(path: Path
     async with running(on(path)) as broker:
         wanted = add(broker.history, 1, 1234)
         await eventually(lambda: len(stored(path)) == 1234, "on disk")
-        assert broker.history.waiting == 1234
+        assert broker.history.waiting_count == 1234
         broker.connect()
         wanted += add(broker.history, 1235, 1240)  # while the others are still being sent
         await broker.until(1240)
         assert broker.seen == wanted
-        assert broker.history.waiting == 0
+        assert broker.history.waiting_count == 0
 
 
 async def test_offline_what_was_not_acknowledged_is_on_disk_first(path: Path) -> None:
@@ -161,7 +157,7 @@ async def test_offline_what_was_not_acknowledged_is_on_disk_first(path: Path) ->
 
 
 async def test_at_the_start_the_disk_waits_for_the_first_connection(path: Path) -> None:
-    history = on(path, limits=Limits(retry=0.02, settle=0.01, grace=0.3))
+    history = on(path, limits=HistoryLimits(retry=0.02, prune=0.01, grace=0.3))
     async with running(history) as broker:
         add(history, 1, 5)
         await asyncio.sleep(0.05)
@@ -173,13 +169,13 @@ async def test_at_the_start_the_disk_waits_for_the_first_connection(path: Path) 
 async def test_always_a_record_is_on_disk_before_it_is_sent(path: Path) -> None:
     async with running(on(path, "always")) as broker:
         on_disk: list[bool] = []
-        take = broker.history.acked
+        take = broker.history.acknowledge
 
         def acked(record: Record) -> None:
             on_disk.append(record.payload in stored(path))
             take(record)
 
-        broker.history.acked = acked  # type: ignore[method-assign]
+        broker.history.acknowledge = acked  # type: ignore[method-assign]
         broker.connect()
         wanted = add(broker.history, 1, 30)
         await broker.until(30)
@@ -189,14 +185,14 @@ async def test_always_a_record_is_on_disk_before_it_is_sent(path: Path) -> None:
 
 async def test_memory_never_touches_the_disk(path: Path, expected_logs: list[str]) -> None:
     expected_logs.append("history: 3 records were neither delivered nor stored (spool: memory)")
-    async with running(History("memory", limits=QUICK)) as broker:
+    async with running(HistoryQueue("memory", limits=QUICK)) as broker:
         add(broker.history, 1, 3)
         await asyncio.sleep(0.05)
         assert list(path.parent.iterdir()) == []
 
 
 async def test_the_end_stores_what_is_not_delivered(path: Path) -> None:
-    async with running(on(path, limits=Limits(grace=60.0, settle=0.01))) as broker:
+    async with running(on(path, limits=HistoryLimits(grace=60.0, prune=0.01))) as broker:
         broker.connect()
         broker.hold = True
         wanted = add(broker.history, 1, 700)
@@ -215,10 +211,10 @@ async def test_delivered_in_order_though_acknowledged_out_of_order(path: Path) -
         wanted = add(broker.history, 1, 5)
         await broker.until(5)
         for index in (4, 1, 2):
-            broker.history.acked(broker.held[index])
-        assert broker.history.delivered == 0
-        broker.history.acked(broker.held[0])
-        assert broker.history.delivered == 3
+            broker.history.acknowledge(broker.held[index])
+        assert broker.history.delivered_count == 0
+        broker.history.acknowledge(broker.held[0])
+        assert broker.history.delivered_count == 3
         await broker.disconnect()
         await eventually(lambda: len(stored(path)) == 2, "on disk")
         broker.seen.clear()
@@ -235,9 +231,9 @@ async def test_an_acknowledgement_of_an_earlier_connection_counts_no_more(path: 
         add(broker.history, 1, 2)
         await broker.until(2)
         await broker.disconnect()
-        broker.history.connected()
-        broker.history.acked(broker.held[0])
-        assert broker.history.delivered == 0
+        broker.history.begin_connection()
+        broker.history.acknowledge(broker.held[0])
+        assert broker.history.delivered_count == 0
 
 
 @pytest.mark.parametrize("mode", ["offline", "always", "memory"])
@@ -267,7 +263,7 @@ async def test_what_was_delivered_lately_is_sent_again(path: Path, mode: str) ->
         wanted = add(history, 7, 7)
         await broker.until(1)
         assert broker.seen == wanted  # sent again only for the 60 s after the first time
-        assert history.delivered == 7
+        assert history.delivered_count == 7
 
 
 @pytest.mark.parametrize("mode", ["offline", "always", "memory"])
@@ -290,7 +286,7 @@ async def test_what_was_not_yet_sent_again_does_not_grow_too_old_for_it(
             broker.connect()
             await broker.until(3)
             assert broker.seen == wanted
-            history.acked(broker.held[0])
+            history.acknowledge(broker.held[0])
             now[0] += 30
             await asyncio.sleep(0.05)
             await broker.disconnect()
@@ -319,18 +315,18 @@ async def test_what_was_not_yet_sent_again_does_not_grow_too_old_for_it(
 async def test_bounds_in_memory(expected_logs: list[str]) -> None:
     expected_logs.append("history is full")
     expected_logs.append("neither delivered nor stored")
-    history = History("memory", rows=10, limits=QUICK)
+    history = HistoryQueue("memory", rows=10, limits=QUICK)
     async with running(history) as broker:
         wanted = add(history, 1, 25)[15:]
-        assert history.dropped == 15
+        assert history.dropped_count == 15
         broker.connect()
         await broker.until(10)
         assert broker.seen == wanted
-        assert history.waiting == 0
-    history = History("memory", size=100, limits=QUICK)
+        assert history.waiting_count == 0
+    history = HistoryQueue("memory", size=100, limits=QUICK)
     async with running(history) as broker:
         add(history, 1, 200)
-        assert history.dropped > 180
+        assert history.dropped_count > 180
 
 
 @pytest.mark.parametrize("mode", ["offline", "memory"])
@@ -346,7 +342,7 @@ async def test_a_long_outage_takes_no_memory_for_what_is_not_kept(
         async def outage(records: int) -> None:
             for _ in range(records // 500):
                 add(history, 1, 500)
-                await eventually(lambda: len(history._memory) <= 100, "bounded")
+                await eventually(lambda: len(history._buffer) <= 100, "bounded")
 
         await outage(12_000)  # until the pace remembers as many arrivals as it ever does
         tracemalloc.start()
@@ -365,13 +361,13 @@ async def test_telegraf_5536_drops_are_counted_and_said_once(
     async with running(on(path, rows=100)) as broker:
         for n in range(10):
             add(broker.history, 50 * n + 1, 50 * n + 50)
-            await eventually(lambda: not broker.history._pending(), "stored")
-        assert broker.history.dropped == 400
+            await eventually(lambda: not broker.history._spooler._unstored(), "stored")
+        assert broker.history.dropped_count == 400
         broker.connect()
         await broker.until(100)
         assert broker.seen == [f"record {n}" for n in range(401, 501)]
         assert broker.history.info()["dropped"] == 400  # type: ignore[index, call-overload]
-        assert broker.history.waiting == 0
+        assert broker.history.waiting_count == 0
     assert len([line for line in logged() if "history is full" in line]) == 1
     assert "history is delivered; 400 records were dropped before" in logged()
 
@@ -388,7 +384,7 @@ async def test_telegraf_17200_what_is_being_sent_is_not_what_overflows(
         await broker.until(100)
         add(broker.history, 101, 110)
         for record in broker.held:
-            broker.history.acked(record)
+            broker.history.acknowledge(record)
         broker.hold = False
         await broker.until(110)
         assert broker.seen[-10:] == [f"record {n}" for n in range(101, 111)]
@@ -409,7 +405,7 @@ async def test_telegraf_16615_a_buffer_that_was_full_is_sent_when_the_broker_is_
             wanted += add(broker.history, 100 * outage + 26, 100 * outage + 30)
             await broker.until(15)
             assert broker.seen == wanted
-            assert broker.history.dropped == 15 * outage
+            assert broker.history.dropped_count == 15 * outage
             await eventually(lambda: stored(path) == [], "delivered")
             await broker.disconnect()
 
@@ -468,10 +464,10 @@ async def test_telegraf_16314_it_goes_on_for_ever(path: Path) -> None:
 async def test_thingsboard_2098_no_duplicates_by_reading_ahead(path: Path) -> None:
     """The next batch was read before the one that was sent was deleted."""
     async with running(on(path, resend=0.0)) as broker:
-        wanted = add(broker.history, 1, 5 * BATCH)
-        await eventually(lambda: len(stored(path)) == 5 * BATCH, "on disk")
+        wanted = add(broker.history, 1, 5 * READ_BATCH)
+        await eventually(lambda: len(stored(path)) == 5 * READ_BATCH, "on disk")
         broker.connect()
-        for n in range(5 * BATCH + 1, 5 * BATCH + 200):
+        for n in range(5 * READ_BATCH + 1, 5 * READ_BATCH + 200):
             wanted += add(broker.history, n, n)
             await asyncio.sleep(0)
         await broker.until(len(wanted))
@@ -502,7 +498,7 @@ async def test_thingsboard_2124_the_file_outlives_reconnects(path: Path) -> None
 async def test_thingsboard_1446_a_locked_file_does_not_flood(
     path: Path, expected_logs: list[str], logged: Callable[..., list[str]]
 ) -> None:
-    expected_logs.append("history goes on in memory")
+    expected_logs.append("history continues in memory")
 
     def impatient(at: Path) -> sqlite3.Connection:
         database = connect(at)
@@ -522,7 +518,7 @@ async def test_thingsboard_1446_a_locked_file_does_not_flood(
         other.close()
         await eventually(lambda: stored(path) == wanted, "all on disk")
         assert [line for line in logged(30) if "in memory" in line] == [
-            f"history goes on in memory: {path}: database is locked; free or repair the disk"
+            f"history continues in memory: {path}: database is locked; free or repair the disk"
         ]
         broker.connect()
         await broker.until(10)
@@ -553,13 +549,13 @@ async def test_thingsboard_7060_long_payloads_survive_too(path: Path) -> None:
             await asyncio.sleep(0.002)
         await broker.until(500)
         assert broker.seen == wanted
-        assert broker.history.dropped == 0
+        assert broker.history.dropped_count == 0
 
 
 @pytest.mark.parametrize("backlog", [0, 10])
 async def test_thingsboard_2155_waiting_costs_nothing(path: Path, backlog: int) -> None:
     """An idle storage took 100 % of a core."""
-    async with running(on(path, limits=Limits(grace=0.0))) as broker:
+    async with running(on(path, limits=HistoryLimits(grace=0.0))) as broker:
         add(broker.history, 1, backlog)
         if not backlog:
             broker.connect()
@@ -595,12 +591,12 @@ async def test_keeping_ends_when_it_is_cancelled_at_any_moment(path: Path) -> No
     history = on(path, "always")
     await history.open()
     for n in range(300):
-        keeping = asyncio.create_task(history.keep())
+        keeping = asyncio.create_task(history.run())
         add(history, n, n)
         for _ in range(n % 7):
             await asyncio.sleep(0)
         if n % 2:
-            await eventually(lambda: not history._pending(), "stored", 5)
+            await eventually(lambda: not history._spooler._unstored(), "stored", 5)
         keeping.cancel()
         _, running = await asyncio.wait([keeping], timeout=2)
         assert not running
@@ -625,7 +621,7 @@ class Disk:
 async def test_a_disk_that_fails_and_comes_back(
     path: Path, mode: str, expected_logs: list[str], logged: Callable[..., list[str]]
 ) -> None:
-    expected_logs.append("history goes on in memory")
+    expected_logs.append("history continues in memory")
     disk = Disk()
     async with running(on(path, mode, connect=disk.connect)) as broker:
         disk.fails = True
@@ -648,7 +644,7 @@ async def test_a_disk_that_fails_and_comes_back(
 async def test_a_disk_that_cannot_be_read_when_the_program_starts(
     path: Path, expected_logs: list[str]
 ) -> None:
-    expected_logs.append("history goes on in memory")
+    expected_logs.append("history continues in memory")
     async with running(on(path)) as broker:
         old = add(broker.history, 1, 5)
     assert stored(path) == old
@@ -673,7 +669,7 @@ async def test_a_disk_that_cannot_be_read_when_the_program_starts(
 async def test_records_on_disk_that_cannot_be_read_for_a_moment_come_in_order(
     path: Path, expected_logs: list[str], logged: Callable[..., list[str]]
 ) -> None:
-    expected_logs.append("history goes on in memory")
+    expected_logs.append("history continues in memory")
     disk = Disk()
     async with running(on(path, connect=disk.connect)) as broker:
         wanted = add(broker.history, 1, 5)
@@ -694,7 +690,7 @@ async def test_a_disk_that_cannot_be_read_at_two_starts_in_a_row(
     path: Path, expected_logs: list[str]
 ) -> None:
     """The second run begins 10 s after the first, which made 50 records."""
-    expected_logs.append("history goes on in memory")
+    expected_logs.append("history continues in memory")
     disk = Disk()
     async with running(on(path)) as broker:
         wanted = add(broker.history, 0, 0)
@@ -711,7 +707,7 @@ async def test_a_disk_that_cannot_be_read_at_two_starts_in_a_row(
 async def test_records_on_disk_that_cannot_be_read_wait_for_the_next_run(
     path: Path, expected_logs: list[str]
 ) -> None:
-    expected_logs.append("history goes on in memory")
+    expected_logs.append("history continues in memory")
     disk = Disk()
     async with running(on(path, connect=disk.connect)) as broker:
         old = add(broker.history, 1, 5)
@@ -729,7 +725,7 @@ async def test_records_on_disk_that_cannot_be_read_wait_for_the_next_run(
 
 
 async def test_a_disk_that_hangs(path: Path, expected_logs: list[str]) -> None:
-    expected_logs.append("history goes on in memory: no answer from the disk in 0.1 s")
+    expected_logs.append("history continues in memory: the disk did not respond within 0.1 s")
     expected_logs.append("neither delivered nor stored")
 
     class Stuck(Spool):
@@ -737,8 +733,8 @@ async def test_a_disk_that_hangs(path: Path, expected_logs: list[str]) -> None:
             await asyncio.Event().wait()
 
     spool = Stuck(SpoolFile(path, rows=10, size=1000))
-    limits = Limits(retry=0.02, disk=0.1, settle=0.01, last=0.2, grace=0.0)
-    async with running(History("always", spool, limits=limits)) as broker:
+    limits = HistoryLimits(retry=0.02, disk=0.1, prune=0.01, last_commit=0.2, grace=0.0)
+    async with running(HistoryQueue("always", spool, limits=limits)) as broker:
         broker.connect()
         wanted = add(broker.history, 1, 3)
         await broker.until(3)
@@ -749,23 +745,23 @@ async def test_a_disk_that_hangs(path: Path, expected_logs: list[str]) -> None:
 
 def test_the_pace() -> None:
     now = [0.0]
-    pace = Pace(lambda: now[0])
+    pace = RateLimiter(lambda: now[0])
     assert pace.rate == 50.0
     waits = []
     for _ in range(100):
-        waits.append(pace.wait())
+        waits.append(pace.reserve())
         now[0] += waits[-1]
     assert now[0] == pytest.approx(99 / 50)
     for _ in range(40):
-        pace.arrived()
+        pace.count_arrival()
     assert pace.rate == pytest.approx(4 * 40 / now[0])  # since the start
     now[0] += 9
     for _ in range(360):
-        pace.arrived()
+        pace.count_arrival()
     assert pace.rate == 160.0  # 4 × 40/s over the last 10 s
     now[0] += 11
     assert pace.rate == 50.0
-    assert pace.wait() == 0.0
+    assert pace.reserve() == 0.0
 
 
 async def test_spool_errors_name_the_file(path: Path) -> None:
@@ -775,27 +771,27 @@ async def test_spool_errors_name_the_file(path: Path) -> None:
 
 
 async def test_behind_and_catching_up() -> None:
-    history = History()
-    assert BEHIND == 100
+    history = HistoryQueue()
+    assert MAX_BACKLOG == 100
     add(history, 1, 300)
-    assert not history.behind  # nobody is there who could take them
-    history.connected()
-    assert history.behind
-    assert history.catching_up
+    assert not history.is_backlogged  # nobody is there who could take them
+    history.begin_connection()
+    assert history.is_backlogged
+    assert history.is_replaying
     for _ in range(120):
-        history.acked(await history.next())
-    assert history.behind
-    assert not history.catching_up  # 180 records are what a moment brings
+        history.acknowledge(await history.next_record())
+    assert history.is_backlogged
+    assert not history.is_replaying  # 180 records are what a moment brings
     for _ in range(80):
-        history.acked(await history.next())
-    assert not history.behind
-    history.lost()
-    history.connected()
-    assert history.catching_up  # all 200 and more are sent again
-    assert not history.behind
+        history.acknowledge(await history.next_record())
+    assert not history.is_backlogged
+    history.end_connection()
+    history.begin_connection()
+    assert history.is_replaying  # all 200 and more are sent again
+    assert not history.is_backlogged
     for _ in range(120):
-        history.acked(await history.next())
-    assert not history.catching_up
-    history.lost()
+        history.acknowledge(await history.next_record())
+    assert not history.is_replaying
+    history.end_connection()
     add(history, 301, 500)
-    assert not history.behind
+    assert not history.is_backlogged

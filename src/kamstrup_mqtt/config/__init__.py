@@ -38,6 +38,12 @@ from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.links.address import PortAddress, SerialDevice, TcpBridge
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.detection import AUTO
+from kamstrup_mqtt.storage.history.settings import (
+    DEFAULT_MEGABYTES,
+    DEFAULT_RESEND,
+    DEFAULT_ROWS,
+    Mode,
+)
 
 __all__ = [
     "Config",
@@ -188,10 +194,10 @@ class SpoolConfig(Section):
     resend     what the broker acknowledged so shortly before the connection was lost is sent again
     """
 
-    mode: Literal["offline", "always", "memory"] = "offline"
-    rows: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
-    megabytes: Annotated[int, Field(ge=1, le=100_000)] = 64
-    resend: Limit = 60.0
+    mode: Mode = "offline"
+    rows: Annotated[int, Field(ge=100, le=100_000_000)] = DEFAULT_ROWS
+    megabytes: Annotated[int, Field(ge=1, le=100_000)] = DEFAULT_MEGABYTES
+    resend: Limit = DEFAULT_RESEND
 
 
 def _at_least_one(meters: tuple[Meter, ...]) -> tuple[Meter, ...]:

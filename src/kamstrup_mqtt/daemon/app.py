@@ -46,7 +46,7 @@ from kamstrup_mqtt.reading.counters import Counters
 from kamstrup_mqtt.reading.reader import Limits as ReaderLimits
 from kamstrup_mqtt.reading.reader import Reader
 from kamstrup_mqtt.storage import spool
-from kamstrup_mqtt.storage.history import Limits as HistoryLimits
+from kamstrup_mqtt.storage.history.spooler import HistoryLimits
 from kamstrup_mqtt.storage.state_file import Memory, found_models, state_directory
 
 _LOG = logging.getLogger(__name__)

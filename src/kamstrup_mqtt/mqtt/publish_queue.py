@@ -17,7 +17,7 @@ from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.devices.device import Change, Picture
 from kamstrup_mqtt.devices.unique_ids import settle_serials
 from kamstrup_mqtt.mqtt.history_records import Records
-from kamstrup_mqtt.storage.history import History
+from kamstrup_mqtt.storage.history.queue import HistoryQueue
 from kamstrup_mqtt.storage.state_file import Memory
 
 DIAGNOSTICS_INTERVAL = 60.0
@@ -48,13 +48,13 @@ class Board:
         memory: Memory,
         clock: Clock,
         *,
-        history: History | None = None,
+        history: HistoryQueue | None = None,
         diagnostics_interval: float = DIAGNOSTICS_INTERVAL,
     ) -> None:
         self.pictures = pictures
         self.memory = memory
-        self.history = history or History()
-        self._records = Records(self.history.boot)
+        self.history = history or HistoryQueue()
+        self._records = Records(self.history.boot_id)
         self.due = Due()
         self.changed = asyncio.Event()
         self._clock = clock

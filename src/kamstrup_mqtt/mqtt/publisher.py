@@ -30,7 +30,7 @@ from kamstrup_mqtt.mqtt.connection import (
 from kamstrup_mqtt.mqtt.incoming import Host
 from kamstrup_mqtt.mqtt.publish_queue import DIAGNOSTICS_INTERVAL, Board
 from kamstrup_mqtt.mqtt.session import Calls, Session, SessionLimits
-from kamstrup_mqtt.storage.history import History
+from kamstrup_mqtt.storage.history.queue import HistoryQueue
 from kamstrup_mqtt.storage.state_file import Memory
 
 _LOG = logging.getLogger(__package__)
@@ -78,7 +78,7 @@ class Publisher:
         daemon: Daemon,
         *,
         request_read: Callable[[str], str | None],
-        history: History | None = None,
+        history: HistoryQueue | None = None,
         limits: Limits | None = None,
         rng: random.Random | None = None,
         connect: Connector = connect,
@@ -157,7 +157,7 @@ class Publisher:
         self._outbox.call(self._drain)
         self._drain()
         async with asyncio.TaskGroup() as group:
-            work = (self._raise_bugs(), self._tick(), self._board.history.keep())
+            work = (self._raise_bugs(), self._tick(), self._board.history.run())
             helpers = [group.create_task(task) for task in work]
             sessions = group.create_task(self._sessions())
             await self._stop.wait()
@@ -180,7 +180,7 @@ class Publisher:
             self._bug.set()
 
     def _show_crowd(self) -> None:
-        self._outbox.crowd(self._board.history.behind)
+        self._outbox.crowd(self._board.history.is_backlogged)
 
     async def _raise_bugs(self) -> None:
         """What went wrong in a call by the loop, which would only log it."""
@@ -247,7 +247,7 @@ class Publisher:
                 raise
             finally:
                 self._open = None
-                self._board.history.lost()
+                self._board.history.end_connection()
                 self._show_crowd()
             await self._farewell(session)
             self._announced = False

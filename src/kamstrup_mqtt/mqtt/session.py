@@ -30,7 +30,7 @@ from kamstrup_mqtt.mqtt.connection import HISTORY_WINDOW, IN_FLIGHT, BrokerError
 from kamstrup_mqtt.mqtt.in_flight import Window
 from kamstrup_mqtt.mqtt.incoming import Host, Inbox
 from kamstrup_mqtt.mqtt.publish_queue import Board
-from kamstrup_mqtt.storage.history import Record
+from kamstrup_mqtt.storage.history.buffer import Record
 from kamstrup_mqtt.storage.state_schema import shared
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class Session:
                     await self._wait()
                     await self._publish_due()
                 await self._publish_due()
-                await self._board.history.finish(self._limits.finish)
+                await self._board.history.drain(self._limits.finish)
                 for helper in helpers:
                     helper.cancel()
         except BaseExceptionGroup as errors:
@@ -338,17 +338,17 @@ class Session:
         """Records, oldest first, so many at a time that are not acknowledged."""
         history = self._board.history
         window = Window(self._connection, HISTORY_WINDOW)
-        history.connected()
+        history.begin_connection()
         while True:
-            record = await history.next()
-            if history.catching_up and (wait := history.pace.wait()):
+            record = await history.next_record()
+            if history.is_replaying and (wait := history.rate_limiter.reserve()):
                 await asyncio.sleep(wait)
             await window.vacancy()
             topic = self._topics.history(record.meter)
             window.send(topic, record.payload, retain=False, then=partial(self._recorded, record))
 
     def _recorded(self, record: Record) -> None:
-        self._board.history.acked(record)
+        self._board.history.acknowledge(record)
         self._calls.progress()
 
 
