@@ -189,7 +189,7 @@ class Spooler:
             async with asyncio.timeout(self._limits.last_commit):
                 while self._unstored() and await self._commit():
                     pass
-                await self._prune()
+                await self.prune()
                 await self.spool.close()
 
     def check(self) -> None:
@@ -294,9 +294,9 @@ class Spooler:
             # an empty spool needs no pruning, and nothing else expires before that
             pause = 0.0 if self.spool.inventory.rows else self._delivery.seconds_to_expiry
             await asyncio.sleep(max(self._limits.prune, pause))
-            await self._prune()
+            await self.prune()
 
-    async def _prune(self) -> None:
+    async def prune(self) -> None:
         """Remove records that need not be sent again, from memory and from the disk."""
         self._delivery.expire()
         acked, expired = self._delivery.acked_through, self._delivery.expired_through
