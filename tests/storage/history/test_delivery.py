@@ -61,6 +61,55 @@ def test_a_record_that_was_acknowledged_again_expires_soon(resend: float) -> Non
     assert window.seconds_to_expiry == resend
 
 
+class Connections:
+    """A delivery window with a clock that the test sets; records expire after 60 s."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.clock = ConnectionClock(lambda: self.now, grace=0.0)
+        self.window = DeliveryWindow(self.clock, 60.0)
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        self.clock.stop()
+        self.clock.start()
+        self.window.restart()
+
+    def deliver(self, *ids: int) -> None:
+        for id_ in ids:
+            self.window.mark_sent(id_)
+            self.window.acknowledge(id_)
+
+
+def test_a_record_keeps_its_first_expiry_when_it_is_acknowledged_again() -> None:
+    connections = Connections()
+    connections.deliver(1, 2)
+    for _ in range(2):
+        connections.now += 25
+        connections.reconnect()
+        assert connections.window.sent_through == 0
+        connections.deliver(1, 2)
+    connections.now += 11
+    connections.reconnect()
+    assert connections.window.sent_through == 2
+
+
+def test_only_records_sent_again_on_this_connection_expire_during_it() -> None:
+    connections = Connections()
+    connections.deliver(1, 2, 3)
+    connections.now += 59
+    connections.reconnect()
+    connections.now += 30
+    connections.window.expire()
+    assert connections.window.expired_through == 0
+    connections.deliver(1)
+    connections.now += 1
+    connections.window.expire()
+    assert connections.window.expired_through == 1
+    connections.reconnect()
+    assert connections.window.sent_through == 1
+
+
 @pytest.mark.parametrize("mode", ["offline", "always", "memory"])
 async def test_records_delivered_recently_are_sent_again(path: Path, mode: Mode) -> None:
     now = [1000.0]
@@ -74,6 +123,7 @@ async def test_records_delivered_recently_are_sent_again(path: Path, mode: Mode)
         await broker.receive(6)
         now[0] += 31
         await queue._spooler.prune()
+        assert len(queue._buffer) == (0 if mode == "always" else 3)
         await broker.disconnect()
         now[0] += 3600  # an outage does not make them older
         broker.connect()

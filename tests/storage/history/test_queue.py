@@ -123,6 +123,14 @@ async def test_closing_stores_the_undelivered_records_for_the_next_run(path: Pat
         assert await broker.receive(700) == wanted
 
 
+async def test_closing_stores_records_although_a_connection_is_still_expected(path: Path) -> None:
+    queue = queue_on_disk(path, limits=HistoryLimits(grace=60.0))
+    await queue.open()
+    wanted = add_records(queue, 1, 5)
+    await queue.close()
+    assert stored(path) == wanted
+
+
 async def test_acknowledgements_out_of_order_deliver_in_order(path: Path) -> None:
     async with running(queue_on_disk(path)) as broker:
         broker.connect()
@@ -167,6 +175,11 @@ async def test_drain_waits_until_the_last_record_is_delivered_but_not_forever() 
         assert not draining.done()
         queue.acknowledge(record)
     await asyncio.wait_for(draining, 5)
+    assert queue.is_drained
+    queue.begin_connection()
+    again = await queue.next_record()
+    assert not queue.is_drained  # the broker may have forgotten what is sent again
+    queue.acknowledge(again)
     assert queue.is_drained
 
 

@@ -3,22 +3,104 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kamstrup_mqtt.storage.history.queue import HistoryQueue
-from kamstrup_mqtt.storage.history.settings import Mode
+from kamstrup_mqtt.storage.history.settings import DEFAULT_RESEND, Mode
 from kamstrup_mqtt.storage.history.spooler import HistoryLimits
-from kamstrup_mqtt.storage.spool import Spool, SpoolFile
+from kamstrup_mqtt.storage.spool import Inventory, Row, Spool, SpoolError, SpoolFile
 from tests.support.broker import eventually
 from tests.support.history_queue import FailingDisk, add_records, queue_on_disk, running, stored
 
 
 def _on_disk(queue: HistoryQueue) -> int:
     return queue._spooler.spool.inventory.rows
+
+
+async def test_records_that_wait_behind_stored_ones_are_stored_too(path: Path) -> None:
+    """Otherwise they would be lost if the process were killed while it replays."""
+    async with running(queue_on_disk(path)) as broker:
+        wanted = add_records(broker.queue, 1, 5)
+        await eventually(lambda: stored(path) == wanted, "on disk")
+        broker.queue.begin_connection()  # nobody takes the records
+        wanted += add_records(broker.queue, 6, 7)
+        await eventually(lambda: stored(path) == wanted, "on disk behind the others")
+
+
+async def test_a_new_connection_starts_over_with_records_that_were_read_ahead(path: Path) -> None:
+    async with running(queue_on_disk(path)) as broker:
+        wanted = add_records(broker.queue, 1, 5)
+        await eventually(lambda: stored(path) == wanted, "on disk")
+        for _ in range(2):
+            broker.queue.begin_connection()
+            received = [(await broker.queue.next_record()).payload for _ in range(3)]
+            assert received == wanted[:3]
+            broker.queue.end_connection()
+
+
+async def test_closing_marks_delivered_records_for_the_next_run(path: Path) -> None:
+    limits = HistoryLimits(prune=60.0, grace=0.0)
+    async with running(queue_on_disk(path, "always", limits=limits)) as broker:
+        broker.connect()
+        add_records(broker.queue, 1, 5)
+        await broker.receive(5)
+        broker.holds_acks = True
+        wanted = add_records(broker.queue, 6, 8)
+        await broker.receive(8)
+    queue = queue_on_disk(path, wall=lambda: time.time() + DEFAULT_RESEND + 1)
+    async with running(queue) as broker:
+        broker.connect()
+        assert await broker.receive(3) == wanted
+
+
+async def test_the_disk_is_not_accessed_while_there_is_nothing_to_delete(path: Path) -> None:
+    pruned: list[int] = []
+
+    class CountingSpool(Spool):
+        async def prune(self, acked_through: int, now: float, delete_through: int) -> Inventory:
+            pruned.append(acked_through)
+            return await super().prune(acked_through, now, delete_through)
+
+    spool = CountingSpool(SpoolFile(path, rows=100, size=10_000))
+    queue = HistoryQueue("always", spool, limits=HistoryLimits(prune=60.0, grace=0.0))
+    async with running(queue) as broker:
+        broker.connect()
+        add_records(queue, 1, 5)
+        await broker.receive(5)
+        for _ in range(3):
+            await queue._spooler.prune()
+        assert pruned == [5]
+
+
+async def test_a_record_that_a_late_commit_stored_is_sent_once(path: Path) -> None:
+    """Its commit took longer than its time limit, but succeeded: it is in memory and on disk."""
+
+    class LateSpool(Spool):
+        async def append(self, rows: Sequence[Row], acked_through: int) -> tuple[Inventory, int]:
+            result = await super().append(rows, acked_through)
+            if len(rows) == 3:
+                raise SpoolError("too late")
+            return result
+
+    spool = LateSpool(SpoolFile(path, rows=100, size=10_000))
+    queue = HistoryQueue("offline", spool, limits=HistoryLimits(retry=60.0, grace=0.0))
+    async with running(queue) as broker:
+        wanted = add_records(queue, 1, 5)
+        await eventually(lambda: _on_disk(queue) == 5, "on disk")
+        wanted += add_records(queue, 6, 8)
+        await eventually(lambda: len(stored(path)) == 8, "on disk, and still in memory")
+        queue._spooler._pruned = (-1, 0)
+        await queue._spooler.prune()
+        assert _on_disk(queue) == 8
+        broker.connect()
+        assert await broker.receive(8) == wanted
+        wanted += add_records(queue, 9, 9)
+        assert await broker.receive(9) == wanted
 
 
 @pytest.mark.parametrize("mode", ["offline", "always"])
@@ -52,12 +134,13 @@ async def test_a_disk_that_cannot_be_read_at_the_start(
     assert stored(path) == old
     disk = FailingDisk()
     disk.is_failing = True
-    async with running(queue_on_disk(path, connect=disk.connect)) as broker:
+    async with running(queue_on_disk(path, connect=disk.connect, resend=0.0)) as broker:
         disk.is_failing = False
         new = add_records(broker.queue, 101, 105)
         await eventually(lambda: stored(path) == old + new, "behind the old ones")
         broker.connect()
         assert (await broker.receive(5))[-5:] == new
+        await broker.queue._spooler.prune()
     assert stored(path)[:5] == old  # they do not count as delivered
     async with running(queue_on_disk(path)) as broker:
         broker.connect()
@@ -106,7 +189,7 @@ async def test_stored_records_that_cannot_be_read_wait_for_the_next_run(
 ) -> None:
     expected_logs.append("history continues in memory")
     disk = FailingDisk()
-    async with running(queue_on_disk(path, connect=disk.connect)) as broker:
+    async with running(queue_on_disk(path, connect=disk.connect, resend=0.0)) as broker:
         old = add_records(broker.queue, 1, 5)
         await eventually(lambda: _on_disk(broker.queue) == 5, "on disk")
         disk.is_failing = True
@@ -114,6 +197,7 @@ async def test_stored_records_that_cannot_be_read_wait_for_the_next_run(
         new = add_records(broker.queue, 6, 8)
         assert await broker.receive(3) == new
         disk.is_failing = False
+        await broker.queue._spooler.prune()
     async with running(queue_on_disk(path)) as broker:
         broker.connect()
         assert (await broker.receive(5))[:5] == old

@@ -115,7 +115,6 @@ class HistoryQueue:
         self._clock.start()
         self._delivery.restart()
         self._spooler.restart()
-        self._buffer.remove_acked(self._delivery.expired_through)
         self._unsent = deque(self._buffer.ids_after(self._delivery.sent_through))
         self._send_due.set()
         self._spooler.check()
@@ -138,7 +137,7 @@ class HistoryQueue:
     async def _take_oldest(self) -> Record | None:
         stored = await self._spooler.load()
         record = self._oldest_unsent()
-        if stored is not None and (record is None or stored.id < record.id):
+        if stored is not None and (record is None or stored.id <= record.id):
             self._spooler.take()
             return stored
         if record is None or not self._spooler.may_send(record):
