@@ -77,8 +77,11 @@ async def test_the_disk_is_not_accessed_while_there_is_nothing_to_delete(path: P
         assert pruned == [5]
 
 
-async def test_a_record_that_a_late_commit_stored_is_sent_once(path: Path) -> None:
+async def test_a_record_that_a_late_commit_stored_is_sent_once(
+    path: Path, expected_logs: list[str]
+) -> None:
     """Its commit took longer than its time limit, but succeeded: it is in memory and on disk."""
+    expected_logs.append("history continues in memory: too late")
 
     class LateSpool(Spool):
         async def append(self, rows: Sequence[Row], acked_through: int) -> tuple[Inventory, int]:
