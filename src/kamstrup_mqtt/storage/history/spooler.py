@@ -217,7 +217,7 @@ class Spooler:
     @property
     def has_unsent(self) -> bool:
         """Whether stored records have not been sent on this connection."""
-        return bool(self._loaded) or self._delivery.sent_through < self.spool.inventory.last_id
+        return self._delivery.sent_through < self.spool.inventory.last_id
 
     def restart(self) -> None:
         """A connection begins: forget what was read for the one before."""
@@ -226,7 +226,7 @@ class Spooler:
     async def load(self) -> Record | None:
         """Return the oldest stored record that was not sent on this connection, without taking
         it. None if there is none."""
-        while not self._loaded and self._delivery.sent_through < self.spool.inventory.last_id:
+        while not self._loaded and self.has_unsent:
             await self._read_batch()
         return self._loaded[0] if self._loaded else None
 
