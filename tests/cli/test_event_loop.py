@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 import time
 
 import pytest
 
-from kamstrup_mqtt.cli.replay.event_loop import HOLD_LIMIT, START, ReplayLoop, ReplayTime
+from kamstrup_mqtt.cli.replay.event_loop import START, ReplayClock, ReplayLoop
 
 DAY = 86_400.0
 
@@ -24,14 +23,14 @@ class Real:
         return self.now
 
 
-def run(clock: ReplayTime, work) -> object:  # type: ignore[no-untyped-def]
+def run(clock: ReplayClock, work) -> object:  # type: ignore[no-untyped-def]
     with asyncio.Runner(loop_factory=lambda: ReplayLoop(clock)) as runner:
         return runner.run(work())
 
 
 def test_a_day_takes_no_time_and_everybody_wakes_in_turn() -> None:
     woken: list[tuple[str, float]] = []
-    clock = ReplayTime(None)
+    clock = ReplayClock(None)
 
     async def sleeper(name: str, seconds: float) -> None:
         for _ in range(int(DAY / seconds)):
@@ -54,7 +53,7 @@ def test_a_day_takes_no_time_and_everybody_wakes_in_turn() -> None:
 
 
 def test_sockets_are_heard_before_time_goes_on() -> None:
-    clock = ReplayTime(None)
+    clock = ReplayClock(None)
 
     async def work() -> bytes:
         here, there = socket.socketpair()
@@ -71,7 +70,7 @@ def test_sockets_are_heard_before_time_goes_on() -> None:
 
 def test_many_times_as_fast() -> None:
     begin = time.monotonic()
-    clock = ReplayTime(1000)
+    clock = ReplayClock(1000)
 
     async def work() -> None:
         await asyncio.sleep(200)
@@ -81,47 +80,9 @@ def test_many_times_as_fast() -> None:
     assert clock.time() - START == pytest.approx(200)
 
 
-def test_who_waits_for_the_world_holds_the_clock() -> None:
-    clock = ReplayTime(None)
-
-    async def work() -> tuple[float, float]:
-        loop = asyncio.get_running_loop()
-        answered = asyncio.Event()
-        answer = threading.Timer(0.3, lambda: loop.call_soon_threadsafe(answered.set))
-        with clock.hold():
-            before = clock.time()
-            answer.start()
-            async with asyncio.timeout(0.01):  # a limit that is over long before, in real time
-                await answered.wait()
-            held = clock.time() - before
-        await asyncio.sleep(60)
-        return held, clock.time() - before
-
-    held, after = run(clock, work)  # type: ignore[misc]
-    assert held == 0
-    assert after == pytest.approx(60)
-
-
-def test_held_too_long_it_goes_on_as_the_world_does() -> None:
-    real = Real()
-    clock = ReplayTime(None, real=real)
-    with clock.hold():
-        real.now += HOLD_LIMIT
-        assert clock.time() == START
-        real.now += 3
-        assert clock.time() == START + 3
-        with clock.hold():  # somebody else, and so it stands again
-            real.now += HOLD_LIMIT
-            assert clock.time() == START + 3
-    assert clock.time() == START + 3
-    real.now += 100
-    assert clock.time() == START + 3
-    assert HOLD_LIMIT == 20.0
-
-
 def test_our_own_work_takes_no_time_of_the_replay_and_is_made_up_for() -> None:
     real = Real()
-    clock = ReplayTime(10, real=real)
+    clock = ReplayClock(10, real=real)
     waits: list[float | None] = []
 
     def nothing(seconds: float | None) -> bool:

@@ -20,25 +20,27 @@ def test_printable() -> None:
     assert [tables.printable(value) for value in (True, False)] == ["yes", "no"]
     assert tables.printable([60, 68]) == "60 68"
     assert tables.printable({"ok": True}) == "ok yes"
-    assert tables.printable("\x1b[2Jm³\n") == "\\x1b[2Jm³\\n"
+    assert tables.printable("\x1b[2Jm³\n") == "\\x1b[2Jm³\\x0a"
     assert tables.fields({"cid": "0x10", "registers": [60]}) == "cid 0x10, registers 60"
 
 
 def test_plain_columns() -> None:
     stream = io.StringIO()
-    tables.show("meter", ("id", "value"), [(60, Decimal("0.303")), (1002, None)], file=stream)
+    tables.print_table(
+        "meter", ("id", "value"), [(60, Decimal("0.303")), (1002, None)], file=stream
+    )
     assert stream.getvalue() == "meter\n  id    value\n  60    0.303\n  1002  -\n"
 
 
 def test_a_title_alone() -> None:
     stream = Terminal()
-    tables.show("dropped", (), (), file=stream)
+    tables.print_table("dropped", (), (), file=stream)
     assert stream.getvalue() == "dropped\n"
 
 
 def test_rich_on_a_terminal_takes_markup_for_text() -> None:
     stream = Terminal()
-    tables.show("[bold]meter", ("id", "value"), [("1.20", "[red]x\x1b[0m")], file=stream)
+    tables.print_table("[bold]meter", ("id", "value"), [("1.20", "[red]x\x1b[0m")], file=stream)
     shown = stream.getvalue()
     assert "[bold]meter" in shown
     assert "[red]x\\x1b[0m" in shown

@@ -9,11 +9,11 @@ import pytest
 
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.files import (
+    acquire_lock,
     create_private,
-    lock_state,
     make_private,
     set_aside,
-    write_atomic,
+    write_atomically,
 )
 
 
@@ -25,14 +25,14 @@ def test_an_atomic_write_keeps_the_old_file_if_it_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "memory.json"
-    write_atomic(path, "old")
+    write_atomically(path, "old")
 
     def fail(_: int) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="Input/output"):
-        write_atomic(path, "new")
+        write_atomically(path, "new")
     assert path.read_text() == "old"
 
 
@@ -44,13 +44,13 @@ def test_an_atomic_write_leaves_no_partial_file_on_a_full_disk(
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="No space left on device"):
-        write_atomic(tmp_path / "memory.json", "{}")
+        write_atomically(tmp_path / "memory.json", "{}")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_atomic_write_is_private_even_over_a_leftover_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "memory.tmp").touch(mode=0o666)
-    write_atomic(tmp_path / "memory.json", "{}")
+    write_atomically(tmp_path / "memory.json", "{}")
     assert _mode(tmp_path / "memory.json") == 0o600
 
 
@@ -82,10 +82,10 @@ def test_make_private_creates_or_restricts_a_file_and_keeps_its_content(tmp_path
 
 
 def test_a_second_lock_is_refused_and_names_the_pid(tmp_path: Path) -> None:
-    descriptor, clean_shutdown = lock_state(tmp_path / "memory.json")
+    descriptor, clean_shutdown = acquire_lock(tmp_path / "memory.json")
     assert clean_shutdown
     with pytest.raises(ConfigError, match=rf"\(process {os.getpid()}\) uses this memory"):
-        lock_state(tmp_path / "memory.json")
+        acquire_lock(tmp_path / "memory.json")
     os.close(descriptor)
 
 
@@ -93,11 +93,11 @@ def test_a_second_lock_is_refused_and_names_the_pid(tmp_path: Path) -> None:
 def test_the_lock_tells_whether_the_previous_owner_shut_down_cleanly(
     tmp_path: Path, clean: bool
 ) -> None:
-    descriptor, _ = lock_state(tmp_path / "memory.json")
+    descriptor, _ = acquire_lock(tmp_path / "memory.json")
     if clean:
         os.truncate(descriptor, 0)
     os.close(descriptor)
-    descriptor, clean_shutdown = lock_state(tmp_path / "memory.json")
+    descriptor, clean_shutdown = acquire_lock(tmp_path / "memory.json")
     os.close(descriptor)
     assert clean_shutdown is clean
 

@@ -12,13 +12,15 @@ from typing import Any, cast
 from kamstrup_mqtt.config import Config, loader
 from kamstrup_mqtt.core.errors import ConfigError, MeterError
 from kamstrup_mqtt.core.topics import Topics
-from kamstrup_mqtt.homeassistant.discovery import Announcer, meter_of, parse_announced
+from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
+from kamstrup_mqtt.homeassistant.removal import parse_announced, parse_meter_id
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.plan import sort_objects
+from kamstrup_mqtt.meters.mapping import map_objects
+from kamstrup_mqtt.mqtt.callbacks import SessionCallbacks
 from kamstrup_mqtt.mqtt.connection import Received
-from kamstrup_mqtt.mqtt.incoming import Host, Inbox
-from kamstrup_mqtt.mqtt.publish_queue import Board
-from kamstrup_mqtt.protocols.base import Ask, Frame, PolledCodec, Send
+from kamstrup_mqtt.mqtt.incoming import Host, IncomingMessages
+from kamstrup_mqtt.mqtt.publish_queue import PublishQueue
+from kamstrup_mqtt.protocols.base import Frame, PolledCodec, PollRequest, Send
 from tests.fuzz import valid_checksums
 from tests.protocols.kmp.test_log_messages import A2, HELD, NOTHING, YEARS
 from tests.protocols.multical_66.test_multical_66 import ONE, TWO
@@ -69,7 +71,7 @@ _CONFIG = Config.model_validate(
 
 
 def codec_of(protocol: str) -> Any:
-    return registry.all_protocols()[protocol].codec(**OPTIONS.get(protocol, {}))
+    return registry.all_protocols()[protocol].make_codec(**OPTIONS.get(protocol, {}))
 
 
 def decoder(protocol: str) -> Target:
@@ -85,7 +87,7 @@ def decoder(protocol: str) -> Target:
         for at in range(1, len(data), step):
             framer.receive_data(data[at : at + step])
             size += read_all(framer, codec)
-        framer.silence()
+        framer.end_burst()
         size += read_all(framer, codec)
         # nothing is told twice, and nothing invented (an echoed identification may be told again)
         assert size <= 2 * len(data)
@@ -107,13 +109,13 @@ def read_all(framer: Any, codec: Any) -> int:
 
 def conversation(protocol: str) -> Target:
     """A meter that answers whatever it likes; each answer ends with a zero byte in the data."""
-    dialect = registry.all_models()[MODELS[protocol]].dialects[protocol]
+    dialect = registry.all_models()[MODELS[protocol]].profiles[protocol]
     sources = tuple(source for group in dialect.groups.values() for source in group)
 
     def run(data: bytes) -> None:
         codec = cast(PolledCodec, codec_of(protocol))
         framer = codec.framer()
-        talk = codec.poll(Ask(sources=sources, identity=dialect.identity))
+        talk = codec.poll(PollRequest(sources=sources, identity=dialect.identity))
         pieces = iter(data.split(b"\x00"))
         try:
             step = next(talk)
@@ -127,10 +129,10 @@ def conversation(protocol: str) -> Target:
 
 
 def answer(talk: Any, step: Any, framer: Any, pieces: Iterable[bytes]) -> Any:
-    if not isinstance(step, Send) or not step.answer:
+    if not isinstance(step, Send) or not step.expects_response:
         return talk.send(None)
     framer.receive_data(next(iter(pieces), b""))
-    framer.silence()
+    framer.end_burst()
     frame = None
     while (event := framer.next_event()) is not None:
         if isinstance(event, Frame):
@@ -157,25 +159,32 @@ def config(data: bytes) -> None:
 
 
 class _Meters:
-    pictures: Mapping[str, Any] = {"heat": None}
+    devices: Mapping[str, Any] = {"heat": None}
 
-    def all_announcements(self) -> None: ...
+    def mark_announcements(self) -> None: ...
 
-    def all_states(self) -> None: ...
+    def mark_states(self) -> None: ...
 
 
-def inbox() -> Inbox:
+def incoming_messages() -> IncomingMessages:
     """Of a connection to nothing."""
-    announcer = Announcer(topics=Topics(), prefix="homeassistant", modern=True, version="1")
-    return Inbox(
+    announcer = DiscoveryConfig(
+        topics=Topics(), prefix="homeassistant", is_modern=True, version="1"
+    )
+    return IncomingMessages(
         _CONFIG,
         announcer,
-        cast(Board, _Meters()),
+        cast(PublishQueue, _Meters()),
         Host(name="pi", boot="b"),
-        request_read=lambda _: None,
-        other_daemon=lambda _: None,
-        warn_once=lambda _: None,
-        birth=lambda: 1.0,
+        SessionCallbacks(
+            bridge_info=dict,
+            request_read=lambda _: None,
+            report_conflict=lambda _: None,
+            expect_progress=lambda _: None,
+            warn_once=lambda _: None,
+            update_backpressure=lambda: None,
+        ),
+        choose_birth_delay=lambda: 1.0,
         loop=cast(asyncio.AbstractEventLoop, _Loop()),
     )
 
@@ -203,12 +212,12 @@ def commands(data: bytes) -> None:
     if not data:
         return
     topic = TOPICS[data[0] % len(TOPICS)]
-    made = inbox()
-    made.receive(Received(topic, data[1:], retained=bool(data[0] & 0x80)))
+    made = incoming_messages()
+    made.handle(Received(topic, data[1:], retained=bool(data[0] & 0x80)))
     text = data[1:].decode(errors="replace")
-    announcer = made._announcer
-    parse_announced(announcer, topic, text)
-    meter_of(announcer, text)
+    discovery = made._discovery
+    parse_announced(discovery, topic, text)
+    parse_meter_id(discovery, text)
 
 
 def sorting(data: bytes) -> None:
@@ -222,7 +231,7 @@ def sorting(data: bytes) -> None:
                 message = codec.decode(event)
             except MeterError:
                 continue
-            sort_objects(_HAN_PLAN, message.objects)
+            map_objects(_HAN_PLAN, message.objects)
 
 
 def _han_plan() -> Any:

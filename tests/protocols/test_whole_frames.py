@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.protocols.base import Event, Frame, Framer
-from kamstrup_mqtt.protocols.fast_path.iec62056_21 import KnownReadouts
+from kamstrup_mqtt.protocols.fast_path.iec62056_21 import ReadoutCache
 from kamstrup_mqtt.protocols.han import HdlcFramer
 from kamstrup_mqtt.protocols.iec62056_21.block_check import BccOption, BccVote
 from kamstrup_mqtt.protocols.iec62056_21.codec import _read
@@ -102,7 +102,7 @@ def events(framer: Framer, pieces: list[bytes]) -> list[Event]:
         if piece:
             framer.receive_data(piece)
         else:
-            framer.silence()
+            framer.end_burst()
         found += drain(framer)
     return found
 
@@ -156,8 +156,8 @@ class ReadingFramer(IecFramer):
     """Its readouts are read, and so the layout of the next ones known."""
 
     def __init__(self, bcc: BccOption, *, early: bool, known: Iterable[bytes] = ()) -> None:
-        self.readouts = KnownReadouts()
-        super().__init__(BccVote(bcc), known=self.readouts, early_ident=early)
+        self.readouts = ReadoutCache()
+        super().__init__(BccVote(bcc), readout_cache=self.readouts, early_ident=early)
         for payload in known:
             self.learn(Frame(payload, payload, "answer", "data"))
 

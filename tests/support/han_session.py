@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kamstrup_mqtt.protocols.base import Followed, Message, Moment, Told
+from kamstrup_mqtt.protocols.base import Message, PushedReading, SessionUpdate, Timestamp
 from kamstrup_mqtt.protocols.han.codec import HanCodec
-from kamstrup_mqtt.protocols.han.meter_session import Follower
+from kamstrup_mqtt.protocols.han.meter_session import HanSession
 
 
 @dataclass(frozen=True)
 class Heard:
-    told: Told = field(default_factory=lambda: Told(()))
-    followed: Followed = field(default_factory=Followed)
+    told: PushedReading = field(default_factory=lambda: PushedReading(()))
+    followed: SessionUpdate = field(default_factory=SessionUpdate)
 
 
-def hear(meter: HanCodec | Follower, message: Message, moment: Moment) -> Heard:
-    return Heard(meter.hear(message, moment), meter.follow())
+def hear(meter: HanCodec | HanSession, message: Message, moment: Timestamp) -> Heard:
+    return Heard(meter.process(message, moment), meter.learn())

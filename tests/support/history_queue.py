@@ -11,7 +11,7 @@ from typing import Any
 
 from kamstrup_mqtt.storage.history.buffer import Record
 from kamstrup_mqtt.storage.history.queue import HistoryQueue
-from kamstrup_mqtt.storage.history.settings import Mode
+from kamstrup_mqtt.storage.history.settings import SpoolMode
 from kamstrup_mqtt.storage.history.spooler import HistoryLimits
 from kamstrup_mqtt.storage.spool import Spool, SpoolFile, connect
 from tests.support.broker import eventually
@@ -79,7 +79,7 @@ async def running(queue: HistoryQueue) -> AsyncIterator[FakeBroker]:
 
 def queue_on_disk(
     path: Path,
-    mode: Mode = "offline",
+    mode: SpoolMode = "offline",
     *,
     rows: int = 100_000,
     size: int = 64_000_000,

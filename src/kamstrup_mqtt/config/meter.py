@@ -21,8 +21,8 @@ from kamstrup_mqtt.config.section import (
     Line,
     Section,
     Text,
-    choose,
-    refusal,
+    suggestion,
+    validation_error,
 )
 from kamstrup_mqtt.config.values import (
     CustomValue,
@@ -37,11 +37,8 @@ from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.core.topics import slug
 from kamstrup_mqtt.links.address import PortAddress, parse_address
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
-from kamstrup_mqtt.meters.plan import Plan, PlannedValue, default_values
-
-AUTO = "auto"
-"""The model that is recognised by what it sends."""
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
@@ -82,30 +79,103 @@ def _meter_id(value: str) -> str:
 
 
 class Meter(Section):
-    """What every meter has. `id` is part of its topics, `serial` its number where it has none.
+    """Options of every meter."""
 
-    `max_power` (W) and `max_flow` (m³/h): what it can measure at most; default: by model.
-    """
-
-    pushed: ClassVar[bool] = False
+    is_pushed: ClassVar[bool] = False
     protocol_name: ClassVar[str]
 
     name: Annotated[Line, Field(max_length=100)]
+    """The name in Home Assistant and in the log.
+
+    Example: `name: District heating`
+    """
     id: Annotated[Text, AfterValidator(_meter_id)] = Field(default="", validate_default=True)
+    """The name in topics: a-z, 0-9, `_` and `-`.
+
+    Default: made from the name
+    Example: `id: district_heating`
+    """
     model: Text
+    """The id of the model, or `auto`. `kamstrup-mqtt models` lists them.
+
+    Example: `model: auto`
+    """
     port: Annotated[PortAddress, _Port]
+    """A serial device, or a raw TCP bridge.
+
+    Example: `port: tcp://192.168.1.20:2002`
+    """
     serial: Annotated[Line, Field(max_length=64)] | None = None
+    """The serial number, for a meter that does not send it.
+
+    Default: the meter is asked
+    Example: `serial: "12345678"`
+    """
     values: tuple[ListedValue, ...] | None = None
+    """The values to read, instead of the default list of the model.
+
+    Default: the list of the model
+    Example: `values: [heat_energy, {flow: {unit: L/h}}]`
+    """
     custom: tuple[CustomValue, ...] = ()
+    """Registers, OBIS codes or addresses to read besides.
+
+    Example: `custom: [{register: 86, name: Inlet}]`
+    """
     baudrate: Annotated[int, Field(ge=50, le=4_000_000)] | None = None
+    """The speed of the line. Behind a bridge it is set there.
+
+    Default: by protocol and model
+    Example: `baudrate: 9600`
+    """
     bytesize: Literal[7, 8] | None = None
+    """The data bits of the line.
+
+    Default: by protocol and model
+    Example: `bytesize: 8`
+    """
     parity: Annotated[Literal["N", "E", "O"], BeforeValidator(parity_letter)] | None = None
+    """The parity of the line.
+
+    Default: by protocol and model
+    Example: `parity: none`
+    """
     stopbits: Literal[1, 2] | None = None
+    """The stop bits of the line.
+
+    Default: by protocol and model
+    Example: `stopbits: 2`
+    """
     dtr: bool | None = None
+    """The control line DTR, which may power the head.
+
+    Default: by protocol
+    Example: `dtr: true`
+    """
     rts: bool | None = None
+    """The control line RTS, which may power the head.
+
+    Default: by protocol
+    Example: `rts: false`
+    """
     log_level: LogLevel | None = None
+    """The level of the log for this meter alone.
+
+    Default: the `log_level` of the file
+    Example: `log_level: debug`
+    """
     max_power: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """The largest plausible power in W (also var). A total that rises faster is rejected.
+
+    Default: by model: 1000000 for heat, 55200 (3 × 80 A) for electricity
+    Example: `max_power: 1000000`
+    """
     max_flow: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """The largest plausible flow in m³/h, for volume and mass.
+
+    Default: `200`
+    Example: `max_flow: 20`
+    """
 
     @field_validator("id", mode="before")
     @classmethod
@@ -127,42 +197,42 @@ class Meter(Section):
         if elsewhere is not None:
             raise ValueError(
                 f"{value} does not speak {cls.protocol_name};"
-                f" it speaks {', '.join(elsewhere.dialects)}"
+                f" it speaks {', '.join(elsewhere.profiles)}"
             )
-        raise ValueError(f"no such model: {value}; {choose(value, list(known))}")
+        raise ValueError(f"no such model: {value}; {suggestion(value, list(known))}")
 
     @field_validator("values", mode="before")
     @classmethod
     def _known_values(cls, raw: Any, info: ValidationInfo) -> tuple[ListedValue, ...] | None:
         if raw is None or "model" not in info.data:
             return None
-        return read_listed(cls.protocol_name, cls._dialect(info.data["model"]), raw)
+        return read_listed(cls.protocol_name, cls._profile_of(info.data["model"]), raw)
 
     @field_validator("custom", mode="before")
     @classmethod
     def _good_custom(cls, raw: Any, info: ValidationInfo) -> tuple[CustomValue, ...]:
         if raw is None or "model" not in info.data:
             return ()
-        return read_custom(cls.protocol_name, cls._dialect(info.data["model"]), raw)
+        return read_custom(cls.protocol_name, cls._profile_of(info.data["model"]), raw)
 
     @model_validator(mode="after")
     def _reads_something(self) -> Meter:
-        if not self.plan().values and not self.plan().open:
+        if not self.plan().values and not self.plan().accept_unlisted:
             place = "values" if self.values is not None else "model"
-            raise refusal(
+            raise validation_error(
                 [((place,), "nothing is read from this meter; list values, or registers in custom")]
             )
         return self
 
     @classmethod
-    def _dialect(cls, model: str) -> Dialect:
-        return registry.all_models()[model].dialects[cls.protocol_name]
+    def _profile_of(cls, model: str) -> ProtocolProfile:
+        return registry.all_models()[model].profiles[cls.protocol_name]
 
     def with_model(self, model: str) -> Self:
         """The same meter as another model; its line and what is listed stay as they are, as far
         as the model has them."""
         params = self.serial_params()
-        known = sources_by_key(self.protocol_name, self._dialect(model))
+        known = sources_by_key(self.protocol_name, self._profile_of(model))
         values = self.values and tuple(value for value in self.values if value.key in known)
         line = {name: getattr(params, name) for name in ("baudrate", "parity", "stopbits")}
         return self.model_copy(update={"model": model, "values": values, **line})
@@ -173,9 +243,9 @@ class Meter(Section):
         return registry.all_models()[self.model]
 
     @property
-    def dialect(self) -> Dialect:
+    def profile(self) -> ProtocolProfile:
         """What the model says in this protocol."""
-        return self._dialect(self.model)
+        return self._profile_of(self.model)
 
     @property
     def interval_seconds(self) -> float | None:
@@ -184,10 +254,10 @@ class Meter(Section):
 
     def serial_params(self) -> SerialParams:
         """How the line is opened: the protocol's default, the model's, the user's."""
-        spec = registry.protocol(self.protocol_name)
-        return self._with_users(self.dialect.serial or spec.serial)
+        spec = registry.find_protocol(self.protocol_name)
+        return self._with_overrides(self.profile.serial or spec.serial)
 
-    def _with_users(self, params: SerialParams) -> SerialParams:
+    def _with_overrides(self, params: SerialParams) -> SerialParams:
         names = ("baudrate", "bytesize", "parity", "stopbits", "dtr", "rts")
         given: dict[str, Any] = {
             name: getattr(self, name) for name in names if getattr(self, name) is not None
@@ -195,7 +265,7 @@ class Meter(Section):
         return dataclasses.replace(params, **given)
 
     @property
-    def hunts_parity(self) -> bool:
+    def detects_parity(self) -> bool:
         """Whether the parity of the line is found out."""
         return False
 
@@ -203,7 +273,7 @@ class Meter(Section):
         """What must never be written to a log."""
         return ()
 
-    def doubts(self) -> Iterator[Fault]:
+    def warnings(self) -> Iterator[Fault]:
         """What is allowed but probably not meant."""
         return iter(())
 
@@ -214,31 +284,31 @@ class Meter(Section):
     def _chosen(self) -> tuple[PlannedValue, ...]:
         """What is read: the model's own list, or what is listed; and the custom values."""
         if self.values is None:
-            chosen = list(default_values(self.protocol_name, self.dialect))
+            chosen = list(default_values(self.protocol_name, self.profile))
         else:
-            chosen = planned_values(self.protocol_name, self.dialect, self.values)
+            chosen = planned_values(self.protocol_name, self.profile, self.values)
         by_source = {value.source: value for value in chosen}
-        custom = planned_custom(self.protocol_name, self.dialect, self.custom)
+        custom = planned_custom(self.protocol_name, self.profile, self.custom)
         by_source.update({value.source: value for value in custom})  # in its place, listed once
         return tuple(by_source.values())
 
-    def plan(self) -> Plan:
+    def plan(self) -> ReadingPlan:
         """What is read, and under which names."""
         values = self._planned()
-        return Plan(
+        return ReadingPlan(
             protocol=self.protocol_name,
-            dialect=self.dialect,
+            profile=self.profile,
             values=values,
             periods=self._periods(values),
-            open=self.values is None and self._comes_whole,
+            accept_unlisted=self.values is None and self._accepts_unlisted,
         )
 
     def _planned(self) -> tuple[PlannedValue, ...]:
         return self._chosen()
 
     def _periods(self, values: tuple[PlannedValue, ...]) -> Mapping[str, float]:
-        return dict(self.dialect.periods)
+        return dict(self.profile.periods)
 
     @property
-    def _comes_whole(self) -> bool:
+    def _accepts_unlisted(self) -> bool:
         return False

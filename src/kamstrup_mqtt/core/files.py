@@ -44,7 +44,7 @@ def make_private(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Replace the whole file or nothing, even when the power fails. Raises OSError."""
     temporary = path.with_suffix(".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY)
@@ -66,7 +66,7 @@ def write_atomic(path: Path, text: str) -> None:
         os.close(directory)
 
 
-def lock_state(path: Path) -> tuple[int, bool]:
+def acquire_lock(path: Path) -> tuple[int, bool]:
     """Lock the state file at `path` for this process, by a lock file beside it.
 
     Returns the descriptor, which holds the lock until it is closed, and whether the previous

@@ -18,7 +18,9 @@ from kamstrup_mqtt.emulators.base import Reply
 from kamstrup_mqtt.emulators.kmp_log import KmpLog, log_of
 from kamstrup_mqtt.emulators.kmp_registers import ELECTRICITY, NO_UNIT, REGISTERS, TYPES, Register
 from kamstrup_mqtt.meters import energy, registry
-from kamstrup_mqtt.meters.clock_zone import offset_of
+from kamstrup_mqtt.meters.auto import NAME_REGISTER
+from kamstrup_mqtt.meters.clock_zone import parse_offset
+from kamstrup_mqtt.meters.model import Detection
 from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.kmp import SPEC
 from kamstrup_mqtt.protocols.kmp.framing import ACK, KmpFramer, encode_frame
@@ -98,7 +100,7 @@ class KmpEmulator:
         self._registers = dict(registers)
         self._log = log
         self._clock = clock or MeterClock()
-        self._telling_time = telling_time
+        self._answers_clock = telling_time
         self._framer = KmpFramer()
 
     def receive_data(self, data: bytes) -> list[Reply]:
@@ -147,14 +149,14 @@ class KmpEmulator:
 
     def _set_clock(self, message: Message) -> bytes:
         day, clock = str(message.header["date"]), str(message.header["time"])
-        self._telling_time = CLOCKS
+        self._answers_clock = CLOCKS
         self._clock.set(datetime.fromisoformat(f"{day}T{clock}"))
         return bytes((ACK,))
 
-    def _told(self, number: int) -> Coded:
+    def _register_value(self, number: int) -> Coded:
         """What a register holds now."""
         held = self._registers[number]
-        if number not in self._telling_time:
+        if number not in self._answers_clock:
             return held
         at = self._clock.now()
         texts = {1003: at.date().isoformat(), 1002: at.time().isoformat(), 348: at.isoformat()}
@@ -162,7 +164,7 @@ class KmpEmulator:
 
     def _known(self, asked: Iterable[object]) -> list[tuple[int, Coded]]:
         return [
-            (register, self._told(register))
+            (register, self._register_value(register))
             for register in asked
             if isinstance(register, int) and register in self._registers
         ]
@@ -202,7 +204,7 @@ def make(model_id: str, settings: Mapping[str, str]) -> KmpEmulator:
     return KmpEmulator(
         identity,
         {number: _coded(number, r) for number, r in registers.items() if number not in left_out},
-        registry.all_models()[model_id].dialects[SPEC.name].serial or SPEC.serial,
+        registry.all_models()[model_id].profiles[SPEC.name].serial or SPEC.serial,
         log_of(model_id, clock.now),
         clock,
         CLOCKS - _set_by(registers, settings),
@@ -217,7 +219,7 @@ def _set_by(registers: Mapping[int, Register], settings: Mapping[str, str]) -> s
 
 def _ahead(text: str) -> timedelta:
     try:
-        return offset_of(text)
+        return parse_offset(text)
     except ValueError:
         raise ValueError(f"clock={text!r}: how far ahead of UTC it runs, such as +01:00") from None
 
@@ -236,13 +238,15 @@ def _keep_in_step(registers: dict[int, Register], settings: Mapping[str, str]) -
 
 
 def _registers_of(model_id: str) -> dict[int, Register]:
-    """Everything that the model lists; everything there is for a model that lists nothing."""
-    dialect = registry.all_models()[model_id].dialects[SPEC.name]
-    listed = [*(source for group in dialect.groups.values() for source in group), *dialect.more]
-    electric = registry.all_models()[model_id].medium == "electricity"
-    table = ELECTRICITY if electric else REGISTERS
-    registers = {n: r for n, r in table.items() if not listed or n in listed}
+    """Return the registers that the model lists, or all registers if it lists none."""
+    model = registry.all_models()[model_id]
+    profile = model.profiles[SPEC.name]
+    table = ELECTRICITY if model.medium == "electricity" else REGISTERS
+    registers = {n: r for n, r in table.items() if not profile.sources or n in profile.sources}
     registers[_SERIAL] = Register(str(_serial_of(model_id)), NUMBER)
+    if NAME_REGISTER in registers and isinstance(profile.detection, Detection):
+        for name in profile.detection.names[:1]:
+            registers[NAME_REGISTER] = Register(name, NUMBER)
     return registers
 
 
@@ -259,7 +263,7 @@ def _register(registers: Mapping[int, Register], name: str) -> int:
         if KEYS.get(number) == name:
             return number
     try:
-        source = SPEC.source(name)
+        source = SPEC.parse_source(name)
     except ValueError:
         source = name
     if isinstance(source, int):

@@ -115,7 +115,7 @@ def test_layouts_are_not_kept_without_end() -> None:
         text = bytes((0x0A, size)) + b"Kamstrup_V000000000000"[:size]
         body = information[:-1] + b"\x05" + text + numbers
         codec.decode(frame_of(hdlc(body)))
-    assert len(codec._known._by_size._by_size) <= 8
+    assert len(codec._list_cache._by_size._by_size) <= 8
 
 
 def test_the_scale_of_currents_that_a_known_list_shows() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamstrup_mqtt.protocols.base import Frame
-from kamstrup_mqtt.protocols.fast_path.iec62056_21 import KnownReadouts
-from kamstrup_mqtt.protocols.fast_path.layout import MAX_LAYOUTS
+from kamstrup_mqtt.protocols.fast_path.iec62056_21 import ReadoutCache
+from kamstrup_mqtt.protocols.fast_path.layout import MAX_TEMPLATES
 from kamstrup_mqtt.protocols.iec62056_21 import codec as module
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
 from tests.support import iec_recordings
@@ -50,9 +50,9 @@ def agree(frames: list[Frame]) -> None:
         assert outcome(codec.decode, frame) == plainly(frame)
 
 
-def knowing(payload: bytes) -> KnownReadouts:
+def knowing(payload: bytes) -> ReadoutCache:
     frame = frame_of(payload)
-    layouts = KnownReadouts()
+    layouts = ReadoutCache()
     layouts.learn(frame, module._read(frame))
     return layouts
 
@@ -60,7 +60,7 @@ def knowing(payload: bytes) -> KnownReadouts:
 def test_other_digits_of_a_known_layout() -> None:
     """The values of the seed in the layout of the printed example."""
     other = iec_recordings.SEED.replace(b"OK-10", b"OK-15")
-    message = knowing(iec_recordings.OFFICIAL).read(frame_of(other))
+    message = knowing(iec_recordings.OFFICIAL).decode(frame_of(other))
     assert message is not None
     assert [(obj.id, obj.raw, str(obj.value), obj.unit) for obj in message.objects] == [
         ("manufacturer", "KAM", "KAM", None),
@@ -80,7 +80,7 @@ def test_other_digits_of_a_known_layout() -> None:
 
 
 def test_two_fields_are_worth_while() -> None:
-    message = knowing(iec_recordings.TWO_SETS).read(frame_of(iec_recordings.TWO_SETS))
+    message = knowing(iec_recordings.TWO_SETS).decode(frame_of(iec_recordings.TWO_SETS))
     assert message is not None
     assert [(obj.id, obj.raw, obj.value, obj.unit) for obj in message.objects] == [
         ("3:14", "314", 314, "kWh"),
@@ -104,7 +104,7 @@ def test_two_fields_are_worth_while() -> None:
 def test_another_layout_of_the_same_size_is_read_the_plain_way(old: bytes, new: bytes) -> None:
     other = iec_recordings.OFFICIAL.replace(old, new, 1)
     assert len(other) == len(iec_recordings.OFFICIAL)
-    assert knowing(iec_recordings.OFFICIAL).read(frame_of(other)) is None
+    assert knowing(iec_recordings.OFFICIAL).decode(frame_of(other)) is None
     agree([frame_of(iec_recordings.OFFICIAL), frame_of(other), frame_of(iec_recordings.OFFICIAL)])
 
 
@@ -117,15 +117,15 @@ def test_the_check_character_is_judged_anew(check: int) -> None:
     "payload", [iec_recordings.ANSWER, iec_recordings.MODE_D, b"\x021.0(A)2.0(B)\r\n!\r\n\x03\x00"]
 )
 def test_what_is_not_worth_while_is_not_learned(payload: bytes) -> None:
-    assert knowing(payload).read(frame_of(payload)) is None
+    assert knowing(payload).decode(frame_of(payload)) is None
 
 
 def test_only_a_readout_is_learned_and_read() -> None:
     frame = frame_of(iec_recordings.SEED)
-    layouts = KnownReadouts()
+    layouts = ReadoutCache()
     layouts.learn(frame._replace(kind="command"), module._read(frame))
-    assert layouts.read(frame) is None
-    assert knowing(iec_recordings.SEED).read(frame._replace(direction="push")) is None
+    assert layouts.decode(frame) is None
+    assert knowing(iec_recordings.SEED).decode(frame._replace(direction="push")) is None
 
 
 def test_the_second_readout_of_a_layout_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_layouts_are_not_kept_without_end() -> None:
     for size in range(1, 20):
         digits = b"1" * size
         codec.decode(frame_of(b"\x021.8.0(" + digits + b")2.8.0(" + digits + b")\r\n!\r\n\x03\x00"))
-    assert len(codec._known._by_size._by_size) <= MAX_LAYOUTS
+    assert len(codec._readout_cache._by_size._by_size) <= MAX_TEMPLATES
 
 
 @settings(max_examples=200)
@@ -178,7 +178,7 @@ def test_any_number(raw: str) -> None:
     payload = (
         b"\x021.8.0(" + raw.encode() + b"*kWh)2.8.0(7)0.0.0(" + raw.encode() + b")\r\n!\r\n\x03A"
     )
-    message = knowing(payload).read(frame_of(payload))
+    message = knowing(payload).decode(frame_of(payload))
     assert message is not None
     number, _, text = message.objects
     exact = Decimal(raw.replace(",", "."))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kamstrup_mqtt.protocols.base import Frame
 from kamstrup_mqtt.protocols.fast_path import kmp
-from kamstrup_mqtt.protocols.fast_path.layout import MAX_LAYOUTS
+from kamstrup_mqtt.protocols.fast_path.layout import MAX_TEMPLATES
 from kamstrup_mqtt.protocols.kmp import KmpCodec
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
 from kamstrup_mqtt.protocols.kmp.messages import decode_message
@@ -48,9 +48,9 @@ def agree(frames: list[Frame]) -> None:
 
 def read_known(learned: bytes, other: bytes) -> list[tuple[object, object, str, object]]:
     """`other`, read by the layout of `learned`: nothing of it walked."""
-    layouts = kmp.KnownAnswers()
+    layouts = kmp.KmpAnswerCache()
     layouts.learn(frame_of(learned), decode_message(frame_of(learned)))
-    message = layouts.read(frame_of(other))
+    message = layouts.decode(frame_of(other))
     assert message is not None
     return [(obj.id, obj.raw, str(obj.value), obj.unit) for obj in message.objects]
 
@@ -98,9 +98,9 @@ def test_two_numbers_are_worth_while() -> None:
 
 
 def test_an_unknown_unit_stays_unknown() -> None:
-    layouts = kmp.KnownAnswers()
+    layouts = kmp.KmpAnswerCache()
     layouts.learn(frame_of(MIXED), decode_message(frame_of(MIXED)))
-    message = layouts.read(frame_of(MIXED))
+    message = layouts.decode(frame_of(MIXED))
     assert message is not None
     assert [obj.unknown_unit for obj in message.objects] == [False] * 5 + [True]
 
@@ -116,9 +116,9 @@ def test_an_unknown_unit_stays_unknown() -> None:
     ],
 )
 def test_another_layout_of_the_same_size_is_read_the_plain_way(wire: bytes) -> None:
-    layouts = kmp.KnownAnswers()
+    layouts = kmp.KmpAnswerCache()
     layouts.learn(frame_of(NUMBERS), decode_message(frame_of(NUMBERS)))
-    assert layouts.read(frame_of(wire)) is None
+    assert layouts.decode(frame_of(wire)) is None
     agree([frame_of(NUMBERS), frame_of(wire), frame_of(NUMBERS)])
 
 
@@ -131,17 +131,17 @@ def test_a_request_with_the_bytes_of_an_answer_is_none() -> None:
 
 @pytest.mark.parametrize("payload", ["3F10", "3F10 003C 02 04 42 0001E240", "3F02 0001E240"])
 def test_what_is_not_worth_while_is_not_learned(payload: str) -> None:
-    layouts = kmp.KnownAnswers()
+    layouts = kmp.KmpAnswerCache()
     frame = frame_of(answer(payload))
     layouts.learn(frame, decode_message(frame))
-    assert layouts.read(frame) is None
+    assert layouts.decode(frame) is None
 
 
 def test_a_request_is_not_learned() -> None:
-    layouts = kmp.KnownAnswers()
+    layouts = kmp.KmpAnswerCache()
     frame = frame_of(NUMBERS)
     layouts.learn(frame._replace(direction="request"), decode_message(frame))
-    assert layouts.read(frame) is None
+    assert layouts.decode(frame) is None
 
 
 def test_the_second_answer_of_a_layout_is_not_walked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_layouts_are_not_kept_without_end() -> None:
     agree(frames)
     for frame in frames:
         codec.decode(frame)
-    assert len(codec._known._by_size._by_size) <= MAX_LAYOUTS
+    assert len(codec._answer_cache._by_size._by_size) <= MAX_TEMPLATES
 
 
 @settings(max_examples=200)

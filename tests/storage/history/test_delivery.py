@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kamstrup_mqtt.storage.history.delivery import REPEAT_TIME, ConnectionClock, DeliveryWindow
-from kamstrup_mqtt.storage.history.settings import Mode
+from kamstrup_mqtt.storage.history.settings import SpoolMode
 from tests.support.history_queue import add_records, queue_on_disk, running
 
 
@@ -111,7 +111,7 @@ def test_only_records_sent_again_on_this_connection_expire_during_it() -> None:
 
 
 @pytest.mark.parametrize("mode", ["offline", "always", "memory"])
-async def test_records_delivered_recently_are_sent_again(path: Path, mode: Mode) -> None:
+async def test_records_delivered_recently_are_sent_again(path: Path, mode: SpoolMode) -> None:
     now = [1000.0]
     queue = queue_on_disk(path, mode, monotonic=lambda: now[0], resend=60.0)
     async with running(queue) as broker:
@@ -138,7 +138,9 @@ async def test_records_delivered_recently_are_sent_again(path: Path, mode: Mode)
 
 
 @pytest.mark.parametrize("mode", ["offline", "always", "memory"])
-async def test_a_record_does_not_expire_before_it_was_sent_again(path: Path, mode: Mode) -> None:
+async def test_a_record_does_not_expire_before_it_was_sent_again(
+    path: Path, mode: SpoolMode
+) -> None:
     """A broker that crashes again and again: found by killing it 200 times."""
     now = [1000.0]
     queue = queue_on_disk(path, mode, monotonic=lambda: now[0], resend=60.0)

@@ -15,7 +15,7 @@ from kamstrup_mqtt.storage.history.settings import (
     DEFAULT_MEGABYTES,
     DEFAULT_RESEND,
     DEFAULT_ROWS,
-    Mode,
+    SpoolMode,
 )
 from kamstrup_mqtt.storage.history.spooler import MAX_UNSPOOLED, READ_BATCH, HistoryLimits
 from tests.support.broker import eventually
@@ -205,7 +205,7 @@ async def test_memory_is_bounded_by_records_and_size(expected_logs: list[str]) -
 
 @pytest.mark.parametrize("mode", ["offline", "memory"])
 async def test_memory_does_not_grow_in_a_long_outage(
-    path: Path, mode: Mode, expected_logs: list[str]
+    path: Path, mode: SpoolMode, expected_logs: list[str]
 ) -> None:
     expected_logs += ["history is full", "neither delivered nor stored"]
     async with running(queue_on_disk(path, mode, rows=100)) as broker:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kamstrup_mqtt.storage.history.queue import HistoryQueue
-from kamstrup_mqtt.storage.history.settings import DEFAULT_RESEND, Mode
+from kamstrup_mqtt.storage.history.settings import DEFAULT_RESEND, SpoolMode
 from kamstrup_mqtt.storage.history.spooler import HistoryLimits
 from kamstrup_mqtt.storage.spool import Inventory, Row, Spool, SpoolError, SpoolFile
 from tests.support.broker import eventually
@@ -108,7 +108,7 @@ async def test_a_record_that_a_late_commit_stored_is_sent_once(
 
 @pytest.mark.parametrize("mode", ["offline", "always"])
 async def test_a_disk_that_fails_and_comes_back(
-    path: Path, mode: Mode, expected_logs: list[str], logged: Callable[..., list[str]]
+    path: Path, mode: SpoolMode, expected_logs: list[str], logged: Callable[..., list[str]]
 ) -> None:
     expected_logs.append("history continues in memory")
     disk = FailingDisk()

@@ -1,10 +1,10 @@
-"""MULTICAL 302, heat and cooling: the registers that a user listed.
+"""MULTICAL 302, heat and cooling meter: the registers that a user listed.
 
-Register 266 is register 60 in Wh without whole 10 MWh: no total by itself.
-What its info code (99) means is not confirmed, so it is switched off.
+Register 266 is register 60 in Wh modulo 10 MWh, so it is not a total by itself. The meaning of
+the info code (99) is unconfirmed, so its entity is disabled by default.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 # fmt: off
 _MORE = (
@@ -17,8 +17,8 @@ MODEL = MeterModel(
     name="MULTICAL 302",
     medium="heat",
     battery=True,
-    dialects={
-        "kmp": Dialect(
+    profiles={
+        "kmp": ProtocolProfile(
             groups={"values": (60, 266, 68, 74, 80, 86, 87, 89, 1004, 239, "heat_energy_precise")},
             more=_MORE,
             identity=("serial_no", 1001),
@@ -28,7 +28,10 @@ MODEL = MeterModel(
                 267: {"name": "Cooling energy high resolution (unconfirmed)"},
                 99: {"name": "Info code (unconfirmed)", "enabled": False},
             },
-            precise=266,
+            high_resolution=266,
+            detection=Detection(
+                names=("302",), sources=(60, 266), none_of=(369,), also_read=(239,)
+            ),
         ),
     },
 )

@@ -1,21 +1,24 @@
-"""MULTICAL 66 and MULTICAL III, heat meters that are read by IEC 61107 at 300 baud: `/KAM MC`
-sends at once (mode A), `/KAM0MC` wants an acknowledgement; either is understood. Temperatures come
-by their own request `/#1`, whose other numbers have neither unit nor decimal point."""
+"""MULTICAL 66 and MULTICAL III, heat meters that speak IEC 61107 at 300 baud.
+
+Meters that identify themselves as `/KAM MC` send the readout at once (mode A), `/KAM0MC` waits for
+an acknowledgement; both work. Temperatures come from the separate request `/#1`, whose other
+numbers have neither a unit nor a decimal point.
+"""
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="MULTICAL 66, MULTICAL III",
     medium="heat",
     battery=True,
-    dialects={
-        "iec62056-21": Dialect(
+    profiles={
+        "iec62056-21": ProtocolProfile(
             groups={"values": ("6.8", "6.26", "6.31", "0.0")},
             more=("manufacturer", "ident"),
             serial=SerialParams(300, 8, "N", 2, dtr=False, rts=True),
         ),
-        "multical-66": Dialect(
+        "multical-66": ProtocolProfile(
             groups={
                 "values": (
                     *("#1.t1", "#1.t2", "#1.diff", "#1.hours", "#1.info", "info_text"),
@@ -35,7 +38,7 @@ MODEL = MeterModel(
                 "#1.peak": {"name": "Peak, digits (unconfirmed)"},
                 **{f"#{n}": {"name": f"Answer to /#{n} (unconfirmed)"} for n in (3, 4, 8, 9)},
             },
-            info={"#1.info": "multical_iii"},
+            info_tables={"#1.info": "multical_iii"},
         ),
     },
     note="0.0 is the customer's number: the entities are named after the configured id.",

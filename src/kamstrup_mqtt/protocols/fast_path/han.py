@@ -16,7 +16,13 @@ from typing import Any, Final, NamedTuple
 from kamstrup_mqtt.core.model import Json, Scalar
 from kamstrup_mqtt.core.units import EXACT, power
 from kamstrup_mqtt.protocols.base import Message
-from kamstrup_mqtt.protocols.fast_path.layout import MAX_SHARED, BySize, Layout, Rows, new_message
+from kamstrup_mqtt.protocols.fast_path.layout import (
+    MAX_SHARED,
+    MessageTemplate,
+    ObjectTemplate,
+    TemplateCache,
+    make_message,
+)
 from kamstrup_mqtt.protocols.han import apdu, axdr, datetimes, obis, push_lists
 from kamstrup_mqtt.protocols.han.apdu import Notification
 from kamstrup_mqtt.protocols.han.obis import Measure
@@ -29,18 +35,18 @@ _CLOCK: Final = f"{datetimes.SIZE}s"
 _INVOKE_ID: Final = "4s"
 
 
-class KnownLists:
+class HanListCache:
     """The layouts of one meter. `current` is the codec's own."""
 
     def __init__(self, energy_scale: int | None, current: CurrentScale) -> None:
         self._energy_scale = energy_scale
         self._current = current
-        self._by_size: BySize[_KnownList] = BySize()
+        self._by_size: TemplateCache[_ListTemplate] = TemplateCache()
 
-    def read(self, payload: bytes) -> Message | None:
+    def decode(self, payload: bytes) -> Message | None:
         """The list in a frame's payload; None when its layout is not known."""
         known = self._by_size.get(len(payload))
-        return known.read(payload) if known is not None else None
+        return known.decode(payload) if known is not None else None
 
     def learn(
         self,
@@ -48,25 +54,25 @@ class KnownLists:
         message: bytes,
         notification: Notification,
         walked: Walked,
-        read: Message,
+        decoded: Message,
     ) -> None:
         """Learn from a list in clear that was read the plain way: `message` is the APDU, `read`
         what came out of it."""
-        spots = _spots(len(payload) - len(message), message, notification, walked)
+        spots = _fields(len(payload) - len(message), message, notification, walked)
         if sum(isinstance(spot.pair.value.value, int) for spot in spots if spot.pair) < 2:
             return  # not worth while
-        known = _KnownList(
-            Layout(payload, [(spot.at, spot.form) for spot in spots]),
+        known = _ListTemplate(
+            MessageTemplate(payload, [(spot.at, spot.form) for spot in spots]),
             [spot.pair for spot in spots],
             walked,
-            read,
+            decoded,
             self._energy_scale,
             self._current,
         )
-        self._by_size.keep(len(payload), known)
+        self._by_size.store(len(payload), known)
 
 
-class _Spot(NamedTuple):
+class _Field(NamedTuple):
     """What changes from list to list: of `pair`, or of the header (None)."""
 
     at: int
@@ -74,18 +80,18 @@ class _Spot(NamedTuple):
     pair: Pair | None
 
 
-def _spots(start: int, message: bytes, notification: Notification, walked: Walked) -> list[_Spot]:
+def _fields(start: int, message: bytes, notification: Notification, walked: Walked) -> list[_Field]:
     """In the order sent; `start`: where the message begins. The first is the invoke id, the
     second the clock of the header if there is one."""
     body = apdu.body_at(message)
-    spots = [_Spot(start + 1, _INVOKE_ID, None)]
+    spots = [_Field(start + 1, _INVOKE_ID, None)]
     if notification.clock is not None:
-        spots.append(_Spot(start + body - datetimes.SIZE, _CLOCK, None))
+        spots.append(_Field(start + body - datetimes.SIZE, _CLOCK, None))
     pairs = {id(pair.value): pair for pair in walked.pairs}
     for element, at in axdr.places(notification.body, message, body):
         pair = pairs.get(id(element))
         if pair is not None and (form := _form(pair)) is not None:
-            spots.append(_Spot(start + at, form, pair))
+            spots.append(_Field(start + at, form, pair))
     return spots
 
 
@@ -96,7 +102,7 @@ def _form(pair: Pair) -> str | None:
     return _FORMATS.get(pair.value.tag) if isinstance(value, int) else None
 
 
-class _Counted(NamedTuple):
+class _CountField(NamedTuple):
     """A number of a list: its spot, code, and the measure that is sent with it."""
 
     spot: int
@@ -104,19 +110,19 @@ class _Counted(NamedTuple):
     measure: Measure | None
 
 
-class _Numbers:
+class _Counts:
     """The numbers of one layout: what each counts. Of all meters that send such lists."""
 
     def __init__(
         self,
-        counted: tuple[_Counted, ...],
+        counted: tuple[_CountField, ...],
         unknown: tuple[int, ...],
         maker: Maker | None,
         energy_scale: int | None,
     ) -> None:
-        self.of: Callable[[tuple[Any, ...]], tuple[int, ...]]
-        self.of = itemgetter(*(number.spot for number in counted))
-        self.codes = tuple(push_lists.short(number.code) for number in counted)
+        self.extract: Callable[[tuple[Any, ...]], tuple[int, ...]]
+        self.extract = itemgetter(*(number.spot for number in counted))
+        self.codes = tuple(push_lists.short_code(number.code) for number in counted)
         last = {code: n for n, code in enumerate(self.codes)}
         self.voltages = tuple(n for code, n in last.items() if code in VOLTAGES)
         self.maker = maker
@@ -125,7 +131,7 @@ class _Numbers:
         self._energy_scale = energy_scale
         self._steps: dict[Scales | None, tuple[Decimal, ...]] = {}
 
-    def scaled(self, numbers: tuple[int, ...], scales: Scales | None) -> list[Scalar]:
+    def scale(self, numbers: tuple[int, ...], scales: Scales | None) -> list[Scalar]:
         """What the numbers mean."""
         values: list[Scalar] = [
             *map(EXACT.multiply, numbers, self._steps.get(scales) or self._learn_steps(scales))
@@ -145,53 +151,53 @@ class _Numbers:
         return steps
 
 
-_shared = lru_cache(maxsize=MAX_SHARED)(_Numbers)
+_shared_counts = lru_cache(maxsize=MAX_SHARED)(_Counts)
 
 
 @lru_cache(maxsize=MAX_SHARED)
-def _header(items: tuple[tuple[str, Json], ...]) -> Mapping[str, Json]:
+def _shared_header(items: tuple[tuple[str, Json], ...]) -> Mapping[str, Json]:
     """A header: those of many meters are the same."""
     return dict(items)
 
 
-class _KnownList:
+class _ListTemplate:
     """One layout. `pairs`: of each spot, None for those of the header."""
 
     __slots__ = (
         *("_clocks", "_current", "_has_clock", "_header", "_layout"),
-        *("_meter_type", "_numbers", "_rows", "_settled"),
+        *("_meter_type", "_numbers", "_rows", "_scale_is_final"),
     )
 
     def __init__(
         self,
-        layout: Layout,
+        layout: MessageTemplate,
         pairs: list[Pair | None],
         walked: Walked,
-        read: Message,
+        decoded: Message,
         energy_scale: int | None,
         current: CurrentScale,
     ) -> None:
         self._layout = layout
         self._has_clock = pairs[1] is None
-        header = {**read.header, **apdu.header(None)} if self._has_clock else read.header
-        self._header = _header(tuple(header.items()))
+        header = {**decoded.header, **apdu.header(None)} if self._has_clock else decoded.header
+        self._header = _shared_header(tuple(header.items()))
         self._current = current
         self._meter_type = push_lists.meter_type(walked)
         place = {id(pair): number for number, pair in enumerate(walked.pairs)}
         changing = [(spot, pair, place[id(pair)]) for spot, pair in enumerate(pairs) if pair]
         numbers = [(s, p, n) for s, p, n in changing if isinstance(p.value.value, int)]
         clocks = [(s, p, n) for s, p, n in changing if isinstance(p.value.value, bytes)]
-        self._rows = Rows(read.objects, [n for _, _, n in (*numbers, *clocks)])
+        self._rows = ObjectTemplate(decoded.objects, [n for _, _, n in (*numbers, *clocks)])
         self._clocks = tuple(spot for spot, _, _ in clocks)
-        self._numbers = _shared(
-            tuple(_Counted(spot, pair.id, pair.measure) for spot, pair, _ in numbers),
-            tuple(i for i, (_, _, n) in enumerate(numbers) if read.objects[n].value is None),
+        self._numbers = _shared_counts(
+            tuple(_CountField(spot, pair.id, pair.measure) for spot, pair, _ in numbers),
+            tuple(i for i, (_, _, n) in enumerate(numbers) if decoded.objects[n].value is None),
             walked.maker,
             energy_scale,
         )
-        self._settled = False  # no list can change the scale of the currents any more
+        self._scale_is_final = False  # no list can change the scale of the currents any more
 
-    def read(self, payload: bytes) -> Message | None:
+    def decode(self, payload: bytes) -> Message | None:
         found = self._layout.values(payload)
         if found is None:
             return None
@@ -199,21 +205,21 @@ class _KnownList:
         if self._has_clock:
             local, weekday, status = datetimes.read(found[1])
             header = {**header, "meter_time": local, "weekday": weekday, "clock_status": status}
-        numbers = self._numbers.of(found)
-        values = self._numbers.scaled(numbers, self._scales(numbers))
+        numbers = self._numbers.extract(found)
+        values = self._numbers.scale(numbers, self._scales(numbers))
         if not self._clocks:
-            return new_message((header, self._rows.objects(numbers, values)))
+            return make_message((header, self._rows.objects(numbers, values)))
         octets = [found[spot] for spot in self._clocks]
         raws = (*numbers, *(clock.hex() for clock in octets))
         values += [datetimes.read(clock).local for clock in octets]
-        return new_message((header, self._rows.objects(raws, values)))
+        return make_message((header, self._rows.objects(raws, values)))
 
     def _scales(self, numbers: tuple[int, ...]) -> Scales | None:
         if self._numbers.maker != "kamstrup":
             return None
-        if self._settled:
-            return self._current.settled([numbers[place] for place in self._numbers.voltages])
+        if self._scale_is_final:
+            return self._current.final_scales([numbers[place] for place in self._numbers.voltages])
         counts = dict(zip(self._numbers.codes, numbers, strict=True))
-        scales = self._current.of(counts, self._meter_type)
-        self._settled = self._current.is_settled(self._meter_type)
+        scales = self._current.scales_for(counts, self._meter_type)
+        self._scale_is_final = self._current.is_final(self._meter_type)
         return scales

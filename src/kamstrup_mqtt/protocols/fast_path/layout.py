@@ -18,10 +18,10 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from kamstrup_mqtt.core.model import Object, Scalar, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, Scalar, SourceId
 from kamstrup_mqtt.protocols.base import Frame, Message
 
-MAX_LAYOUTS: Final = 8
+MAX_TEMPLATES: Final = 8
 """Layouts of one meter that are kept; real meters have up to four."""
 MAX_SHARED: Final = 64
 """Of what the layouts of several meters have in common: so many are kept for the next meter."""
@@ -36,7 +36,7 @@ _struct = lru_cache(maxsize=MAX_SHARED)(struct.Struct)
 _from_bytes = int.from_bytes  # bound once, not for every message
 
 
-class _Template:
+class _BaseTemplate:
     """What is the same in all messages of a layout: `data`, where `mask` is FF."""
 
     __slots__ = ("_constants", "_mask", "_size")
@@ -46,12 +46,12 @@ class _Template:
         self._mask = _number(bytes(mask))
         self._constants = int.from_bytes(data, "big") & self._mask
 
-    def _fits(self, data: bytes) -> bool:
+    def _matches(self, data: bytes) -> bool:
         """Compared as one number: all bytes at once."""
         return len(data) == self._size and _from_bytes(data, "big") & self._mask == self._constants
 
 
-class Layout(_Template):
+class MessageTemplate(_BaseTemplate):
     """Learned from `data`, whose values stand at `spots`: position and format of `struct` ("I", or
     "12s" for bytes) in ascending order. Everything between them is constant."""
 
@@ -70,10 +70,10 @@ class Layout(_Template):
 
     def values(self, data: bytes) -> tuple[Any, ...] | None:
         """The values of a message of this layout; None when it is of another."""
-        return self._struct.unpack(data) if self._fits(data) else None
+        return self._struct.unpack(data) if self._matches(data) else None
 
 
-class TextLayout(_Template):
+class TextTemplate(_BaseTemplate):
     """The same for ASCII text: of the `fields` (from, to; two or more, in any order) the digits may
     change, no other character; a digit stays a digit, and a decimal point where it is. The last
     byte, behind the fields, may be any: a check character.
@@ -114,7 +114,7 @@ class _Tuple(tuple[Any, ...]):
 _Row = TypeVar("_Row", bound=tuple[Any, ...])
 
 
-def _from_row(named: type[_Row]) -> Callable[[tuple[Any, ...]], _Row]:
+def _tuple_constructor(named: type[_Row]) -> Callable[[tuple[Any, ...]], _Row]:
     """Makes instances of a NamedTuple from its whole row as a tuple is made: without a call of
     Python's for each. They are as any other."""
     fields = {"__slots__": (), "__new__": tuple.__new__, "__module__": named.__module__}
@@ -122,9 +122,9 @@ def _from_row(named: type[_Row]) -> Callable[[tuple[Any, ...]], _Row]:
     return made
 
 
-new_frame: Final = _from_row(Frame)
-new_message: Final = _from_row(Message)
-_new_object: Final = _from_row(Object)
+make_frame: Final = _tuple_constructor(Frame)
+make_message: Final = _tuple_constructor(Message)
+_make_value: Final = _tuple_constructor(DecodedValue)
 
 
 class _Columns(NamedTuple):
@@ -134,7 +134,7 @@ class _Columns(NamedTuple):
     ids: tuple[SourceId, ...]
     units: tuple[str | None, ...]
     unknown: tuple[bool, ...]
-    in_order: Callable[[list[Object]], tuple[Object, ...]]
+    in_order: Callable[[list[DecodedValue]], tuple[DecodedValue, ...]]
 
 
 @lru_cache(maxsize=MAX_SHARED)
@@ -151,13 +151,13 @@ def _columns(
     return _Columns(ids, units, unknown, itemgetter(*map(order.index, places)))
 
 
-class Rows:
+class ObjectTemplate:
     """The objects of a message: as they were in the one that was learned, but that raw and value
     of those at the places `changing` are new each time."""
 
     __slots__ = ("_constant", "_ids", "_in_order", "_units", "_unknown")
 
-    def __init__(self, learned: Sequence[Object], changing: Sequence[int]) -> None:
+    def __init__(self, learned: Sequence[DecodedValue], changing: Sequence[int]) -> None:
         constant = [place for place in range(len(learned)) if place not in changing]
         self._constant = tuple(learned[place] for place in constant)
         new = [learned[place] for place in changing]
@@ -170,16 +170,16 @@ class Rows:
 
     def objects(
         self, raws: Iterable[int | str | None], values: Iterable[Scalar]
-    ) -> tuple[Object, ...]:
+    ) -> tuple[DecodedValue, ...]:
         """All objects of the message; raws and values in the order of `changing`."""
         rows = zip(self._ids, raws, values, self._units, self._unknown)  # noqa: B905 (takes time)
-        return self._in_order([*self._constant, *map(_new_object, rows)])
+        return self._in_order([*self._constant, *map(_make_value, rows)])
 
 
 _Known = TypeVar("_Known")
 
 
-class BySize(Generic[_Known]):
+class TemplateCache(Generic[_Known]):
     """What is known of one meter's messages, one layout for each size. A meter that sends a new
     one each time makes it forget, not grow."""
 
@@ -188,8 +188,8 @@ class BySize(Generic[_Known]):
         self.get = self._by_size.get
         """What is known of messages of a size, None when nothing is."""
 
-    def keep(self, size: int, known: _Known) -> None:
+    def store(self, size: int, known: _Known) -> None:
         """Know this from now on, in place of what was known of that size."""
-        if size not in self._by_size and len(self._by_size) >= MAX_LAYOUTS:
+        if size not in self._by_size and len(self._by_size) >= MAX_TEMPLATES:
             self._by_size.clear()
         self._by_size[size] = known

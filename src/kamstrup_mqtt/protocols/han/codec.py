@@ -8,13 +8,14 @@ from datetime import datetime
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import Json, Scalar
-from kamstrup_mqtt.protocols.base import Followed, Frame, Message, Moment, Told
-from kamstrup_mqtt.protocols.fast_path.han import KnownLists
+from kamstrup_mqtt.protocols.base import Frame, Message, PushedReading, SessionUpdate, Timestamp
+from kamstrup_mqtt.protocols.fast_path.han import HanListCache
 from kamstrup_mqtt.protocols.han import apdu, axdr, cipher, obis, push_lists
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys
 from kamstrup_mqtt.protocols.han.framing import HdlcFramer, header_end
-from kamstrup_mqtt.protocols.han.meter_session import WARNING, Follower
+from kamstrup_mqtt.protocols.han.meter_session import WARNING, HanSession
+from kamstrup_mqtt.protocols.han.meter_type import DetectModel, no_model
 from kamstrup_mqtt.protocols.han.scales import CurrentScale
 
 
@@ -22,9 +23,10 @@ class HanCodec:
     """Reads the lists that one meter pushes.
 
     energy_scale        Wh per count of a Kamstrup meter's energies: 10, 1, or None: learned from
-                        the power (`hear`); the lists do not tell it
+                        the power (`process`); the lists do not tell it
     encryption_key, authentication_key  16 bytes each (GPK60, GPK61), or None
     learned             what `Followed.learned` said before
+    detect_model        finds the model by its maker, phases and list identifier
     """
 
     def __init__(
@@ -34,16 +36,17 @@ class HanCodec:
         encryption_key: bytes | None = None,
         authentication_key: bytes | None = None,
         learned: Mapping[str, str] | None = None,
+        detect_model: DetectModel = no_model,
     ) -> None:
         if energy_scale not in (10, 1, None):
             raise ValueError(f"energy_scale is 10 or 1, not {energy_scale}")
         self.energy_scale = energy_scale
         self._keys = Keys(encryption_key, authentication_key)
         self._counters = CounterGuard()
-        self._current = CurrentScale()
-        self._known = KnownLists(energy_scale, self._current)
+        self._current_scale = CurrentScale()
+        self._list_cache = HanListCache(energy_scale, self._current_scale)
         self._log: list[tuple[int, str]] = []
-        self._follower = Follower(energy_scale, learned or {})
+        self._session = HanSession(energy_scale, learned or {}, detect_model)
 
     def framer(self) -> HdlcFramer:
         """A framer for one opened link."""
@@ -52,13 +55,13 @@ class HanCodec:
     def decode(self, frame: Frame) -> Message:
         """The list in a frame. Raises MeterError for what is no list, or cannot be read, and
         ReplayError for an encrypted list that is older than the last."""
-        known = self._known.read(frame.payload)
+        known = self._list_cache.decode(frame.payload)
         return known if known is not None else self._walk(frame)
 
     def _walk(self, frame: Frame) -> Message:
         """The plain way, element by element."""
         addresses, information = _split(frame.payload)
-        apdu_, cipher = self._clear(apdu.message(information))
+        apdu_, cipher = self._decrypt(apdu.message(information))
         notification = apdu.read(apdu_)
         walked = push_lists.walk(notification.body)
         header: dict[str, Json] = {
@@ -72,12 +75,14 @@ class HanCodec:
             "date_header": notification.date_header,
             **cipher,
         }
-        message = Message(header, push_lists.objects(walked, self.energy_scale, self._current))
+        message = Message(
+            header, push_lists.objects(walked, self.energy_scale, self._current_scale)
+        )
         if not cipher:
-            self._known.learn(frame.payload, apdu_, notification, walked, message)
+            self._list_cache.learn(frame.payload, apdu_, notification, walked, message)
         return message
 
-    def _clear(self, message: bytes) -> tuple[bytes, dict[str, Json]]:
+    def _decrypt(self, message: bytes) -> tuple[bytes, dict[str, Json]]:
         """The message in clear, and what its envelope says."""
         if not apdu.is_encrypted(message):
             return message, {}
@@ -94,24 +99,24 @@ class HanCodec:
             "frame_counter": envelope.counter,
         }
 
-    def resume(
+    def restore(
         self, totals: Mapping[str, tuple[Scalar, datetime | None]], *, exact: bool = True
     ) -> None:
         """Go on from these totals; see `protocols.base.PushedCodec`."""
-        self._follower.resume(totals, exact=exact)
+        self._session.restore(totals, exact=exact)
 
-    def accept(self) -> tuple[str | None, Mapping[str, str]]:
+    def accept_held(self) -> tuple[str | None, Mapping[str, str]]:
         """Believe what is held back; see `protocols.base.PushedCodec`."""
-        accepted = self._follower.accept()
-        return accepted, self._follower.learned()
+        accepted = self._session.accept_held()
+        return accepted, self._session.learned_state()
 
-    def hear(self, message: Message, moment: Moment) -> Told:
+    def process(self, message: Message, received_at: Timestamp) -> PushedReading:
         """Take a message in the light of those before it; see `protocols.base.PushedCodec`."""
-        return self._follower.hear(message, moment)
+        return self._session.process(message, received_at)
 
-    def follow(self) -> Followed:
+    def learn(self) -> SessionUpdate:
         """Learn from the message that was heard last; see `protocols.base.PushedCodec`."""
-        followed = self._follower.follow()
+        followed = self._session.learn()
         if self._log:
             followed = replace(followed, log=(*self._log, *followed.log))
             self._log.clear()

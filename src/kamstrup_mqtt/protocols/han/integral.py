@@ -9,13 +9,13 @@ from array import array
 from typing import Final
 
 WATT_HOUR: Final = 3_600_000_000
-LONGEST_GAP: Final = 30_000
+MAX_GAP: Final = 30_000
 """Milliseconds between two powers above which nobody knows what was in between."""
-KEPT: Final = 300_000
+HISTORY_LENGTH: Final = 300_000
 """Milliseconds for which the way of the integral is kept: a register that was read at the full
 hour comes up to a minute later."""
 
-MOST: Final = 10**14
+MAX_POWER: Final = 10**14
 """Milliwatts that nobody has: 100 GW. Sums of less fit into the 64 bits of an array."""
 
 
@@ -31,13 +31,13 @@ class Integral:
         self.total = 0
 
     def add(self, power: int, at: int) -> int:
-        """The power in mW, less than MOST, at `at` ms. Returns the length of a gap in ms that was
-        not integrated, else 0. Between two powers the mean of both is taken."""
+        """The power in mW, less than MOST, at `value_at` ms. Returns the length of a gap in ms that
+        was not integrated, else 0. Between two powers the mean of both is taken."""
         gap = added = 0
         times = self._times
         if times:
             elapsed = at - times[-1]
-            if elapsed <= LONGEST_GAP:
+            if elapsed <= MAX_GAP:
                 added = (self._power + power) * elapsed // 2
             else:
                 gap = elapsed
@@ -45,11 +45,11 @@ class Integral:
         self.total += added
         times.append(at)
         self._added.append(added)
-        while at - times[0] > KEPT:
+        while at - times[0] > HISTORY_LENGTH:
             del times[0], self._added[0]
         return gap
 
-    def at(self, moment: int) -> int:
+    def value_at(self, moment: int) -> int:
         """What the total was at `moment` ms, between two known points by proportion."""
         total, later, step = self.total, moment, 0  # later: of the point behind, `step` more
         for time, added in zip(reversed(self._times), reversed(self._added), strict=True):

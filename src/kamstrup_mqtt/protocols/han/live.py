@@ -22,22 +22,22 @@ class LiveCounter:
     def __init__(self, integral: Integral) -> None:
         self._integral = integral
         self._base: int | None = None  # what the truth has more than the integral
-        self._shown = 0
+        self._last_value = 0
         self.error: Decimal | None = None
         """How far it was from the last register, in kWh; positive: ahead of it."""
 
-    def resume(self, value: Decimal, *, running: bool) -> None:
+    def restore(self, value: Decimal, *, running: bool) -> None:
         """Go on from a value in kWh that was published before: it will not step back behind it.
         `running`: that was just now, so it goes on at once, else with the first register."""
-        self._shown = int(value.scaleb(_KILO)) * WATT_HOUR
+        self._last_value = int(value.scaleb(_KILO)) * WATT_HOUR
         if running:
-            self._base = self._shown - self._integral.total
+            self._base = self._last_value - self._integral.total
 
     def anchor(self, register: int, step: int, at: int) -> None:
-        """The register had this value in Wh at `at` ms. It counts in steps of `step` Wh, so the
-        truth lies between it and the next step."""
+        """The register had this value in Wh at `value_at` ms. It counts in steps of `step` Wh, so
+        the truth lies between it and the next step."""
         low, high = register * WATT_HOUR, (register + step) * WATT_HOUR - 1
-        then = self._integral.at(at)
+        then = self._integral.value_at(at)
         if self._base is None:
             self._base = low - then
             return
@@ -46,7 +46,7 @@ class LiveCounter:
         self._base += truth - counted
         self.error = _kwh(abs(counted - truth)).copy_sign(counted - truth)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Begin anew with the next register; what was shown stays the least."""
         self._base = None
         self.error = None
@@ -56,8 +56,8 @@ class LiveCounter:
         """The counter in kWh, in whole Wh; None before the first register."""
         if self._base is None:
             return None
-        self._shown = max(self._shown, self._base + self._integral.total)
-        return _kwh(self._shown)
+        self._last_value = max(self._last_value, self._base + self._integral.total)
+        return _kwh(self._last_value)
 
 
 def _kwh(energy: int) -> Decimal:

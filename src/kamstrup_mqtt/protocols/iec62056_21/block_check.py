@@ -49,7 +49,7 @@ def _xor(text: bytes) -> int:
     return number ^ number >> 8
 
 
-def matching(block: bytes) -> tuple[BccKind, ...]:
+def matching_rules(block: bytes) -> tuple[BccKind, ...]:
     """The rules by which the last character of `block` is right."""
     if not block:
         return ()
@@ -60,9 +60,9 @@ def matching(block: bytes) -> tuple[BccKind, ...]:
     return ("sum",) if by_sum else ()
 
 
-class KnownText:
-    """`matching` for texts that differ from `text` in the digits behind `start`, and in the check
-    character at their end, alone. The block begins at `start`.
+class TemplateCheck:
+    """`matching_rules` for texts that differ from `text` in the digits behind `start`, and in the
+    check character at their end, alone. The block begins at `start`.
 
     With its check character a block XORs to 0: of each bit there is an even number of ones. Bit 0
     is that of the sum; bits 1 to 3 are counted; bits 4 to 6 are the same in all digits, so those
@@ -79,7 +79,7 @@ class KnownText:
         size = len(text) - start
         self._ones = [int.from_bytes(bytes((bit,)) * size, "big") for bit in (2, 4, 8)]
 
-    def matching(self, text: bytes, number: int) -> tuple[BccKind, ...]:
+    def matching_rules(self, text: bytes, number: int) -> tuple[BccKind, ...]:
         """The rules by which the last character of `text` is right; `number` is `text` as one."""
         check, total = text[-1], self._sum_of(text) - self._sum
         one, two, three = self._ones
@@ -95,7 +95,7 @@ class KnownText:
         return KINDS if by_sum else ("xor",)
 
 
-def verdict(matches: tuple[BccKind, ...]) -> dict[str, Json]:
+def header_fields(matches: tuple[BccKind, ...]) -> dict[str, Json]:
     """What a header tells of the check character: "sum", "xor", "both" or "none"."""
     kind = "none" if not matches else matches[0] if len(matches) == 1 else "both"
     return {"bcc": kind, "bcc_ok": bool(matches)}
@@ -151,7 +151,7 @@ class BccVote:
         """Whether a frame that verifies by `matches` is good."""
         return self.rule in matches or self.unchecked or (self.is_open and matches != ())
 
-    def count(self, matches: tuple[BccKind, ...], expected: BccKind | None) -> None:
+    def add_vote(self, matches: tuple[BccKind, ...], expected: BccKind | None) -> None:
         """Take the vote of a good frame; `expected` is the rule that its maker is known for."""
         if not self.is_open or len(matches) != 1:
             return

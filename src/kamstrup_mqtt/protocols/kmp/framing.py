@@ -10,8 +10,8 @@ from binascii import crc_hqx
 from collections import deque
 from typing import Literal
 
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
-from kamstrup_mqtt.protocols.fast_path.layout import new_frame
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.fast_path.layout import make_frame
 
 # | start | dst | CID | data 0..n | CRC hi | CRC lo | stop |     5512-447, 3
 # |  80   |                                       |  0D  |     to the meter
@@ -95,8 +95,8 @@ def _is_one_piece(data: bytes) -> bool:
 class KmpFramer:
     """Cuts a stream into KMP frames, requests and answers alike."""
 
-    wanted = 0
-    settled = False
+    bytes_needed = 0
+    is_idle = False
     parity_errors = 0
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class KmpFramer:
         for piece in (data,) if _is_one_piece(data) else _PIECE.findall(data):
             if piece.startswith(_STARTS):
                 if self._frame or self._garbage:
-                    self.silence()
+                    self.end_burst()
                 self._inside(piece)
             elif self._frame:
                 self._inside(piece)
@@ -120,7 +120,7 @@ class KmpFramer:
         """The next frame or drop, None when more bytes are needed."""
         return self._events.popleft() if self._events else None
 
-    def silence(self) -> None:
+    def end_burst(self) -> None:
         """What is incomplete now stays so."""
         if self._frame:
             self._give_up(DropReason.TRUNCATED)
@@ -162,12 +162,12 @@ class KmpFramer:
             direction: Literal["request", "answer"] = (
                 "request" if frame[0] == REQUEST_START else "answer"
             )
-            self._events.append(new_frame((frame, inner[:-2], direction, "")))
+            self._events.append(make_frame((frame, inner[:-2], direction, "")))
 
     def _give_up(self, reason: DropReason) -> None:
-        self._events.append(Dropped(reason, self._frame))
+        self._events.append(DroppedBytes(reason, self._frame))
         self._frame = b""
 
     def _drop_garbage(self) -> None:
-        self._events.append(Dropped(DropReason.GARBAGE, bytes(self._garbage)))
+        self._events.append(DroppedBytes(DropReason.GARBAGE, bytes(self._garbage)))
         self._garbage.clear()

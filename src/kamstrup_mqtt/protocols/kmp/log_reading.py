@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object
+from kamstrup_mqtt.core.model import DecodedValue, LinkState
 from kamstrup_mqtt.protocols.base import Frame, Pause, Send, Step
 from kamstrup_mqtt.protocols.kmp import log_messages
 from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
@@ -35,10 +35,10 @@ def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> Talk:
     """Send a request until its answer comes. Raises the MeterError of the last try."""
     send = Send(
         data=encode_frame("request", payload),
-        first_byte=codec.first_byte,
-        between=codec.between,
-        total=codec.total,
-        expected=expected,
+        response_timeout=codec.first_byte,
+        inter_byte_timeout=codec.between,
+        total_timeout=codec.total,
+        expected_bytes=expected,
     )
     left = codec.tries
     while True:
@@ -106,7 +106,7 @@ def configuration(
     return found
 
 
-class Walk(Protocol):
+class LogCursor(Protocol):
     """Goes back through a log, the newest record first, one request a step."""
 
     done: bool
@@ -119,7 +119,7 @@ class Walk(Protocol):
         """The next request. Raises MeterError when it is not answered."""
 
 
-class PastWalk:
+class LoggerCursor:
     """Through a logger of B8."""
 
     def __init__(self, codec: KmpCodec, logger: int, query: Query) -> None:
@@ -157,7 +157,7 @@ class PastWalk:
         )
 
 
-class RecordWalk:
+class RecordCursor:
     """Through a log of A1 and A2."""
 
     def __init__(self, codec: KmpCodec, log: int, query: Query) -> None:
@@ -193,7 +193,7 @@ class RecordWalk:
         )
 
 
-def _walked(walk: Walk) -> Records:
+def _walked(walk: LogCursor) -> Records:
     while not walk.done:
         yield from walk.step()
     return walk.records
@@ -201,12 +201,12 @@ def _walked(walk: Walk) -> Records:
 
 def past(codec: KmpCodec, logger: int, query: Query) -> Records:
     """The records of a logger of B8, the newest first."""
-    return (yield from _walked(PastWalk(codec, logger, query)))
+    return (yield from _walked(LoggerCursor(codec, logger, query)))
 
 
 def by_record(codec: KmpCodec, log: int, query: Query) -> Records:
     """The records of a log of A1 and A2, the newest first."""
-    return (yield from _walked(RecordWalk(codec, log, query)))
+    return (yield from _walked(RecordCursor(codec, log, query)))
 
 
 def _read(decode: Callable[[bytes], T], frame: Frame) -> T:
@@ -235,15 +235,15 @@ def write_clock(codec: KmpCodec, at: datetime) -> Generator[Step, Frame | None, 
     """
     frame = yield Send(
         data=encode_frame("request", set_clock(codec.address, at)),
-        first_byte=codec.first_byte,
-        between=codec.between,
-        total=codec.total,
-        expected=1,
+        response_timeout=codec.first_byte,
+        inter_byte_timeout=codec.between,
+        total_timeout=codec.total,
+        expected_bytes=1,
     )
     if frame is None or frame.kind != "ack":
         raise MeterError(LinkState.REFUSED, "the meter did not acknowledge the new time")
 
 
-def values(objects: Sequence[Object]) -> tuple[Object, ...]:
+def values(objects: Sequence[DecodedValue]) -> tuple[DecodedValue, ...]:
     """The objects of a record that are no clock."""
     return tuple(obj for obj in objects if obj.id not in log_messages.CLOCKS)

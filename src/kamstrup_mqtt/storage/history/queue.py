@@ -18,7 +18,7 @@ from kamstrup_mqtt.storage.history.settings import (
     DEFAULT_MEGABYTES,
     DEFAULT_RESEND,
     DEFAULT_ROWS,
-    Mode,
+    SpoolMode,
 )
 from kamstrup_mqtt.storage.history.spooler import HistoryLimits, Spooler
 from kamstrup_mqtt.storage.spool import Spool
@@ -39,7 +39,7 @@ class HistoryQueue:
 
     def __init__(
         self,
-        mode: Mode = "memory",
+        mode: SpoolMode = "memory",
         spool: Spool | None = None,
         *,
         rows: int = DEFAULT_ROWS,
@@ -100,7 +100,7 @@ class HistoryQueue:
         """Add a record without waiting for the disk. Its payload is sent as it is."""
         self._last_id += 1
         self._added_count += 1
-        self.rate_limiter.count_arrival()
+        self.rate_limiter.record_arrival()
         self._drops.add(self._buffer.add(Record(self._last_id, meter, payload)))
         if self._clock.is_connected:  # otherwise `begin_connection` finds it
             self._unsent.append(self._last_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-Mode: TypeAlias = Literal["offline", "always", "memory"]
+SpoolMode: TypeAlias = Literal["offline", "always", "memory"]
 """When records are stored on the disk: without a broker, before they are sent, never."""
 
 DEFAULT_ROWS = 100_000

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 from kamstrup_mqtt.storage.history.buffer import DropCounter, Record, RecordBuffer
 from kamstrup_mqtt.storage.history.delivery import ConnectionClock, DeliveryWindow
-from kamstrup_mqtt.storage.history.settings import Mode
+from kamstrup_mqtt.storage.history.settings import SpoolMode
 from kamstrup_mqtt.storage.spool import Inventory, Row, Spool, SpoolError
 
 _LOG = logging.getLogger(__package__)
@@ -132,7 +132,7 @@ class Spooler:
 
     def __init__(
         self,
-        mode: Mode,
+        mode: SpoolMode,
         spool: Spool | None,
         buffer: RecordBuffer,
         delivery: DeliveryWindow,
@@ -143,7 +143,7 @@ class Spooler:
         limits: HistoryLimits,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.mode: Mode = mode if spool is not None else "memory"
+        self.mode: SpoolMode = mode if spool is not None else "memory"
         self.spool = SpoolAccess(spool, limits.disk, on_change)
         self._buffer = buffer
         self._delivery = delivery
