@@ -106,6 +106,26 @@ async def test_the_verdict_comes_also_while_bytes_come() -> None:
     assert out.endswith("exit 1")
 
 
+async def test_the_summary_comes_also_when_the_line_is_lost() -> None:
+    server = await serve_tcp(
+        lambda: make_emulator("kamstrup_han_3phase", "han", {}), "127.0.0.1", 0, interval=0.2
+    )
+    process = await asyncio.create_subprocess_exec(
+        *command("listen", "--port", f"tcp://127.0.0.1:{server.port}"),
+        env=environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout
+    while b"power_import" not in (line := await process.stdout.readline()):
+        assert line, "the command ended"
+    await server.close()
+    out, errors = await process.communicate()
+    assert out.splitlines()[-1].endswith(b" lists, dropped: nothing")
+    assert errors.startswith(b"kamstrup-mqtt: tcp://127.0.0.1:")
+    assert process.returncode == 1
+
+
 @pytest.mark.parametrize("parity", ["N", "e", "odd", "None"])
 def test_parities(parity: str) -> None:
     found = kamstrup_mqtt(
