@@ -16,7 +16,7 @@ from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED
 from kamstrup_mqtt.cli.arguments import positive_seconds
-from kamstrup_mqtt.cli.replay.connections import without_broker
+from kamstrup_mqtt.cli.replay.connections import print_connector
 from kamstrup_mqtt.config import Config, loader
 from kamstrup_mqtt.config.redaction import Redaction
 from kamstrup_mqtt.core import log
@@ -186,7 +186,7 @@ class Capture:
             environ={"STATE_DIRECTORY": directory, "RUNTIME_DIRECTORY": directory},
             clock=self._clock,
             open_link=recorder.open,
-            connect=without_broker(lambda *_: None),
+            connect=print_connector(lambda *_: None),
         )
         return await self._app.run()
 

@@ -78,7 +78,7 @@ async def _connect(config: Config) -> int:
 async def _attempts(config: Config) -> AsyncIterator[tuple[str, bool]]:
     """Try each port and the broker: a message, and whether it was reachable."""
     from kamstrup_mqtt.links.open_link import open_link
-    from kamstrup_mqtt.mqtt import probe
+    from kamstrup_mqtt.mqtt import check_broker
 
     ports = {meter.port: meter for meter in config.meters}
     for port, meter in ports.items():
@@ -90,7 +90,7 @@ async def _attempts(config: Config) -> AsyncIterator[tuple[str, bool]]:
         await link.close()
         yield f"{port}: opened", True
     try:
-        lines = await probe(config.mqtt)
+        lines = await check_broker(config.mqtt)
     except KamstrupMqttError as error:
         yield str(error), False
         return

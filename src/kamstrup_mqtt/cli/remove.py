@@ -10,7 +10,7 @@ from typing import Any
 from kamstrup_mqtt.cli import DONE
 from kamstrup_mqtt.cli.arguments import with_instance
 from kamstrup_mqtt.config import loader
-from kamstrup_mqtt.mqtt import clear
+from kamstrup_mqtt.mqtt import clear_retained
 
 
 def add_parser(subparsers: Any) -> None:
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     config = loader.load(args.config)
     if args.instance is not None:
         config = with_instance(config, args.instance)
-    topics = asyncio.run(clear(config, version("kamstrup-mqtt"), force=args.force))
+    topics = asyncio.run(clear_retained(config, version("kamstrup-mqtt"), force=args.force))
     for topic in topics:
         print(f"cleared {topic}")
     if not topics:

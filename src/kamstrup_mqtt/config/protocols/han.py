@@ -1,4 +1,4 @@
-"""A meter with a HAN port."""
+"""Options of meters that push lists on a HAN port."""
 
 from __future__ import annotations
 
@@ -135,3 +135,6 @@ class HanMeter(Meter):
     @property
     def _accepts_unlisted(self) -> bool:
         return True
+
+
+METER = HanMeter
