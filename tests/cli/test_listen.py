@@ -100,13 +100,13 @@ async def test_no_bytes() -> None:
     assert process.returncode == 1
 
 
-async def test_the_verdict_comes_also_while_bytes_come() -> None:
+async def test_a_verdict_while_bytes_arrive() -> None:
     out = await listening("--duration", "2.5", "--verdict", "1", fault="fcs")
     assert "bytes, but no list for 1 s (0 lists, dropped: " in out
     assert out.endswith("exit 1")
 
 
-async def test_the_summary_comes_also_when_the_line_is_lost() -> None:
+async def test_a_lost_line_ends_with_the_summary() -> None:
     server = await serve_tcp(
         lambda: make_emulator("kamstrup_han_3phase", "han", {}), "127.0.0.1", 0, interval=0.2
     )
@@ -135,7 +135,7 @@ def test_parities(parity: str) -> None:
     assert "is no parity: write N (none), E or O" in kamstrup_mqtt("listen", "--parity", "8N1").err
 
 
-def test_wrong_use(tmp_path: Path) -> None:
+def test_wrong_usage(tmp_path: Path) -> None:
     assert "--port is missing" in kamstrup_mqtt("listen").err
     assert kamstrup_mqtt("listen", "--port", "COM1").code == 2
     (tmp_path / "key").write_text("no key")
