@@ -219,9 +219,9 @@ def _detection(profile: ProtocolProfile) -> str:
         f"{words} {_codes(found)}"
         for words, found in (
             ("its type number begins with", rule.types),
-            ("it has", rule.sources),
-            ("it has one of", rule.any_of),
-            ("it lacks", rule.none_of),
+            ("it answers to", rule.sources),
+            ("it answers to one of", rule.any_of),
+            ("it does not answer to", rule.none_of),
         )
         if found
     ]
