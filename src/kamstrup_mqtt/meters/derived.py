@@ -86,7 +86,7 @@ class Deriver:
             table = TABLES[self._profile.info_tables[source]]
             text = table.text(code)
             yield DecodedValue(info_text_source(source), text, text)
-            if table.confirmed:
+            if table.is_confirmed:
                 for problem in table.problems:
                     state = ON if table.has_problem(code, problem) else OFF
                     yield DecodedValue(f"problem_{problem}", state, state)
@@ -138,7 +138,7 @@ def _precise_object(wh: Decimal) -> DecodedValue:
 def _from_modulo(total: _Counter, fine: _Counter) -> DerivedValues:
     """The precise energy from register 266."""
     wh = energy.from_modulo(total.value, total.unit, fine.value, fine.unit)
-    if energy.agrees(wh, total.value, total.unit):
+    if energy.is_consistent(wh, total.value, total.unit):
         return DerivedValues((_precise_object(wh),))
     warning = (
         f"registers 266 ({fine}) and 60 ({total}) do not agree: heat_energy_precise is not"
@@ -152,7 +152,7 @@ def _from_offset(total: _Counter, fine: _Counter, offset: str | None) -> Derived
     warnings: tuple[str, ...] = ()
     if offset is not None:
         wh = energy.from_offset(fine.value, fine.unit, Decimal(offset))
-        if energy.agrees(wh, total.value, total.unit):
+        if energy.is_consistent(wh, total.value, total.unit):
             return DerivedValues((_precise_object(wh),))
         warnings = (
             f"register 155 ({fine}) no longer agrees with register 60 ({total}): its offset is"

@@ -13,7 +13,7 @@ _MODULES = (171, 172, 184, 185, 218, 219, 220, 221)
 MODEL = MeterModel(
     name="MULTICAL 801",
     medium="heat",
-    battery=True,
+    has_battery=True,
     profiles={
         "kmp": ProtocolProfile(
             groups={"values": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113, "info_text")},
