@@ -34,7 +34,7 @@ def detect_model(
     """Return the model of a polled meter that answered `objects`.
 
     These are registers and, for KMP, the type number ("type"). If no rule matches, it is the
-    generic model of the protocol. A 303, 603 or 803 is told from a 403 by its name in register 404
+    generic model of the protocol. A 303, 603 or 803 differs from a 403 by its name in register 404
     alone, because their type numbers are not published.
     """
     by_id = {obj.id: obj for obj in objects}
