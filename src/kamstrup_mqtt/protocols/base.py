@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import DecodedValue, Json, Scalar, SerialParams, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, Json, SerialParams, SourceId
 
 
 class DropReason(StrEnum):
@@ -180,17 +180,23 @@ class Timestamp:
 
 
 class PushedReading(NamedTuple):
-    """What of a pushed message is to be published.
+    """What to publish of a pushed message.
 
-    objects   as they are published, in the light of the messages before
-    belongs   UTC of the moment that the registers among them belong to, None: when they came
-    settled   it is from whom the last one was from: what else follows from it (`SessionUpdate`) has
-              no part in how its values are judged, and may be asked for when they are on their way
+    objects        as they are published, in the light of the messages before
+    measured_at    UTC of the moment that the registers among them belong to; None: not known
+    same_sender    the meter is the one that sent the last message, so what else follows from this
+                   one (`SessionUpdate`) has no part in how its values are judged and may be asked
+                   for once they are published
+    register_age   seconds since the moment that the registers belong to
+    scale_trusted  it is known what a count of the energy registers is worth; if it is not, they
+                   are missing from the objects
     """
 
     objects: tuple[DecodedValue, ...]
     measured_at: datetime | None = None
     same_sender: bool = False
+    register_age: float = 0.0
+    scale_trusted: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,12 +231,6 @@ class Codec(Protocol):
 
 class PushedCodec(Codec, Protocol):
     """A codec of a meter that sends by itself."""
-
-    def restore(
-        self, totals: Mapping[str, tuple[Scalar, datetime | None]], *, exact: bool = True
-    ) -> None:
-        """Go on from the totals that were published before, by key, each with its time; `exact`
-        False: later ones may have been published too."""
 
     def accept_held(self) -> tuple[str | None, Mapping[str, str]]:
         """The user's word that what it holds back is right: what that was, in words (None: it

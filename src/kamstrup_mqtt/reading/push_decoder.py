@@ -47,11 +47,6 @@ class PushDecoder:
         self._clock = clock
         self._counters = counters
         self._log = log
-        totals = self._meter_state.totals
-        self._codec.restore(
-            {key: (total.value, total.time) for key, total in totals.items()},
-            exact=state_file.clean_shutdown,
-        )
 
     def process(self, frame: Frame) -> bool:
         """Hand over what a frame tells; whether there was any value in it."""
@@ -66,14 +61,11 @@ class PushDecoder:
         except MeterError as error:
             self._reject(error, frame)
             return False
-        reading = self._codec.process(
-            message, Timestamp(self._clock.now(), self._clock.monotonic())
-        )
+        received_at = Timestamp(self._clock.now(), self._clock.monotonic())
+        reading = self._codec.process(message, received_at)
         if not reading.same_sender:  # who tells it is known before what it tells is judged
             self._learn(reading)
-        has_values = self._reports.report_readings(
-            reading.objects, (), frame.raw, measured_at=reading.measured_at
-        )
+        has_values = self._reports.report_pushed(reading, frame.raw, received_at)
         self._reports.report_queue.flush()  # whatever else is to be done has time until it has left
         if reading.same_sender:
             self._learn(reading)
@@ -86,11 +78,13 @@ class PushDecoder:
             self._log.log(level, "%s", text)
         if update.meter_replaced:
             self._meter_state.learned = {}
+            self._reports.replace_meter()
         if not update.learned.items() <= self._meter_state.learned.items():
             self._meter_state.learned = {**self._meter_state.learned, **update.learned}
             self._state_file.mark_changed(urgent=True)
             self._reports.apply_connection()
-        self._reports.notes = update.notes
+        live = self._reports.live_counters
+        self._reports.notes = (*update.notes, *(live.notes() if live is not None else ()))
         self._reports.problem = update.problem
         self._reports.report_identity(reading.objects)
 

@@ -82,6 +82,7 @@ class Reader:
             self.counters,
             self._log,
             diagnosis_interval=timeouts.diagnosis_interval,
+            exact_totals=state_file.clean_shutdown,
         )
         self._framed_link = FramedLink(port, config.codec, self._reports, self.counters)
         self._crash_sites: frozenset[tuple[str, int | None]] = EMPTY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +12,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kamstrup_mqtt.core import decimal_json
+from kamstrup_mqtt.core import decimal_json, units
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.model import (
     EMPTY,
@@ -19,6 +20,7 @@ from kamstrup_mqtt.core.model import (
     Diagnosis,
     Identity,
     LinkState,
+    Measurement,
     Reading,
     SerialParams,
     SourceId,
@@ -26,10 +28,16 @@ from kamstrup_mqtt.core.model import (
 from kamstrup_mqtt.core.report_queue import ReportQueue
 from kamstrup_mqtt.meters.limits import DEFAULT_LIMITS, MeterLimits
 from kamstrup_mqtt.meters.model import MAX_POWER_BY_CONNECTION
-from kamstrup_mqtt.meters.plan import MappedObjects, ReadingPlan, map_objects
-from kamstrup_mqtt.protocols.base import Codec, ProtocolSpec
+from kamstrup_mqtt.meters.plan import (
+    MappedObjects,
+    ReadingPlan,
+    map_objects,
+    to_contract_unit,
+)
+from kamstrup_mqtt.protocols.base import Codec, ProtocolSpec, PushedReading, Timestamp
 from kamstrup_mqtt.reading.counters import Counters
-from kamstrup_mqtt.reading.plausibility import PlausibilityFilter
+from kamstrup_mqtt.reading.live_counters import LiveCounters
+from kamstrup_mqtt.reading.plausibility import PlausibilityFilter, Verdict
 from kamstrup_mqtt.storage.state_schema import MeterState
 
 if TYPE_CHECKING:
@@ -85,6 +93,7 @@ class Reports:
         "_last_diagnosis",
         "_last_error",
         "_latest_held",
+        "_live_inputs",
         "_log",
         "_meter_state",
         "_plausibility",
@@ -92,6 +101,7 @@ class Reports:
         "_reset_totals",
         "_warned",
         "_warned_totals",
+        "live_counters",
         "notes",
         "port_gone_since",
         "problem",
@@ -109,6 +119,7 @@ class Reports:
         log: logging.Logger,
         *,
         diagnosis_interval: float = DIAGNOSIS_INTERVAL,
+        exact_totals: bool = True,
     ) -> None:
         self._config = config
         self.report_queue = report_queue
@@ -126,6 +137,13 @@ class Reports:
             config.limits,
             has_weak_checksum=config.spec.checksum == "weak",
         )
+        self.live_counters: LiveCounters | None = None
+        self._live_inputs: frozenset[str] = EMPTY  # of them those that are not published
+        if config.spec.is_pushed:
+            live = LiveCounters(config.plan.live_keys, meter_state.totals, exact=exact_totals)
+            self.live_counters = live
+            if not config.plan.accept_unlisted:
+                self._live_inputs = live.inputs - config.plan.by_key.keys()
         self._latest_held: dict[str, Reading] = {}  # with what is held back, as the meter told it
         self._held_totals: frozenset[str] = EMPTY
         self._reset_totals: frozenset[str] = EMPTY
@@ -144,41 +162,82 @@ class Reports:
     # What it measured
 
     def report_readings(
-        self,
-        objects: tuple[DecodedValue, ...],
-        requested: Iterable[SourceId],
-        raw: bytes,
-        *,
-        measured_at: datetime | None = None,
+        self, objects: tuple[DecodedValue, ...], requested: Iterable[SourceId], raw: bytes
     ) -> bool:
-        """Hand over one Reading for each group; whether there was any value at all. `raw`: the
-        bytes that the objects came in, for warnings; `measured_at`: the moment that the rarest
-        group among them belongs to, if it is another one than now."""
+        """Report what a poll brought, and return whether there was any value at all.
+
+        `requested`: sources that are published as null if no object came for them; `raw`: the
+        bytes that the objects came in, for warnings.
+        """
+        found = self._map(objects, requested, raw)
+        if found is None:
+            return False
+        now = self._clock.now()
+        values = {key: m for group in found.groups.values() for key, m in group.items()}
+        self._put(found.groups, self._judge(values, now), now, None)
+        return True
+
+    def report_pushed(self, reading: PushedReading, raw: bytes, received_at: Timestamp) -> bool:
+        """Report a pushed message, and return whether there was any value in it at all."""
+        found = self._map(reading.objects, (), raw)
+        if found is None:
+            return False
+        assert self.live_counters is not None, "the meter pushes"
+        values = {key: m for group in found.groups.values() for key, m in group.items()}
+        if self._live_inputs:
+            values |= self._unpublished_inputs(reading.objects)
+        judged = self._judge(values, received_at.utc)
+        live = self.live_counters.update(
+            judged.values,
+            received_at,
+            register_age=reading.register_age,
+            scale_trusted=reading.scale_trusted,
+        )
+        groups = {group: dict(measured) for group, measured in found.groups.items()}
+        for key, counted in live.items():
+            group = self._config.plan.group_of(key)
+            if group in groups:
+                unit = self._config.plan.quantity(key).unit
+                value = units.convert(counted.value, counted.unit, unit)
+                groups[group][key] = Measurement(value, unit)
+        counted_values = {
+            key: group[key] for group in groups.values() for key in live if key in group
+        }
+        counters = self._judge(counted_values, received_at.utc)
+        held_back = {**judged.held_back, **counters.held_back}
+        self._put(groups, Verdict(judged.values, held_back), received_at.utc, reading.measured_at)
+        return True
+
+    def _map(
+        self, objects: tuple[DecodedValue, ...], requested: Iterable[SourceId], raw: bytes
+    ) -> MappedObjects | None:
+        """Map the objects to keys and units, None if there is no value among them."""
         for obj in objects if self._log.isEnabledFor(logging.DEBUG) else ():
             self._log.debug("%s = %s %s", obj.id, obj.value, obj.unit or "")
         found = map_objects(self._config.plan, objects, requested)
         self._warn_unmapped(found, raw)
         if all(m.value is None for group in found.groups.values() for m in group.values()):
-            return False
-        now = self._clock.now()
-        for group, measured in found.groups.items():
-            reading = Reading(
-                meter=self._config.id,
-                group=group,
-                time=now,
-                values=measured,
-                measured_at=None if group == self._config.plan.groups[0] else measured_at,
-            )
-            self._filter_and_put(reading)
-        return True
+            return None
+        return found
+
+    def _unpublished_inputs(self, objects: tuple[DecodedValue, ...]) -> dict[str, Measurement]:
+        """Map what the live counters are made of and the user does not want published."""
+        config, found = self._config, dict[str, Measurement]()
+        for obj in objects:
+            key = config.spec.key_of(obj.id)
+            if key in self._live_inputs and key not in found:
+                with contextlib.suppress(ValueError):  # another unit cannot be counted on
+                    found[key] = to_contract_unit(config.plan.quantity(key), obj)
+        return found
 
     @property
     def has_held_totals(self) -> bool:
         """Whether a total is held back now: another reading would tell."""
         return bool(self._held_totals)
 
-    def _filter_and_put(self, reading: Reading) -> None:
-        judged = self._plausibility.judge(reading.values, reading.time, self._clock.monotonic())
+    def _judge(self, values: Mapping[str, Measurement], time: datetime | None) -> Verdict:
+        """Judge the totals among the values and log what is held back or accepted again."""
+        judged = self._plausibility.judge(values, time, self._clock.monotonic())
         self._counters.implausible += len(judged.held_back)
         for key, why in judged.held_back.items():
             if key not in self._held_totals:
@@ -186,21 +245,45 @@ class Reports:
             if _log_level(why) == logging.WARNING:
                 self._warned_totals |= {key}
         if self._held_totals or judged.held_back:
-            for key in sorted(
-                self._warned_totals & set(reading.values) - set(self._plausibility.held_back)
-            ):
+            now_held = frozenset(self._plausibility.held_back)
+            for key in sorted(self._warned_totals & values.keys() - now_held):
                 self._warned_totals -= {key}
                 self._log.info("%s is accepted again", key)
-            self._held_totals = frozenset(self._plausibility.held_back)
-            self._latest_held.pop(reading.group, None)
-            if not self._held_totals.isdisjoint(reading.values):
-                self._latest_held[reading.group] = reading
-            reading = dataclasses.replace(reading, values=judged.values)
-        if self._reset_totals:
-            anew = self._reset_totals & set(reading.values)
-            self._reset_totals -= anew
-            reading = dataclasses.replace(reading, reset_totals=anew)
-        self.report_queue.put(reading)
+        return judged
+
+    def _put(
+        self,
+        groups: Mapping[str, Mapping[str, Measurement]],
+        judged: Verdict,
+        time: datetime | None,
+        measured_at: datetime | None,
+    ) -> None:
+        """Put one Reading for each group into the queue. `measured_at`: the moment that the rarest
+        group belongs to, if it is another one than now."""
+        held = self._plausibility.held_back.keys() if self._held_totals or judged.held_back else ()
+        self._held_totals = frozenset(held) if held else EMPTY
+        for group, values in groups.items():
+            reading = Reading(
+                meter=self._config.id,
+                group=group,
+                time=time,
+                values=values,
+                measured_at=None if group == self._config.plan.groups[0] else measured_at,
+            )
+            self._latest_held.pop(group, None)
+            if not self._held_totals.isdisjoint(values):
+                self._latest_held[group] = reading
+            if not judged.held_back.keys().isdisjoint(values):
+                passed = {
+                    key: Measurement(None, m.unit) if key in judged.held_back else m
+                    for key, m in values.items()
+                }
+                reading = dataclasses.replace(reading, values=passed)
+            if self._reset_totals:
+                anew = self._reset_totals & values.keys()
+                self._reset_totals -= anew
+                reading = dataclasses.replace(reading, reset_totals=anew)
+            self.report_queue.put(reading)
 
     def accept_held(self) -> tuple[str, ...]:
         """Believe the totals that are held back, and tell them; their keys."""
@@ -226,6 +309,8 @@ class Reports:
         self._reset_totals |= frozenset(keys)
         self._plausibility.forget(self._reset_totals)
         self._held_totals -= self._reset_totals
+        if self.live_counters is not None:
+            self.live_counters.restart()
         self.problem = None
 
     def _warn_unmapped(self, found: MappedObjects, raw: bytes) -> None:
@@ -283,9 +368,15 @@ class Reports:
             self._meter_state.serial_source if self._identity is None else self._identity.source
         )
         if source == identity.source and before.serial not in (None, identity.serial):
-            self._plausibility.forget()
-            self._latest_held.clear()
-            self._held_totals = self._warned_totals = EMPTY
+            self.replace_meter()
+
+    def replace_meter(self) -> None:
+        """Forget the totals of the previous meter: another one answers."""
+        self._plausibility.forget()
+        self._latest_held.clear()
+        self._held_totals = self._warned_totals = EMPTY
+        if self.live_counters is not None:
+            self.live_counters.replace_meter()
 
     def _details(self, objects: tuple[DecodedValue, ...]) -> Mapping[str, str]:
         # a list that tells less than another does not take anything back

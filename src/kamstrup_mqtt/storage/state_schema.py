@@ -39,10 +39,11 @@ class LastReading:
 
 @dataclass(slots=True)
 class LastTotal:
-    """The last accepted value of a total."""
+    """The last accepted value of a total, in `unit`."""
 
     value: Scalar
     time: datetime | None
+    unit: str | None = None
 
 
 @dataclass(slots=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import Json, Scalar
+from kamstrup_mqtt.core.model import Json
 from kamstrup_mqtt.protocols.base import Frame, Message, PushedReading, SessionUpdate, Timestamp
 from kamstrup_mqtt.protocols.fast_path.han import HanListCache
 from kamstrup_mqtt.protocols.han import apdu, axdr, cipher, obis, push_lists
@@ -95,12 +94,6 @@ class HanCodec:
             "security": f"{envelope.security:02X}",
             "frame_counter": envelope.counter,
         }
-
-    def restore(
-        self, totals: Mapping[str, tuple[Scalar, datetime | None]], *, exact: bool = True
-    ) -> None:
-        """Go on from these totals; see `protocols.base.PushedCodec`."""
-        self._session.restore(totals, exact=exact)
 
     def accept_held(self) -> tuple[str | None, Mapping[str, str]]:
         """Believe what is held back; see `protocols.base.PushedCodec`."""

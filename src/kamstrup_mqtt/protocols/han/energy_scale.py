@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from kamstrup_mqtt.protocols.han.integral import WATT_HOUR
+from kamstrup_mqtt.protocols.power_integral import WATT_HOUR
 
 CANDIDATES: Final = (10, 1)
 MIN_COUNTS: Final = 20
