@@ -351,7 +351,7 @@ def test_a_pushing_meter_is_known_by_its_period(
 def test_offline_at_once_when_the_port_is_gone_for_a_minute() -> None:
     picture = make_picture(interval=3600.0)
     picture.apply(reading({"volume": Measurement(D(5), "m³")}), 1000.0)
-    picture.apply(diagnosis(LinkState.PORT_MISSING, port_gone=1010.0), 1010.0)
+    picture.apply(diagnosis(LinkState.PORT_MISSING, port_gone_since=1010.0), 1010.0)
     assert picture.is_online(T0, 1069.9)
     assert not picture.is_online(T0, 1070.0)
     picture.apply(diagnosis(), 1080.0)
@@ -489,7 +489,7 @@ def test_when_it_goes_offline_and_its_values_are_overdue() -> None:
     picture.apply(reading({"volume": Measurement(D(5), "m³")}), 100.0)
     assert picture.next_deadline(100.0) == 280.0
     assert picture.next_deadline(280.0) == math.inf
-    picture.apply(diagnosis(LinkState.PORT_MISSING, port_gone=110.0), 111.0)
+    picture.apply(diagnosis(LinkState.PORT_MISSING, port_gone_since=110.0), 111.0)
     assert picture.next_deadline(111.0) == 170.0
 
 

@@ -38,7 +38,7 @@ def remembered(live: str = "100.000", hourly: str = "99.95") -> MeterState:
 
 
 def picture(*, exact: bool, memory: MeterState | None = None, power: int = 1_000_000) -> Device:
-    facts = make_facts(PLAN, bounds=MeterLimits(power=power, flow=200))
+    facts = make_facts(PLAN, limits=MeterLimits(power=power, flow=200))
     return Device(facts, memory or remembered(), 1000.0, exact=exact)
 
 
@@ -148,7 +148,7 @@ def test_a_meter_behind_transformers_may_count_more() -> None:
 def test_what_begins_anew_by_the_users_word_may_be_less() -> None:
     found = picture(exact=True)
     told = list_of("10.005")
-    found.apply(dataclasses.replace(told, anew=frozenset({KWH})), 1000.0)  # type: ignore[type-var]
+    found.apply(dataclasses.replace(told, reset_totals=frozenset({KWH})), 1000.0)  # type: ignore[type-var]
     assert live(found) == Decimal("10.005")
     assert take(found, "10.006") == Decimal("10.006")
 

@@ -132,7 +132,7 @@ def taken(make: Callable[[], Any], framer: Any, data: bytes) -> set[tuple[Decode
     """What was read out of it: the objects of every frame that was taken for good."""
     found = set()
     framer.receive_data(data)
-    framer.silence()
+    framer.end_burst()
     while (event := framer.next_event()) is not None:
         if isinstance(event, Frame) and event.direction != "request":
             try:

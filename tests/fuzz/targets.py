@@ -85,7 +85,7 @@ def decoder(protocol: str) -> Target:
         for at in range(1, len(data), step):
             framer.receive_data(data[at : at + step])
             size += read_all(framer, codec)
-        framer.silence()
+        framer.end_burst()
         size += read_all(framer, codec)
         # nothing is told twice, and nothing invented (an echoed identification may be told again)
         assert size <= 2 * len(data)
@@ -130,7 +130,7 @@ def answer(talk: Any, step: Any, framer: Any, pieces: Iterable[bytes]) -> Any:
     if not isinstance(step, Send) or not step.expects_response:
         return talk.send(None)
     framer.receive_data(next(iter(pieces), b""))
-    framer.silence()
+    framer.end_burst()
     frame = None
     while (event := framer.next_event()) is not None:
         if isinstance(event, Frame):

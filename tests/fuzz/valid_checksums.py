@@ -68,7 +68,7 @@ def sealed(security: int) -> Wrap:
 def frames(codec: Any, wire: bytes) -> Iterator[Frame]:
     framer = codec.framer()
     framer.receive_data(wire)
-    framer.silence()
+    framer.end_burst()
     while (event := framer.next_event()) is not None:
         if isinstance(event, Frame):
             yield event
@@ -139,7 +139,7 @@ def answered(talking: Any, step: Any, framer: Any, wrap: Wrap, answers: Iterator
     piece = next(answers, None)
     if piece is not None:
         framer.receive_data(wrap(piece))
-        framer.silence()
+        framer.end_burst()
         while (event := framer.next_event()) is not None:
             if isinstance(event, Frame) and event.direction != "request":
                 return talking.send(event)

@@ -102,7 +102,7 @@ def test_the_first_of_two_is_taken_unless_it_is_empty() -> None:
 
 
 def test_what_nobody_listed_is_published_where_the_meter_sends_all() -> None:
-    plan = kmp_plan(open=True)
+    plan = kmp_plan(accept_unlisted=True)
     found = map_objects(
         plan, [DecodedValue(86, 7150, D("71.50"), "°C"), DecodedValue(999, 5, D(5))]
     )
@@ -140,7 +140,7 @@ def test_a_known_key_from_another_source_stays_in_its_group() -> None:
 def test_what_a_model_names_is_not_to_be_reported(model: str) -> None:
     """The Swedish Aidon list has reactive powers by phase (han.md 2.5); no key is theirs."""
     dialect = registry.all_models()[model].profiles["han"]
-    plan = replace(han_plan(), dialect=dialect, values=default_values("han", dialect))
+    plan = replace(han_plan(), profile=dialect, values=default_values("han", dialect))
     codes = [f"1-0:{c}.7.0.255" for c in (23, 24, 43, 44, 63, 64)]
     found = map_objects(plan, [DecodedValue(code, 126, D(126), "var") for code in codes])
     assert found.unmapped == ()

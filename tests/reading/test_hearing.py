@@ -156,7 +156,9 @@ async def test_what_a_meter_can_do_follows_from_how_it_is_connected(
     sent = {"meter_type": meter_type, "hourly": "always", "energy_import": "44228.00"}
     async with meter(emulated(**sent, power_import="0"), interval=0.05) as server:
         setup = dataclasses.replace(
-            han(energy_scale=10), bounds=MeterLimits(power=55_200, flow=200), bounded=bounded
+            han(energy_scale=10),
+            limits=MeterLimits(power=55_200, flow=200),
+            has_power_limit=bounded,
         )
         bench = await start(setup, at(server), memory=memory)
         reading = await bench.next(Reading, group="hourly")
@@ -193,10 +195,10 @@ async def test_the_parity_is_hunted_on_a_tty(
     expected_logs += ["bytes come", "port is open again", "may be another"]
     path = str(tmp_path / "han")
     server = await serve_pty(emulated(fault="parity"), path, interval=0.03)
-    limits = dataclasses.replace(QUICK, hunt=0.1)
+    limits = dataclasses.replace(QUICK, parity_timeout=0.1)
     try:
-        setup = dataclasses.replace(han("auto"), hunt_parity=True)
-        await start(setup, SerialDevice(path), limits=limits, silence=0.01)
+        setup = dataclasses.replace(han("auto"), detect_parity=True)
+        await start(setup, SerialDevice(path), limits=limits, idle_timeout=0.01)
         await until(lambda: any("2400 8E1: trying 2400 8N1" in m for m in logged(logging.INFO)))
     finally:
         await server.close()
@@ -208,7 +210,7 @@ async def test_the_parity_that_worked_is_remembered(start: Start, tmp_path: Path
     server = await serve_pty(emulated("aidon_3phase"), path, interval=0.03)
     memory = StateFile(None, Clock())
     try:
-        setup = dataclasses.replace(han("auto"), hunt_parity=True)
+        setup = dataclasses.replace(han("auto"), detect_parity=True)
         bench = await start(setup, SerialDevice(path), memory=memory)
         await bench.next(Reading, group="live")
     finally:

@@ -148,7 +148,7 @@ async def test_a_mute_meter_is_asked_once_until_it_answers(
     setup = setup_of("multical_403", "kmp", serial=QUICK_LINE, interval=0.02)
     codec = setup.spec.make_codec(**options(tries=3))
     async with meter(lambda: sleeper) as server:
-        bench = await start(replace(setup, codec=codec), at(server), dead_polls=1000)
+        bench = await start(replace(setup, codec=codec), at(server), max_silent_polls=1000)
         await until(lambda: bench.reader.counters.timeouts >= 18, 20)
         await bench.next(Diagnosis, link_state=LinkState.NO_BYTES)
         # twice: serial number, three times the registers, and whether it is awake; then once each,
@@ -173,7 +173,7 @@ async def test_one_that_is_silent_to_the_serial_number_alone_is_read_again(
 
     setup = setup_of("multical_403", "kmp", serial=QUICK_LINE, interval=0.02)
     async with meter(lambda: Listening(said)) as server:
-        bench = await start(setup, at(server), dead_polls=1000)
+        bench = await start(setup, at(server), max_silent_polls=1000)
         await until(lambda: bench.reader._silent_polls >= 3, 20)
         there.set()
         assert (await bench.next(Identity)).source == 1001
@@ -186,7 +186,7 @@ async def test_who_presses_the_button_is_not_put_off_with_one_try(
     expected_logs.append("nothing came back")
     sleeper = Listening(mute)
     setup = setup_of("multical_403", "kmp", serial=QUICK_LINE, interval=NEVER, battery=True)
-    limits = replace(QUICK, mute=1, retry_asleep=NEVER, read_battery=0.0)
+    limits = replace(QUICK, max_silent_polls=1, retry_asleep=NEVER, read_battery=0.0)
     async with meter(lambda: sleeper) as server:
         bench = await start(setup, at(server), limits=limits)
         await until(lambda: bench.reader.counters.timeouts == 3)

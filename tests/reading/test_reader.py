@@ -230,8 +230,8 @@ async def test_silence_of_a_han_meter_is_told(start: Start, expected_logs: list[
     async with meter(make, interval=1000) as server:
         setup = setup_of("kamstrup_han_3phase", "han")
         dialect = replace(setup.plan.profile, periods={})
-        setup = replace(setup, plan=replace(setup.plan, dialect=dialect))
-        limits = replace(QUICK, reopen_mute=0.3)
+        setup = replace(setup, plan=replace(setup.plan, profile=dialect))
+        limits = replace(QUICK, reopen_after=0.3)
         bench = await start(setup, at(server), limits=limits)
         diagnosis = await bench.next(Diagnosis, link_state=LinkState.NO_BYTES)
         assert "is the meter's port switched on" in diagnosis.last_error
@@ -253,7 +253,7 @@ async def test_rubbish_on_a_pushed_line_is_told(start: Start, expected_logs: lis
     address = TcpBridge("127.0.0.1", server.sockets[0].getsockname()[1])
     setup = setup_of("kamstrup_han_3phase", "han")
     dialect = replace(setup.plan.profile, periods={})
-    setup = replace(setup, plan=replace(setup.plan, dialect=dialect))
+    setup = replace(setup, plan=replace(setup.plan, profile=dialect))
     bench = await start(setup, address)
     await bench.next(Diagnosis, link_state=LinkState.BYTES_NO_FRAMES)
     server.close()
@@ -357,7 +357,7 @@ async def test_a_battery_meter_that_answered_badly_is_left_alone(
     server = await asyncio.start_server(damaged, "127.0.0.1", 0)
     address = TcpBridge("127.0.0.1", server.sockets[0].getsockname()[1])
     setup = setup_of("multical_403", "kmp", interval=3600.0, battery=True)
-    bench = await start(setup, address, silence=0.02)
+    bench = await start(setup, address, idle_timeout=0.02)
     await bench.next(Diagnosis, link_state=LinkState.CHECKSUM)
     assert bench.reader._schedule.next_poll - bench.clock.monotonic() > 3000
     await asyncio.sleep(0.1)
@@ -481,7 +481,7 @@ async def test_a_list_that_cannot_be_read_is_dropped(
     def make() -> Emulator:
         return make_emulator("kamstrup_han_3phase", "han", {})
 
-    plan = replace(setup.plan, dialect=dialect)
+    plan = replace(setup.plan, profile=dialect)
     async with meter(make, interval=0.02) as server:
         bench = await start(replace(setup, codec=Locked(), plan=plan), at(server))
         diagnosis = await bench.next(Diagnosis)
@@ -532,7 +532,7 @@ class Changing:
         return self._now.receive_data(data)  # type: ignore[union-attr]  # it is polled
 
 
-SUSPICIOUS = replace(QUICK, recheck=0.05, read_mains=0.0, diagnosis=0.0)
+SUSPICIOUS = replace(QUICK, recheck_delay=0.05, read_mains=0.0, diagnosis_interval=0.0)
 
 
 async def test_a_total_that_falls_is_held_back_and_asked_for_once_more(
@@ -604,7 +604,7 @@ async def test_accepted_by_hand(
     changing = Changing(heat_energy="50.000", volume="100.00")
     async with meter(lambda: changing) as server:
         setup = setup_of("multical_403", "kmp", interval=3600.0)
-        limits = replace(SUSPICIOUS, recheck=3600.0)
+        limits = replace(SUSPICIOUS, recheck_delay=3600.0)
         bench = await start(setup, at(server), limits=limits)
         await bench.next(Reading)
         assert bench.reader.accept_held() == ()

@@ -191,9 +191,9 @@ def test_the_lock_ends_with_the_process(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     code = (
         "import os, sys, pathlib\n"
-        "from kamstrup_mqtt.storage.state_file import Memory\n"
+        "from kamstrup_mqtt.storage.state_file import StateFile\n"
         "from kamstrup_mqtt.core.clock import Clock\n"
-        "Memory(pathlib.Path(sys.argv[1]), Clock()).open()\n"
+        "StateFile(pathlib.Path(sys.argv[1]), Clock()).open()\n"
         "os._exit(0)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=True)
