@@ -68,7 +68,7 @@ def test_an_offset_that_no_longer_fits_is_learned_anew() -> None:
         [obj(60, D("35.812"), "MWh"), obj(155, D("0.0"), "Wh")], {"energy_offset_wh": "1.0"}
     )
     assert found.learned == {"energy_offset_wh": "35812000.0"}
-    assert "learned anew" in found.warnings[0]
+    assert "learned anew" in found.warnings[0][1]
 
 
 def test_problems_and_words() -> None:

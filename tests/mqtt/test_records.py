@@ -13,7 +13,7 @@ from kamstrup_mqtt.config import Config, SpoolConfig
 from kamstrup_mqtt.core.model import Identity, LoggedReading, Measurement, Reading
 from kamstrup_mqtt.devices.device import Device, DeviceConfig
 from kamstrup_mqtt.mqtt.history_records import Records, belongs_to
-from kamstrup_mqtt.storage.state_schema import MeterState
+from kamstrup_mqtt.storage.state_schema import DeviceState
 
 TIME = datetime(2026, 11, 21, 4, 0, 5, 123000, tzinfo=UTC)
 HAN = {"name": "Main", "protocol": "han", "port": "tcp://h:1", "energy_scale": 10}
@@ -30,7 +30,7 @@ def picture(meter: dict[str, Any]) -> Device:
         plan=found.plan(),
         interval=found.interval_seconds,
     )
-    return Device(facts, MeterState(), 0.0)
+    return Device(facts, DeviceState(), 0.0)
 
 
 def reading(meter: str, group: str, time: datetime | None, **values: str | None) -> Reading:

@@ -23,7 +23,7 @@ from kamstrup_mqtt.homeassistant.discovery import (
     meter_discovery,
 )
 from kamstrup_mqtt.storage.state_file import detected_models, read_only, state_directory
-from kamstrup_mqtt.storage.state_schema import MeterState
+from kamstrup_mqtt.storage.state_schema import DeviceState, MeterState
 
 
 def add_parser(subparsers: Any) -> None:
@@ -53,11 +53,11 @@ def run(args: argparse.Namespace) -> int:
     config = with_models(config, detected_models(remembered))
     pictures, unread = [], []
     for meter in config.meters:
-        memory = remembered.get(meter.id, MeterState())
-        if args.assume is not None and not _known(meter, memory):
-            _assume(meter, memory, args.assume)
-        if _known(meter, memory):
-            pictures.append(Device(factory.device_config(meter, config), memory, 0.0))
+        state = remembered.get(meter.id, MeterState.empty())
+        if args.assume is not None and not _known(meter, state.device):
+            _assume(meter, state.device, args.assume)
+        if _known(meter, state.device):
+            pictures.append(factory.make_device(meter, config, state, 0.0))
         else:
             unread.append(meter)
     for line in assign_suffixes(pictures):
@@ -72,12 +72,12 @@ def run(args: argparse.Namespace) -> int:
     return FAILED if unread else DONE
 
 
-def _known(meter: Meter, memory: MeterState) -> bool:
+def _known(meter: Meter, memory: DeviceState) -> bool:
     named = meter.serial is not None or memory.serial is not None or not meter.profile.identity
     return named and bool(memory.units)
 
 
-def _assume(meter: Meter, memory: MeterState, serial: str) -> None:
+def _assume(meter: Meter, memory: DeviceState, serial: str) -> None:
     memory.serial = memory.serial or serial
     if not memory.units:
         memory.units = {v.quantity.key: v.quantity.unit for v in meter.plan().values}

@@ -93,7 +93,7 @@ def _meters(config: Config) -> Mapping[str, Any]:
     return {
         meter.id: {
             "port": diagnostics.port_info(meter),
-            **diagnostics.state_info(remembered.get(meter.id, MeterState())),
+            **diagnostics.state_info(remembered.get(meter.id, MeterState.empty())),
         }
         for meter in config.meters
     }

@@ -25,8 +25,8 @@ from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import DroppedBytes, Event, Frame, Timestamp
 from kamstrup_mqtt.protocols.han import HanCodec
-from kamstrup_mqtt.reading.conversation import listen
 from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading.frame_listener import listen
 
 VERDICT = 30.0
 """Seconds after which it is said that nothing comes, or no list."""

@@ -39,8 +39,9 @@ from kamstrup_mqtt.protocols.base import (
     PollResponse,
     ProtocolSpec,
 )
-from kamstrup_mqtt.reading.conversation import ConversationRunner, Listener
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading.frame_listener import FrameListener
 
 DEFAULT_REGISTERS: tuple[SourceId, ...] = (60, 68, 74, 80, 86, 87, 89, 1004)
 """What is asked of a KMP meter whose model nobody named: most heat meters have all of these."""
@@ -287,7 +288,7 @@ async def _poll(options: ReadOptions, link: Link) -> PollResponse:
 
 
 async def _next_list(options: ReadOptions, link: Link) -> PollResponse:
-    listener = Listener(link, options.codec.framer(), Counters(), _log)
+    listener = FrameListener(link, options.codec.framer(), Counters(), _log)
     start = listener.last_byte
     try:
         async with asyncio.timeout(options.timeout):

@@ -33,7 +33,6 @@ from kamstrup_mqtt.daemon.control_socket import ControlServer, control_address
 from kamstrup_mqtt.daemon.supervisor import Supervisor
 from kamstrup_mqtt.daemon.systemd import Notifier
 from kamstrup_mqtt.daemon.watchdog import EXIT_AFTER, Watchdog, start_exit_timer
-from kamstrup_mqtt.devices.device import Device
 from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import open_link
@@ -152,11 +151,13 @@ class App:
         self._ports: dict[PortAddress, Port] = {}
         started = clock.monotonic()
         self._devices = {
-            meter.id: Device(
-                factory.device_config(meter, config),
+            meter.id: factory.make_device(
+                meter,
+                config,
                 self._state_file.meter(meter.id),
                 started,
                 exact=self._state_file.clean_shutdown,
+                merge_live=lambda retained: self._readers[retained.meter].merge_retained(retained),
             )
             for meter in config.meters
         }
@@ -223,7 +224,7 @@ class App:
         self._readers[meter.id] = Reader(
             factory.reader_config(
                 meter,
-                self._state_file.meter(meter.id).learned,
+                self._state_file.meter(meter.id).reader.learned,
                 self._on_model_found if meter.model == detection.AUTO else None,
             ),
             port,
@@ -248,7 +249,7 @@ class App:
             async with asyncio.timeout(self._timeouts.detection_grace):
                 readers = self._readers.values()
                 while busy := [reader for reader in readers if reader.is_polling]:
-                    await busy[0].idle_event.wait()
+                    await busy[0].wait_until_idle()
         self.request_exit(ExitReason.RELOAD)
 
     # Running

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import Enum, auto
 from typing import TypeGuard
 
 from kamstrup_mqtt.core import units
@@ -69,6 +70,14 @@ def sources_to_read(profile: ProtocolProfile, sources: Iterable[SourceId]) -> tu
     return tuple(ordered)
 
 
+class DerivationFault(Enum):
+    """Why a value cannot be derived, or not as before."""
+
+    UNITS = auto()
+    REGISTERS_DISAGREE = auto()
+    OFFSET_CHANGED = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class DerivedValues:
     """`objects` with what was made of them; what was `learned`; and what is wrong, for a warning
@@ -76,7 +85,7 @@ class DerivedValues:
 
     objects: tuple[DecodedValue, ...]
     learned: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[tuple[DerivationFault, str], ...] = ()
 
 
 class Deriver:
@@ -144,7 +153,8 @@ class Deriver:
                 return _from_modulo(total, fine)
             return _from_counter(total, fine, learned.get(OFFSET_KEY))
         except ValueError as error:
-            return DerivedValues((), {}, (f"heat_energy_precise cannot be made: {error}",))
+            text = f"heat_energy_precise cannot be made: {error}"
+            return DerivedValues((), {}, ((DerivationFault.UNITS, text),))
 
 
 def _is_code(value: Scalar) -> TypeGuard[Decimal]:
@@ -170,8 +180,11 @@ def _from_modulo(total: DecodedValue, fine: DecodedValue) -> DerivedValues:
         (),
         {},
         (
-            f"register 266 ({fine.value} {fine.unit}) is not the end of register 60"
-            f" ({total.value} {total.unit}): no heat_energy_precise is made of them",
+            (
+                DerivationFault.REGISTERS_DISAGREE,
+                f"register 266 ({fine.value} {fine.unit}) is not the end of register 60"
+                f" ({total.value} {total.unit}): no heat_energy_precise is made of them",
+            ),
         ),
     )
 
@@ -184,10 +197,13 @@ def _from_counter(total: DecodedValue, fine: DecodedValue, offset: str | None) -
             return _object(wh)
     found = energy.learn_offset(total.value, total.unit, fine.value, fine.unit)
     made = _object(energy.from_offset(fine.value, fine.unit, found))
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[tuple[DerivationFault, str], ...] = ()
     if offset is not None:
         warnings = (
-            f"register 155 ({fine.value} {fine.unit}) no longer agrees with register 60"
-            f" ({total.value} {total.unit}): its start is learned anew",
+            (
+                DerivationFault.OFFSET_CHANGED,
+                f"register 155 ({fine.value} {fine.unit}) no longer agrees with register 60"
+                f" ({total.value} {total.unit}): its start is learned anew",
+            ),
         )
     return DerivedValues(made.objects, {OFFSET_KEY: format(found, "f")}, warnings)

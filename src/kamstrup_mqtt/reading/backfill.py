@@ -7,24 +7,22 @@ of the port come in between. What fails is said once and left: the next gap gets
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
-from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import KamstrupMqttError, MeterError
 from kamstrup_mqtt.core.model import LinkState, LoggedReading
-from kamstrup_mqtt.core.report_queue import ReportQueue
 from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, distance, own_offset
-from kamstrup_mqtt.meters.plan import ReadingPlan, map_objects
+from kamstrup_mqtt.meters.plan import map_objects
 from kamstrup_mqtt.protocols.base import Frame, Step
 from kamstrup_mqtt.protocols.kmp import KmpCodec
 from kamstrup_mqtt.protocols.kmp import log_reading as talks
 from kamstrup_mqtt.protocols.kmp.log_messages import CLOCKS, LOGGERS, Record
 from kamstrup_mqtt.protocols.kmp.messages import MAX_REGISTERS
-from kamstrup_mqtt.storage.state_file import StateFile
-from kamstrup_mqtt.storage.state_schema import MeterState
+from kamstrup_mqtt.reading.context import ReaderContext
+from kamstrup_mqtt.reading.reader_config import BackfillConfig
 
 LogConversation = Generator[Step, Frame | None, None]
 
@@ -40,15 +38,6 @@ PAUSE = 1.0
 """Seconds of rest between two requests."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackfillConfig:
-    """Which log: `logger` of B8, or `log_id` of A1 and A2. After one gap at most `records`."""
-
-    logger: str = "hour"
-    log_id: int | None = None
-    records: int = 168
-
-
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Between two valid readings, UTC."""
@@ -61,35 +50,26 @@ class Backfill:
     """One meter's. `is_active`: there is a request to be made, by `step`, when the line is free."""
 
     def __init__(
-        self,
-        config: BackfillConfig,
-        codec: KmpCodec,
-        plan: ReadingPlan,
-        *,
-        meter: str,
-        interval: float,
-        battery: bool,
-        state_file: StateFile,
-        report_queue: ReportQueue,
-        clock: Clock,
-        log: logging.Logger,
+        self, context: ReaderContext, config: BackfillConfig, codec: KmpCodec, interval: float
     ) -> None:
+        self._context = context
         self._config = config
         self._codec = codec
-        self._plan = plan
-        self._meter = meter
         self._min_gap = max(GAP_FACTOR * interval, PERIODS[config.logger])
-        self._battery = battery
-        self._state_file = state_file
-        self._meter_state: MeterState = state_file.meter(meter)
-        self._report_queue = report_queue
-        self._clock = clock
-        self._log = log
-        times = (reading.time for reading in self._meter_state.readings.values())
-        self._last_reading = max((time for time in times if time is not None), default=None)
+        self._last_reading = max(context.state.last_read.values(), default=None)
         self._gap: Gap | None = None
         self._offset = timedelta()
         self._cursor: talks.LogCursor | None = None
+
+    @classmethod
+    def of(cls, context: ReaderContext, interval: float) -> Backfill | None:
+        """Return the backfill of a meter that is polled every `interval` seconds; None if its
+        configuration has none."""
+        config = context.config.backfill
+        if config is None:
+            return None
+        # the configuration allows it for this protocol only
+        return cls(context, config, cast(KmpCodec, context.config.codec), interval)
 
     @property
     def is_active(self) -> bool:
@@ -103,19 +83,25 @@ class Backfill:
 
     def on_reading(self) -> None:
         """A valid reading came just now."""
-        last, now = self._last_reading, self._clock.now()
+        last, now = self._last_reading, self._context.clock.now()
         self._last_reading = now or last
         if last is None or now is None or (now - last).total_seconds() <= self._min_gap:
             return
-        before = self._meter_state.backfilled
-        if self._battery and before is not None and now - before < MIN_BATTERY_INTERVAL:
-            self._log.info("the gap since %s is not filled: the battery is spared for a day", last)
+        before = self._context.state.backfilled
+        if (
+            self._context.config.battery
+            and before is not None
+            and now - before < MIN_BATTERY_INTERVAL
+        ):
+            self._context.log.info(
+                "the gap since %s is not filled: the battery is spared for a day", last
+            )
             return
         self._gap, self._cursor = Gap(last, now), None
         # said before the first byte leaves: what ends the daemon in mid-log is not done again
-        self._meter_state.backfilled = now
-        self._state_file.mark_changed(urgent=True)
-        self._log.info("nothing was read since %s: reading the meter's own log", last)
+        self._context.state.backfilled = now
+        self._context.state_file.mark_changed(urgent=True)
+        self._context.log.info("nothing was read since %s: reading the meter's own log", last)
 
     def step(self) -> LogConversation:
         """The next request, or the first two. Raises MeterError when it is not answered."""
@@ -131,7 +117,7 @@ class Backfill:
     def on_error(self, error: KamstrupMqttError) -> None:
         """A request was not answered, or the line is lost: no more tries for this gap."""
         assert self._gap is not None
-        self._log.warning(
+        self._context.log.warning(
             "the meter's log could not be read, the gap since %s stays: %s", self._gap.start, error
         )
         if self._cursor is not None:
@@ -144,7 +130,7 @@ class Backfill:
 
     def _start_cursor(self, gap: Gap) -> LogConversation:
         meter = yield from talks.read_clock(self._codec)
-        host = self._clock.now() or gap.end
+        host = self._context.clock.now() or gap.end
         ahead = distance(meter, host)
         self._offset = own_offset(ahead, host)
         if abs(ahead - self._offset) > MAX_ERROR:
@@ -177,25 +163,28 @@ class Backfill:
     def _totals(self) -> tuple[int, ...]:
         """The registers that are read from this meter, totals first."""
         values = sorted(
-            self._plan.values, key=lambda v: v.quantity.state_class != "total_increasing"
+            self._context.config.plan.values,
+            key=lambda v: v.quantity.state_class != "total_increasing",
         )
         return tuple(v.source for v in values if isinstance(v.source, int))
 
     def _publish(self, gap: Gap, records: tuple[Record, ...]) -> None:
         """Hand over what belongs into the gap, oldest first."""
-        now, count = self._clock.now(), 0
+        now, count = self._context.clock.now(), 0
         for record in reversed(records):
             at = None if record.time is None else self._utc(record.time)
             if at is None or not gap.start < at < gap.end:
                 continue
-            found = map_objects(self._plan, talks.values(record.objects))
+            found = map_objects(self._context.config.plan, talks.values(record.objects))
             values = {k: v for group in found.groups.values() for k, v in group.items()}
             if values:
-                self._report_queue.put(
-                    LoggedReading(meter=self._meter, time=now, measured_at=at, values=values)
+                self._context.report_queue.put(
+                    LoggedReading(
+                        meter=self._context.config.id, time=now, measured_at=at, values=values
+                    )
                 )
                 count += 1
-        self._log.info("%d records of the meter's own log are in the history", count)
+        self._context.log.info("%d records of the meter's own log are in the history", count)
 
     def _utc(self, text: str) -> datetime:
         """The moment of the record's own clock; a date alone is its midnight."""

@@ -1,7 +1,7 @@
-"""Carries a conversation out on a link, or listens on it.
+"""Carries out a conversation on a link.
 
-The protocols say what to send and what a frame is; here are the clock, the echo, and the reason
-why nothing came.
+The protocols say what to send and what a frame is. This module has the clock, removes the echo,
+and says why no response came.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from kamstrup_mqtt.core.errors import MeterError
@@ -19,7 +19,6 @@ from kamstrup_mqtt.protocols.base import (
     Configure,
     DroppedBytes,
     DropReason,
-    Event,
     Frame,
     Framer,
     Pause,
@@ -27,6 +26,8 @@ from kamstrup_mqtt.protocols.base import (
     Step,
 )
 from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading.echo import EchoFilter
+from kamstrup_mqtt.reading.frame_stream import FrameStream, format_bytes
 
 T = TypeVar("T")
 
@@ -39,98 +40,9 @@ MAX_RECEIVED = 65536
 MAX_DROPS = 256
 """Pieces kept to tell why no answer came."""
 
-_TEXT = frozenset((*range(0x20, 0x7F), 0x0D, 0x0A, 0x02, 0x03, 0x06))
-
-
-def format_bytes(data: bytes) -> str:
-    """Bytes for the log: hex, and text beside it where it is text (parity bits taken off)."""
-    seven = bytes(byte & 0x7F for byte in data)
-    text = f" {seven.decode('ascii')!r}" if data and _TEXT.issuperset(seven) else ""
-    return data.hex(" ") + text
-
 
 def _ignore_wait(_seconds: float) -> None:
     pass
-
-
-async def _yield_control() -> None:
-    await asyncio.sleep(0)
-
-
-class FrameStream:
-    """What came on one link: bytes into the framer, events out of it, counted and logged."""
-
-    def __init__(self, link: Link, framer: Framer, counters: Counters, log: logging.Logger) -> None:
-        self.link = link
-        self.framer = framer
-        self.counters = counters
-        self.log = log
-        self._parity = framer.parity_errors
-
-    def feed(self, data: bytes) -> None:
-        if data:
-            self.framer.receive_data(data)
-
-    def next_event(self) -> Event | None:
-        """The framer's next event, counted. An echo (a request on our own line) is none of the
-        meter's frames; whoever waits for an answer counts it."""
-        event = self.framer.next_event()
-        self.counters.parity_errors += self.framer.parity_errors - self._parity
-        self._parity = self.framer.parity_errors
-        talks = self.log.isEnabledFor(logging.DEBUG)
-        if isinstance(event, DroppedBytes):
-            self.counters.record_drop(event.reason, event.raw, asyncio.get_running_loop().time())
-            if talks:
-                self.log.debug("<- dropped (%s): %s", event.reason, format_bytes(event.raw))
-        elif event is not None:
-            self.counters.frames += event.direction != "request"
-            if talks:
-                self.log.debug(
-                    "<- %s, checksum right: %s", event.direction, format_bytes(event.raw)
-                )
-        return event
-
-    def discard_pending(self) -> None:
-        """Throw away what came before we asked."""
-        old = self.link.discard_input()
-        if old:
-            self.log.debug("<- not asked for, discarded: %s", format_bytes(old))
-        self.framer.end_burst()
-        while self.framer.next_event() is not None:
-            pass
-        self._parity = self.framer.parity_errors
-
-
-class EchoFilter:
-    """Takes an exact copy of what we sent off the front of what comes.
-
-    Bytes that may still become the echo are held back: `/?!` and `/KAM...` begin alike.
-    """
-
-    def __init__(self, sent: bytes) -> None:
-        self._sent = sent
-        self._held = bytearray()
-        self._is_done = not sent
-        self.seen = False
-
-    def strip(self, data: bytes) -> bytes:
-        """What of `data` (and of what was held back) is not echo."""
-        if self._is_done:
-            return data
-        self._held += data
-        if self._held.startswith(self._sent):
-            self.seen = True
-            del self._held[: len(self._sent)]
-        elif self._sent.startswith(self._held):
-            return b""
-        return self.release()
-
-    def release(self) -> bytes:
-        """The line is quiet: what was held back is no echo, or one that was cut off."""
-        self._is_done = True
-        held = bytes(self._held)
-        self._held.clear()
-        return held
 
 
 class ConversationRunner:
@@ -337,80 +249,3 @@ class _ResponseWaiter:
 
 def _format_excerpt(data: bytes) -> str:
     return format_bytes(data[:EXCERPT_BYTES]) + (" ..." if len(data) > EXCERPT_BYTES else "")
-
-
-class Listener:
-    """What a meter sends by itself. `last_byte` and `last_frame` are loop times; at first both
-    are when the listening began. `wake_at`: the loop time at which whoever listens wants to look
-    at the clock; `idle_check`: the seconds after which it looks in any case. `yield_control` is
-    awaited between two events that came together."""
-
-    def __init__(
-        self,
-        link: Link,
-        framer: Framer,
-        counters: Counters,
-        log: logging.Logger,
-        *,
-        idle_check: float = 1.0,
-        yield_control: Callable[[], Awaitable[None]] = _yield_control,
-    ) -> None:
-        self._stream = FrameStream(link, framer, counters, log)
-        self._link = link
-        self._idle_check = idle_check
-        self._yield_control = yield_control
-        self._clock = asyncio.get_running_loop().time
-        self._last_read = self.last_frame = self._clock()
-        self.wake_at: float | None = None
-
-    @property
-    def last_byte(self) -> float:
-        return max(self._last_read, self._link.last_byte)
-
-    async def events(self) -> AsyncGenerator[Event | None, None]:
-        """Frames and drops as they come; None whenever it is time to look at the clock.
-
-        Raises LinkError when the line is lost.
-        """
-        self._link.start_continuous()
-        framer = self._stream.framer
-        quiet = True
-        while True:
-            event = self._stream.next_event()
-            while event is not None:
-                if isinstance(event, Frame):
-                    self.last_frame = self._clock()
-                yield event
-                event = self._stream.next_event()
-                if event is not None:
-                    await self._yield_control()  # a line that floods us leaves the others theirs
-            quiet = quiet or framer.is_idle
-            self._link.expect_bytes(framer.bytes_needed)
-            data = await self._link.read_within(self._seconds_left(quiet))
-            if data:
-                self._last_read = self._clock()
-                quiet = False
-                self._stream.feed(data)
-                continue
-            if not quiet and self._clock() - self.last_byte >= self._link.idle_timeout:
-                quiet = True
-                self._stream.feed(self._link.discard_input())
-                framer.end_burst()
-            yield None
-
-    def _seconds_left(self, quiet: bool) -> float:
-        """Seconds until something is due though nothing comes."""
-        until = self._clock() + self._idle_check
-        if self.wake_at is not None:
-            until = min(until, self.wake_at)
-        if not quiet:
-            until = min(until, self.last_byte + self._link.idle_timeout)
-        return until - self._clock()
-
-
-async def listen(
-    link: Link, framer: Framer, counters: Counters, log: logging.Logger, *, idle_check: float = 1.0
-) -> AsyncIterator[Event | None]:
-    """What a pushing meter sends; None at least every `idle_check` seconds while no byte comes."""
-    async for event in Listener(link, framer, counters, log, idle_check=idle_check).events():
-        yield event

@@ -14,8 +14,8 @@ from kamstrup_mqtt.links.address import PortAddress, SerialDevice
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Event, Frame
-from kamstrup_mqtt.reading.conversation import Listener
 from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading.frame_listener import FrameListener
 
 HAN = "han"
 FIRST = 12.0
@@ -87,7 +87,7 @@ class Ear:
         self._say(f"listening for lists at {params}, up to {seconds:.0f} s ...")
         link = await open_link(self._address, params)
         codec = registry.all_protocols()[HAN].make_codec()
-        listener = Listener(link, codec.framer(), Counters(), _log)
+        listener = FrameListener(link, codec.framer(), Counters(), _log)
         began = listener.last_byte
         try:
             with contextlib.suppress(TimeoutError):
