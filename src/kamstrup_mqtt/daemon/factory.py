@@ -12,13 +12,13 @@ from kamstrup_mqtt.devices.device import MeterFacts
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.limits import Bounds
 from kamstrup_mqtt.meters.plan import shared
+from kamstrup_mqtt.reading.backfill import Wanted
 from kamstrup_mqtt.reading.reader import MeterSetup
 from kamstrup_mqtt.storage import spool
 from kamstrup_mqtt.storage.history import History, Limits
 
 if TYPE_CHECKING:
     from kamstrup_mqtt.config.polled import KmpMeter, Polled
-    from kamstrup_mqtt.reading.backfill import Wanted
 
 
 def history(
@@ -97,8 +97,4 @@ def setup(
 
 def _backfill(meter: Meter) -> Wanted | None:
     found = cast("KmpMeter", meter).backfill if meter.protocol_name == "kmp" else None
-    if found is None:
-        return None
-    from kamstrup_mqtt.reading.backfill import Wanted  # and with it all of KMP
-
-    return Wanted(**found.model_dump())
+    return None if found is None else Wanted(**found.model_dump())

@@ -8,21 +8,17 @@ of the port come in between. What fails is said once and left: the next gap gets
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import KamstrupMqttError, MeterError
-from kamstrup_mqtt.core.model import LinkState, Logged
+from kamstrup_mqtt.core.model import LinkState, Logged, SourceId
 from kamstrup_mqtt.core.report_queue import Outbox
 from kamstrup_mqtt.meters.clock_zone import MOST, distance, own_offset
 from kamstrup_mqtt.meters.plan import Plan, sort_objects
-from kamstrup_mqtt.protocols.base import Frame, Step
-from kamstrup_mqtt.protocols.kmp import KmpCodec
-from kamstrup_mqtt.protocols.kmp import log_reading as talks
-from kamstrup_mqtt.protocols.kmp.log_messages import CLOCKS, LOGGERS, Record
-from kamstrup_mqtt.protocols.kmp.messages import MAX_REGISTERS
+from kamstrup_mqtt.protocols.base import Frame, LogCursor, LogQuery, LogReader, LogRecord, Step
 from kamstrup_mqtt.storage.state_file import Memory
 from kamstrup_mqtt.storage.state_schema import MeterMemory
 
@@ -34,8 +30,6 @@ LATE = 1.5
 """A gap is longer than so many intervals: a poll that came a little late is none."""
 BATTERY_FLOOR = timedelta(days=1)
 """From one backfill of a battery meter to the next, at least."""
-_HEAT = 60
-"""The register that heat meters have, and electricity meters have not."""
 PAUSE = 1.0
 """Seconds of rest between two requests."""
 
@@ -63,7 +57,7 @@ class Backfill:
     def __init__(
         self,
         wanted: Wanted,
-        codec: KmpCodec,
+        log_reader: LogReader,
         plan: Plan,
         *,
         meter: str,
@@ -75,7 +69,7 @@ class Backfill:
         log: logging.Logger,
     ) -> None:
         self._wanted = wanted
-        self._codec = codec
+        self._log_reader = log_reader
         self._plan = plan
         self._meter = meter
         self._shortest = max(LATE * interval, PERIODS[wanted.logger])
@@ -89,7 +83,7 @@ class Backfill:
         self._last = max((time for time in times if time is not None), default=None)
         self._gap: Gap | None = None
         self._offset = timedelta()
-        self._walk: talks.Walk | None = None
+        self._cursor: LogCursor | None = None
 
     @property
     def active(self) -> bool:
@@ -111,7 +105,7 @@ class Backfill:
         if self._battery and before is not None and now - before < BATTERY_FLOOR:
             self._log.info("the gap since %s is not filled: the battery is spared for a day", last)
             return
-        self._gap, self._walk = Gap(last, now), None
+        self._gap, self._cursor = Gap(last, now), None
         # said before the first byte leaves: what ends the daemon in mid-log is not done again
         self._mine.backfilled = now
         self._memory.changed(urgent=True)
@@ -120,12 +114,12 @@ class Backfill:
     def step(self) -> Talk:
         """The next request, or the first two. Raises MeterError when it is not answered."""
         assert self._gap is not None
-        if self._walk is None:
+        if self._cursor is None:
             yield from self._begin(self._gap)
         else:
-            yield from self._walk.step()
-        if self._walk is not None and self._walk.done:
-            self._put(self._gap, self._walk.records)
+            yield from self._cursor.read_next()
+        if self._cursor is not None and self._cursor.is_done:
+            self._put(self._gap, self._cursor.records)
             self._gap = None
 
     def failed(self, error: KamstrupMqttError) -> None:
@@ -134,8 +128,8 @@ class Backfill:
         self._log.warning(
             "the meter's log could not be read, the gap since %s stays: %s", self._gap.start, error
         )
-        if self._walk is not None:
-            self._put(self._gap, self._walk.records)
+        if self._cursor is not None:
+            self._put(self._gap, self._cursor.records)
         self._gap = None
 
     def abandon(self) -> None:
@@ -143,7 +137,7 @@ class Backfill:
         self._gap = None
 
     def _begin(self, gap: Gap) -> Talk:
-        meter = yield from talks.read_clock(self._codec)
+        meter = yield from self._log_reader.read_clock()
         host = self._clock.now() or gap.end
         ahead = distance(meter, host)
         self._offset = own_offset(ahead, host)
@@ -153,42 +147,31 @@ class Backfill:
                 f"the meter's clock ({meter}) is wrong by more than {MOST.seconds // 60} min, so"
                 " that its records belong to no known hour; `kamstrup-mqtt clock` sets it",
             )
-        start = (gap.start + self._offset).replace(tzinfo=None).isoformat("T", "seconds")
         missing = (gap.end - gap.start).total_seconds() / PERIODS[self._wanted.logger]
-        most = min(self._wanted.records, int(missing) + 1)
-        if self._wanted.log_id is not None:
-            values = self._totals()
-            # a log leaves out what it does not hold: both ways to tell the time are asked for
-            dated = 348 if _HEAT in values else 1049
-            registers = (dated, 1003, 1002, *values)[:MAX_REGISTERS]
-            query = talks.Query(registers=registers, start=start, most=most)
-            self._walk = talks.RecordWalk(self._codec, self._wanted.log_id, query)
-            return
-        logger = LOGGERS[self._wanted.logger]
-        held = yield from talks.configuration(self._codec, logger)
-        clocks = tuple(clock for clock in CLOCKS if clock in held.registers)
-        clocks = (348,) if 348 in clocks else clocks
-        values = tuple(source for source in self._totals() if source in held.registers)
-        if not clocks or not values:
-            raise MeterError(LinkState.REFUSED, "its log holds none of the values that are read")
-        query = talks.Query(registers=(*clocks, *values)[:MAX_REGISTERS], start=start, most=most)
-        self._walk = talks.PastWalk(self._codec, logger, query)
+        log_id = self._wanted.log_id
+        query = LogQuery(
+            log=self._wanted.logger if log_id is None else log_id,
+            sources=self._sources(),
+            since=(gap.start + self._offset).replace(tzinfo=None),
+            limit=min(self._wanted.records, int(missing) + 1),
+        )
+        self._cursor = yield from self._log_reader.open_log(query)
 
-    def _totals(self) -> tuple[int, ...]:
-        """The registers that are read from this meter, totals first."""
+    def _sources(self) -> tuple[SourceId, ...]:
+        """The sources that are read from this meter, totals first."""
         values = sorted(
             self._plan.values, key=lambda v: v.quantity.state_class != "total_increasing"
         )
-        return tuple(v.source for v in values if isinstance(v.source, int))
+        return tuple(v.source for v in values)
 
-    def _put(self, gap: Gap, records: tuple[Record, ...]) -> None:
+    def _put(self, gap: Gap, records: Sequence[LogRecord]) -> None:
         """Hand over what belongs into the gap, oldest first."""
         now, count = self._clock.now(), 0
         for record in reversed(records):
             at = None if record.time is None else self._utc(record.time)
             if at is None or not gap.start < at < gap.end:
                 continue
-            found = sort_objects(self._plan, talks.values(record.objects))
+            found = sort_objects(self._plan, record.values)
             values = {k: v for group in found.groups.values() for k, v in group.items()}
             if values:
                 self._outbox.put(Logged(meter=self._meter, time=now, at=at, values=values))

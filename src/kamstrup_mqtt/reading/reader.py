@@ -8,7 +8,7 @@ import logging
 import random
 import traceback
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import LinkError, MeterError
@@ -25,6 +25,7 @@ from kamstrup_mqtt.protocols.base import (
     Framer,
     PolledCodec,
 )
+from kamstrup_mqtt.reading.backfill import Backfill
 from kamstrup_mqtt.reading.conversation import Exchange
 from kamstrup_mqtt.reading.counters import Counters
 from kamstrup_mqtt.reading.framed_link import Line
@@ -35,10 +36,6 @@ from kamstrup_mqtt.reading.schedule import Schedule
 from kamstrup_mqtt.reading.timeouts import MARGIN, Limits
 from kamstrup_mqtt.reading.unsupported_sources import Lacking
 from kamstrup_mqtt.storage.state_file import Memory
-
-if TYPE_CHECKING:
-    from kamstrup_mqtt.protocols.kmp import KmpCodec
-    from kamstrup_mqtt.reading.backfill import Backfill
 
 __all__ = ["Limits", "MeterSetup", "Reader"]
 
@@ -246,14 +243,12 @@ class Reader:
 
     def _make_backfill(self) -> Backfill | None:
         setup = self.setup
-        if setup.backfill is None:
+        log_reader = setup.spec.log_reader
+        if setup.backfill is None or log_reader is None:
             return None
-        # a daemon that reads no KMP meter does without its protocol, which is large
-        from kamstrup_mqtt.reading.backfill import Backfill
-
         return Backfill(
             setup.backfill,
-            cast("KmpCodec", setup.codec),  # the configuration has it for no other protocol
+            log_reader(setup.codec),
             setup.plan,
             meter=setup.id,
             interval=self._schedule.fastest,

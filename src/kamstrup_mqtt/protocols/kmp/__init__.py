@@ -4,6 +4,7 @@
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
+from kamstrup_mqtt.protocols.kmp.log_reading import KmpLogReader
 from kamstrup_mqtt.protocols.kmp.registers import key_of, parse_source, unknown_key
 
 __all__ = ["SPEC", "KmpCodec"]
@@ -19,4 +20,5 @@ SPEC = ProtocolSpec(
     source=parse_source,
     unknown_key=unknown_key,
     checksum="crc16",
+    log_reader=KmpLogReader,
 )
