@@ -72,10 +72,6 @@ class Framer(Protocol):
     def wanted(self) -> int:
         """Bytes that must still come before there can be another event; 0: nobody can say."""
 
-    @property
-    def settled(self) -> bool:
-        """Whether a silence now would change nothing; False where nobody can say."""
-
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
 

@@ -381,7 +381,6 @@ class Listener:
                 event = self._wire.event()
                 if event is not None:
                     await self._turn()  # a line that floods us leaves the others theirs
-            quiet = quiet or framer.settled
             self._link.expect(framer.wanted)
             data = await self._link.read_within(self._rest(quiet))
             if data:

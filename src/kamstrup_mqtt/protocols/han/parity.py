@@ -58,27 +58,20 @@ class ParityWatch:
         """Take the next bytes of the stream."""
         self._burst += data[: _LONGEST + 1 - len(self._burst)]
 
-    @property
-    def settled(self) -> bool:
-        """Whether the burst is known to be none of those."""
-        return self._good or not self._burst
-
     def good(self) -> None:
         """A frame with right checksums was among them."""
         self._good = True
-
-    def whole(self) -> None:
-        """A burst came that was one frame with right checksums."""
-        self._burst.clear()
-        self._before.clear()
 
     def silence(self) -> bool:
         """The burst is over: whether it was a line of 8N1 read as 8E1."""
         burst, self._burst = bytes(self._burst), bytearray()
         good, self._good = self._good, False
+        if good:
+            self._before.clear()
+            return False
         if not burst:
             return False
-        if good or not _SHORTEST <= len(burst) <= _LONGEST:
+        if not _SHORTEST <= len(burst) <= _LONGEST:
             self._before.clear()
             return False
         if burst.startswith(SIGNATURES):

@@ -49,7 +49,6 @@ class KmpAsciiFramer:
     """
 
     wanted = 0
-    settled = False
 
     def __init__(self) -> None:
         self.parity_errors = 0
