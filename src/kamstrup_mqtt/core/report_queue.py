@@ -29,7 +29,6 @@ class Outbox:
         self._capacity = capacity
         self._consumer: Callable[[], None] | None = None
         self._called = False
-        self._handed_over = False
         self._relief = asyncio.Event()
         self._relief.set()
         self.dropped = 0
@@ -51,16 +50,8 @@ class Outbox:
         """Call `consumer` in the next turn of the loop after reports were put, once for all."""
         self._consumer = consumer
 
-    def hand_over(self) -> None:
-        """What was put is urgent: call the consumer now. Only the first that asks for it in a turn
-        of the loop has it; what others put in that turn still goes together in the next, for a
-        message of its own costs more than its share of one write."""
-        if self._called and not self._handed_over and self._consumer is not None:
-            self._handed_over = True
-            self._consumer()
-
     def _call(self) -> None:
-        self._called = self._handed_over = False
+        self._called = False
         if self._consumer is not None and self._reports:
             self._consumer()
 

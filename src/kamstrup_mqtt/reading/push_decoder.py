@@ -63,7 +63,6 @@ class Hearing:
         if not heard.settled:  # who tells it is known before what it tells is judged
             self._follow(heard)
         told = self._reports.readings(heard.objects, (), frame.raw, belongs=heard.belongs)
-        self._reports.outbox.hand_over()  # whatever else is to be done has time until it has left
         if heard.settled:
             self._follow(heard)
         return told
