@@ -18,7 +18,7 @@ def decoder(
     protocol: str,
 ) -> Callable[[bytes], dict[SourceId, tuple[Decimal | str | None, str | None]]]:
     """Through framer and codec, as a reader does it."""
-    codec = registry.all_protocols()[protocol].codec(**OPTIONS.get(protocol, {}))
+    codec = registry.all_protocols()[protocol].make_codec(**OPTIONS.get(protocol, {}))
     framer = codec.framer()
 
     def decode(data: bytes) -> dict[SourceId, tuple[Decimal | str | None, str | None]]:

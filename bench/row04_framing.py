@@ -36,7 +36,7 @@ def seconds(stream: bytes) -> tuple[float, int]:
         framer.receive_data(piece)
         while (event := framer.next_event()) is not None:
             found += isinstance(event, Frame)
-    framer.silence()
+    framer.end_burst()
     while (event := framer.next_event()) is not None:
         found += isinstance(event, Frame)
     return time.perf_counter() - start, found

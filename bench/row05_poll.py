@@ -19,10 +19,10 @@ from kamstrup_mqtt.emulators.server import serve_pty
 from kamstrup_mqtt.links.address import parse_address
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.protocols.base import Ask
+from kamstrup_mqtt.protocols.base import PollRequest
 from kamstrup_mqtt.protocols.kmp.framing import encode_frame
 from kamstrup_mqtt.protocols.kmp.messages import get_register
-from kamstrup_mqtt.reading.conversation import Exchange
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
 
 BAUD, BITS, DELAY, POLLS = 1200, 11, 0.1, 7
@@ -40,13 +40,13 @@ async def polls(path: Path) -> list[float]:
         delay=DELAY + REQUEST * BITS / BAUD,
     )
     link = await open_link(parse_address(str(path)), kmp.serial)
-    codec = kmp.codec()
-    exchange = Exchange(link, codec.framer(), Counters(), logging.getLogger("bench"))
+    codec = kmp.make_codec()
+    exchange = ConversationRunner(link, codec.framer(), Counters(), logging.getLogger("bench"))
     found = []
     try:
         for _ in range(POLLS):
             start = time.perf_counter()
-            answer = await exchange.run(codec.poll(Ask(sources=REGISTERS)))
+            answer = await exchange.run(codec.poll(PollRequest(sources=REGISTERS)))
             taken = time.perf_counter() - start
             assert len(answer.objects) == len(REGISTERS)
             line = (REQUEST + len(exchange.received)) * BITS / BAUD + DELAY

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from kamstrup_mqtt.cli.replay.event_loop import HOLD_LIMIT, START, ReplayLoop, ReplayTime
+from kamstrup_mqtt.cli.replay.event_loop import HOLD_LIMIT, START, ReplayClock, ReplayLoop
 
 DAY = 86_400.0
 
@@ -24,14 +24,14 @@ class Real:
         return self.now
 
 
-def run(clock: ReplayTime, work) -> object:  # type: ignore[no-untyped-def]
+def run(clock: ReplayClock, work) -> object:  # type: ignore[no-untyped-def]
     with asyncio.Runner(loop_factory=lambda: ReplayLoop(clock)) as runner:
         return runner.run(work())
 
 
 def test_a_day_takes_no_time_and_everybody_wakes_in_turn() -> None:
     woken: list[tuple[str, float]] = []
-    clock = ReplayTime(None)
+    clock = ReplayClock(None)
 
     async def sleeper(name: str, seconds: float) -> None:
         for _ in range(int(DAY / seconds)):
@@ -54,7 +54,7 @@ def test_a_day_takes_no_time_and_everybody_wakes_in_turn() -> None:
 
 
 def test_sockets_are_heard_before_time_goes_on() -> None:
-    clock = ReplayTime(None)
+    clock = ReplayClock(None)
 
     async def work() -> bytes:
         here, there = socket.socketpair()
@@ -71,7 +71,7 @@ def test_sockets_are_heard_before_time_goes_on() -> None:
 
 def test_many_times_as_fast() -> None:
     begin = time.monotonic()
-    clock = ReplayTime(1000)
+    clock = ReplayClock(1000)
 
     async def work() -> None:
         await asyncio.sleep(200)
@@ -82,7 +82,7 @@ def test_many_times_as_fast() -> None:
 
 
 def test_who_waits_for_the_world_holds_the_clock() -> None:
-    clock = ReplayTime(None)
+    clock = ReplayClock(None)
 
     async def work() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
@@ -104,7 +104,7 @@ def test_who_waits_for_the_world_holds_the_clock() -> None:
 
 def test_held_too_long_it_goes_on_as_the_world_does() -> None:
     real = Real()
-    clock = ReplayTime(None, real=real)
+    clock = ReplayClock(None, real=real)
     with clock.hold():
         real.now += HOLD_LIMIT
         assert clock.time() == START
@@ -121,7 +121,7 @@ def test_held_too_long_it_goes_on_as_the_world_does() -> None:
 
 def test_our_own_work_takes_no_time_of_the_replay_and_is_made_up_for() -> None:
     real = Real()
-    clock = ReplayTime(10, real=real)
+    clock = ReplayClock(10, real=real)
     waits: list[float | None] = []
 
     def nothing(seconds: float | None) -> bool:

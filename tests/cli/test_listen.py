@@ -12,7 +12,7 @@ from kamstrup_mqtt.cli.listen import Watch
 from kamstrup_mqtt.emulators.han import make
 from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.emulators.server import serve_tcp
-from kamstrup_mqtt.protocols.base import Moment
+from kamstrup_mqtt.protocols.base import Timestamp
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from tests.support.commandline import command, environment, kamstrup_mqtt
 from tests.support.framing import events_of
@@ -118,7 +118,7 @@ def sealed(counter: str) -> str:
 def test_frames_that_cannot_be_read_are_no_matter_of_parity() -> None:
     watch = Watch(HanCodec(), raw=False, verdict=1.0)
     (event,) = events_of(HdlcFramer(), [bytes.fromhex(sealed("5"))])
-    said = list(watch.take(event, Moment(None, 0.0), 2.0))
+    said = list(watch.take(event, Timestamp(None, 0.0), 2.0))
     assert said[0].startswith("dropped: the list is encrypted and there is no key")
     assert said[1].startswith(
         "frames, but no list for 2 s (0 lists, dropped: 1 wrong_key): speed and parity are right,"
@@ -131,7 +131,7 @@ def test_a_list_played_again_is_called_that() -> None:
     codec = HanCodec(encryption_key=keys[0], authentication_key=keys[1])
     watch = Watch(codec, raw=False)
     for event in events_of(HdlcFramer(), [bytes.fromhex(sealed("5")) * 2]):
-        said = list(watch.take(event, Moment(None, 0.0), 0.0))
+        said = list(watch.take(event, Timestamp(None, 0.0), 0.0))
     assert said == ["dropped: a list with frame counter 5 came after 5: dropped"]
     assert watch.summary() == "1 lists, dropped: 1 replayed"
 
@@ -147,7 +147,7 @@ def test_other_ports_are_named(wire: bytes, words: str) -> None:
     watch = Watch(HanCodec(), raw=False)
     framer = HdlcFramer()
     (event,) = events_of(framer, [wire])
-    lines = list(watch.take(event, Moment(None, 0.0), 0.0))
+    lines = list(watch.take(event, Timestamp(None, 0.0), 0.0))
     assert words in lines[1]
 
 

@@ -6,15 +6,17 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt.cli.objects import energy_options, find_protocol, listed
+from kamstrup_mqtt.cli.objects import energy_options, find_protocol, list_objects
 from kamstrup_mqtt.core.errors import ConfigError
-from kamstrup_mqtt.core.model import Object
+from kamstrup_mqtt.core.model import DecodedValue
 
 
 def test_objects_are_as_sent_and_readings_in_the_contracts_unit() -> None:
     kmp = find_protocol("kmp")
     # quantities.md: register 1 is energy_import in kWh, 68 volume in m³
-    result = listed(kmp, [Object(1, 191, Decimal("0.191"), "MWh"), Object(68, 5, Decimal(5), "L")])
+    result = list_objects(
+        kmp, [DecodedValue(1, 191, Decimal("0.191"), "MWh"), DecodedValue(68, 5, Decimal(5), "L")]
+    )
     assert result.as_json() == {
         "objects": [
             {"id": 1, "key": "energy_import", "raw": 191, "value": Decimal("0.191"), "unit": "MWh"},
@@ -27,7 +29,7 @@ def test_objects_are_as_sent_and_readings_in_the_contracts_unit() -> None:
 def test_a_unit_of_another_family_is_held_back_and_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    result = listed(find_protocol("kmp"), [Object(68, 5, Decimal(5), "GJ")])
+    result = list_objects(find_protocol("kmp"), [DecodedValue(68, 5, Decimal(5), "GJ")])
     assert [obj.unit for obj in result.objects] == ["GJ"]
     assert result.readings == {}
     result.warn()
@@ -38,11 +40,11 @@ def test_a_unit_of_another_family_is_held_back_and_named(
 
 def test_the_first_of_two_objects_with_one_name_is_the_reading() -> None:
     objects = [
-        Object("1.20", "", None, "kWh"),
-        Object("1.20", "9032", Decimal(9032), "kWh"),
-        Object("1.20", "9033", Decimal(9033), "kWh"),
+        DecodedValue("1.20", "", None, "kWh"),
+        DecodedValue("1.20", "9032", Decimal(9032), "kWh"),
+        DecodedValue("1.20", "9033", Decimal(9033), "kWh"),
     ]
-    result = listed(find_protocol("iec62056-21"), objects)
+    result = list_objects(find_protocol("iec62056-21"), objects)
     assert result.as_json()["readings"] == {"energy_import": Decimal(9032)}
     assert len(result.objects) == 3
 

@@ -26,19 +26,21 @@ def test_printable() -> None:
 
 def test_plain_columns() -> None:
     stream = io.StringIO()
-    tables.show("meter", ("id", "value"), [(60, Decimal("0.303")), (1002, None)], file=stream)
+    tables.print_table(
+        "meter", ("id", "value"), [(60, Decimal("0.303")), (1002, None)], file=stream
+    )
     assert stream.getvalue() == "meter\n  id    value\n  60    0.303\n  1002  -\n"
 
 
 def test_a_title_alone() -> None:
     stream = Terminal()
-    tables.show("dropped", (), (), file=stream)
+    tables.print_table("dropped", (), (), file=stream)
     assert stream.getvalue() == "dropped\n"
 
 
 def test_rich_on_a_terminal_takes_markup_for_text() -> None:
     stream = Terminal()
-    tables.show("[bold]meter", ("id", "value"), [("1.20", "[red]x\x1b[0m")], file=stream)
+    tables.print_table("[bold]meter", ("id", "value"), [("1.20", "[red]x\x1b[0m")], file=stream)
     shown = stream.getvalue()
     assert "[bold]meter" in shown
     assert "[red]x\\x1b[0m" in shown

@@ -154,7 +154,7 @@ def test_home_assistant_defaults() -> None:
         "online",
     )
     assert ha.minimum == "2025.12"
-    assert ha.modern
+    assert ha.is_modern
 
 
 def test_status_topic_follows_the_prefix() -> None:
@@ -167,7 +167,7 @@ def test_status_topic_follows_the_prefix() -> None:
     [("2024.11", False), ("2025.11.3", False), ("2025.12", True), ("2026.1", True)],
 )
 def test_modern(minimum: str, modern: bool) -> None:
-    assert HomeAssistantConfig(minimum=minimum).modern is modern
+    assert HomeAssistantConfig(minimum=minimum).is_modern is modern
 
 
 @pytest.mark.parametrize("minimum", ["2024.10", "2025.13", "new", "", None, True])
@@ -373,11 +373,11 @@ def test_meter_is_another_word_for_model() -> None:
 
 
 def test_parity() -> None:
-    assert not han().hunts_parity
-    assert not kmp().hunts_parity
-    assert han(model="auto").hunts_parity
-    assert not han(model="auto", parity="none").hunts_parity
-    assert han(parity="AUTO").hunts_parity
+    assert not han().detects_parity
+    assert not kmp().detects_parity
+    assert han(model="auto").detects_parity
+    assert not han(model="auto", parity="none").detects_parity
+    assert han(parity="AUTO").detects_parity
     assert str(han(parity="auto").serial_params()) == "2400 8N1"
     assert str(han(model="aidon_3phase", parity="auto").serial_params()) == "2400 8E1"
     assert str(han(model="kaifa_1phase", parity="odd").serial_params()) == "2400 8O1"
@@ -385,7 +385,7 @@ def test_parity() -> None:
 
 @pytest.mark.parametrize("meter", [kmp(), iec(), han()])
 def test_the_codecs_take_the_options(meter: Any) -> None:
-    registry.all_protocols()[meter.protocol].codec(**meter.codec_options())
+    registry.all_protocols()[meter.protocol].make_codec(**meter.codec_options())
 
 
 @pytest.mark.parametrize(("address", "number"), [("0x7F", 0x7F), (191, 191), ("63", 63)])
@@ -411,11 +411,11 @@ def keys(meter: Any) -> list[str]:
 
 
 def test_the_models_own_list() -> None:
-    dialect = registry.all_models()["multical_403"].dialects["kmp"]
+    dialect = registry.all_models()["multical_403"].profiles["kmp"]
     assert kmp().plan().sources == dialect.groups["values"]
-    assert not kmp().plan().open
-    assert iec().plan().open
-    assert han().plan().open
+    assert not kmp().plan().accept_unlisted
+    assert iec().plan().accept_unlisted
+    assert han().plan().accept_unlisted
 
 
 @pytest.mark.parametrize(
@@ -434,7 +434,7 @@ def test_only_what_is_listed(values: object) -> None:
 
 
 def test_a_list_is_not_open() -> None:
-    assert not han(values=["power_import"]).plan().open
+    assert not han(values=["power_import"]).plan().accept_unlisted
     assert keys(han(values=["power_import"])) == ["power_import"]
 
 
@@ -536,7 +536,7 @@ def test_refused_custom(custom: object, words: str) -> None:
 
 
 def test_text_has_no_unit() -> None:
-    model = registry.all_models()["e685_382"].dialects["iec62056-21"]
+    model = registry.all_models()["e685_382"].profiles["iec62056-21"]
     assert model
     message = wrong(iec, values=[{"customer_number": {"unit": "kWh"}}])
     assert message == "customer_number is text: it has no unit"

@@ -6,16 +6,16 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from kamstrup_mqtt.core.clock import BUILT, STEP, Clock, StepWatch, parse_rfc3339, rfc3339
+from kamstrup_mqtt.core.clock import BUILD_TIME, STEP, Clock, StepDetector, parse_rfc3339, rfc3339
 
 
 def test_a_clock_that_cannot_be_right_is_not_used() -> None:
-    wall = BUILT.timestamp() - 1
+    wall = BUILD_TIME.timestamp() - 1
     clock = Clock(wall=lambda: wall)
     assert clock.now() is None
     wall += 1
-    assert clock.now() == BUILT
-    clock.not_before = BUILT + timedelta(seconds=1)
+    assert clock.now() == BUILD_TIME
+    clock.not_before = BUILD_TIME + timedelta(seconds=1)
     assert clock.now() is None
 
 
@@ -57,14 +57,14 @@ def test_parse() -> None:
 def test_a_clock_that_is_set_is_noticed() -> None:
     wall, monotonic = 1_800_000_000.0, 50.0
     clock = Clock(lambda: wall, lambda: monotonic)
-    watch = StepWatch(clock)
+    watch = StepDetector(clock)
     wall, monotonic = wall + 10, monotonic + 10
-    assert watch.look() is None
+    assert watch.check() is None
     wall += 29
-    assert watch.look() is None  # slewed, or a little late
+    assert watch.check() is None  # slewed, or a little late
     wall += 31
-    assert watch.look() == 31
+    assert watch.check() == 31
     wall -= 3600
-    assert watch.look() == -3600
-    assert watch.look() is None
+    assert watch.check() == -3600
+    assert watch.check() is None
     assert STEP == 30

@@ -9,7 +9,7 @@ import pytest
 
 from kamstrup_mqtt.core import report_queue
 from kamstrup_mqtt.core.model import Identity, Reading
-from kamstrup_mqtt.core.report_queue import Outbox
+from kamstrup_mqtt.core.report_queue import ReportQueue
 
 
 def _report(number: int) -> Identity:
@@ -17,7 +17,7 @@ def _report(number: int) -> Identity:
 
 
 def test_first_in_first_out() -> None:
-    queue = Outbox()
+    queue = ReportQueue()
     queue.put(_report(1))
     queue.put(_report(2))
     assert len(queue) == 2
@@ -26,7 +26,7 @@ def test_first_in_first_out() -> None:
 
 
 def test_the_oldest_is_dropped_and_counted_when_it_is_full() -> None:
-    queue = Outbox(2)
+    queue = ReportQueue(2)
     for number in range(5):
         queue.put(_report(number))
     assert queue.dropped == 3
@@ -36,13 +36,13 @@ def test_the_oldest_is_dropped_and_counted_when_it_is_full() -> None:
 
 async def test_what_waits_is_stamped_anew() -> None:
     times = iter([100.0, 100.0, 160.0])
-    report_queue = Outbox(monotonic=lambda: next(times))
+    report_queue = ReportQueue(monotonic=lambda: next(times))
     wrong = datetime(2026, 11, 1, tzinfo=UTC)
     for time in (wrong, None):  # None: the clock could not be right
         report_queue.put(Reading(meter="m", group="live", time=time, values={}))
     identity = Identity(meter="m", serial="1", source="s")
     report_queue.put(identity)
-    report_queue.restamp(datetime(2026, 11, 21, 12, 1, tzinfo=UTC), 160.0)
+    report_queue.correct_clock(datetime(2026, 11, 21, 12, 1, tzinfo=UTC), 160.0)
     right = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
     assert [getattr(report, "time", None) for report in report_queue.take_all()] == [
         right,
@@ -52,9 +52,9 @@ async def test_what_waits_is_stamped_anew() -> None:
 
 
 async def test_what_is_put_in_one_turn_is_told_in_one_call_in_the_next() -> None:
-    queue = Outbox()
+    queue = ReportQueue()
     taken: list[list[object]] = []
-    queue.call(lambda: taken.append(list(queue.take_all())))
+    queue.set_consumer(lambda: taken.append(list(queue.take_all())))
     queue.put(_report(1))
     queue.put(_report(2))
     assert taken == []
@@ -66,10 +66,10 @@ async def test_what_is_put_in_one_turn_is_told_in_one_call_in_the_next() -> None
 
 
 async def test_nobody_is_called_when_the_reports_were_taken_before() -> None:
-    queue = Outbox()
+    queue = ReportQueue()
     calls: list[int] = []
     queue.put(_report(1))
-    queue.call(lambda: calls.append(len(queue)))
+    queue.set_consumer(lambda: calls.append(len(queue)))
     queue.put(_report(2))
     assert queue.take_all() == [_report(1), _report(2)]
     await asyncio.sleep(0)
@@ -77,22 +77,22 @@ async def test_nobody_is_called_when_the_reports_were_taken_before() -> None:
 
 
 async def test_a_turn_is_short_unless_the_publisher_is_behind() -> None:
-    queue = Outbox()
-    await queue.turn()
-    queue.crowd(True)
-    turn = asyncio.create_task(queue.turn())
+    queue = ReportQueue()
+    await queue.wait_for_capacity()
+    queue.set_backpressure(True)
+    turn = asyncio.create_task(queue.wait_for_capacity())
     for _ in range(5):
         await asyncio.sleep(0)
     assert not turn.done()
-    queue.crowd(False)
+    queue.set_backpressure(False)
     await turn
 
 
 async def test_a_publisher_that_stays_behind_does_not_stop_a_reader(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert report_queue.CROWDED == 1.0
-    monkeypatch.setattr(report_queue, "CROWDED", 0.01)
-    queue = Outbox()
-    queue.crowd(True)
-    await asyncio.wait_for(queue.turn(), 5)
+    assert report_queue.MAX_BACKPRESSURE == 1.0
+    monkeypatch.setattr(report_queue, "MAX_BACKPRESSURE", 0.01)
+    queue = ReportQueue()
+    queue.set_backpressure(True)
+    await asyncio.wait_for(queue.wait_for_capacity(), 5)

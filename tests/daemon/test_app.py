@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from kamstrup_mqtt.cli.control_client import ask
+from kamstrup_mqtt.cli.control_client import send_request
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.core.clock import Clock
-from kamstrup_mqtt.daemon.app import App, Ending, Limits
+from kamstrup_mqtt.daemon.app import App, DaemonTimeouts, ExitReason
 from kamstrup_mqtt.daemon.control_socket import ControlError
 from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.emulators.server import serve_tcp
@@ -90,8 +90,12 @@ def nowhere() -> dict[str, Any]:
 
 
 def test_the_defaults() -> None:
-    assert (Limits().stop, Limits().status, Limits().clock) == (5.0, 5.0, 5.0)
-    assert Limits().anew == 60.0
+    assert (DaemonTimeouts().stop, DaemonTimeouts().status, DaemonTimeouts().clock) == (
+        5.0,
+        5.0,
+        5.0,
+    )
+    assert DaemonTimeouts().detection_grace == 60.0
 
 
 async def test_what_systemd_is_told(
@@ -197,10 +201,10 @@ async def test_a_read_by_the_control_socket(
         first = await watcher.until(f"{ROOT}/heat/state/values")
         address = str(process.directory / "control.sock")
         with pytest.raises(ControlError, match="no meter attic; there are heat"):
-            await asyncio.to_thread(ask, address, "read", meter="attic")
-        assert await asyncio.to_thread(ask, address, "read", meter="heat") == {"ok": True}
+            await asyncio.to_thread(send_request, address, "read", meter="attic")
+        assert await asyncio.to_thread(send_request, address, "read", meter="heat") == {"ok": True}
         with pytest.raises(ControlError, match="heat: "):
-            await asyncio.to_thread(ask, address, "read", meter="heat")
+            await asyncio.to_thread(send_request, address, "read", meter="heat")
         assert '"heat_energy"' in first
 
 
@@ -304,8 +308,8 @@ async def test_a_clock_that_is_set_restamps_what_nobody_was_told(
         reload=lambda: config,
         environ=directories,
         clock=clock,
-        limits=Limits(clock=0.01),
-        arm=lambda _: None,
+        timeouts=DaemonTimeouts(clock=0.01),
+        exit_timer=lambda _: None,
     )
     running = asyncio.create_task(app.run())
     try:
@@ -321,7 +325,7 @@ async def test_a_clock_that_is_set_restamps_what_nobody_was_told(
         assert wrong_by < 60 if right else wrong_by > 3600
     finally:
         await server.close()
-        app.end(Ending.STOPPED)
+        app.request_exit(ExitReason.STOPPED)
         await running
 
 
@@ -377,12 +381,12 @@ async def test_a_bug_in_an_answer_ends_the_daemon(
 
     config = Config.model_validate({"mqtt": mqtt(free_port()), "meters": [heat]})
     directories = dict.fromkeys(("STATE_DIRECTORY", "RUNTIME_DIRECTORY"), str(tmp_path))
-    monkeypatch.setattr("kamstrup_mqtt.daemon.control_commands.Answers._health", broken)
-    running = asyncio.create_task(App(config, environ=directories, arm=lambda _: None).run())
+    monkeypatch.setattr("kamstrup_mqtt.daemon.control_commands.ControlCommands._health", broken)
+    running = asyncio.create_task(App(config, environ=directories, exit_timer=lambda _: None).run())
     address = str(tmp_path / "control.sock")
     await eventually(lambda: running.done() or Path(address).exists(), "the control socket")
     with pytest.raises(ControlError, match="internal error"):
-        await asyncio.to_thread(ask, address, "health")
+        await asyncio.to_thread(send_request, address, "health")
     with pytest.raises(ExceptionGroup) as ended:
         await asyncio.wait_for(running, 10)
     assert ended.group_contains(ZeroDivisionError, match="our fault")

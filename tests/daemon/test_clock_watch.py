@@ -11,10 +11,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from kamstrup_mqtt.core.clock import Clock
-from kamstrup_mqtt.core.report_queue import Outbox
-from kamstrup_mqtt.daemon.clock_watch import INTERVAL, PATIENCE, ClockWatch
-from kamstrup_mqtt.storage.state_file import Memory
-from kamstrup_mqtt.storage.state_schema import StoredReading, StoredTotal
+from kamstrup_mqtt.core.report_queue import ReportQueue
+from kamstrup_mqtt.daemon.clock_watch import INTERVAL, UNSET_WARNING_DELAY, ClockWatch
+from kamstrup_mqtt.storage.state_file import StateFile
+from kamstrup_mqtt.storage.state_schema import LastReading, LastTotal
 from tests.support.broker import eventually
 
 NOW = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
@@ -31,8 +31,8 @@ class Times:
 
 
 @contextlib.asynccontextmanager
-async def watched(times: Times, memory: Memory) -> AsyncIterator[None]:
-    watch = ClockWatch(times.clock, memory, Outbox(), {}, lambda: True, interval=0.005)
+async def watched(times: Times, memory: StateFile) -> AsyncIterator[None]:
+    watch = ClockWatch(times.clock, memory, ReportQueue(), {}, lambda: True, interval=0.005)
     task = asyncio.create_task(watch.run())
     await asyncio.sleep(0.02)
     try:
@@ -43,7 +43,7 @@ async def watched(times: Times, memory: Memory) -> AsyncIterator[None]:
 
 
 def test_the_defaults() -> None:
-    assert (INTERVAL, PATIENCE) == (5.0, 600.0)
+    assert (INTERVAL, UNSET_WARNING_DELAY) == (5.0, 600.0)
 
 
 async def test_a_clock_that_was_years_ahead_is_believed_by_the_next_run(
@@ -52,14 +52,14 @@ async def test_a_clock_that_was_years_ahead_is_believed_by_the_next_run(
     """What was stamped in 2036 must not keep the next run from believing 2027."""
     expected_logs += ["the host's clock was set by -"]
     times = Times(AHEAD)
-    memory = Memory(tmp_path / "memory.json", times.clock)
+    memory = StateFile(tmp_path / "memory.json", times.clock)
     memory.open()
     mine = memory.meter("heat")
     mine.last_poll = AHEAD
-    mine.readings["values"] = StoredReading(AHEAD, {"volume": Decimal(1)})
-    mine.readings["slow"] = StoredReading(NOW - timedelta(days=1), {"volume": Decimal(1)})
-    mine.readings["never"] = StoredReading(None, {})
-    mine.totals["volume"] = StoredTotal(Decimal(1), AHEAD)
+    mine.readings["values"] = LastReading(AHEAD, {"volume": Decimal(1)})
+    mine.readings["slow"] = LastReading(NOW - timedelta(days=1), {"volume": Decimal(1)})
+    mine.readings["never"] = LastReading(None, {})
+    mine.totals["volume"] = LastTotal(Decimal(1), AHEAD)
     memory.meter("never polled")
     async with watched(times, memory):
         times.wall = NOW.timestamp()
@@ -71,7 +71,7 @@ async def test_a_clock_that_was_years_ahead_is_believed_by_the_next_run(
     assert stored["readings"]["slow"]["time"] == "2027-02-28T12:00:00.000Z"
     assert stored["totals"]["volume"]["time"] == "2027-03-01T12:00:00.000Z"
     again = Clock(lambda: NOW.timestamp() + 1)
-    Memory(tmp_path / "memory.json", again).open()
+    StateFile(tmp_path / "memory.json", again).open()
     assert again.now() == NOW + timedelta(seconds=1)
 
 
@@ -81,7 +81,7 @@ async def test_a_clock_that_stays_wrong_is_told_once(
     expected_logs += ["the host's clock"]
     times = Times(datetime(1970, 1, 1, tzinfo=UTC))
     times.clock.not_before = NOW
-    async with watched(times, Memory(None, times.clock)):
+    async with watched(times, StateFile(None, times.clock)):
         times.mono += 599
         times.wall += 599
         await asyncio.sleep(0.05)

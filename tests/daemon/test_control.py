@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from kamstrup_mqtt.cli.control_client import ask
+from kamstrup_mqtt.cli.control_client import send_request
 from kamstrup_mqtt.core.errors import KamstrupMqttError
 from kamstrup_mqtt.daemon import control_socket
 from kamstrup_mqtt.daemon.control_socket import (
     ControlError,
     ControlServer,
     control_address,
-    spelled,
+    format_address,
 )
 
 
@@ -56,13 +56,13 @@ async def _raw(address: str, data: bytes) -> bytes:
 
 
 async def test_health_and_read(address: str) -> None:
-    answer = await asyncio.to_thread(ask, address, "health")
+    answer = await asyncio.to_thread(send_request, address, "health")
     assert answer == {"ok": True, "healthy": True, "status": "3 of 4 meters online"}
-    assert await asyncio.to_thread(ask, address, "read", meter="heat") == {"ok": True}
+    assert await asyncio.to_thread(send_request, address, "read", meter="heat") == {"ok": True}
     with pytest.raises(ControlError, match="no meter water"):
-        await asyncio.to_thread(ask, address, "read", meter="water")
+        await asyncio.to_thread(send_request, address, "read", meter="water")
     with pytest.raises(ControlError, match="unknown command; there are health, read"):
-        await asyncio.to_thread(ask, address, "reboot")
+        await asyncio.to_thread(send_request, address, "reboot")
 
 
 @pytest.mark.parametrize("line", [b"{\n", b"\n", b"[]\n", b'{"command": []}\n', b"\xff\n"])
@@ -82,7 +82,7 @@ async def test_one_that_says_nothing_is_hung_up_on(address: str) -> None:
 async def test_another_user_gets_no_answer(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_socket, "_peer_uid", lambda _: os.getuid() + 1)
     with pytest.raises(ControlError, match=r"no daemon answers|hung up"):
-        await asyncio.to_thread(ask, address, "health")
+        await asyncio.to_thread(send_request, address, "health")
 
 
 async def test_the_other_end_is_known_by_the_kernel(tmp_path: Path) -> None:
@@ -132,13 +132,13 @@ async def test_a_second_daemon_of_the_instance_hears_why_it_has_no_socket(
 
 def test_no_daemon(tmp_path: Path) -> None:
     with pytest.raises(ControlError, match=r"no daemon answers at @nobody .*mqtt\.instance"):
-        ask("\0nobody", "health")
+        send_request("\0nobody", "health")
     path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
         silent.bind(path)
         silent.listen()
         with pytest.raises(ControlError, match=r"did not answer within 0\.1 s"):
-            ask(path, "health", timeout=0.1)
+            send_request(path, "health", timeout=0.1)
     assert control_socket.TIMEOUT == 3.0
 
 
@@ -150,8 +150,8 @@ def test_the_address_is_the_same_on_both_sides() -> None:
     if sys.platform == "linux":
         name = control_address({"STATE_DIRECTORY": "/var/lib/x"}, "attic", 7)
         assert name == "\0kamstrup-mqtt-7-attic"
-        assert spelled(name) == "@kamstrup-mqtt-7-attic"
-    assert spelled("/data/control.sock") == "/data/control.sock"
+        assert format_address(name) == "@kamstrup-mqtt-7-attic"
+    assert format_address("/data/control.sock") == "/data/control.sock"
 
 
 @pytest.mark.parametrize("bug", [ValueError("our fault"), OSError("our fault"), KeyError("it")])
@@ -166,7 +166,7 @@ async def test_a_bug_in_a_handler_is_not_lost(tmp_path: Path, bug: Exception) ->
     running = asyncio.create_task(server.run())
     await server.start()
     with pytest.raises(ControlError, match="internal error; see the daemon's log"):
-        await asyncio.to_thread(ask, name, "health")
+        await asyncio.to_thread(send_request, name, "health")
     with pytest.raises(type(bug)):
         await running
     server.close()
@@ -178,13 +178,13 @@ async def test_an_answer_that_is_no_json_is_a_bug_too(tmp_path: Path) -> None:
     running = asyncio.create_task(server.run())
     await server.start()
     with pytest.raises(ControlError, match="internal error"):
-        await asyncio.to_thread(ask, name, "dump")
+        await asyncio.to_thread(send_request, name, "dump")
     with pytest.raises(TypeError, match="set is not JSON serializable"):
         await running
     server.close()
 
 
 async def test_whether_anybody_answers(address: str, tmp_path: Path) -> None:
-    assert control_socket.answers_at(address)
-    assert not control_socket.answers_at(str(tmp_path / "nobody"))
-    assert not control_socket.answers_at("/run/" + "x" * 200)
+    assert control_socket.is_answering(address)
+    assert not control_socket.is_answering(str(tmp_path / "nobody"))
+    assert not control_socket.is_answering("/run/" + "x" * 200)

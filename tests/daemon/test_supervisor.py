@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from kamstrup_mqtt.core.heartbeat import Deadline
+from kamstrup_mqtt.core.heartbeat import Heartbeat
 from kamstrup_mqtt.daemon import supervisor
 from kamstrup_mqtt.daemon.supervisor import Supervisor
 
@@ -24,11 +24,11 @@ class Job:
     """Work for the supervisor, made of a function."""
 
     def __init__(self, name: str, time: Time, work: Callable[[], Awaitable[None]]) -> None:
-        self.deadline = Deadline(name, time)
+        self.heartbeat = Heartbeat(name, time)
         self.run = work
         self.restarts = 0
 
-    def restarted(self) -> None:
+    def on_restart(self) -> None:
         self.restarts += 1
 
 
@@ -53,9 +53,9 @@ async def test_stuck_work_is_cancelled_and_started_anew(
         if len(started) == 2:
             second.set()
         else:
-            heat.deadline.within(10)
+            heat.heartbeat.expect_within(10)
             time.now += 41
-            water.deadline.within(10)
+            water.heartbeat.expect_within(10)
         await asyncio.Event().wait()
 
     heat, water = Job("reader of heat", time, work), Job("reader of water", time, for_ever)
@@ -64,7 +64,7 @@ async def test_stuck_work_is_cancelled_and_started_anew(
     await asyncio.wait_for(second.wait(), 5)
     assert (heat.restarts, water.restarts) == (1, 0)
     assert len(logged(40)) == 1
-    assert not watcher.deadline.late()
+    assert not watcher.heartbeat.is_late()
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
@@ -90,7 +90,7 @@ async def test_work_that_cannot_be_cancelled_makes_the_supervisor_late(
     task = asyncio.create_task(watcher.run())
     await asyncio.wait_for(cancelled.wait(), 5)
     time.now += 36
-    assert watcher.deadline.late()
+    assert watcher.heartbeat.is_late()
     task.cancel()
     over.set()
     await asyncio.wait([task])

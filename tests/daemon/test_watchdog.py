@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from kamstrup_mqtt.core import heartbeat
-from kamstrup_mqtt.core.heartbeat import Deadline
+from kamstrup_mqtt.core.heartbeat import Heartbeat
 from kamstrup_mqtt.daemon import watchdog
-from kamstrup_mqtt.daemon.watchdog import Watchdog, stuck
+from kamstrup_mqtt.daemon.watchdog import Watchdog, late_names
 
 
 class Time:
@@ -23,20 +23,20 @@ class Time:
 
 def test_the_defaults() -> None:
     assert heartbeat.GRACE == 30.0
-    assert watchdog.FEED_INTERVAL == 20.0
+    assert watchdog.KICK_INTERVAL == 20.0
     assert watchdog.EXIT_AFTER == 90.0
-    assert watchdog.FED_WITHIN == 60.0
+    assert watchdog.HEALTHY_WITHIN == 60.0
 
 
 def test_a_deadline_is_late_thirty_seconds_after_what_was_promised() -> None:
     time = Time()
-    deadline = Deadline("publisher", time)
-    deadline.within(10)
+    deadline = Heartbeat("publisher", time)
+    deadline.expect_within(10)
     time.now = 1040.0
-    assert not deadline.late()
+    assert not deadline.is_late()
     time.now = 1040.1
-    assert deadline.late()
-    assert stuck([deadline, Deadline("other", time)]) == ["publisher"]
+    assert deadline.is_late()
+    assert late_names([deadline, Heartbeat("other", time)]) == ["publisher"]
 
 
 def test_fed_while_nobody_is_stuck(
@@ -45,25 +45,25 @@ def test_fed_while_nobody_is_stuck(
     expected_logs.append("stuck: publisher")
     time = Time()
     fed: list[str] = []
-    deadline = Deadline("publisher", time)
+    deadline = Heartbeat("publisher", time)
     watchdog = Watchdog(
-        [deadline], lambda: fed.append("systemd"), time, arm=lambda: fed.append("timer")
+        [deadline], lambda: fed.append("systemd"), time, exit_timer=lambda: fed.append("timer")
     )
-    watchdog.tick()
+    watchdog.check()
     assert fed == ["systemd", "timer"]
     time.now += 31
-    watchdog.tick()
-    watchdog.tick()
+    watchdog.check()
+    watchdog.check()
     assert fed == ["systemd", "timer"]
     assert caplog.text.count("stuck: publisher") == 1
-    assert watchdog.healthy
+    assert watchdog.is_healthy
     time.now += 30
-    assert not watchdog.healthy
-    assert watchdog.age == 61
-    deadline.within(5)
-    watchdog.tick()
+    assert not watchdog.is_healthy
+    assert watchdog.seconds_since_kick == 61
+    deadline.expect_within(5)
+    watchdog.check()
     assert fed == ["systemd", "timer"] * 2
-    assert watchdog.healthy
+    assert watchdog.is_healthy
 
 
 async def test_it_runs_by_itself() -> None:
@@ -77,7 +77,7 @@ async def test_it_runs_by_itself() -> None:
         if len(feedings) == 3:
             third.set()
 
-    watchdog = Watchdog([], feed, Time(), arm=lambda: None, interval=0.001)
+    watchdog = Watchdog([], feed, Time(), exit_timer=lambda: None, interval=0.001)
     task = asyncio.create_task(watchdog.run())
     await asyncio.wait_for(third.wait(), 5)
     task.cancel()
@@ -85,8 +85,8 @@ async def test_it_runs_by_itself() -> None:
 
 def test_a_process_that_does_not_feed_itself_ends_with_a_traceback() -> None:
     program = (
-        "import time; from kamstrup_mqtt.daemon.watchdog import arm_exit;"
-        " arm_exit(0.2); time.sleep(30)"
+        "import time; from kamstrup_mqtt.daemon.watchdog import start_exit_timer;"
+        " start_exit_timer(0.2); time.sleep(30)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20)
     assert done.returncode == 1

@@ -11,15 +11,15 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt.core.model import LinkState, Measured
+from kamstrup_mqtt.core.model import LinkState, Measurement
 from kamstrup_mqtt.devices import availability as module
-from kamstrup_mqtt.devices.device import Change
-from kamstrup_mqtt.devices.unique_ids import settle_serials
+from kamstrup_mqtt.devices.device import DeviceChange
+from kamstrup_mqtt.devices.unique_ids import assign_suffixes
 from kamstrup_mqtt.meters import ha_rules
-from kamstrup_mqtt.meters.ha_rules import clean
+from kamstrup_mqtt.meters.ha_rules import sanitize
 from kamstrup_mqtt.meters.model import Quantity
 from kamstrup_mqtt.meters.plan import PlannedValue
-from kamstrup_mqtt.storage.state_schema import MeterMemory, StoredReading
+from kamstrup_mqtt.storage.state_schema import LastReading, MeterState
 from tests.support.factories import (
     HEAT,
     T0,
@@ -40,16 +40,19 @@ D = Decimal
 def test_a_state_holds_every_key_seen_and_its_time() -> None:
     picture = make_picture()
     change = picture.apply(
-        reading({"heat_energy": Measured(D("12.340"), "MWh"), "volume": Measured(None, "m³")}), 1.0
+        reading(
+            {"heat_energy": Measurement(D("12.340"), "MWh"), "volume": Measurement(None, "m³")}
+        ),
+        1.0,
     )
-    assert change == Change(
+    assert change == DeviceChange(
         discovery=True, states=frozenset({"values"}), diagnostics=True, memory=True, urgent=True
     )
     assert (
         picture.state_json("values")
         == '{"time": "2026-11-21T03:30:00.000Z", "heat_energy": 12.340}'
     )
-    picture.apply(reading({"volume": Measured(D(5), "m³")}, at(60)), 61.0)
+    picture.apply(reading({"volume": Measurement(D(5), "m³")}, at(60)), 61.0)
     assert picture.states() == {
         "values": '{"time": "2026-11-21T03:31:00.000Z", "heat_energy": null, "volume": 5}'
     }
@@ -57,7 +60,7 @@ def test_a_state_holds_every_key_seen_and_its_time() -> None:
 
 def test_a_known_key_is_no_news() -> None:
     picture = make_picture()
-    values = {"volume": Measured(D(5), "m³")}
+    values = {"volume": Measurement(D(5), "m³")}
     picture.apply(reading(values), 1.0)
     change = picture.apply(reading(values), 2.0)
     assert not change.discovery
@@ -71,8 +74,8 @@ def test_groups_are_apart() -> None:
         periods={"live": 10.0, "hourly": 3600.0},
     )
     picture = make_picture(plan, interval=None)
-    picture.apply(reading({"energy_import": Measured(D("1.5"), "kWh")}, at(0), "hourly"), 1.0)
-    picture.apply(reading({"power_import": Measured(D(7), "W")}, at(10), "live"), 11.0)
+    picture.apply(reading({"energy_import": Measurement(D("1.5"), "kWh")}, at(0), "hourly"), 1.0)
+    picture.apply(reading({"power_import": Measurement(D(7), "W")}, at(10), "live"), 11.0)
     assert list(picture.states()) == ["live", "hourly"]
     assert json.loads(picture.state_json("hourly")) == {
         "time": "2026-11-21T03:30:00.000Z",
@@ -85,24 +88,24 @@ def test_groups_are_apart() -> None:
 def test_what_nobody_listed_stays_in_the_group_it_came_in() -> None:
     plan = make_plan({"live": ("power_import",), "hourly": ("energy_import",)}, open_=True)
     picture = make_picture(plan, interval=None)
-    picture.apply(reading({"power_import": Measured(D(7), "W")}, group="live"), 1.0)
-    picture.apply(reading({"obis_1_1_99_9_9_255": Measured("x")}, group="hourly"), 1.0)
+    picture.apply(reading({"power_import": Measurement(D(7), "W")}, group="live"), 1.0)
+    picture.apply(reading({"obis_1_1_99_9_9_255": Measurement("x")}, group="hourly"), 1.0)
     assert picture.group_of("obis_1_1_99_9_9_255") == "hourly"
     assert picture.group_of("obis_not_yet_seen") == "live"
     assert json.loads(picture.state_json("hourly"))["obis_1_1_99_9_9_255"] == "x"
 
 
 def test_keys_that_are_listed_no_longer_are_gone() -> None:
-    memory = MeterMemory(model="multical_403", serial="1", serial_source="serial")
+    memory = MeterState(model="multical_403", serial="1", serial_source="serial")
     memory.units = {"power": "kW", "volume": "m³"}
-    memory.readings = {"values": StoredReading(T0, {"power": D(1), "volume": D(2)})}
+    memory.readings = {"values": LastReading(T0, {"power": D(1), "volume": D(2)})}
     assert list(make_picture(make_plan({"values": ("volume",)}), memory).keys) == ["volume"]
 
 
 def test_after_a_restart_states_are_the_remembered_ones() -> None:
-    memory = MeterMemory(model="multical_403", serial="1", serial_source="serial")
+    memory = MeterState(model="multical_403", serial="1", serial_source="serial")
     memory.units = {"heat_energy": "MWh"}
-    memory.readings = {"values": StoredReading(T0, {"heat_energy": D("1.230")})}
+    memory.readings = {"values": LastReading(T0, {"heat_energy": D("1.230")})}
     picture = make_picture(memory=memory)
     assert (
         picture.state_json("values") == '{"time": "2026-11-21T03:30:00.000Z", "heat_energy": 1.230}'
@@ -114,8 +117,8 @@ def test_after_a_restart_states_are_the_remembered_ones() -> None:
 
 def test_the_first_unit_stays() -> None:
     picture = make_picture()
-    picture.apply(reading({"heat_energy": Measured(D("9.99"), "MWh")}), 1.0)
-    change = picture.apply(reading({"heat_energy": Measured(D("10010"), "kWh")}), 2.0)
+    picture.apply(reading({"heat_energy": Measurement(D("9.99"), "MWh")}), 1.0)
+    change = picture.apply(reading({"heat_energy": Measurement(D("10010"), "kWh")}), 2.0)
     assert change.log == ()
     assert json.loads(picture.state_json("values"), parse_float=str)["heat_energy"] == "10.010"
     assert picture.keys == {"heat_energy": "MWh"}
@@ -124,8 +127,8 @@ def test_the_first_unit_stays() -> None:
 @pytest.mark.parametrize("unit", ["GJ", "m³", None])
 def test_another_family_is_held_back_and_said_once(unit: str | None) -> None:
     picture = make_picture()
-    picture.apply(reading({"heat_energy": Measured(D(10), "MWh")}), 1.0)
-    change = picture.apply(reading({"heat_energy": Measured(D(36), unit)}), 2.0)
+    picture.apply(reading({"heat_energy": Measurement(D(10), "MWh")}), 1.0)
+    change = picture.apply(reading({"heat_energy": Measurement(D(36), unit)}), 2.0)
     assert change.log == (
         (
             logging.WARNING,
@@ -133,7 +136,7 @@ def test_another_family_is_held_back_and_said_once(unit: str | None) -> None:
         ),
     )
     assert json.loads(picture.state_json("values"))["heat_energy"] is None
-    assert picture.apply(reading({"heat_energy": Measured(D(36), unit)}), 3.0).log == ()
+    assert picture.apply(reading({"heat_energy": Measurement(D(36), unit)}), 3.0).log == ()
 
 
 @pytest.mark.parametrize(
@@ -148,7 +151,7 @@ def test_what_home_assistant_would_refuse_is_held_back(key: str, value: str, why
     clock = Quantity(key="clock", name="Clock", device_class="timestamp", text=True)
     plan = make_plan({"values": (*HEAT, "clock")}, quantities={"clock": clock})
     picture = make_picture(plan)
-    change = picture.apply(reading({key: Measured(value)}), 1.0)
+    change = picture.apply(reading({key: Measurement(value)}), 1.0)
     assert len(change.log) == 1
     assert f"heat: {key} is held back: " in change.log[0][1]
     assert why in change.log[0][1]
@@ -163,15 +166,15 @@ def test_what_home_assistant_takes_is_published(key: str, value: str) -> None:
     clock = Quantity(key="clock", name="Clock", device_class="timestamp", text=True)
     plan = make_plan({"values": (*HEAT, "clock")}, quantities={"clock": clock})
     picture = make_picture(plan)
-    assert picture.apply(reading({key: Measured(value)}), 1.0).log == ()
+    assert picture.apply(reading({key: Measurement(value)}), 1.0).log == ()
     assert json.loads(picture.state_json("values"))[key] == value
 
 
 def test_text_of_a_meter_is_not_trusted() -> None:
-    assert clean("a\x00b\x1b[31m\x85é") == r"a\x00b\x1b[31m\x85é"
-    assert len(clean("x" * 300)) == 255
+    assert sanitize("a\x00b\x1b[31m\x85é") == r"a\x00b\x1b[31m\x85é"
+    assert len(sanitize("x" * 300)) == 255
     picture = make_picture()
-    picture.apply(reading({"meter_id": Measured("00\n12")}), 1.0)
+    picture.apply(reading({"meter_id": Measurement("00\n12")}), 1.0)
     assert json.loads(picture.state_json("values"))["meter_id"] == r"00\x0a12"
 
 
@@ -180,7 +183,7 @@ def test_text_of_a_meter_is_not_trusted() -> None:
 
 def test_without_identity_there_is_no_serial_but_there_are_states() -> None:
     picture = make_picture()
-    picture.apply(reading({"volume": Measured(D(5), "m³")}), 1.0)
+    picture.apply(reading({"volume": Measurement(D(5), "m³")}), 1.0)
     assert picture.serial is None
     assert picture.serial_text is None
     assert "values" in picture.states()
@@ -197,9 +200,9 @@ def test_the_first_identity_stays() -> None:
     )
     assert picture.serial == "0012_34_5"
     assert picture.serial_text == "0012 34/5"
-    assert picture.memory.details == {"sw_version": r"A\x01"}
-    assert picture.apply(identity("0012 34/5", sw_version="A\x01"), 2.0) == Change()
-    assert picture.apply(identity("999", "other kind"), 3.0) == Change()
+    assert picture.meter_state.details == {"sw_version": r"A\x01"}
+    assert picture.apply(identity("0012 34/5", sw_version="A\x01"), 2.0) == DeviceChange()
+    assert picture.apply(identity("999", "other kind"), 3.0) == DeviceChange()
     assert picture.serial == "0012_34_5"
 
 
@@ -210,14 +213,14 @@ def test_new_details_are_announced() -> None:
     assert (change.discovery, change.urgent, change.identity) == (True, True, False)
     # another kind of number may add a detail, but not change one
     picture.apply(identity("9", "other", sw_version="C", model_id="7"), 3.0)
-    assert picture.memory.details == {"sw_version": "B", "model_id": "7"}
+    assert picture.meter_state.details == {"sw_version": "B", "model_id": "7"}
 
 
 def test_another_number_of_the_same_kind_is_another_meter() -> None:
     picture = make_picture()
     picture.apply(identity("1"), 1.0)
-    picture.apply(reading({"volume": Measured(D(5), "m³")}), 1.0)
-    picture.memory.announced, picture.memory.announced_as = {"volume": "sensor"}, "1"
+    picture.apply(reading({"volume": Measurement(D(5), "m³")}), 1.0)
+    picture.meter_state.announced, picture.meter_state.announced_as = {"volume": "sensor"}, "1"
     change = picture.apply(identity("2", sw_version="B"), 2.0)
     assert (change.replaced, change.discovery, change.identity, change.urgent) == (True,) * 4
     assert change.log == (
@@ -230,15 +233,18 @@ def test_another_number_of_the_same_kind_is_another_meter() -> None:
     assert picture.serial == "2"
     assert picture.keys == {}
     assert picture.states() == {}
-    assert (picture.memory.announced, picture.memory.announced_as) == ({"volume": "sensor"}, "1")
-    assert not picture.online(T0, 3.0)
+    assert (picture.meter_state.announced, picture.meter_state.announced_as) == (
+        {"volume": "sensor"},
+        "1",
+    )
+    assert not picture.is_online(T0, 3.0)
 
 
 def test_a_configured_serial_wins() -> None:
     picture = make_picture(serial="77 A")
     assert picture.serial == "77_A"
     picture.apply(identity("1"), 1.0)
-    picture.apply(reading({"volume": Measured(D(5), "m³")}), 1.0)
+    picture.apply(reading({"volume": Measurement(D(5), "m³")}), 1.0)
     change = picture.apply(identity("2"), 2.0)
     assert not change.replaced
     assert "the configured serial number stays" in change.log[0][1]
@@ -259,11 +265,11 @@ def test_a_meter_without_a_number_is_called_by_its_id() -> None:
 
 
 def test_another_model_keeps_what_holds_for_it_too() -> None:
-    memory = MeterMemory(model="multical_402", serial="1", serial_source="serial")
+    memory = MeterState(model="multical_402", serial="1", serial_source="serial")
     memory.units = {"volume": "m³"}
     assert make_picture(memory=memory).serial == "1"
     assert memory.model == "multical_403"
-    memory = MeterMemory(model="kamstrup_han_3phase", serial="57", serial_source="0.0.1")
+    memory = MeterState(model="kamstrup_han_3phase", serial="57", serial_source="0.0.1")
     memory.announced_as = "57"
     picture = make_picture(memory=memory)
     assert picture.serial is None
@@ -277,27 +283,27 @@ def test_two_meters_of_one_number() -> None:
     first, second, other = (make_picture(id=name) for name in ("a", "b", "c"))
     for picture, number in ((first, "1"), (second, "1"), (other, "2")):
         picture.apply(identity(number), 1.0)
-    assert settle_serials([first, second, other, make_picture(id="unknown")]) == [
+    assert assign_suffixes([first, second, other, make_picture(id="unknown")]) == [
         "b and a tell the same serial number 1: the ids of b end in _b; are both on one meter?"
     ]
     assert [p.serial for p in (first, second, other)] == ["1", "1_b", "2"]
-    assert settle_serials([first, second, other]) == []
+    assert assign_suffixes([first, second, other]) == []
 
 
 def test_who_was_announced_first_keeps_the_bare_number() -> None:
     first, second = make_picture(id="a"), make_picture(id="b")
     for picture in (first, second):
         picture.apply(identity("1"), 1.0)
-    second.memory.announced_as = "1"
-    assert len(settle_serials([first, second])) == 1
+    second.meter_state.announced_as = "1"
+    assert len(assign_suffixes([first, second])) == 1
     assert (first.serial, second.serial) == ("1_a", "1")
 
 
 def test_a_suffix_stays_when_the_other_meter_is_gone() -> None:
     picture = make_picture(id="b")
     picture.apply(identity("1"), 1.0)
-    picture.memory.announced_as = "1_b"
-    assert settle_serials([picture]) == []
+    picture.meter_state.announced_as = "1_b"
+    assert assign_suffixes([picture]) == []
     assert picture.serial == "1_b"
 
 
@@ -306,19 +312,19 @@ def test_a_suffix_stays_when_the_other_meter_is_gone() -> None:
 
 def test_online_for_three_intervals() -> None:
     picture = make_picture()
-    assert not picture.online(T0, 1000.0)
-    picture.apply(reading({"volume": Measured(D(5), "m³")}), 1000.0)
-    assert picture.online(None, 1179.9)
-    assert not picture.online(T0, 1180.0)
+    assert not picture.is_online(T0, 1000.0)
+    picture.apply(reading({"volume": Measurement(D(5), "m³")}), 1000.0)
+    assert picture.is_online(None, 1179.9)
+    assert not picture.is_online(T0, 1180.0)
 
 
 def test_a_remembered_reading_counts_by_the_wall_clock() -> None:
-    memory = MeterMemory(model="multical_403")
-    memory.readings = {"values": StoredReading(T0, {}), "slow": StoredReading(None, {})}
+    memory = MeterState(model="multical_403")
+    memory.readings = {"values": LastReading(T0, {}), "slow": LastReading(None, {})}
     picture = make_picture(memory=memory)
-    assert picture.online(at(179), 1000.0)
-    assert not picture.online(at(180), 1000.0)
-    assert not picture.online(None, 1000.0)
+    assert picture.is_online(at(179), 1000.0)
+    assert not picture.is_online(at(180), 1000.0)
+    assert not picture.is_online(None, 1000.0)
 
 
 @pytest.mark.parametrize(
@@ -339,17 +345,17 @@ def test_a_remembered_reading_counts_by_the_wall_clock() -> None:
 def test_a_pushing_meter_is_known_by_its_period(
     groups: dict[str, tuple[str, ...]], periods: dict[str, float], patience: float
 ) -> None:
-    assert make_picture(make_plan(groups, periods=periods), interval=None).patience == patience
+    assert make_picture(make_plan(groups, periods=periods), interval=None).timeout == patience
 
 
 def test_offline_at_once_when_the_port_is_gone_for_a_minute() -> None:
     picture = make_picture(interval=3600.0)
-    picture.apply(reading({"volume": Measured(D(5), "m³")}), 1000.0)
-    picture.apply(diagnosis(LinkState.PORT_MISSING, port_gone=1010.0), 1010.0)
-    assert picture.online(T0, 1069.9)
-    assert not picture.online(T0, 1070.0)
+    picture.apply(reading({"volume": Measurement(D(5), "m³")}), 1000.0)
+    picture.apply(diagnosis(LinkState.PORT_MISSING, port_gone_since=1010.0), 1010.0)
+    assert picture.is_online(T0, 1069.9)
+    assert not picture.is_online(T0, 1070.0)
     picture.apply(diagnosis(), 1080.0)
-    assert picture.online(T0, 1080.0)
+    assert picture.is_online(T0, 1080.0)
 
 
 def test_a_group_that_missed_three_periods_is_nulled_once() -> None:
@@ -358,33 +364,33 @@ def test_a_group_that_missed_three_periods_is_nulled_once() -> None:
         periods={"live": 10.0, "hourly": 3600.0},
     )
     picture = make_picture(plan, interval=None)
-    picture.apply(reading({"power_import": Measured(D(7), "W")}, group="live"), 1000.0)
-    picture.apply(reading({"energy_import": Measured(D(1), "kWh")}, group="hourly"), 1000.0)
-    assert picture.overdue(1029.9) == frozenset()
-    assert picture.overdue(1030.0) == {"live"}
+    picture.apply(reading({"power_import": Measurement(D(7), "W")}, group="live"), 1000.0)
+    picture.apply(reading({"energy_import": Measurement(D(1), "kWh")}, group="hourly"), 1000.0)
+    assert picture.expire_groups(1029.9) == frozenset()
+    assert picture.expire_groups(1030.0) == {"live"}
     assert json.loads(picture.state_json("live")) == {
         "time": "2026-11-21T03:30:00.000Z",
         "power_import": None,
     }
-    assert picture.overdue(1040.0) == frozenset()
-    assert picture.overdue(1000.0 + 3 * 3600) == {"hourly"}
-    picture.apply(reading({"power_import": Measured(D(8), "W")}, group="live"), 20000.0)
+    assert picture.expire_groups(1040.0) == frozenset()
+    assert picture.expire_groups(1000.0 + 3 * 3600) == {"hourly"}
+    picture.apply(reading({"power_import": Measurement(D(8), "W")}, group="live"), 20000.0)
     assert json.loads(picture.state_json("live"))["power_import"] == 8
-    assert picture.memory.readings["hourly"].values == {"energy_import": D(1)}
+    assert picture.meter_state.readings["hourly"].values == {"energy_import": D(1)}
 
 
 def test_after_a_restart_a_group_has_three_periods_again() -> None:
-    memory = MeterMemory(model="multical_403")
-    memory.readings = {"values": StoredReading(T0 - timedelta(days=9), {"volume": D(1)})}
+    memory = MeterState(model="multical_403")
+    memory.readings = {"values": LastReading(T0 - timedelta(days=9), {"volume": D(1)})}
     picture = make_picture(make_plan({"values": HEAT}), memory)  # no period: the interval
-    assert picture.overdue(1179.0) == frozenset()
-    assert picture.overdue(1180.0) == {"values"}
+    assert picture.expire_groups(1179.0) == frozenset()
+    assert picture.expire_groups(1180.0) == {"values"}
 
 
 def test_a_group_without_a_period_has_the_patience_of_its_meter() -> None:
     picture = make_picture(make_plan({"live": ("power_import",)}), interval=None)
-    picture.apply(reading({"power_import": Measured(D(7), "W")}, group="live"), 1000.0)
-    assert picture.overdue(1030.0) == {"live"}
+    picture.apply(reading({"power_import": Measurement(D(7), "W")}, group="live"), 1000.0)
+    assert picture.expire_groups(1030.0) == {"live"}
 
 
 # Diagnostics
@@ -415,8 +421,8 @@ def test_diagnostics() -> None:
         "notes": [],
     }
     picture.apply(identity("1", sw_version="B"), 1.0)
-    picture.apply(reading({"volume": Measured(D(5), "m³")}), 1.0)
-    picture.memory.unsupported = {97: T0}
+    picture.apply(reading({"volume": Measurement(D(5), "m³")}), 1.0)
+    picture.meter_state.unsupported = {97: T0}
     change = picture.apply(
         diagnosis(
             LinkState.CHECKSUM,
@@ -426,7 +432,7 @@ def test_diagnostics() -> None:
         ),
         2.0,
     )
-    assert change == Change(diagnostics=True, link=True, memory=True, urgent=True)
+    assert change == DeviceChange(diagnostics=True, link=True, memory=True, urgent=True)
     told = json.loads(picture.diagnostics_json())
     assert told["link_state"] == "checksum"
     assert told["last_reading"] == "2026-11-21T03:30:00.000Z"
@@ -440,30 +446,31 @@ def test_diagnostics() -> None:
 def test_the_same_diagnosis_is_no_news() -> None:
     picture = make_picture()
     assert picture.apply(diagnosis(), 1.0).link
-    assert picture.apply(diagnosis(), 2.0) == Change()
+    assert picture.apply(diagnosis(), 2.0) == DeviceChange()
     counted = picture.apply(diagnosis(counters={"frames": 1}), 3.0)
     assert (counted.diagnostics, counted.link) == (True, False)
 
 
 def test_limits() -> None:
     assert module.MISSED_PERIODS == 3
-    assert module.PUSHED_AT_LEAST == 30.0
-    assert module.PORT_GONE == 60.0
+    assert module.MIN_PUSH_TIMEOUT == 30.0
+    assert module.PORT_TIMEOUT == 60.0
     assert ha_rules.MAX_TEXT == 255
 
 
 def test_what_nobody_was_told_is_stamped_anew() -> None:
     picture = make_picture()
-    picture.apply(reading({"volume": Measured(D(5), "m³")}), 100.0)
-    picture.restamp(datetime(2026, 11, 21, 12, 1, tzinfo=UTC), 160.0)
+    picture.apply(reading({"volume": Measurement(D(5), "m³")}), 100.0)
+    picture.correct_clock(datetime(2026, 11, 21, 12, 1, tzinfo=UTC), 160.0)
     assert picture.last_reading == datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
 def test_an_energy_goes_on_in_the_unit_that_is_configured() -> None:
-    memory = MeterMemory()
+    memory = MeterState()
     before = make_picture(make_plan({"values": ("heat_energy", "volume")}), memory)
     before.apply(
-        reading({"heat_energy": Measured(D("0.303"), "GJ"), "volume": Measured(D(1), "m³")}), 1.0
+        reading({"heat_energy": Measurement(D("0.303"), "GJ"), "volume": Measurement(D(1), "m³")}),
+        1.0,
     )
     plan = make_plan({"values": ("heat_energy", "volume")})
     energy = replace(plan.values[0].quantity, as_sent=False, unit="kWh")
@@ -478,19 +485,19 @@ def test_an_energy_goes_on_in_the_unit_that_is_configured() -> None:
 def test_when_it_goes_offline_and_its_values_are_overdue() -> None:
     """Polled every 60 s: three periods after the last reading; a port may be gone for 60 s."""
     picture = make_picture()
-    assert picture.next_end(0.0) == math.inf
-    picture.apply(reading({"volume": Measured(D(5), "m³")}), 100.0)
-    assert picture.next_end(100.0) == 280.0
-    assert picture.next_end(280.0) == math.inf
-    picture.apply(diagnosis(LinkState.PORT_MISSING, port_gone=110.0), 111.0)
-    assert picture.next_end(111.0) == 170.0
+    assert picture.next_deadline(0.0) == math.inf
+    picture.apply(reading({"volume": Measurement(D(5), "m³")}), 100.0)
+    assert picture.next_deadline(100.0) == 280.0
+    assert picture.next_deadline(280.0) == math.inf
+    picture.apply(diagnosis(LinkState.PORT_MISSING, port_gone_since=110.0), 111.0)
+    assert picture.next_deadline(111.0) == 170.0
 
 
 def test_a_key_that_moves_to_another_state_is_in_one_of_them() -> None:
     """What nobody listed belongs to the first group that has it."""
     picture = make_picture(make_plan({"live": (), "hourly": ()}, open_=True))
-    picture.apply(reading({"extra": Measured(D(1))}, group="hourly"), 1.0)
+    picture.apply(reading({"extra": Measurement(D(1))}, group="hourly"), 1.0)
     assert json.loads(picture.state_json("hourly")).keys() == {"time", "extra"}
-    picture.apply(reading({"extra": Measured(D(2))}, group="live"), 2.0)
+    picture.apply(reading({"extra": Measurement(D(2))}, group="live"), 2.0)
     assert json.loads(picture.state_json("live")).keys() == {"time", "extra"}
     assert json.loads(picture.state_json("hourly")).keys() == {"time"}

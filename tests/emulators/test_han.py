@@ -27,7 +27,7 @@ def messages(wire: bytes, energy_scale: int = 10) -> list[Message]:
 
 
 def readings(message: Message) -> dict[str | None, Scalar]:
-    return {SPEC.key(obj.id): obj.value for obj in message.objects}
+    return {SPEC.key_of(obj.id): obj.value for obj in message.objects}
 
 
 def test_a_list_of_ten_seconds_as_the_seed_has_it() -> None:

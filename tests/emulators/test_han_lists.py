@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from kamstrup_mqtt.emulators.han import FAULTS, HanEmulator, make
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Frame, Message
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Frame, Message
 from kamstrup_mqtt.protocols.han import SPEC, HanCodec, HdlcFramer
 from tests.support.framing import events_of, frames_of
 
@@ -31,7 +31,7 @@ def one(wire: bytes) -> Message:
 
 
 def by_key(message: Message) -> dict[str | None, object]:
-    return {SPEC.key(obj.id): obj.value for obj in message.objects}
+    return {SPEC.key_of(obj.id): obj.value for obj in message.objects}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_every_fault() -> None:
         emulator = meter("kamstrup_han_3phase", fault=fault, **KEYS)
         found[fault] = events_of(HdlcFramer(), [emulator.push(NOW)])
     reasons = {
-        fault: [event.reason for event in events if isinstance(event, Dropped)]
+        fault: [event.reason for event in events if isinstance(event, DroppedBytes)]
         for fault, events in found.items()
     }
     for fault in ("none", "tag", "replay", "segments"):

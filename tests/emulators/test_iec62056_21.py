@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kamstrup_mqtt.core.model import Object, SerialParams
+from kamstrup_mqtt.core.model import DecodedValue, SerialParams
 from kamstrup_mqtt.emulators import iec62056_21
 from kamstrup_mqtt.emulators.base import PolledEmulator, Reply
-from kamstrup_mqtt.protocols.base import Answer, Ask, Configure, Frame, Send
+from kamstrup_mqtt.protocols.base import Configure, Frame, PollRequest, PollResponse, Send
 from kamstrup_mqtt.protocols.iec62056_21 import SPEC
 from tests.support import iec_recordings
 from tests.support.framing import events_of
@@ -31,11 +31,11 @@ def ask(model: str, *requests: bytes, **settings: str) -> list[Reply]:
     return [reply for request in requests for reply in meter.receive_data(request)]
 
 
-def carry_out(meter: PolledEmulator) -> tuple[Answer, list[int]]:
+def carry_out(meter: PolledEmulator) -> tuple[PollResponse, list[int]]:
     """Our own codec reads the meter; the answer, and the speeds that the reader set."""
-    codec = SPEC.codec()
+    codec = SPEC.make_codec()
     framer = codec.framer()
-    poll = codec.poll(Ask(sources=()))  # type: ignore[attr-defined]
+    poll = codec.poll(PollRequest(sources=()))  # type: ignore[attr-defined]
     speeds: list[int] = []
     waiting: list[bytes] = []
     step = next(poll)
@@ -46,12 +46,12 @@ def carry_out(meter: PolledEmulator) -> tuple[Answer, list[int]]:
                 speeds.append(step.baudrate)
             elif isinstance(step, Send):
                 waiting += [reply.data for reply in meter.receive_data(step.data)]
-                if step.answer:
+                if step.expects_response:
                     (result,) = (e for e in events_of(framer, waiting) if isinstance(e, Frame))
                     waiting = []
             step = poll.send(result)
     except StopIteration as stop:
-        assert isinstance(stop.value, Answer)  # noqa: PT017 - a generator's return value
+        assert isinstance(stop.value, PollResponse)  # noqa: PT017 - a generator's return value
         return stop.value, speeds
 
 
@@ -104,7 +104,7 @@ def test_a_mode_c_meter_changes_its_speed_and_back() -> None:
 def test_our_own_reader_reads_them() -> None:
     answer, speeds = carry_out(iec62056_21.make("multical_401", {}))
     assert speeds == []
-    assert Object("0.0", "00002742640", "00002742640") in answer.objects
+    assert DecodedValue("0.0", "00002742640", "00002742640") in answer.objects
     answer, speeds = carry_out(iec62056_21.make("iec_meter", {"energy_import": "1.5"}))
     assert speeds == [300, 9600, 300]
     assert [obj.raw for obj in answer.objects if obj.id == "1.8.0"] == ["0000001.500"]

@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt.core.model import Object, SerialParams
+from kamstrup_mqtt.core.model import DecodedValue, SerialParams
 from kamstrup_mqtt.emulators.base import Reply
 from kamstrup_mqtt.emulators.kmp import KmpEmulator, make
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.protocols.base import Answer, Ask, Send
+from kamstrup_mqtt.protocols.base import PollRequest, PollResponse, Send
 from kamstrup_mqtt.protocols.kmp import KmpCodec
 from tests.support.framing import frames_of, random_splits, single_bytes
 from tests.support.kmp_frames import answer, request
@@ -22,7 +22,7 @@ def emulated(model_id: str = "multical_403", **settings: str) -> KmpEmulator:
     return make(model_id, settings)
 
 
-def objects(emulator: KmpEmulator, *registers: int) -> tuple[Object, ...]:
+def objects(emulator: KmpEmulator, *registers: int) -> tuple[DecodedValue, ...]:
     """What a reader makes of the answer to one GetRegister."""
     asked = bytes((len(registers),)) + b"".join(n.to_bytes(2, "big") for n in registers)
     (reply,) = emulator.receive_data(request(b"\x3f\x10" + asked))
@@ -31,7 +31,7 @@ def objects(emulator: KmpEmulator, *registers: int) -> tuple[Object, ...]:
     return codec.decode(frame).objects
 
 
-def one(emulator: KmpEmulator, register: int) -> Object:
+def one(emulator: KmpEmulator, register: int) -> DecodedValue:
     (found,) = objects(emulator, register)
     return found
 
@@ -67,10 +67,10 @@ def test_type() -> None:
 def test_a_whole_poll() -> None:
     emulator, codec = emulated(), KmpCodec()
     framer = codec.framer()
-    listed = registry.all_models()["multical_403"].dialects["kmp"].groups["values"]
-    conversation = codec.poll(Ask(sources=(*listed, 155), identity=("serial_no", 1001)))
+    listed = registry.all_models()["multical_403"].profiles["kmp"].groups["values"]
+    conversation = codec.poll(PollRequest(sources=(*listed, 155), identity=("serial_no", 1001)))
     step = next(conversation)
-    found: list[Answer] = []
+    found: list[PollResponse] = []
     while not found:
         assert isinstance(step, Send)
         (reply,) = emulator.receive_data(step.data)
@@ -132,7 +132,7 @@ def test_it_keeps_silent(sent: str) -> None:
 
 @pytest.mark.parametrize("model_id", MODELS)
 def test_every_listed_register_is_answered(model_id: str) -> None:
-    dialect = registry.all_models()[model_id].dialects["kmp"]
+    dialect = registry.all_models()[model_id].profiles["kmp"]
     listed = [*(s for group in dialect.groups.values() for s in group), *dialect.more]
     emulator = make(model_id, {})
     for register in listed:

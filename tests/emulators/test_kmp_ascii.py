@@ -19,12 +19,12 @@ def ask(request: bytes, **settings: str) -> bytes:
 
 
 def values(request: bytes, **settings: str) -> dict[str, Scalar]:
-    codec = SPEC.codec()
+    codec = SPEC.make_codec()
     framer = codec.framer()
     framer.receive_data(ask(request, **settings))
     event = framer.next_event()
     assert isinstance(event, Frame)
-    return {str(SPEC.key(obj.id)): obj.value for obj in codec.decode(event).objects}
+    return {str(SPEC.key_of(obj.id)): obj.value for obj in codec.decode(event).objects}
 
 
 @pytest.mark.parametrize(

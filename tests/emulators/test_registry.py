@@ -13,10 +13,10 @@ def test_every_model_has_an_emulator_in_every_protocol_it_speaks() -> None:
     found = emulated_models()
     assert set(found) == set(registry.all_models())
     for model_id, protocols in found.items():
-        assert protocols == tuple(registry.all_models()[model_id].dialects)
+        assert protocols == tuple(registry.all_models()[model_id].profiles)
         for protocol in protocols:
             emulator = make_emulator(model_id, protocol)
-            assert hasattr(emulator, "push") is registry.all_protocols()[protocol].pushed
+            assert hasattr(emulator, "push") is registry.all_protocols()[protocol].is_pushed
 
 
 def test_the_first_protocol_is_the_default() -> None:

@@ -20,9 +20,9 @@ import pytest
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.address import SerialDevice
 from kamstrup_mqtt.links.port import Port
-from kamstrup_mqtt.protocols.base import Answer, Ask
+from kamstrup_mqtt.protocols.base import PollRequest, PollResponse
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
-from kamstrup_mqtt.reading.conversation import Exchange
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
 
 SIGN_ON = bytes.fromhex("AF 3F 21 8D 0A")
@@ -75,10 +75,12 @@ def pty() -> Iterator[tuple[int, str]]:
     os.close(far)
 
 
-async def poll(port: Port, codec: IecCodec) -> Answer:
-    async with port.turn(LINE) as link:
-        exchange = Exchange(link, codec.framer(), Counters(), logging.getLogger("kamstrup_mqtt"))
-        return await exchange.run(codec.poll(Ask(sources=("1.8.0",))))
+async def poll(port: Port, codec: IecCodec) -> PollResponse:
+    async with port.lease(LINE) as link:
+        exchange = ConversationRunner(
+            link, codec.framer(), Counters(), logging.getLogger("kamstrup_mqtt")
+        )
+        return await exchange.run(codec.poll(PollRequest(sources=("1.8.0",))))
 
 
 @pytest.mark.parametrize("echo", [False, True])

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import Object
+from kamstrup_mqtt.core.model import DecodedValue
 from kamstrup_mqtt.emulators.han import make
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Frame
@@ -128,11 +128,11 @@ def damage(chance: random.Random, frame: bytes, highest: int) -> bytes:
     return bytes(damaged)
 
 
-def taken(make: Callable[[], Any], framer: Any, data: bytes) -> set[tuple[Object, ...]]:
+def taken(make: Callable[[], Any], framer: Any, data: bytes) -> set[tuple[DecodedValue, ...]]:
     """What was read out of it: the objects of every frame that was taken for good."""
     found = set()
     framer.receive_data(data)
-    framer.silence()
+    framer.end_burst()
     while (event := framer.next_event()) is not None:
         if isinstance(event, Frame) and event.direction != "request":
             try:
@@ -168,10 +168,10 @@ def run(name: str, number: int, seed: int = 1) -> Result:
     """Damage `number` frames; raises whatever a decoder raises that it must not."""
     line = LINES[name]
     chance = random.Random(seed)
-    anew = functools.partial(registry.all_protocols()[line.protocol].codec, **line.options)
+    anew = functools.partial(registry.all_protocols()[line.protocol].make_codec, **line.options)
     codec = anew()
     make_codec = anew if line.anew else lambda: codec
-    good = set[tuple[Object, ...]]()
+    good = set[tuple[DecodedValue, ...]]()
     for frame in line.frames:
         found = taken(make_codec, codec.framer(), frame)
         assert found, f"{name}: an undamaged frame is not read"

@@ -12,13 +12,13 @@ from typing import Any, cast
 from kamstrup_mqtt.config import Config, loader
 from kamstrup_mqtt.core.errors import ConfigError, MeterError
 from kamstrup_mqtt.core.topics import Topics
-from kamstrup_mqtt.homeassistant.discovery import Announcer, meter_of, parse_announced
+from kamstrup_mqtt.homeassistant.discovery import DiscoveryConfig, parse_announced, parse_meter_id
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.plan import sort_objects
+from kamstrup_mqtt.meters.plan import map_objects
 from kamstrup_mqtt.mqtt.connection import Received
 from kamstrup_mqtt.mqtt.incoming import Host, Inbox
 from kamstrup_mqtt.mqtt.publish_queue import Board
-from kamstrup_mqtt.protocols.base import Ask, Frame, PolledCodec, Send
+from kamstrup_mqtt.protocols.base import Frame, PolledCodec, PollRequest, Send
 from tests.fuzz import valid_checksums
 from tests.protocols.kmp.test_log_messages import A2, HELD, NOTHING, YEARS
 from tests.protocols.multical_66.test_multical_66 import ONE, TWO
@@ -69,7 +69,7 @@ _CONFIG = Config.model_validate(
 
 
 def codec_of(protocol: str) -> Any:
-    return registry.all_protocols()[protocol].codec(**OPTIONS.get(protocol, {}))
+    return registry.all_protocols()[protocol].make_codec(**OPTIONS.get(protocol, {}))
 
 
 def decoder(protocol: str) -> Target:
@@ -85,7 +85,7 @@ def decoder(protocol: str) -> Target:
         for at in range(1, len(data), step):
             framer.receive_data(data[at : at + step])
             size += read_all(framer, codec)
-        framer.silence()
+        framer.end_burst()
         size += read_all(framer, codec)
         # nothing is told twice, and nothing invented (an echoed identification may be told again)
         assert size <= 2 * len(data)
@@ -107,13 +107,13 @@ def read_all(framer: Any, codec: Any) -> int:
 
 def conversation(protocol: str) -> Target:
     """A meter that answers whatever it likes; each answer ends with a zero byte in the data."""
-    dialect = registry.all_models()[MODELS[protocol]].dialects[protocol]
+    dialect = registry.all_models()[MODELS[protocol]].profiles[protocol]
     sources = tuple(source for group in dialect.groups.values() for source in group)
 
     def run(data: bytes) -> None:
         codec = cast(PolledCodec, codec_of(protocol))
         framer = codec.framer()
-        talk = codec.poll(Ask(sources=sources, identity=dialect.identity))
+        talk = codec.poll(PollRequest(sources=sources, identity=dialect.identity))
         pieces = iter(data.split(b"\x00"))
         try:
             step = next(talk)
@@ -127,10 +127,10 @@ def conversation(protocol: str) -> Target:
 
 
 def answer(talk: Any, step: Any, framer: Any, pieces: Iterable[bytes]) -> Any:
-    if not isinstance(step, Send) or not step.answer:
+    if not isinstance(step, Send) or not step.expects_response:
         return talk.send(None)
     framer.receive_data(next(iter(pieces), b""))
-    framer.silence()
+    framer.end_burst()
     frame = None
     while (event := framer.next_event()) is not None:
         if isinstance(event, Frame):
@@ -166,7 +166,9 @@ class _Meters:
 
 def inbox() -> Inbox:
     """Of a connection to nothing."""
-    announcer = Announcer(topics=Topics(), prefix="homeassistant", modern=True, version="1")
+    announcer = DiscoveryConfig(
+        topics=Topics(), prefix="homeassistant", is_modern=True, version="1"
+    )
     return Inbox(
         _CONFIG,
         announcer,
@@ -208,7 +210,7 @@ def commands(data: bytes) -> None:
     text = data[1:].decode(errors="replace")
     announcer = made._announcer
     parse_announced(announcer, topic, text)
-    meter_of(announcer, text)
+    parse_meter_id(announcer, text)
 
 
 def sorting(data: bytes) -> None:
@@ -222,7 +224,7 @@ def sorting(data: bytes) -> None:
                 message = codec.decode(event)
             except MeterError:
                 continue
-            sort_objects(_HAN_PLAN, message.objects)
+            map_objects(_HAN_PLAN, message.objects)
 
 
 def _han_plan() -> Any:

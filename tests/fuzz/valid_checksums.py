@@ -12,18 +12,18 @@ from typing import Any, cast
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.limits import ANY_METER
-from kamstrup_mqtt.meters.plan import Plan, sort_objects
-from kamstrup_mqtt.protocols.base import Ask, Frame, Moment, PolledCodec, Send
+from kamstrup_mqtt.meters.limits import DEFAULT_LIMITS
+from kamstrup_mqtt.meters.plan import ReadingPlan, map_objects
+from kamstrup_mqtt.protocols.base import Frame, PolledCodec, PollRequest, Send, Timestamp
 from kamstrup_mqtt.protocols.han import HanCodec
 from kamstrup_mqtt.protocols.han.cipher import Keys, seal
-from kamstrup_mqtt.protocols.han.framing import wrap as hdlc
+from kamstrup_mqtt.protocols.han.framing import encode_frame as hdlc
 from kamstrup_mqtt.protocols.kmp import KmpCodec, log_reading
 from kamstrup_mqtt.protocols.kmp.framing import encode_frame
 from kamstrup_mqtt.protocols.kmp.log_reading import Query
 from kamstrup_mqtt.protocols.kmp_ascii.framing import encode
-from kamstrup_mqtt.reading.plausibility import Guard
-from kamstrup_mqtt.storage.state_schema import MeterMemory
+from kamstrup_mqtt.reading.plausibility import PlausibilityFilter
+from kamstrup_mqtt.storage.state_schema import MeterState
 from tests.support.iec_recordings import SEED
 
 Wrap = Callable[[bytes], bytes]
@@ -68,7 +68,7 @@ def sealed(security: int) -> Wrap:
 def frames(codec: Any, wire: bytes) -> Iterator[Frame]:
     framer = codec.framer()
     framer.receive_data(wire)
-    framer.silence()
+    framer.end_burst()
     while (event := framer.next_event()) is not None:
         if isinstance(event, Frame):
             yield event
@@ -88,20 +88,20 @@ def inside(make: Callable[[], Any], wrap: Wrap) -> Target:
     return run
 
 
-def heard(make: Callable[[], HanCodec], wrap: Wrap, plan: Plan) -> Target:
+def heard(make: Callable[[], HanCodec], wrap: Wrap, plan: ReadingPlan) -> Target:
     """A list that comes again and again: read, followed, sorted, judged."""
 
     def run(data: bytes) -> None:
         codec = make()
-        guard = Guard(plan, MeterMemory(), ANY_METER, weak=False)
+        guard = PlausibilityFilter(plan, MeterState(), DEFAULT_LIMITS, has_weak_checksum=False)
         for second in (0.0, 10.0, 20.0):
             for frame in frames(codec, wrap(data[:LONGEST])):
                 try:
-                    found = codec.hear(codec.decode(frame), Moment(None, second))
+                    found = codec.process(codec.decode(frame), Timestamp(None, second))
                 except MeterError:
                     continue
-                codec.follow()
-                for values in sort_objects(plan, found.objects).groups.values():
+                codec.learn()
+                for values in map_objects(plan, found.objects).groups.values():
                     guard.judge(values, None, second)
 
     return run
@@ -134,12 +134,12 @@ def pieces(data: bytes) -> Iterator[bytes]:
 
 
 def answered(talking: Any, step: Any, framer: Any, wrap: Wrap, answers: Iterator[bytes]) -> Any:
-    if not isinstance(step, Send) or not step.answer:
+    if not isinstance(step, Send) or not step.expects_response:
         return talking.send(None)
     piece = next(answers, None)
     if piece is not None:
         framer.receive_data(wrap(piece))
-        framer.silence()
+        framer.end_burst()
         while (event := framer.next_event()) is not None:
             if isinstance(event, Frame) and event.direction != "request":
                 return talking.send(event)
@@ -147,10 +147,10 @@ def answered(talking: Any, step: Any, framer: Any, wrap: Wrap, answers: Iterator
 
 
 def asking(model: str, protocol: str) -> Callable[[Any], Any]:
-    dialect = registry.all_models()[model].dialects[protocol]
+    dialect = registry.all_models()[model].profiles[protocol]
     sources = tuple(source for group in dialect.groups.values() for source in group)
     return lambda codec: cast(PolledCodec, codec).poll(
-        Ask(sources=sources, identity=dialect.identity)
+        PollRequest(sources=sources, identity=dialect.identity)
     )
 
 
@@ -171,10 +171,10 @@ def logs(codec: KmpCodec) -> Generator[Any, Frame | None, None]:
 
 
 def codec_of(protocol: str, **options: Any) -> Callable[[], Any]:
-    return lambda: registry.all_protocols()[protocol].codec(**options)
+    return lambda: registry.all_protocols()[protocol].make_codec(**options)
 
 
-def targets(plan: Plan) -> Mapping[str, Target]:
+def targets(plan: ReadingPlan) -> Mapping[str, Target]:
     """By name; `plan` is that of a HAN meter."""
     scaled = codec_of("han", energy_scale=10)
     keys = codec_of("han", energy_scale=10, encryption_key=EK, authentication_key=AK)

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from kamstrup_mqtt.core.model import Measured
+from kamstrup_mqtt.core.model import Measurement
 from kamstrup_mqtt.core.topics import Topics
-from kamstrup_mqtt.devices.device import Picture
+from kamstrup_mqtt.devices.device import Device
 from kamstrup_mqtt.homeassistant.discovery import (
-    Announced,
-    Announcer,
     Discovery,
+    DiscoveryConfig,
+    PublishedDiscovery,
     bridge_discovery,
     meter_discovery,
-    meter_of,
     parse_announced,
-    steps,
+    parse_meter_id,
+    publish_sequence,
 )
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.model import Quantity
@@ -132,7 +132,7 @@ def key_of(sensor: dict[str, Any]) -> str:
     return found[1]
 
 
-DIALECTS = [(m, p) for m, model in registry.all_models().items() for p in model.dialects]
+DIALECTS = [(m, p) for m, model in registry.all_models().items() for p in model.profiles]
 
 
 @pytest.mark.parametrize("modern", [True, False], ids=["2025.12", "2024.11"])
@@ -140,7 +140,7 @@ DIALECTS = [(m, p) for m, model in registry.all_models().items() for p in model.
 def test_home_assistant_takes_every_model(model_id: str, protocol: str, *, modern: bool) -> None:
     picture = model_picture(model_id, protocol, everything=True)
     whole = assert_taken(meter_discovery(announcer(modern=modern), picture), modern=modern)
-    planned = {value.quantity.key for value in picture.facts.plan.values}
+    planned = {value.quantity.key for value in picture.config.plan.values}
     assert planned <= set(whole["components"])
     topics = announcer().topics
     payloads = {topics.state("meter", g): json.loads(s) for g, s in picture.states().items()}
@@ -164,7 +164,7 @@ def test_snapshot(name: str) -> None:
 
 @pytest.mark.parametrize("instance", ["main", "garage"])
 def test_home_assistant_takes_the_bridge(instance: str) -> None:
-    how = Announcer(topics=Topics(instance=instance), version="1.2.3")
+    how = DiscoveryConfig(topics=Topics(instance=instance), version="1.2.3")
     whole = assert_taken(bridge_discovery(how), modern=False)
     assert whole["device"]["identifiers"] == [f"kamstrup_mqtt_{instance}"]
     assert whole["device"]["name"] == (
@@ -210,7 +210,7 @@ def test_a_name_does_not_repeat_the_device(device: str, names: list[str]) -> Non
     plan = make_plan({"values": tuple(NAMED)}, quantities=NAMED)
     picture = make_picture(plan, name=device)
     picture.apply(identity("1"), 1.0)
-    picture.apply(reading({key: Measured(D(1)) for key in NAMED}), 1.0)
+    picture.apply(reading({key: Measurement(D(1)) for key in NAMED}), 1.0)
     components = message(meter_discovery(announcer(), picture))["components"]
     assert [components[key]["name"] for key in NAMED] == names
     assert components["last_reading"]["name"] == ("Reading" if device == "Last" else "Last reading")
@@ -226,7 +226,7 @@ def test_one_meter_in_full() -> None:
     picture = make_picture(make_plan({"values": ("heat_energy", "meter_id")}))
     picture.apply(identity("0012", sw_version="C1", unknown="x"), 1.0)
     picture.apply(
-        reading({"heat_energy": Measured(D("1.5"), "GJ"), "meter_id": Measured("0012")}), 1.0
+        reading({"heat_energy": Measurement(D("1.5"), "GJ"), "meter_id": Measurement("0012")}), 1.0
     )
     found = meter_discovery(announcer(), picture)
     assert found is not None
@@ -363,7 +363,7 @@ def test_no_button_that_nobody_listens_to(changes: dict[str, Any]) -> None:
 
 
 def sensor(
-    quantity: Quantity, measured: Measured, *, modern: bool = True, seen: Picture | None = None
+    quantity: Quantity, measured: Measurement, *, modern: bool = True, seen: Device | None = None
 ) -> dict[str, Any]:
     plan = make_plan({"values": (quantity.key,)}, quantities={quantity.key: quantity})
     picture = make_picture(plan, serial="1")
@@ -399,7 +399,7 @@ def as_sent(device_class: str, state_class: str = "measurement") -> Quantity:
 def test_a_class_only_with_a_unit_that_it_takes(
     device_class: str, unit: str | None, *, modern: bool, taken: bool
 ) -> None:
-    found = sensor(as_sent(device_class), Measured(D(1), unit), modern=modern)
+    found = sensor(as_sent(device_class), Measurement(D(1), unit), modern=modern)
     assert found.get("device_class") == (device_class if taken else None)
     assert found.get("unit_of_measurement") == unit
     assert found["state_class"] == "measurement"
@@ -407,26 +407,26 @@ def test_a_class_only_with_a_unit_that_it_takes(
 
 def test_reactive_energy_of_an_old_home_assistant_keeps_its_statistics() -> None:
     quantity = as_sent("reactive_energy", "total_increasing")
-    found = sensor(quantity, Measured(D(1), "kvarh"), modern=False)
+    found = sensor(quantity, Measurement(D(1), "kvarh"), modern=False)
     assert "device_class" not in found
     assert (found["state_class"], found["unit_of_measurement"]) == ("total_increasing", "kvarh")
 
 
 def test_flow_of_an_old_home_assistant_is_in_cubic_metres() -> None:
     quantity = as_sent("volume_flow_rate")
-    found = sensor(quantity, Measured(D(303), "L/h"), modern=False)
+    found = sensor(quantity, Measurement(D(303), "L/h"), modern=False)
     assert found["unit_of_measurement"] == "m³/h"
     assert found["device_class"] == "volume_flow_rate"
     assert found["suggested_display_precision"] == 3
     assert found["value_template"] == (
         "{{ none if value_json.x is none else value_json.x | float / 1000 }}"
     )
-    found = sensor(quantity, Measured(D(303), "L/h"))
+    found = sensor(quantity, Measurement(D(303), "L/h"))
     assert (found["unit_of_measurement"], found["value_template"]) == ("L/h", "{{ value_json.x }}")
 
 
 def test_a_state_class_that_the_class_cannot_have_is_left_out() -> None:
-    found = sensor(as_sent("volume", "measurement"), Measured(D(1), "m³"))
+    found = sensor(as_sent("volume", "measurement"), Measurement(D(1), "m³"))
     assert found["device_class"] == "volume"
     assert "state_class" not in found
 
@@ -435,7 +435,7 @@ def test_what_the_user_chose_is_announced() -> None:
     quantity = Quantity(
         key="x", name="Mine", unit="bar", precision=1, icon="mdi:gauge", category="diagnostic"
     )
-    found = sensor(quantity, Measured(D(1), "bar"))
+    found = sensor(quantity, Measurement(D(1), "bar"))
     assert found["icon"] == "mdi:gauge"
     assert found["suggested_display_precision"] == 1
     assert found["entity_category"] == "diagnostic"
@@ -444,12 +444,12 @@ def test_what_the_user_chose_is_announced() -> None:
 # Removal
 
 
-BEFORE = Announced("1", {"volume": "sensor", "read": "button"})
+BEFORE = PublishedDiscovery("1", {"volume": "sensor", "read": "button"})
 
 
 def discovery_of(*keys: str) -> Discovery:
     picture = make_picture(serial="1")
-    picture.apply(reading({key: Measured(D(1), "m³") for key in keys}), 1.0)
+    picture.apply(reading({key: Measurement(D(1), "m³") for key in keys}), 1.0)
     found = meter_discovery(announcer(), picture)
     assert found is not None
     return found
@@ -457,13 +457,15 @@ def discovery_of(*keys: str) -> Discovery:
 
 def test_nothing_to_remove() -> None:
     now = discovery_of("volume")
-    assert steps(now, None) == (now.payload,)
-    assert steps(now, BEFORE) == (now.payload,)
+    assert publish_sequence(now, None) == (now.payload,)
+    assert publish_sequence(now, BEFORE) == (now.payload,)
 
 
 def test_a_component_that_is_gone_is_reduced_first() -> None:
     now = discovery_of("volume")
-    first, second = steps(now, Announced("1", {"volume": "sensor", "old": "sensor"}))
+    first, second = publish_sequence(
+        now, PublishedDiscovery("1", {"volume": "sensor", "old": "sensor"})
+    )
     assert second == now.payload
     reduced = json.loads(first)
     assert reduced["components"].pop("old") == {"platform": "sensor"}
@@ -472,14 +474,14 @@ def test_a_component_that_is_gone_is_reduced_first() -> None:
 
 def test_a_component_of_another_platform_is_reduced_first() -> None:
     now = discovery_of("volume")
-    first, second = steps(now, Announced("1", {"volume": "binary_sensor"}))
+    first, second = publish_sequence(now, PublishedDiscovery("1", {"volume": "binary_sensor"}))
     assert json.loads(first)["components"]["volume"] == {"platform": "binary_sensor"}
     assert second == now.payload
 
 
 def test_another_device_is_removed_as_a_whole() -> None:
     now = discovery_of("volume")
-    assert steps(now, Announced("2", {"volume": "sensor"})) == ("", now.payload)
+    assert publish_sequence(now, PublishedDiscovery("2", {"volume": "sensor"})) == ("", now.payload)
 
 
 # What is ours
@@ -492,12 +494,12 @@ def test_our_own_messages_are_recognized() -> None:
 
 def test_meter_of() -> None:
     how = announcer()
-    assert meter_of(how, "homeassistant/device/kamstrup_main_heat-1/config") == "heat-1"
-    assert meter_of(how, "homeassistant/device/kamstrup_main_bridge/config") == "bridge"
-    assert meter_of(how, "homeassistant/device/kamstrup_main_/config") is None
-    assert meter_of(how, "homeassistant/device/kamstrup_garage_heat/config") is None
-    assert meter_of(how, "other/device/kamstrup_main_heat/config") is None
-    assert meter_of(how, "homeassistant/device/kamstrup_main_heat/other") is None
+    assert parse_meter_id(how, "homeassistant/device/kamstrup_main_heat-1/config") == "heat-1"
+    assert parse_meter_id(how, "homeassistant/device/kamstrup_main_bridge/config") == "bridge"
+    assert parse_meter_id(how, "homeassistant/device/kamstrup_main_/config") is None
+    assert parse_meter_id(how, "homeassistant/device/kamstrup_garage_heat/config") is None
+    assert parse_meter_id(how, "other/device/kamstrup_main_heat/config") is None
+    assert parse_meter_id(how, "homeassistant/device/kamstrup_main_heat/other") is None
 
 
 @pytest.mark.parametrize(
@@ -531,7 +533,7 @@ def test_what_is_no_discovery_message_is_left_alone(payload: str) -> None:
 def test_a_problem_is_a_binary_sensor() -> None:
     picture = make_picture(make_plan({"values": ("problem_leak",)}))
     picture.apply(identity("0012"), 1.0)
-    picture.apply(reading({"problem_leak": Measured("OFF")}), 1.0)
+    picture.apply(reading({"problem_leak": Measurement("OFF")}), 1.0)
     found = meter_discovery(announcer(), picture)
     assert found is not None
     assert json.loads(found.payload)["components"]["problem_leak"] == {
@@ -566,15 +568,15 @@ def test_a_meter_that_is_recognised_says_what_it_is(
     learned: dict[str, str], manufacturer: str | None, model: str
 ) -> None:
     picture = model_picture("auto", "han")
-    told = dict.fromkeys(("power_import",), Measured(D(5), "W"))
+    told = dict.fromkeys(("power_import",), Measurement(D(5), "W"))
     assert not picture.apply(reading(told, group="live"), 2.0).discovery
-    picture.memory.learned.update(learned)
+    picture.meter_state.learned.update(learned)
     found = picture.apply(reading(told, group="live"), 3.0).discovery
     device = message(meter_discovery(announcer(), picture))["device"]
     assert (device.get("manufacturer"), device["model"]) == (manufacturer, model)
     assert found is (manufacturer is not None)
     # what the configuration says stays
     named = model_picture("kamstrup_han_3phase", "han")
-    named.memory.learned.update(recognised="kaifa_1phase", manufacturer="Kaifa")
+    named.meter_state.learned.update(recognised="kaifa_1phase", manufacturer="Kaifa")
     device = message(meter_discovery(announcer(), named))["device"]
     assert (device["manufacturer"], device["model"]) == ("Kamstrup", "HAN meter, three phases")

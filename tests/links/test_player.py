@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from kamstrup_mqtt.cli.replay.event_loop import START, ReplayLoop, ReplayTime
+from kamstrup_mqtt.cli.replay.event_loop import START, ReplayClock, ReplayLoop
 from kamstrup_mqtt.core.errors import LinkError, MeterError
 from kamstrup_mqtt.core.model import LinkState, SerialParams
 from kamstrup_mqtt.links.address import RecordedLine
@@ -40,7 +40,7 @@ def lost(at: float) -> Line:
 
 
 def played(work: Callable[[], Awaitable[T]]) -> T:
-    with asyncio.Runner(loop_factory=lambda: ReplayLoop(ReplayTime(None))) as runner:
+    with asyncio.Runner(loop_factory=lambda: ReplayLoop(ReplayClock(None))) as runner:
         return runner.run(work())  # type: ignore[arg-type]
 
 
@@ -221,7 +221,7 @@ def test_line_settings_as_then(link_kind: str) -> None:
         )
         player, task = playing(opened, tx(0.0, b"x" * 120))
         link = await player.open(HEAT, KMP, open_timeout=1)
-        assert link.silence == 2.5
+        assert link.idle_timeout == 2.5
         assert link.params == KMP
         if link_kind == "tcp":
             with pytest.raises(MeterError, match="behind a bridge"):

@@ -34,31 +34,31 @@ def port_at(path: Path, **limits: float) -> Port:
 
 async def fails(port: Port) -> LinkError:
     with pytest.raises(LinkError) as error:
-        async with port.turn(KMP):
+        async with port.lease(KMP):
             pass
     return error.value
 
 
 async def test_the_line_stays_open_between_turns(device: FakeDevice) -> None:
     port = port_at(device.path)
-    assert not port.healthy
-    async with port.turn(KMP) as first:
+    assert not port.is_open
+    async with port.lease(KMP) as first:
         pass
-    async with port.turn(KMP) as second:
+    async with port.lease(KMP) as second:
         assert second is first
-    assert port.healthy
+    assert port.is_open
     await port.close()
-    assert not port.healthy
+    assert not port.is_open
 
 
 async def test_each_meter_has_its_own_line(device: FakeDevice) -> None:
     port = port_at(device.path)
-    async with port.turn(KMP) as link:
+    async with port.lease(KMP) as link:
         assert link.params == KMP
-    async with port.turn(SerialParams(300)) as link:
+    async with port.lease(SerialParams(300)) as link:
         assert link.params == SerialParams(300)
         await link.set_baudrate(9600)
-    async with port.turn(SerialParams(300)) as link:
+    async with port.lease(SerialParams(300)) as link:
         assert link.params == SerialParams(300)
     await port.close()
 
@@ -69,7 +69,7 @@ async def test_turns_are_taken_in_order(device: FakeDevice) -> None:
     promises: list[float] = []
 
     async def take(number: int) -> None:
-        async with port.turn(KMP, promises.append):
+        async with port.lease(KMP, promises.append):
             order.append(number)
             await asyncio.sleep(0)
 
@@ -85,16 +85,16 @@ async def test_who_stops_waiting_does_not_hold_the_turn(device: FakeDevice) -> N
     port = port_at(device.path)
 
     async def take() -> None:
-        async with port.turn(KMP):
+        async with port.lease(KMP):
             pass
 
-    async with port.turn(KMP):
+    async with port.lease(KMP):
         waiting = asyncio.create_task(take())
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-    async with asyncio.timeout(5), port.turn(KMP):
+    async with asyncio.timeout(5), port.lease(KMP):
         pass
     await port.close()
 
@@ -112,7 +112,7 @@ async def test_back_off_doubles_up_to_its_cap_and_is_set_back_by_a_good_reading(
         assert str(again) == str(error)
         await asyncio.sleep(port.retry_in())
     assert pauses == pytest.approx([0.01, 0.02, 0.04, 0.04], abs=0.005)
-    port.good()
+    port.mark_success()
     await fails(port)
     assert port.retry_in() == pytest.approx(0.01, abs=0.005)
 
@@ -124,16 +124,16 @@ def test_default_back_off() -> None:
 
 async def test_unplugged_and_plugged_in_again(device: FakeDevice) -> None:
     port = port_at(device.path, first_backoff=0.01, backoff_cap=0.01)
-    async with port.turn(KMP):
+    async with port.lease(KMP):
         assert port.gone_since is None
-    port.good()
+    port.mark_success()
     device.unplug()
-    await until(lambda: not port.healthy)
+    await until(lambda: not port.is_open)
     assert (await fails(port)).state is LinkState.PORT_MISSING
     assert port.gone_since is not None
     device.plug()
     await asyncio.sleep(port.retry_in())
-    async with port.turn(KMP):
+    async with port.lease(KMP):
         pass
     assert port.gone_since is None
     await port.close()
@@ -143,7 +143,7 @@ async def test_lost_in_the_middle_of_a_turn(device: FakeDevice) -> None:
     port = port_at(device.path)
 
     async def read() -> None:
-        async with port.turn(KMP) as link:
+        async with port.lease(KMP) as link:
             device.unplug()
             await link.read()
 
@@ -160,10 +160,10 @@ async def test_a_line_that_is_lost_while_it_is_set(
         raise termios.error(errno.EIO, "Input/output error")
 
     port = port_at(device.path)
-    async with port.turn(KMP):
-        monkeypatch.setattr(serial_line, "_set", broken)
+    async with port.lease(KMP):
+        monkeypatch.setattr(serial_line, "_apply_params", broken)
     with pytest.raises(LinkError):
-        async with port.turn(SerialParams(300)):
+        async with port.lease(SerialParams(300)):
             pass
     assert port.gone_since is not None
 
@@ -171,9 +171,9 @@ async def test_a_line_that_is_lost_while_it_is_set(
 async def test_a_meter_that_is_silent_is_no_fault_of_the_port(device: FakeDevice) -> None:
     port = port_at(device.path)
     with pytest.raises(MeterError):
-        async with port.turn(KMP):
+        async with port.lease(KMP):
             raise MeterError(LinkState.NO_BYTES, "nothing")
-    assert port.healthy
+    assert port.is_open
     assert port.gone_since is None
     await port.close()
 
@@ -190,9 +190,9 @@ async def test_a_bridge_that_is_busy_is_not_hammered() -> None:
     server = await asyncio.start_server(busy, "127.0.0.1", 0)
     address = TcpBridge("127.0.0.1", server.sockets[0].getsockname()[1])
     port = Port(address, first_backoff=60)
-    async with port.turn(KMP):
+    async with port.lease(KMP):
         pass
-    await until(lambda: not port.healthy)
+    await until(lambda: not port.is_open)
     for _ in range(5):
         assert (await fails(port)).state is LinkState.BUSY
     assert connections == 1
@@ -203,12 +203,12 @@ async def test_a_connection_that_served_is_replaced_at_once() -> None:
     writers: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda r, w: writers.append(w), "127.0.0.1", 0)
     port = Port(TcpBridge("127.0.0.1", server.sockets[0].getsockname()[1]), first_backoff=60)
-    async with port.turn(KMP):
+    async with port.lease(KMP):
         await until(lambda: writers)
-    port.good()
+    port.mark_success()
     writers[0].close()
-    await until(lambda: not port.healthy)
-    async with port.turn(KMP):
+    await until(lambda: not port.is_open)
+    async with port.lease(KMP):
         await until(lambda: len(writers) == 2)
     await port.close()
     writers[1].close()
@@ -231,10 +231,10 @@ async def test_aligned_polls_come_first(device: FakeDevice) -> None:
     order: list[str] = []
 
     async def poll(name: str, first: bool) -> None:
-        async with port.turn(KMP, first=first):
+        async with port.lease(KMP, has_priority=first):
             order.append(name)
 
-    async with port.turn(KMP):
+    async with port.lease(KMP):
         waiting = [
             asyncio.create_task(poll(name, first))
             for name, first in (("a", False), ("b", True), ("c", False), ("d", True))
@@ -244,6 +244,6 @@ async def test_aligned_polls_come_first(device: FakeDevice) -> None:
         await asyncio.wait({waiting[2]})
     await asyncio.wait(waiting)
     assert order == ["b", "d", "a"]
-    async with port.turn(KMP):
+    async with port.lease(KMP):
         pass
     await port.close()

@@ -60,15 +60,15 @@ async def test_two_meters_share_a_tty_that_is_unplugged(device: FakeDevice) -> N
     address = SerialDevice(str(device.path))
     tap, events = recorder(address, "heat", "water")
     port = Port(address, opener=tap.open, first_backoff=0.0)
-    async with port.turn(KMP, holder="heat") as link:
+    async with port.lease(KMP, holder="heat") as link:
         await link.write(REQUEST)
         assert await device.receive(len(REQUEST)) == REQUEST
         device.send(b"\x40\x3f")
         assert await link.read() == b"\x40\x3f"
-        port.good()
+        port.mark_success()
     device.send(b"idle")
     await until(lambda: events.received("heat") == b"\x40\x3fidle")
-    async with port.turn(SerialParams(9600), holder="water") as link:
+    async with port.lease(SerialParams(9600), holder="water") as link:
         assert link.discard_input() == b"idle"
         await link.write(b"/?!\r\n")
         await link.set_baudrate(300)
@@ -77,10 +77,10 @@ async def test_two_meters_share_a_tty_that_is_unplugged(device: FakeDevice) -> N
     device.unplug()
     await until(lambda: events.line("heat")[-1:] == ["lost"])
     with pytest.raises(LinkError):
-        async with port.turn(KMP, holder="heat"):
+        async with port.lease(KMP, holder="heat"):
             pass
     device.plug()
-    async with port.turn(KMP, holder="heat"):
+    async with port.lease(KMP, holder="heat"):
         pass
     await port.close()
     assert events.sent("heat") == [REQUEST]
@@ -161,8 +161,8 @@ async def test_a_tapped_tty_is_never_left_alone(device: FakeDevice) -> None:
     address = SerialDevice(str(device.path))
     tap, events = recorder(address, "main")
     link = await tap.open(address, SerialParams(300), open_timeout=5.0)
-    link.listen()
-    link.expect(200)  # almost seven seconds of the line
+    link.start_continuous()
+    link.expect_bytes(200)  # almost seven seconds of the line
     device.send(b"\x7e")
     async with asyncio.timeout(0.4):
         await until(lambda: events.received("main") == b"\x7e")

@@ -30,7 +30,7 @@ async def opened(device: FakeDevice, params: SerialParams = KMP):
 
 async def test_defaults(device: FakeDevice) -> None:
     link = await opened(device)
-    assert (OPEN_TIMEOUT, link.silence, link.params) == (10.0, 1.0, KMP)
+    assert (OPEN_TIMEOUT, link.idle_timeout, link.params) == (10.0, 1.0, KMP)
     await link.close()
 
 
@@ -312,7 +312,7 @@ async def test_while_a_frame_cannot_be_whole_the_bytes_are_left_alone(device: Fa
     link._loop = time = Time()  # type: ignore[assignment]
     device.send(bytes(8))
     assert await link.read() == bytes(8)
-    link.expect(72)
+    link.expect_bytes(72)
     # 72 bytes of 10 bits: 0.3 s; listened again 0.02 s before, which no adapter is slower than
     assert [delay for delay, _ in time.due] == [pytest.approx(0.28)]
     device.send(bytes(40))
@@ -342,7 +342,7 @@ async def test_what_is_there_already_is_not_waited_for(device: FakeDevice) -> No
     transport.pause_reading()
     device.send(bytes(200))
     await until(lambda: link._port.in_waiting == 200)
-    link.expect(200)
+    link.expect_bytes(200)
     assert time.due == []
     transport.resume_reading()
     assert await asyncio.wait_for(link.read(), 5) == bytes(200)
@@ -353,7 +353,7 @@ async def test_a_short_rest_is_waited_for_awake(device: FakeDevice) -> None:
     link = await opened(device, SerialParams(2400))
     assert isinstance(link, SerialLink)
     link._loop = time = Time()  # type: ignore[assignment]
-    link.expect(9)  # 37 ms less the lead
+    link.expect_bytes(9)  # 37 ms less the lead
     assert time.due == []
     await link.close()
 
@@ -362,8 +362,8 @@ async def test_a_nap_ends_long_before_the_silence_that_ends_a_frame(device: Fake
     link = await opened(device, SerialParams(300))
     assert isinstance(link, SerialLink)
     link._loop = time = Time()  # type: ignore[assignment]
-    link.expect(2049)  # over a minute
-    assert [delay for delay, _ in time.due] == [link.silence / 2]
+    link.expect_bytes(2049)  # over a minute
+    assert [delay for delay, _ in time.due] == [link.idle_timeout / 2]
     await link.close()
 
 
@@ -373,7 +373,7 @@ async def test_what_came_is_taken_out_of_a_nap(device: FakeDevice) -> None:
     assert isinstance(link, SerialLink)
     device.send(b"abc")
     await until(lambda: len(link._unread) == 3)
-    link.expect(2000)
+    link.expect_bytes(2000)
     assert link.discard_input() == b"abc"
     device.send(b"def")
     assert await asyncio.wait_for(link.read(), 5) == b"def"  # awake, and content with any byte
@@ -382,7 +382,7 @@ async def test_what_came_is_taken_out_of_a_nap(device: FakeDevice) -> None:
 
 async def test_unplugged_during_a_nap(device: FakeDevice) -> None:
     link = await opened(device, SerialParams(2400))
-    link.expect(2000)
+    link.expect_bytes(2000)
     device.unplug()
     with pytest.raises(LinkError, match="does not exist"):
         await asyncio.wait_for(link.read(), 5)
@@ -391,7 +391,7 @@ async def test_unplugged_during_a_nap(device: FakeDevice) -> None:
 
 async def test_closed_during_a_nap(device: FakeDevice) -> None:
     link = await opened(device, SerialParams(2400))
-    link.expect(2000)
+    link.expect_bytes(2000)
     await link.close()
     with pytest.raises(LinkError, match="was closed"):
         await link.read()
@@ -400,10 +400,10 @@ async def test_closed_during_a_nap(device: FakeDevice) -> None:
 async def test_a_reader_that_listens_loses_nothing(device: FakeDevice) -> None:
     link = await opened(device, SerialParams(2400))
     assert isinstance(link, SerialLink)
-    link.listen()
+    link.start_continuous()
     for _ in range(66):
         link.data_received(b"x" * 1000)
-    assert link._held_up
+    assert link._is_paused
     device.send(b"waits outside")
     assert await link.read() == b"x" * 66_000
     assert await asyncio.wait_for(link.read(), 5) == b"waits outside"

@@ -64,7 +64,7 @@ async def test_bytes_go_both_ways() -> None:
         assert await reader.readexactly(3) == b"\x80\x00\xff"
         writer.write(b"\x40\x00\xff")
         assert await link.read() == b"\x40\x00\xff"
-        assert link.silence == 2.5
+        assert link.idle_timeout == 2.5
         await link.close()
         assert await reader.read() == b""
 
@@ -246,7 +246,7 @@ async def test_bytes_that_cannot_be_a_frame_yet_wake_nobody() -> None:
         link = await open_link(there.address, LINE)
         assert isinstance(link, TcpLink)
         _, writer = await there.streams.get()
-        link.expect(6)
+        link.expect_bytes(6)
         reading = asyncio.create_task(link.read())
         for piece in (b"ab", b"cd"):
             writer.write(piece)
@@ -265,10 +265,10 @@ async def test_a_flood_waits_outside_for_a_reader_that_listens() -> None:
     async with bridge() as there:
         link = await open_link(there.address, LINE)
         assert isinstance(link, TcpLink)
-        link.listen()
+        link.start_continuous()
         _, writer = await there.streams.get()
         writer.write(sent)
-        await until(lambda: link._held_up)
+        await until(lambda: link._is_paused)
         assert len(link._unread) <= 2 * MAX_UNREAD
         got = b""
         async with asyncio.timeout(20):
@@ -282,10 +282,10 @@ async def test_a_bridge_that_goes_while_its_bytes_wait_outside() -> None:
     async with bridge() as there:
         link = await open_link(there.address, LINE)
         assert isinstance(link, TcpLink)
-        link.listen()
+        link.start_continuous()
         _, writer = await there.streams.get()
         writer.write(bytes(4 * MAX_UNREAD))
-        await until(lambda: link._held_up)
+        await until(lambda: link._is_paused)
         writer.transport.abort()
 
         async def read_on() -> None:

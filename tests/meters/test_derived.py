@@ -6,22 +6,22 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt.core.model import Object, Scalar, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, Scalar, SourceId
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.derived import Derived, Deriver, needs, sent
+from kamstrup_mqtt.meters.derived import DerivedValues, Deriver, inputs_of, sources_to_read
 
 D = Decimal
 
 
-def obj(id_: SourceId, value: Scalar, unit: str | None = None) -> Object:
-    return Object(id_, None, value, unit)
+def obj(id_: SourceId, value: Scalar, unit: str | None = None) -> DecodedValue:
+    return DecodedValue(id_, None, value, unit)
 
 
 def deriver(model: str) -> Deriver:
-    return Deriver(registry.all_models()[model].dialects["kmp"])
+    return Deriver(registry.all_models()[model].profiles["kmp"])
 
 
-def values(found: Derived) -> dict[SourceId, Scalar]:
+def values(found: DerivedValues) -> dict[SourceId, Scalar]:
     return {made.id: made.value for made in found.objects}
 
 
@@ -44,7 +44,7 @@ def test_the_total_of_a_403() -> None:
         [obj(60, D("12345.678"), "GJ"), obj(266, D(84208), "Wh")],  # does not fit
     ],
 )
-def test_no_total_of_half_the_truth(objects: list[Object]) -> None:
+def test_no_total_of_half_the_truth(objects: list[DecodedValue]) -> None:
     found = deriver("multical_403").derive(objects, {})
     assert "heat_energy_precise" not in values(found)
     both = len(objects) == 2 and all(made.value is not None for made in objects)
@@ -122,13 +122,17 @@ def test_zero_degrees_are_a_fault_only_if_the_meter_says_so() -> None:
 
 
 def test_what_must_be_read() -> None:
-    heat = registry.all_models()["multical_403"].dialects["kmp"]
-    assert needs(heat, "heat_energy_precise") == (60, 266)
-    assert needs(heat, "info_text") == (99,)
-    assert needs(heat, "info_bits_text") == (369,)
-    assert sent(heat, (68, "heat_energy_precise", 60, 74)) == (68, 60, 266, 74)
-    assert sent(heat, (60, *range(100, 108), 266)) == (60, 266, *range(100, 108))
-    assert sent(heat, (266, 60)) == (60, 266)
-    assert sent(heat, (266, 68)) == (266, 68)
-    old = registry.all_models()["multical_602"].dialects["kmp"]
-    assert sent(old, ("problem_leak", "info_text", "heat_energy_precise")) == (99, 60, 155)
+    heat = registry.all_models()["multical_403"].profiles["kmp"]
+    assert inputs_of(heat, "heat_energy_precise") == (60, 266)
+    assert inputs_of(heat, "info_text") == (99,)
+    assert inputs_of(heat, "info_bits_text") == (369,)
+    assert sources_to_read(heat, (68, "heat_energy_precise", 60, 74)) == (68, 60, 266, 74)
+    assert sources_to_read(heat, (60, *range(100, 108), 266)) == (60, 266, *range(100, 108))
+    assert sources_to_read(heat, (266, 60)) == (60, 266)
+    assert sources_to_read(heat, (266, 68)) == (266, 68)
+    old = registry.all_models()["multical_602"].profiles["kmp"]
+    assert sources_to_read(old, ("problem_leak", "info_text", "heat_energy_precise")) == (
+        99,
+        60,
+        155,
+    )

@@ -6,12 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt.core.model import Object, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, SourceId
 from kamstrup_mqtt.meters.detection import guess
 
 
-def answered(type_: str, *ids: SourceId) -> list[Object]:
-    return [Object("type", type_, type_), *(Object(id_, 1, Decimal(1)) for id_ in ids)]
+def answered(type_: str, *ids: SourceId) -> list[DecodedValue]:
+    return [DecodedValue("type", type_, type_), *(DecodedValue(id_, 1, Decimal(1)) for id_ in ids)]
 
 
 @pytest.mark.parametrize(
@@ -37,15 +37,19 @@ def answered(type_: str, *ids: SourceId) -> list[Object]:
         (answered("FF00", 1, 1023), "kamstrup_382"),
     ],
 )
-def test_guess(objects: list[Object], model: str) -> None:
+def test_guess(objects: list[DecodedValue], model: str) -> None:
     assert guess(objects) == model
 
 
 def test_a_meter_that_tells_its_name() -> None:
-    named = [*answered("0006", 60, 266, 369), Object(404, 603, Decimal(603))]
+    named = [*answered("0006", 60, 266, 369), DecodedValue(404, 603, Decimal(603))]
     assert guess(named) == "multical_603"
-    assert guess([*answered("0006", 60, 266, 369), Object(404, "x", "MC303")]) == "multical_303"
-    assert guess([*answered("0006", 60, 266, 369), Object(404, 7, Decimal(7))]) == "multical_403"
-    chance = Object(404, 1302001, Decimal(1302001))
+    assert (
+        guess([*answered("0006", 60, 266, 369), DecodedValue(404, "x", "MC303")]) == "multical_303"
+    )
+    assert (
+        guess([*answered("0006", 60, 266, 369), DecodedValue(404, 7, Decimal(7))]) == "multical_403"
+    )
+    chance = DecodedValue(404, 1302001, Decimal(1302001))
     assert guess([*answered("0006", 60, 266, 369), chance]) == "multical_403"
-    assert guess([*answered("0006", 60, 266, 369), Object(404, None, None)]) == "multical_403"
+    assert guess([*answered("0006", 60, 266, 369), DecodedValue(404, None, None)]) == "multical_403"

@@ -6,27 +6,27 @@ from decimal import Decimal
 
 import pytest
 
-from kamstrup_mqtt.core.model import Measured, SerialParams
+from kamstrup_mqtt.core.model import Measurement, SerialParams
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.model import MeterModel
 from kamstrup_mqtt.meters.models import e685_382, iec_meter, multical_401
-from kamstrup_mqtt.meters.plan import Plan, default_values, sort_objects
+from kamstrup_mqtt.meters.plan import ReadingPlan, default_values, map_objects
 from kamstrup_mqtt.protocols.base import Frame
 from tests.support import iec_recordings as iec
 from tests.support import kmp_ascii_recordings as ascii_
 from tests.support.framing import events_of
 
 
-def readings(model: MeterModel, protocol: str, *wires: bytes) -> dict[str, Measured]:
+def readings(model: MeterModel, protocol: str, *wires: bytes) -> dict[str, Measurement]:
     """What is published of the frames in `wires`, by the model's own list."""
-    dialect = model.dialects[protocol]
+    dialect = model.profiles[protocol]
     values = default_values(protocol, dialect)
-    plan = Plan(protocol=protocol, dialect=dialect, values=values, periods={})
-    codec = registry.all_protocols()[protocol].codec()
+    plan = ReadingPlan(protocol=protocol, profile=dialect, values=values, periods={})
+    codec = registry.all_protocols()[protocol].make_codec()
     events = events_of(codec.framer(), wires)
     objects = [obj for e in events if isinstance(e, Frame) for obj in codec.decode(e).objects]
-    result = sort_objects(plan, objects, plan.sources)
-    assert (result.unknown, dict(result.foreign), list(result.groups)) == ((), {}, ["values"])
+    result = map_objects(plan, objects, plan.sources)
+    assert (result.unmapped, dict(result.wrong_unit), list(result.groups)) == ((), {}, ["values"])
     return dict(result.groups["values"])
 
 
@@ -34,45 +34,45 @@ def test_kmp_ascii_tells_thirteen_values() -> None:
     """decisions.md, Units and numbers; values of kmp.md 3.2."""
     wires = (ascii_.IDENTITY_ANSWER, ascii_.ENERGY_ANSWER, ascii_.TARIFFS_ANSWER)
     assert readings(e685_382.MODEL, "kmp-ascii", *wires) == {
-        "meter_type": Measured("685382OK10"),
-        "meter_id": Measured("123456"),
-        "customer_number": Measured("10865272"),
-        "energy_import": Measured(Decimal(9032), "kWh"),
-        "register_fe90_1": Measured(Decimal(0)),
-        "operating_hours": Measured(Decimal(57037), "h"),
-        "energy_import_high_res": Measured(Decimal("9032.33"), "kWh"),
-        "peak_power": Measured(Decimal(1559), "W"),
-        "customer_number_2": Measured("10865272"),
-        "production_number": Measured("268439699"),
-        "energy_import_2": Measured(Decimal(9032), "kWh"),
-        "energy_import_tariff_1": Measured(Decimal(9031), "kWh"),
-        "energy_import_tariff_2": Measured(Decimal(1), "kWh"),
+        "meter_type": Measurement("685382OK10"),
+        "meter_id": Measurement("123456"),
+        "customer_number": Measurement("10865272"),
+        "energy_import": Measurement(Decimal(9032), "kWh"),
+        "register_fe90_1": Measurement(Decimal(0)),
+        "operating_hours": Measurement(Decimal(57037), "h"),
+        "energy_import_high_res": Measurement(Decimal("9032.33"), "kWh"),
+        "peak_power": Measurement(Decimal(1559), "W"),
+        "customer_number_2": Measurement("10865272"),
+        "production_number": Measurement("268439699"),
+        "energy_import_2": Measurement(Decimal(9032), "kWh"),
+        "energy_import_tariff_1": Measurement(Decimal(9031), "kWh"),
+        "energy_import_tariff_2": Measurement(Decimal(1), "kWh"),
     }
 
 
 def test_the_inferred_total_is_no_total() -> None:
     """kmp.md 3.2, RESET_COUNTER "(inferred)"; decisions.md, Units and numbers."""
-    dialect = e685_382.MODEL.dialects["kmp-ascii"]
-    found = registry.quantity("kmp-ascii", dialect, "FE90.energy_high_res")
+    dialect = e685_382.MODEL.profiles["kmp-ascii"]
+    found = registry.quantity_for("kmp-ascii", dialect, "FE90.energy_high_res")
     assert found.key == "energy_import_high_res"
     assert found.name == "Energy import high resolution (unconfirmed)"
     assert (found.state_class, found.category, found.enabled) == (None, "diagnostic", False)
-    assert registry.quantity("kmp", None, 13).state_class == "total_increasing"
+    assert registry.quantity_for("kmp", None, 13).state_class == "total_increasing"
 
 
 def test_iec_tells_the_ten_values_of_the_seed() -> None:
     """Seed 000, README."""
     assert readings(e685_382.MODEL, "iec62056-21", iec.SEED) == {
-        "manufacturer": Measured("KAM"),
-        "model": Measured("685-382-OK-10"),
-        "customer_number": Measured("10865272"),
-        "energy_import": Measured(Decimal(9032), "kWh"),
-        "energy_import_tariff_1": Measured(Decimal(9031), "kWh"),
-        "energy_import_tariff_2": Measured(Decimal(1), "kWh"),
-        "operating_hours": Measured(Decimal(57392), "h"),
-        "pulse_input": Measured(Decimal(0)),
-        "peak_power": Measured(Decimal("1.5"), "kW"),
-        "peak_power_last_month": Measured(Decimal("2.8"), "kW"),
+        "manufacturer": Measurement("KAM"),
+        "model": Measurement("685-382-OK-10"),
+        "customer_number": Measurement("10865272"),
+        "energy_import": Measurement(Decimal(9032), "kWh"),
+        "energy_import_tariff_1": Measurement(Decimal(9031), "kWh"),
+        "energy_import_tariff_2": Measurement(Decimal(1), "kWh"),
+        "operating_hours": Measurement(Decimal(57392), "h"),
+        "pulse_input": Measurement(Decimal(0)),
+        "peak_power": Measurement(Decimal("1.5"), "kW"),
+        "peak_power_last_month": Measurement(Decimal("2.8"), "kW"),
     }
 
 
@@ -80,25 +80,25 @@ def test_the_multical_401() -> None:
     """kmp.md 3.3."""
     wire = b"/KAM0MC\r\n\x020.0(00002742640)6.8(0456.631*GJ)6.26(3447.381*m3)6.31(0040345*h)!\r\n"
     assert readings(multical_401.MODEL, "iec62056-21", wire + b"\x03\x10") == {
-        "customer_number": Measured("00002742640"),
-        "heat_energy": Measured(Decimal("456.631"), "GJ"),
-        "volume": Measured(Decimal("3447.381"), "m³"),
-        "operating_hours": Measured(Decimal(40345), "h"),
+        "customer_number": Measurement("00002742640"),
+        "heat_energy": Measurement(Decimal("456.631"), "GJ"),
+        "volume": Measurement(Decimal("3447.381"), "m³"),
+        "operating_hours": Measurement(Decimal(40345), "h"),
     }
     assert multical_401.MODEL.battery
-    serial = multical_401.MODEL.dialects["iec62056-21"].serial
+    serial = multical_401.MODEL.profiles["iec62056-21"].serial
     assert serial == SerialParams(300, 8, "N", 2, dtr=False, rts=True)
 
 
 def test_any_meter_of_mode_c() -> None:
     found = readings(iec_meter.MODEL, "iec62056-21", iec.ISKRA)
-    assert found["energy_import"] == Measured(Decimal("14830.986"), "kWh")
-    assert found["energy_import_tariff_1"] == Measured(Decimal("5515.448"), "kWh")
+    assert found["energy_import"] == Measurement(Decimal("14830.986"), "kWh")
+    assert found["energy_import_tariff_1"] == Measurement(Decimal("5515.448"), "kWh")
     assert found["energy_import_tariff_2"].value is None
 
 
 def test_identity_and_supply() -> None:
-    dialects = e685_382.MODEL.dialects
+    dialects = e685_382.MODEL.profiles
     assert dialects["kmp-ascii"].identity == ("FE01.meter_id",)
     assert dialects["iec62056-21"].identity == ()
     assert not e685_382.MODEL.battery
@@ -106,4 +106,4 @@ def test_identity_and_supply() -> None:
 
 @pytest.mark.parametrize("model", ["e685_382", "multical_401", "iec_meter"])
 def test_the_registry_takes_them(model: str) -> None:
-    assert "iec62056-21" in registry.all_models()[model].dialects
+    assert "iec62056-21" in registry.all_models()[model].profiles

@@ -22,7 +22,7 @@ from kamstrup_mqtt.meters import ha_units
     ],
 )
 def test_unit_taken(device_class: str | None, unit: str | None) -> None:
-    assert ha_units.unit_fault(device_class, unit) is None
+    assert ha_units.unit_error(device_class, unit) is None
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_unit_taken(device_class: str | None, unit: str | None) -> None:
     ],
 )
 def test_unit_refused(device_class: str, unit: str | None, words: str) -> None:
-    assert words in (ha_units.unit_fault(device_class, unit) or "")
+    assert words in (ha_units.unit_error(device_class, unit) or "")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_unit_refused(device_class: str, unit: str | None, words: str) -> None:
     ],
 )
 def test_classes_taken(device_class: str | None, state_class: str | None) -> None:
-    assert ha_units.class_fault(device_class, state_class) is None
+    assert ha_units.state_class_error(device_class, state_class) is None
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_classes_taken(device_class: str | None, state_class: str | None) -> Non
     ],
 )
 def test_classes_refused(device_class: str | None, state_class: str | None, words: str) -> None:
-    assert words in (ha_units.class_fault(device_class, state_class) or "")
+    assert words in (ha_units.state_class_error(device_class, state_class) or "")

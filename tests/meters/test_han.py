@@ -35,16 +35,16 @@ HOURLY = [
     ],
 )
 def test_groups(model: MeterModel, phases: list[str]) -> None:
-    dialect = model.dialects["han"]
-    keys = {group: [SPEC.key(s) for s in sources] for group, sources in dialect.groups.items()}
+    dialect = model.profiles["han"]
+    keys = {group: [SPEC.key_of(s) for s in sources] for group, sources in dialect.groups.items()}
     assert keys == {"live": [*LIVE, *POWERS, *phases, *COUNTED], "hourly": HOURLY}
     assert dialect.periods == {"live": 10, "hourly": 3600}
-    assert {SPEC.key(source) for source in dialect.more} <= set(QUANTITIES)
+    assert {SPEC.key_of(source) for source in dialect.more} <= set(QUANTITIES)
 
 
 @pytest.mark.parametrize("model", [kamstrup_han_1phase.MODEL, kamstrup_han_3phase.MODEL])
 def test_what_it_is(model: MeterModel) -> None:
     assert (model.manufacturer, model.medium, model.battery) == ("Kamstrup", "electricity", False)
-    dialect = model.dialects["han"]
+    dialect = model.profiles["han"]
     assert dialect.identity == ("1-1:0.0.5.255", "1-1:0.0.1.255", "0-0:96.1.0.255")
     assert dialect.serial is None

@@ -6,8 +6,8 @@ import pytest
 
 from kamstrup_mqtt.core.model import SerialParams, SourceId
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.derived import sent
-from kamstrup_mqtt.meters.model import Dialect
+from kamstrup_mqtt.meters.derived import sources_to_read
+from kamstrup_mqtt.meters.model import ProtocolProfile
 
 # kmp.md 2.1, the defaults per model; 2.3, the register of high resolution beside 60
 DEFAULTS: dict[str, tuple[int, ...]] = {
@@ -48,8 +48,8 @@ MADE = {
 }
 
 
-def dialect_of(model_id: str) -> Dialect:
-    return registry.all_models()[model_id].dialects["kmp"]
+def dialect_of(model_id: str) -> ProtocolProfile:
+    return registry.all_models()[model_id].profiles["kmp"]
 
 
 def listed(model_id: str) -> set[SourceId]:
@@ -68,7 +68,7 @@ def test_model(model_id: str) -> None:
     assert tuple(dialect.groups) == ("values",)
     assert tuple(s for s in values if isinstance(s, int)) == DEFAULTS[model_id]
     assert {s for s in values if isinstance(s, str)} == MADE.get(model_id, set())
-    assert sent(dialect, values) == DEFAULTS[model_id]
+    assert sources_to_read(dialect, values) == DEFAULTS[model_id]
     assert dialect.identity == ("serial_no", 1001)
     assert dialect.serial is None
     assert model.manufacturer == "Kamstrup"
@@ -80,7 +80,7 @@ def test_model(model_id: str) -> None:
 @pytest.mark.parametrize("model_id", DEFAULTS)
 def test_no_key_stands_for_two_registers_of_a_model(model_id: str) -> None:
     dialect = dialect_of(model_id)
-    keys = [registry.quantity("kmp", dialect, source).key for source in listed(model_id)]
+    keys = [registry.quantity_for("kmp", dialect, source).key for source in listed(model_id)]
     assert len(keys) == len(set(keys))
 
 
@@ -101,7 +101,7 @@ def test_each_energy_of_high_resolution_is_where_it_was_found() -> None:
     ],
 )
 def test_what_is_unconfirmed_is_no_total_and_switched_off(model_id: str, register: int) -> None:
-    quantity = registry.quantity("kmp", dialect_of(model_id), register)
+    quantity = registry.quantity_for("kmp", dialect_of(model_id), register)
     assert quantity.key == f"register_{register}"
     assert quantity.name.endswith("(unconfirmed)")
     assert (quantity.device_class, quantity.state_class, quantity.enabled) == (None, None, False)
@@ -111,7 +111,7 @@ def test_what_is_unconfirmed_is_no_total_and_switched_off(model_id: str, registe
 @pytest.mark.parametrize("model_id", DEFAULTS)
 def test_an_info_code_whose_meaning_is_disputed_is_switched_off(model_id: str) -> None:
     """kmp.md 2.5: a sum on 601, 602, 402; not confirmed or in conflict on the others."""
-    info = registry.quantity("kmp", dialect_of(model_id), 99)
+    info = registry.quantity_for("kmp", dialect_of(model_id), 99)
     assert (info.key, info.category, info.state_class) == ("info_code", "diagnostic", None)
     known = model_id in ("multical_601", "multical_602", "multical_402", "kmp_meter")
     assert info.enabled is known
@@ -122,7 +122,7 @@ def test_an_info_code_whose_meaning_is_disputed_is_switched_off(model_id: str) -
     ("model_id", "register"), [("multical_403", 266), ("multical_302", 266), ("multical_602", 155)]
 )
 def test_the_register_of_high_resolution_is_no_total(model_id: str, register: int) -> None:
-    quantity = registry.quantity("kmp", dialect_of(model_id), register)
+    quantity = registry.quantity_for("kmp", dialect_of(model_id), register)
     assert quantity.key == f"register_{register}"
     assert (quantity.device_class, quantity.state_class, quantity.enabled) == (None, None, False)
     assert dialect_of(model_id).precise == register
@@ -132,7 +132,7 @@ def test_the_register_of_high_resolution_is_no_total(model_id: str, register: in
 def test_words_of_a_disputed_info_code_are_switched_off(model_id: str) -> None:
     dialect = dialect_of(model_id)
     for key in MADE.get(model_id, set()) & {"info_text", "info_bits_text"}:
-        quantity = registry.quantity("kmp", dialect, key)
+        quantity = registry.quantity_for("kmp", dialect, key)
         sure = key == "info_text" and bool(MADE[model_id] & PROBLEMS)
         assert quantity.enabled is sure
         assert quantity.name.endswith("(unconfirmed)") is not sure
@@ -143,7 +143,7 @@ def test_electricity(model_id: str, phases: int) -> None:
     model, dialect = registry.all_models()[model_id], dialect_of(model_id)
     assert (model.medium, model.battery) == ("electricity", False)
     assert dialect.serial == SerialParams(9600, 8, "N", 1)
-    keys = {registry.quantity("kmp", dialect, s).key for s in dialect.groups["values"]}
+    keys = {registry.quantity_for("kmp", dialect, s).key for s in dialect.groups["values"]}
     lines = range(1, phases + 1)
     assert keys == {
         *("energy_import", "energy_export", "power_import", "power_export"),
@@ -163,11 +163,11 @@ def test_how_often_a_402_is_read() -> None:
 
 
 def test_a_water_meter_counts_water() -> None:
-    volume = registry.quantity("kmp", dialect_of("multical_21"), 68)
+    volume = registry.quantity_for("kmp", dialect_of("multical_21"), 68)
     assert (volume.key, volume.device_class, volume.unit) == ("volume", "water", "m³")
-    reverse = registry.quantity("kmp", dialect_of("multical_21"), 243)
+    reverse = registry.quantity_for("kmp", dialect_of("multical_21"), 243)
     assert (reverse.key, reverse.device_class) == ("register_243", "water")
-    heat = registry.quantity("kmp", dialect_of("multical_403"), 68)
+    heat = registry.quantity_for("kmp", dialect_of("multical_403"), 68)
     assert heat.device_class == "volume"
 
 

@@ -20,9 +20,9 @@ import pytest
 
 from kamstrup_mqtt.config import Config, HomeAssistantConfig
 from kamstrup_mqtt.core.clock import Clock
-from kamstrup_mqtt.core.model import Diagnosis, Identity, LinkState, Measured, Reading
-from kamstrup_mqtt.core.report_queue import Outbox
-from kamstrup_mqtt.devices.device import MeterFacts, Picture
+from kamstrup_mqtt.core.model import Diagnosis, Identity, LinkState, Measurement, Reading
+from kamstrup_mqtt.core.report_queue import ReportQueue
+from kamstrup_mqtt.devices.device import Device, DeviceConfig
 from kamstrup_mqtt.mqtt import Daemon, Limits, Publisher
 from kamstrup_mqtt.mqtt.aiomqtt_client import Client
 from kamstrup_mqtt.mqtt.backoff import Backoff
@@ -30,7 +30,7 @@ from kamstrup_mqtt.mqtt.connection import Trouble
 from kamstrup_mqtt.mqtt.incoming import Host
 from kamstrup_mqtt.mqtt.session import SessionLimits
 from kamstrup_mqtt.mqtt.threads import use_daemon_threads
-from kamstrup_mqtt.storage.state_file import Memory
+from kamstrup_mqtt.storage.state_file import StateFile
 from tests.support.broker import Mosquitto, Watcher, eventually, free_port, running, watching
 from tests.support.mqtt_proxy import proxied
 
@@ -76,17 +76,17 @@ class Bench:
     def __init__(self, config: Config, memory_path: Path | None = None) -> None:
         self.config = config
         self.clock = Clock(wall=lambda: TIME.timestamp())
-        self.memory = Memory(memory_path, self.clock)
-        self.outbox = Outbox()
+        self.memory = StateFile(memory_path, self.clock)
+        self.outbox = ReportQueue()
         self.asked: list[str] = []
         self.refusal: str | None = None
         self.limits = QUICK
         self.host = Host(name="pi", boot="boot-1")
         self.publisher: Publisher
 
-    def facts(self) -> Iterator[MeterFacts]:
+    def facts(self) -> Iterator[DeviceConfig]:
         for meter in self.config.meters:
-            yield MeterFacts(
+            yield DeviceConfig(
                 id=meter.id,
                 name=meter.name,
                 model_id=meter.model,
@@ -103,7 +103,7 @@ class Bench:
     async def run(self, *, offline: bool = True) -> AsyncIterator[Publisher]:
         self.memory.open()
         now = self.clock.monotonic()
-        pictures = {f.id: Picture(f, self.memory.meter(f.id), now) for f in self.facts()}
+        pictures = {f.id: Device(f, self.memory.meter(f.id), now) for f in self.facts()}
         self.publisher = Publisher(
             self.config,
             pictures,
@@ -134,7 +134,7 @@ class Bench:
         await eventually(lambda: self.publisher.connected, "connected to the broker")
 
     def identify(self, meter: str, serial: str | None = None) -> None:
-        source = next(m for m in self.config.meters if m.id == meter).dialect.identity[0]
+        source = next(m for m in self.config.meters if m.id == meter).profile.identity[0]
         self.outbox.put(Identity(meter=meter, serial=serial or SERIAL[meter], source=source))
 
     def read(self, meter: str, energy: str | None, **more: str) -> None:
@@ -145,9 +145,9 @@ class Bench:
                 group="values",
                 time=TIME,
                 values={
-                    key: Measured(None)
+                    key: Measurement(None)
                     if text is None
-                    else Measured(Decimal(text), {"energy_import": "kWh"}.get(key, "h"))
+                    else Measurement(Decimal(text), {"energy_import": "kWh"}.get(key, "h"))
                     for key, text in values.items()
                 },
             )

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from kamstrup_mqtt.config import Config, SpoolConfig
-from kamstrup_mqtt.core.model import Identity, Logged, Measured, Reading
-from kamstrup_mqtt.devices.device import MeterFacts, Picture
+from kamstrup_mqtt.core.model import Identity, LoggedReading, Measurement, Reading
+from kamstrup_mqtt.devices.device import Device, DeviceConfig
 from kamstrup_mqtt.mqtt.history_records import Records, belongs_to
-from kamstrup_mqtt.storage.state_schema import MeterMemory
+from kamstrup_mqtt.storage.state_schema import MeterState
 
 TIME = datetime(2026, 11, 21, 4, 0, 5, 123000, tzinfo=UTC)
 HAN = {"name": "Main", "protocol": "han", "port": "tcp://h:1", "energy_scale": 10}
 HEAT = {"name": "Heat", "protocol": "kmp", "model": "multical_403", "port": "tcp://h:2"}
 
 
-def picture(meter: dict[str, Any]) -> Picture:
+def picture(meter: dict[str, Any]) -> Device:
     found = Config.model_validate({"meters": [meter]}).meters[0]
-    facts = MeterFacts(
+    facts = DeviceConfig(
         id=found.id,
         name=found.name,
         model_id=found.model,
@@ -30,7 +30,7 @@ def picture(meter: dict[str, Any]) -> Picture:
         plan=found.plan(),
         interval=found.interval_seconds,
     )
-    return Picture(facts, MeterMemory(), 0.0)
+    return Device(facts, MeterState(), 0.0)
 
 
 def reading(meter: str, group: str, time: datetime | None, **values: str | None) -> Reading:
@@ -39,7 +39,7 @@ def reading(meter: str, group: str, time: datetime | None, **values: str | None)
         group=group,
         time=time,
         values={
-            key: Measured(None if text is None else Decimal(text), "kWh")
+            key: Measurement(None if text is None else Decimal(text), "kWh")
             for key, text in values.items()
         },
     )
@@ -63,7 +63,7 @@ def test_numbers_ascend_for_each_meter() -> None:
     for meter in (HAN, HEAT, HAN, HAN):
         shown = picture(meter)
         group = "live" if meter is HAN else "values"
-        told = reading(shown.facts.id, group, None)
+        told = reading(shown.config.id, group, None)
         shown.apply(told, 1.0)
         record = json.loads(records.of(told, shown))
         made.append((record["meter"], record["seq"], record["time"], record["serial"]))
@@ -128,13 +128,15 @@ def test_a_record_of_the_meters_own_log_to_the_letter() -> None:
     state = heat.state_json("values")
     values = {
         # in the unit of the contract, of a family; another family; no number; no value
-        "heat_energy": Measured(Decimal("12.3456"), "MWh"),
-        "volume": Measured(Decimal("1.5"), "m³"),
-        "flow": Measured("fast", "L/h"),
-        "power": Measured(None, "kW"),
-        "info_text": Measured("ok\x07"),
+        "heat_energy": Measurement(Decimal("12.3456"), "MWh"),
+        "volume": Measurement(Decimal("1.5"), "m³"),
+        "flow": Measurement("fast", "L/h"),
+        "power": Measurement(None, "kW"),
+        "info_text": Measurement("ok\x07"),
     }
-    logged = Logged(meter="heat", time=TIME, at=TIME - timedelta(hours=2), values=values)
+    logged = LoggedReading(
+        meter="heat", time=TIME, measured_at=TIME - timedelta(hours=2), values=values
+    )
     assert records.logged(logged, heat) == (
         '{"meter": "heat", "serial": "6654321", "boot": "0123456789abcdef", "seq": 2,'
         ' "kind": "backfill", "time": "2026-11-21T04:00:05.123Z",'
@@ -142,4 +144,4 @@ def test_a_record_of_the_meters_own_log_to_the_letter() -> None:
         ' "readings": {"heat_energy": 12345.6, "volume": 1.5, "info_text": "ok\\\\x07"}}'
     )
     assert heat.state_json("values") == state
-    assert "volume" not in heat.memory.units  # frozen by what is read, not by what was logged
+    assert "volume" not in heat.meter_state.units  # frozen by what is read, not by what was logged

@@ -22,13 +22,13 @@ from typing import Any
 import pytest
 
 from kamstrup_mqtt.core.clock import Clock, rfc3339
-from kamstrup_mqtt.core.model import Logged, Measured, Reading, SerialParams
+from kamstrup_mqtt.core.model import LoggedReading, Measurement, Reading, SerialParams
 from kamstrup_mqtt.emulators.base import Emulator
 from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.reading import backfill
-from kamstrup_mqtt.reading.backfill import Wanted
-from kamstrup_mqtt.storage.state_file import Memory
-from kamstrup_mqtt.storage.state_schema import StoredReading
+from kamstrup_mqtt.reading.backfill import BackfillConfig
+from kamstrup_mqtt.storage.state_file import StateFile
+from kamstrup_mqtt.storage.state_schema import LastReading
 from tests.reading.test_reader import QUICK, Bench, Start, at, meter, setup_of, start
 from tests.support.broker import Mosquitto, eventually, running, watching
 from tests.support.daemon import Meter, daemon, emulated
@@ -121,33 +121,35 @@ async def gap(
     start: Start,
     server: Any,
     *,
-    wanted: Wanted | None = None,
+    wanted: BackfillConfig | None = None,
     hours: float = 5.3,
     model: str = "multical_403",
     battery: bool = False,
     backfilled: datetime | None = None,
 ) -> Bench:
     """A reader whose meter was last read so many hours ago."""
-    memory = Memory(None, Clock())
+    memory = StateFile(None, Clock())
     mine = memory.meter("meter")
     mine.backfilled = backfilled
-    mine.readings["values"] = StoredReading(datetime.now(UTC) - timedelta(hours=hours), {})
+    mine.readings["values"] = LastReading(datetime.now(UTC) - timedelta(hours=hours), {})
     setup = setup_of(model, "kmp", serial=LINE, interval=1.0, battery=battery)
-    return await start(replace(setup, backfill=wanted or Wanted()), at(server), memory=memory)
+    return await start(
+        replace(setup, backfill=wanted or BackfillConfig()), at(server), memory=memory
+    )
 
 
 def emulator(model: str = "multical_403", **settings: str) -> Callable[[], Emulator]:
     return lambda: make_emulator(model, "kmp", {**CLOCK, **settings})
 
 
-async def records(bench: Bench) -> list[Logged]:
+async def records(bench: Bench) -> list[LoggedReading]:
     """What came of the gap's log, once it is over."""
     await bench.next(Reading)
     filling = bench.reader._backfill
     assert filling is not None
-    await until(lambda: not filling.active, 20)
+    await until(lambda: not filling.is_active, 20)
     reports = [*bench.told, *bench.rest()]
-    return [report for report in reports if isinstance(report, Logged)]
+    return [report for report in reports if isinstance(report, LoggedReading)]
 
 
 @pytest.fixture(autouse=True)
@@ -156,26 +158,26 @@ def _no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_defaults() -> None:
-    assert Wanted() == Wanted(logger="hour", log_id=None, records=168)
-    assert (1.5, timedelta(days=1)) == (backfill.LATE, backfill.BATTERY_FLOOR)
+    assert BackfillConfig() == BackfillConfig(logger="hour", log_id=None, records=168)
+    assert (1.5, timedelta(days=1)) == (backfill.GAP_FACTOR, backfill.MIN_BATTERY_INTERVAL)
 
 
 async def test_a_numbered_log(start: Start) -> None:
     async with meter(emulator("multical_602")) as server:
-        bench = await gap(start, server, wanted=Wanted(log_id=2), model="multical_602")
+        bench = await gap(start, server, wanted=BackfillConfig(log_id=2), model="multical_602")
         found = await records(bench)
         assert bench.port._link is not None
         assert bench.port._link.holder == "meter"  # whose bytes a capture calls them
     assert len(found) in (5, 6)
-    assert found[-1].values["heat_energy"] == Measured(Decimal("0.303"), "GJ")
-    assert [later.at - sooner.at for sooner, later in itertools.pairwise(found)] == [
-        timedelta(hours=1)
-    ] * (len(found) - 1)
+    assert found[-1].values["heat_energy"] == Measurement(Decimal("0.303"), "GJ")
+    assert [
+        later.measured_at - sooner.measured_at for sooner, later in itertools.pairwise(found)
+    ] == [timedelta(hours=1)] * (len(found) - 1)
 
 
 async def test_no_more_records_than_wanted(start: Start) -> None:
     async with meter(emulator()) as server:
-        bench = await gap(start, server, wanted=Wanted(records=2), hours=100)
+        bench = await gap(start, server, wanted=BackfillConfig(records=2), hours=100)
         assert len(await records(bench)) == 2  # the newest
 
 
@@ -227,11 +229,11 @@ async def test_what_fails_is_said_once_and_left(
 
 async def test_polls_and_neighbours_come_in_between(start: Start) -> None:
     async with meter(emulator()) as server:
-        memory = Memory(None, Clock())
+        memory = StateFile(None, Clock())
         long_ago = datetime.now(UTC) - timedelta(hours=200)
-        memory.meter("meter").readings["values"] = StoredReading(long_ago, {})
+        memory.meter("meter").readings["values"] = LastReading(long_ago, {})
         setup = setup_of("multical_403", "kmp", serial=LINE, interval=0.02)
-        setup = replace(setup, backfill=Wanted())
+        setup = replace(setup, backfill=BackfillConfig())
         bench = await start(setup, at(server), memory=memory)
         other = Bench(replace(setup, id="other", backfill=None), bench.port, memory, QUICK)
         task = asyncio.create_task(other.reader.run())
@@ -239,14 +241,14 @@ async def test_polls_and_neighbours_come_in_between(start: Start) -> None:
         filling = bench.reader._backfill
         assert filling is not None
         read = 0
-        while filling.active:
+        while filling.is_active:
             await other.next(Reading)
             await bench.next(Reading)
             read += 1
         assert read > 5
         task.cancel()
         await asyncio.wait([task])
-        found = [r for r in (*bench.told, *bench.rest()) if isinstance(r, Logged)]
+        found = [r for r in (*bench.told, *bench.rest()) if isinstance(r, LoggedReading)]
         assert len(found) == 168
 
 

@@ -12,17 +12,17 @@ from kamstrup_mqtt.core.errors import LinkError, MeterError
 from kamstrup_mqtt.core.model import LinkState, SerialParams
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.protocols.base import (
-    Answer,
     Configure,
     Conversation,
-    Dropped,
+    DroppedBytes,
     Frame,
     Pause,
+    PollResponse,
     Send,
 )
 from kamstrup_mqtt.protocols.han.framing import HdlcFramer
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
-from kamstrup_mqtt.reading.conversation import Exchange, Listener, listen, shown
+from kamstrup_mqtt.reading.conversation import ConversationRunner, Listener, format_bytes, listen
 from kamstrup_mqtt.reading.counters import Counters
 from tests.support.han_recordings import LIVE_1
 
@@ -35,7 +35,7 @@ LOG = logging.getLogger("kamstrup_mqtt.meter.test")
 class Line(Link):
     """A line whose other end is a function of what is written. Bytes arrive one by one."""
 
-    silence = 0.02
+    idle_timeout = 0.02
 
     def __init__(self, *answers: bytes, bytewise: bool = True) -> None:
         self.params = SerialParams(1_000_000)
@@ -82,7 +82,13 @@ class Line(Link):
 
 
 def send(data: bytes = GET_SERIAL, *, answer: bool = True, first_byte: float = 0.05) -> Send:
-    return Send(data=data, first_byte=first_byte, between=0.02, total=1.0, answer=answer)
+    return Send(
+        data=data,
+        response_timeout=first_byte,
+        inter_byte_timeout=0.02,
+        total_timeout=1.0,
+        expects_response=answer,
+    )
 
 
 def conversation(*steps: Send | Configure | Pause, got: list[object]) -> Conversation:
@@ -91,14 +97,14 @@ def conversation(*steps: Send | Configure | Pause, got: list[object]) -> Convers
             got.append((yield step))
         except MeterError as error:
             got.append(error)
-    return Answer(objects=())
+    return PollResponse(objects=())
 
 
 async def hold(line: Line, *steps: Send | Configure | Pause) -> tuple[list[object], Counters]:
     got: list[object] = []
     counters = Counters()
-    exchange = Exchange(line, KmpFramer(), counters, LOG)
-    assert await exchange.run(conversation(*steps, got=got)) == Answer(objects=())
+    exchange = ConversationRunner(line, KmpFramer(), counters, LOG)
+    assert await exchange.run(conversation(*steps, got=got)) == PollResponse(objects=())
     return got, counters
 
 
@@ -169,7 +175,7 @@ async def test_an_answer_without_end_has_a_limit() -> None:
         loop.call_later(0.005, babble)
 
     babble()
-    step = Send(data=GET_SERIAL, first_byte=0.05, between=0.05, total=0.15)
+    step = Send(data=GET_SERIAL, response_timeout=0.05, inter_byte_timeout=0.05, total_timeout=0.15)
     start = loop.time()
     (error,), _ = await hold(line, step)
     assert isinstance(error, MeterError)
@@ -178,7 +184,7 @@ async def test_an_answer_without_end_has_a_limit() -> None:
 
 async def test_a_flood_is_not_kept() -> None:
     line = Line(b"\x11" * 100_000, bytewise=False)
-    exchange = Exchange(line, KmpFramer(), Counters(), LOG)
+    exchange = ConversationRunner(line, KmpFramer(), Counters(), LOG)
     got: list[object] = []
     await exchange.run(conversation(send(), got=got))
     assert isinstance(got[0], MeterError)
@@ -229,23 +235,23 @@ async def test_a_lost_line_ends_the_conversation() -> None:
             yield send()
         finally:
             closed.append(True)
-        return Answer(objects=())
+        return PollResponse(objects=())
 
     with pytest.raises(LinkError):
-        await Exchange(line, KmpFramer(), Counters(), LOG).run(talk())
+        await ConversationRunner(line, KmpFramer(), Counters(), LOG).run(talk())
     assert closed
 
 
 async def test_what_the_conversation_cannot_bear_is_raised() -> None:
     def talk() -> Conversation:
         yield send()
-        return Answer(objects=())
+        return PollResponse(objects=())
 
-    exchange = Exchange(Line(SERIAL[:3]), KmpFramer(), Counters(), LOG)
+    exchange = ConversationRunner(Line(SERIAL[:3]), KmpFramer(), Counters(), LOG)
     with pytest.raises(MeterError):
         await exchange.run(talk())
-    assert exchange.sent
-    assert exchange.heard
+    assert exchange.request_sent
+    assert exchange.got_response
     assert exchange.received == SERIAL[:3]
 
 
@@ -267,15 +273,17 @@ async def test_traffic_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_text_is_shown_beside_hex() -> None:
     # `/?!` CR LF with even parity in bit 7 (IEC 62056-21 over an 8N1 line)
-    assert shown(bytes.fromhex("AF 3F 21 8D 0A")) == r"af 3f 21 8d 0a '/?!\r\n'"
-    assert shown(bytes.fromhex("7E A0 00")) == "7e a0 00"
-    assert shown(b"") == ""
+    assert format_bytes(bytes.fromhex("AF 3F 21 8D 0A")) == r"af 3f 21 8d 0a '/?!\r\n'"
+    assert format_bytes(bytes.fromhex("7E A0 00")) == "7e a0 00"
+    assert format_bytes(b"") == ""
 
 
 async def test_promises_cover_the_waits() -> None:
     promises: list[float] = []
     got: list[object] = []
-    exchange = Exchange(Line(SERIAL), KmpFramer(), Counters(), LOG, will_act=promises.append)
+    exchange = ConversationRunner(
+        Line(SERIAL), KmpFramer(), Counters(), LOG, will_act=promises.append
+    )
     await exchange.run(conversation(send(), Pause(0.01), Configure(300), got=got))
     assert promises == [2.0, 0.01, 10.0]
 
@@ -285,14 +293,14 @@ async def test_listening() -> None:
     line.come(SERIAL + DAMAGED + SERIAL[:4])
     counters = Counters()
     events = []
-    async for event in listen(line, KmpFramer(), counters, LOG, tick=0.01):
+    async for event in listen(line, KmpFramer(), counters, LOG, idle_check=0.01):
         events.append(event)
-        if sum(isinstance(event, Dropped) for event in events) == 2:
+        if sum(isinstance(event, DroppedBytes) for event in events) == 2:
             break
     frame, damaged, *ticks, truncated = events
     assert isinstance(frame, Frame)
-    assert isinstance(damaged, Dropped)
-    assert isinstance(truncated, Dropped)
+    assert isinstance(damaged, DroppedBytes)
+    assert isinstance(truncated, DroppedBytes)
     assert truncated.raw == SERIAL[:4]
     assert ticks
     assert set(ticks) == {None}
@@ -301,7 +309,7 @@ async def test_listening() -> None:
 
 async def test_a_listener_knows_when_bytes_came() -> None:
     line = Line()
-    listener = Listener(line, KmpFramer(), Counters(), LOG, tick=0.01)
+    listener = Listener(line, KmpFramer(), Counters(), LOG, idle_check=0.01)
     started = listener.last_byte
     events = listener.events()
     assert await anext(events) is None
@@ -321,16 +329,16 @@ class Quiet(Line):
         self.expected: list[int] = []
         self.listened = 0
 
-    def listen(self) -> None:
+    def start_continuous(self) -> None:
         self.listened += 1
 
-    def expect(self, count: int) -> None:
+    def expect_bytes(self, count: int) -> None:
         self.expected.append(count)
 
 
 async def test_a_listener_says_what_it_waits_for() -> None:
     line = Quiet()
-    listener = Listener(line, HdlcFramer(), Counters(), LOG, tick=5.0)
+    listener = Listener(line, HdlcFramer(), Counters(), LOG, idle_check=5.0)
     events = listener.events()
     line.come(LIVE_1[:40])
     line.come(LIVE_1[40:])
@@ -342,11 +350,11 @@ async def test_a_listener_says_what_it_waits_for() -> None:
 
 async def test_a_listener_looks_when_it_was_asked_to() -> None:
     line = Quiet()
-    listener = Listener(line, HdlcFramer(), Counters(), LOG, tick=60.0)
+    listener = Listener(line, HdlcFramer(), Counters(), LOG, idle_check=60.0)
     events = listener.events()
-    listener.look_at = asyncio.get_running_loop().time() + 0.01
+    listener.wake_at = asyncio.get_running_loop().time() + 0.01
     assert await asyncio.wait_for(anext(events), 5) is None
-    assert asyncio.get_running_loop().time() >= listener.look_at
+    assert asyncio.get_running_loop().time() >= listener.wake_at
     await events.aclose()
 
 
@@ -354,7 +362,7 @@ async def test_bytes_that_the_line_held_back_are_part_of_what_a_silence_ends() -
     """The rest of the frame never comes: what came of it is dropped as a whole."""
     line = Quiet()
     line.last_byte = 0.0
-    listener = Listener(line, HdlcFramer(), Counters(), LOG, tick=60.0)
+    listener = Listener(line, HdlcFramer(), Counters(), LOG, idle_check=60.0)
     events = listener.events()
     line.come(LIVE_1[:40])
 
@@ -364,7 +372,7 @@ async def test_bytes_that_the_line_held_back_are_part_of_what_a_silence_ends() -
     line.discard_input = held_back  # type: ignore[method-assign]
     assert await asyncio.wait_for(anext(events), 5) is None
     dropped = await asyncio.wait_for(anext(events), 5)
-    assert isinstance(dropped, Dropped)
+    assert isinstance(dropped, DroppedBytes)
     assert dropped.raw == LIVE_1[:100]
     await events.aclose()
 
@@ -376,7 +384,7 @@ async def test_the_others_have_their_turn_between_two_frames_of_one_piece() -> N
         turns.append(len(got))
 
     line = Quiet()
-    listener = Listener(line, HdlcFramer(), Counters(), LOG, tick=60.0, turn=turn)
+    listener = Listener(line, HdlcFramer(), Counters(), LOG, idle_check=60.0, yield_control=turn)
     events = listener.events()
     line.come(LIVE_1 * 3)
     got: list[object] = []

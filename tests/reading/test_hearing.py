@@ -20,11 +20,11 @@ from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.emulators.server import serve_pty
 from kamstrup_mqtt.links.address import SerialDevice
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.limits import Bounds
+from kamstrup_mqtt.meters.limits import MeterLimits
 from kamstrup_mqtt.protocols.han import HanCodec
-from kamstrup_mqtt.reading.push_decoder import ParityHunt
-from kamstrup_mqtt.storage.state_file import Memory
-from kamstrup_mqtt.storage.state_schema import StoredTotal
+from kamstrup_mqtt.reading.push_decoder import ParityDetector
+from kamstrup_mqtt.storage.state_file import StateFile
+from kamstrup_mqtt.storage.state_schema import LastTotal
 from tests.reading.test_reader import QUICK, Start, at, meter, setup_of, start
 from tests.support.ptys import until
 
@@ -32,7 +32,7 @@ __all__ = ["start"]  # a fixture
 
 EK, AK = "000102030405060708090A0B0C0D0E0F", "D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF"
 KEYS = {"encryption_key": EK, "authentication_key": AK}
-Logged = Callable[[int], list[str]]
+LoggedReading = Callable[[int], list[str]]
 
 
 def emulated(model: str = "kamstrup_han_3phase", **settings: str) -> Callable[[], Emulator]:
@@ -52,7 +52,7 @@ async def test_who_sends_a_list_is_known_before_its_values_are_judged(start: Sta
     async with meter(emulated(), interval=0.05) as server:
         bench = await start(han(), at(server))
         reports: list[object] = []
-        bench.outbox.call(lambda: reports.extend(bench.outbox.take_all()))
+        bench.outbox.set_consumer(lambda: reports.extend(bench.outbox.take_all()))
         await until(lambda: len(reports) > 3)
     assert [type(report) for report in reports[:4]] == [Identity, Reading, Diagnosis, Reading]
 
@@ -72,7 +72,11 @@ async def test_an_encrypted_meter_is_read(start: Start) -> None:
     ],
 )
 async def test_a_key_that_is_missing_or_wrong_is_said_at_once(
-    start: Start, expected_logs: list[str], logged: Logged, options: dict[str, Any], words: str
+    start: Start,
+    expected_logs: list[str],
+    logged: LoggedReading,
+    options: dict[str, Any],
+    words: str,
 ) -> None:
     expected_logs.append(words)
     async with meter(emulated(**KEYS), interval=0.05) as server:
@@ -122,16 +126,18 @@ async def test_what_a_meter_can_do_follows_from_how_it_is_connected(
     start: Start, expected_logs: list[str], meter_type: str, bounded: bool, believed: bool
 ) -> None:
     expected_logs.append("is more than the meter can have counted in 6000 s")
-    memory = Memory(None, Clock())
+    memory = StateFile(None, Clock())
     now = Clock().now()
     assert now is not None
-    before = StoredTotal(Decimal("44000.00"), now - timedelta(minutes=100))
+    before = LastTotal(Decimal("44000.00"), now - timedelta(minutes=100))
     memory.meter("meter").totals["energy_import"] = before
     memory.meter("meter").units = {"energy_import": "kWh"}
     sent = {"meter_type": meter_type, "hourly": "always", "energy_import": "44228.00"}
     async with meter(emulated(**sent, power_import="0"), interval=0.05) as server:
         setup = dataclasses.replace(
-            han(energy_scale=10), bounds=Bounds(power=55_200, flow=200), bounded=bounded
+            han(energy_scale=10),
+            limits=MeterLimits(power=55_200, flow=200),
+            has_power_limit=bounded,
         )
         bench = await start(setup, at(server), memory=memory)
         reading = await bench.next(Reading, group="hourly")
@@ -140,9 +146,9 @@ async def test_what_a_meter_can_do_follows_from_how_it_is_connected(
 
 
 async def test_a_live_counter_goes_on_from_memory(start: Start) -> None:
-    memory = Memory(None, Clock())
+    memory = StateFile(None, Clock())
     totals = memory.meter("meter").totals
-    totals["energy_import_live"] = StoredTotal(Decimal("44229.500"), Clock().now())
+    totals["energy_import_live"] = LastTotal(Decimal("44229.500"), Clock().now())
     async with meter(emulated(power_import="0"), interval=0.05) as server:
         bench = await start(han(energy_scale=10), at(server), memory=memory)
         reading = await bench.next(Reading, group="live")
@@ -162,16 +168,16 @@ async def test_auto_reads_other_makers(start: Start, model: str, key: str) -> No
 
 
 async def test_the_parity_is_hunted_on_a_tty(
-    start: Start, tmp_path: Path, expected_logs: list[str], logged: Logged
+    start: Start, tmp_path: Path, expected_logs: list[str], logged: LoggedReading
 ) -> None:
     """The pty passes the bytes of a wrong parity on, whatever it is set to: the hunt goes round."""
     expected_logs += ["bytes come", "port is open again", "may be another"]
     path = str(tmp_path / "han")
     server = await serve_pty(emulated(fault="parity"), path, interval=0.03)
-    limits = dataclasses.replace(QUICK, hunt=0.1)
+    limits = dataclasses.replace(QUICK, parity_timeout=0.1)
     try:
-        setup = dataclasses.replace(han("auto"), hunt_parity=True)
-        await start(setup, SerialDevice(path), limits=limits, silence=0.01)
+        setup = dataclasses.replace(han("auto"), detect_parity=True)
+        await start(setup, SerialDevice(path), limits=limits, idle_timeout=0.01)
         await until(lambda: any("2400 8E1: trying 2400 8N1" in m for m in logged(logging.INFO)))
     finally:
         await server.close()
@@ -181,9 +187,9 @@ async def test_the_parity_is_hunted_on_a_tty(
 async def test_the_parity_that_worked_is_remembered(start: Start, tmp_path: Path) -> None:
     path = str(tmp_path / "han")
     server = await serve_pty(emulated("aidon_3phase"), path, interval=0.03)
-    memory = Memory(None, Clock())
+    memory = StateFile(None, Clock())
     try:
-        setup = dataclasses.replace(han("auto"), hunt_parity=True)
+        setup = dataclasses.replace(han("auto"), detect_parity=True)
         bench = await start(setup, SerialDevice(path), memory=memory)
         await bench.next(Reading, group="live")
     finally:
@@ -196,26 +202,26 @@ FAULT = (LinkState.BYTES_NO_FRAMES, "bytes come")
 
 
 def test_a_hunt() -> None:
-    hunt = ParityHunt(LINE, None, enabled=True)
-    assert not hunt.due(100.0, 60.0, None)
-    assert not hunt.due(110.0, 60.0, FAULT)
-    assert not hunt.due(169.0, 60.0, FAULT)
-    assert not hunt.due(169.5, 60.0, None)  # a list came
-    assert not hunt.due(170.0, 60.0, FAULT)
-    assert not hunt.due(171.0, 60.0, (LinkState.WRONG_KEY, "its parity is right"))
-    assert not hunt.due(172.0, 60.0, FAULT)
-    assert hunt.due(232.0, 60.0, FAULT)
-    assert hunt.turn().parity == "E"
-    assert not hunt.due(233.0, 60.0, FAULT)
-    assert hunt.turn().parity == "N"
+    hunt = ParityDetector(LINE, None, enabled=True)
+    assert not hunt.is_due(100.0, 60.0, None)
+    assert not hunt.is_due(110.0, 60.0, FAULT)
+    assert not hunt.is_due(169.0, 60.0, FAULT)
+    assert not hunt.is_due(169.5, 60.0, None)  # a list came
+    assert not hunt.is_due(170.0, 60.0, FAULT)
+    assert not hunt.is_due(171.0, 60.0, (LinkState.WRONG_KEY, "its parity is right"))
+    assert not hunt.is_due(172.0, 60.0, FAULT)
+    assert hunt.is_due(232.0, 60.0, FAULT)
+    assert hunt.switch().parity == "E"
+    assert not hunt.is_due(233.0, 60.0, FAULT)
+    assert hunt.switch().parity == "N"
 
 
 def test_what_was_learned_is_tried_first() -> None:
     even = dataclasses.replace(LINE, parity="E")
-    assert ParityHunt(LINE, "E", enabled=True).params == even
-    assert ParityHunt(even, "N", enabled=True).params == LINE
-    assert ParityHunt(LINE, "E", enabled=False).params == LINE
-    assert not ParityHunt(LINE, None, enabled=False).due(1e9, 1.0, FAULT)
+    assert ParityDetector(LINE, "E", enabled=True).params == even
+    assert ParityDetector(even, "N", enabled=True).params == LINE
+    assert ParityDetector(LINE, "E", enabled=False).params == LINE
+    assert not ParityDetector(LINE, None, enabled=False).is_due(1e9, 1.0, FAULT)
 
 
 def test_the_models_that_are_recognised() -> None:
@@ -224,11 +230,11 @@ def test_the_models_that_are_recognised() -> None:
         *("aidon_1phase", "aidon_3phase", "aidon_se", "auto", "kaifa_1phase", "kaifa_3phase"),
         *("kamstrup_han_1phase", "kamstrup_han_3phase"),
     }
-    assert models["aidon_se"].dialects["han"].identity == ()
+    assert models["aidon_se"].profiles["han"].identity == ()
 
 
 async def test_what_was_learned_of_another_meter_is_forgotten(start: Start) -> None:
-    memory = Memory(None, Clock())
+    memory = StateFile(None, Clock())
     memory.meter("meter").learned.update(
         {"energy_scale": "1", "energy_scale_meter": "1-1:0.0.5.255 another", "parity": "E"}
     )

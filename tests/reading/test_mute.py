@@ -16,13 +16,20 @@ from typing import Any
 
 import pytest
 
-from kamstrup_mqtt.core.model import Diagnosis, Identity, LinkState, Measured, Reading, SerialParams
+from kamstrup_mqtt.core.model import (
+    Diagnosis,
+    Identity,
+    LinkState,
+    Measurement,
+    Reading,
+    SerialParams,
+)
 from kamstrup_mqtt.emulators.base import Emulator, Reply
 from kamstrup_mqtt.emulators.faults import with_faults
 from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.emulators.server import serve_pty
 from kamstrup_mqtt.links.address import SerialDevice, TcpBridge
-from kamstrup_mqtt.links.port import DEAD_POLLS, MOST_DEAD_POLLS, Port
+from kamstrup_mqtt.links.port import MAX_SILENT_POLLS, SILENT_POLLS, Port
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols import iec62056_21, multical_66
 from tests.reading.test_reader import FAST, QUICK, Bench, Start, at, meter, setup_of, start
@@ -113,7 +120,7 @@ async def test_a_bridge_that_swallows_everything_is_opened_anew(
         first, second = (data.count(b"\x0d") for data in connections[:2])
     # three polls without a byte, then six; the first two polls ask twice (is it the register?)
     # one of the six is a whole poll, which asks three times
-    assert (first >= DEAD_POLLS, second) == (True, 2 * DEAD_POLLS + 2)
+    assert (first >= SILENT_POLLS, second) == (True, 2 * SILENT_POLLS + 2)
     said = [line for line in logged(logging.INFO) if "opened anew, in case it is stuck" in line]
     assert said == [
         f"{address}: not one byte came in 3 polls: it is closed and opened anew, in case it is"
@@ -124,12 +131,12 @@ async def test_a_bridge_that_swallows_everything_is_opened_anew(
 
 async def test_a_line_on_which_bytes_come_is_not_opened_anew() -> None:
     port = Port(TcpBridge("127.0.0.1", 1))
-    assert (DEAD_POLLS, MOST_DEAD_POLLS) == (3, 96)
+    assert (SILENT_POLLS, MAX_SILENT_POLLS) == (3, 96)
     for _ in range(10):
-        port.polled(dead=True)
-        port.polled(dead=True)
-        port.polled(dead=False)
-    assert port._dead < port._patience == DEAD_POLLS
+        port.record_poll(was_silent=True)
+        port.record_poll(was_silent=True)
+        port.record_poll(was_silent=False)
+    assert port._silent_polls < port._reopen_after == SILENT_POLLS
 
 
 async def test_a_mute_meter_is_asked_once_until_it_answers(
@@ -139,9 +146,9 @@ async def test_a_mute_meter_is_asked_once_until_it_answers(
     there = asyncio.Event()
     sleeper = Listening(lambda _, answer: answer if there.is_set() else b"")
     setup = setup_of("multical_403", "kmp", serial=QUICK_LINE, interval=0.02)
-    codec = setup.spec.codec(**options(tries=3))
+    codec = setup.spec.make_codec(**options(tries=3))
     async with meter(lambda: sleeper) as server:
-        bench = await start(replace(setup, codec=codec), at(server), dead_polls=1000)
+        bench = await start(replace(setup, codec=codec), at(server), max_silent_polls=1000)
         await until(lambda: bench.reader.counters.timeouts >= 18, 20)
         await bench.next(Diagnosis, link_state=LinkState.NO_BYTES)
         # twice: serial number, three times the registers, and whether it is awake; then once each,
@@ -150,7 +157,7 @@ async def test_a_mute_meter_is_asked_once_until_it_answers(
         assert sleeper.requests[:18] == [*whole_poll * 2, *whole_poll[:1] * 3, *whole_poll]
         there.set()
         reading = await bench.next(Reading)
-        assert reading.values["heat_energy"] == Measured(Decimal("0.303"), "GJ")
+        assert reading.values["heat_energy"] == Measurement(Decimal("0.303"), "GJ")
 
 
 async def test_one_that_is_silent_to_the_serial_number_alone_is_read_again(
@@ -166,8 +173,8 @@ async def test_one_that_is_silent_to_the_serial_number_alone_is_read_again(
 
     setup = setup_of("multical_403", "kmp", serial=QUICK_LINE, interval=0.02)
     async with meter(lambda: Listening(said)) as server:
-        bench = await start(setup, at(server), dead_polls=1000)
-        await until(lambda: bench.reader._mute >= 3, 20)
+        bench = await start(setup, at(server), max_silent_polls=1000)
+        await until(lambda: bench.reader._silent_polls >= 3, 20)
         there.set()
         assert (await bench.next(Identity)).source == 1001
         await bench.next(Reading)
@@ -179,7 +186,7 @@ async def test_who_presses_the_button_is_not_put_off_with_one_try(
     expected_logs.append("nothing came back")
     sleeper = Listening(mute)
     setup = setup_of("multical_403", "kmp", serial=QUICK_LINE, interval=NEVER, battery=True)
-    limits = replace(QUICK, mute=1, retry_asleep=NEVER, read_battery=0.0)
+    limits = replace(QUICK, max_silent_polls=1, retry_asleep=NEVER, read_battery=0.0)
     async with meter(lambda: sleeper) as server:
         bench = await start(setup, at(server), limits=limits)
         await until(lambda: bench.reader.counters.timeouts == 3)
@@ -198,8 +205,8 @@ async def test_a_mute_meter_lets_its_neighbour_be_read(
         spec = registry.all_protocols()["kmp"]
         quick = options(tries=3, pause=0.01)
         mute = setup_of("multical_403", "kmp", serial=QUICK_LINE, interval=0.01)
-        alive = replace(mute, codec=spec.codec(**quick))
-        mute = replace(mute, id="mute", codec=spec.codec(**quick, address=0x7F))
+        alive = replace(mute, codec=spec.make_codec(**quick))
+        mute = replace(mute, id="mute", codec=spec.make_codec(**quick, address=0x7F))
         bench = await start(mute, at(server))
         other = Bench(alive, bench.port, bench.memory, QUICK)
         task = asyncio.create_task(other.reader.run())
@@ -224,8 +231,8 @@ async def test_a_second_request_that_fails_leaves_what_the_first_brought(
     async with meter(lambda: patchy) as server:
         bench = await start(setup, at(server))
         reading = await bench.next(Reading)
-        assert reading.values["heat_energy"] == Measured(Decimal("0.303"), "GJ")
-        assert reading.values["operating_hours"] == Measured(None)
+        assert reading.values["heat_energy"] == Measurement(Decimal("0.303"), "GJ")
+        assert reading.values["operating_hours"] == Measurement(None)
         assert bench.mine.unsupported == {}
         diagnosis = await bench.next(Diagnosis, link_state=LinkState.OK)
         assert (
@@ -259,7 +266,7 @@ async def test_a_group_of_which_nothing_came_is_not_published_and_read_soon(
         assert (await bench.next(Reading)).group == "values"
         said = whole
         slow = await bench.next(Reading, group="slow")
-        assert slow.values["operating_hours"] == Measured(Decimal(7127), "h")
+        assert slow.values["operating_hours"] == Measurement(Decimal(7127), "h")
 
 
 @pytest.mark.parametrize(
@@ -292,7 +299,7 @@ async def test_a_sleeping_eye_is_woken(
     server = await serve_pty(asleep, tmp_path / "head")
     # no second try: what was not woken does not answer
     setup = setup_of(model, protocol)
-    codec = setup.spec.codec(
+    codec = setup.spec.make_codec(
         baudrate=setup.serial.baudrate, tries=1, first_byte=0.5, between=0.05, pause=0.01, wake=wake
     )
     bench = await start(replace(setup, codec=codec), SerialDevice(str(tmp_path / "head")))

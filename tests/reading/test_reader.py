@@ -16,9 +16,9 @@ import pytest
 
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.heartbeat import Deadline
-from kamstrup_mqtt.core.model import Diagnosis, Identity, LinkState, Measured, Reading
-from kamstrup_mqtt.core.report_queue import Outbox
+from kamstrup_mqtt.core.heartbeat import Heartbeat
+from kamstrup_mqtt.core.model import Diagnosis, Identity, LinkState, Measurement, Reading
+from kamstrup_mqtt.core.report_queue import ReportQueue
 from kamstrup_mqtt.emulators.base import Emulator
 from kamstrup_mqtt.emulators.faults import with_faults
 from kamstrup_mqtt.emulators.registry import make_emulator
@@ -27,18 +27,18 @@ from kamstrup_mqtt.links.address import SerialDevice, TcpBridge
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.plan import Plan, default_values
-from kamstrup_mqtt.protocols.base import Ask, PolledCodec
+from kamstrup_mqtt.meters.plan import ReadingPlan, default_values
+from kamstrup_mqtt.protocols.base import PolledCodec, PollRequest
 from kamstrup_mqtt.protocols.han import HanCodec
-from kamstrup_mqtt.reading.conversation import Exchange
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
-from kamstrup_mqtt.reading.reader import Limits, MeterSetup, Reader
-from kamstrup_mqtt.storage.state_file import Memory
+from kamstrup_mqtt.reading.reader import Reader, ReaderConfig, ReaderTimeouts
+from kamstrup_mqtt.storage.state_file import StateFile
 from tests.support.broker import eventually
 from tests.support.ptys import until
 from tests.support.virtual_line import LineTimeLoop
 
-QUICK = Limits(
+QUICK = ReaderTimeouts(
     no_bytes=0.1,
     no_frames=0.1,
     retry_first=0.02,
@@ -46,9 +46,9 @@ QUICK = Limits(
     retry_asleep=0.03,
     restart_first=0.01,
     restart_cap=0.02,
-    port_check=0.02,
-    steady=0.02,
-    tick=0.01,
+    port_check_interval=0.02,
+    reopen_grace=0.02,
+    idle_check=0.01,
 )
 FAST = {"tries": 1, "first_byte": 0.05, "between": 0.05, "total": 0.5, "pause": 0.0}
 
@@ -56,17 +56,19 @@ FAST = {"tries": 1, "first_byte": 0.05, "between": 0.05, "total": 0.5, "pause": 
 class Bench:
     """A reader, what it needs, and what it told."""
 
-    def __init__(self, setup: MeterSetup, port: Port, memory: Memory, limits: Limits) -> None:
+    def __init__(
+        self, setup: ReaderConfig, port: Port, memory: StateFile, limits: ReaderTimeouts
+    ) -> None:
         self.clock = Clock()
-        self.outbox = Outbox()
-        self.outbox.call(self._take)
+        self.outbox = ReportQueue()
+        self.outbox.set_consumer(self._take)
         self._reports: asyncio.Queue[object] = asyncio.Queue()
         self.memory = memory
         self.mine = memory.meter(setup.id)
         self.port = port
-        self.deadline = Deadline("reader", self.clock.monotonic)
+        self.deadline = Heartbeat("reader", self.clock.monotonic)
         self.reader = Reader(
-            setup, port, self.outbox, memory, self.clock, self.deadline, limits=limits
+            setup, port, self.outbox, memory, self.clock, self.deadline, timeouts=limits
         )
         self.told: list[object] = []
 
@@ -75,7 +77,7 @@ class Bench:
             self._reports.put_nowait(report)
 
     def rest(self) -> list[object]:
-        """The reports that `next` has not looked at yet."""
+        """The reports that `next_poll` has not looked at yet."""
         self._take()
         return [self._reports.get_nowait() for _ in range(self._reports.qsize())]
 
@@ -91,24 +93,24 @@ class Bench:
                     return report
 
 
-def setup_of(model: str, protocol: str, **changes: Any) -> MeterSetup:
+def setup_of(model: str, protocol: str, **changes: Any) -> ReaderConfig:
     spec = registry.all_protocols()[protocol]
-    dialect = registry.all_models()[model].dialects[protocol]
+    dialect = registry.all_models()[model].profiles[protocol]
     options = {"energy_scale": 10} if protocol == "han" else FAST if protocol == "kmp" else {}
-    setup = MeterSetup(
+    setup = ReaderConfig(
         id="meter",
         name="Meter",
         spec=spec,
-        codec=spec.codec(**options),
-        plan=Plan(
+        codec=spec.make_codec(**options),
+        plan=ReadingPlan(
             protocol=protocol,
-            dialect=dialect,
+            profile=dialect,
             values=default_values(protocol, dialect),
             periods={},
-            open=spec.pushed,
+            accept_unlisted=spec.is_pushed,
         ),
         serial=dialect.serial or spec.serial,
-        interval=None if spec.pushed else 0.1,
+        interval=None if spec.is_pushed else 0.1,
     )
     return replace(setup, **changes)
 
@@ -123,14 +125,14 @@ async def start(expected_logs: list[str]) -> AsyncIterator[Start]:
     running: list[tuple[asyncio.Task[None], Bench]] = []
 
     async def start(
-        setup: MeterSetup,
+        setup: ReaderConfig,
         address: SerialDevice | TcpBridge,
         *,
-        memory: Memory | None = None,
-        limits: Limits = QUICK,
+        memory: StateFile | None = None,
+        limits: ReaderTimeouts = QUICK,
         **port: Any,
     ) -> Bench:
-        memory = memory or Memory(None, Clock())
+        memory = memory or StateFile(None, Clock())
         own = Port(address, **({"first_backoff": 0.01, "backoff_cap": 0.02} | port))
         bench = Bench(setup, own, memory, limits)
         running.append((asyncio.create_task(bench.reader.run()), bench))
@@ -161,14 +163,18 @@ def at(server: Server) -> TcpBridge:
 
 
 def test_default_limits() -> None:
-    limits = Limits()
-    assert (limits.no_bytes, limits.no_frames, limits.reopen_mute) == (30, 30, 300)
+    limits = ReaderTimeouts()
+    assert (limits.no_bytes, limits.no_frames, limits.reopen_after) == (30, 30, 300)
     assert limits.unsupported_retry == 86400
     assert (limits.retry_first, limits.retry_cap, limits.retry_asleep) == (5, 60, 900)
     assert (limits.restart_first, limits.restart_cap) == (1, 60)
     assert (limits.read_mains, limits.read_battery) == (10, 900)
-    assert (limits.diagnosis, limits.port_check, limits.tick) == (60, 15, 20)
-    assert limits.steady == 1
+    assert (limits.diagnosis_interval, limits.port_check_interval, limits.idle_check) == (
+        60,
+        15,
+        20,
+    )
+    assert limits.reopen_grace == 1
 
 
 async def test_a_multical_is_polled(start: Start) -> None:
@@ -180,22 +186,22 @@ async def test_a_multical_is_polled(start: Start) -> None:
         assert reading.meter == "meter"
         assert reading.group == "values"
         assert abs(datetime.now(UTC) - reading.time) < timedelta(seconds=5)
-        assert reading.values["heat_energy"] == Measured(Decimal("0.303"), "GJ")
-        assert reading.values["volume"] == Measured(Decimal("11.388"), "m³")
+        assert reading.values["heat_energy"] == Measurement(Decimal("0.303"), "GJ")
+        assert reading.values["volume"] == Measurement(Decimal("11.388"), "m³")
         diagnosis = await bench.next(Diagnosis)
         assert diagnosis.link_state is LinkState.OK
         assert diagnosis.port_gone is None
         assert diagnosis.counters["frames"] > 0
         assert bench.mine.last_poll is not None
         await bench.next(Reading)  # and again after its interval
-        assert not bench.deadline.late(0)
+        assert not bench.deadline.is_late(0)
 
 
 async def test_a_multical_on_a_pty_with_an_echo(start: Start, tmp_path: Path) -> None:
     server = await serve_pty(multical, tmp_path / "head", echo=True)
     bench = await start(setup_of("multical_403", "kmp"), SerialDevice(str(tmp_path / "head")))
     reading = await bench.next(Reading)
-    assert reading.values["heat_energy"] == Measured(Decimal("0.303"), "GJ")
+    assert reading.values["heat_energy"] == Measurement(Decimal("0.303"), "GJ")
     assert bench.reader.counters.echoes > 0
     await server.close()
 
@@ -208,7 +214,7 @@ async def test_a_han_meter_is_heard(start: Start) -> None:
         bench = await start(setup_of("kamstrup_han_3phase", "han"), at(server))
         assert (await bench.next(Identity)).serial
         live = await bench.next(Reading, group="live")
-        assert live.values["power_import"] == Measured(Decimal(1234), "W")
+        assert live.values["power_import"] == Measurement(Decimal(1234), "W")
         assert (await bench.next(Diagnosis)).link_state is LinkState.OK
         assert bench.reader.request_read() == "this meter sends by itself and cannot be asked"
         await bench.next(Reading, group="live")
@@ -223,9 +229,9 @@ async def test_silence_of_a_han_meter_is_told(start: Start, expected_logs: list[
 
     async with meter(make, interval=1000) as server:
         setup = setup_of("kamstrup_han_3phase", "han")
-        dialect = replace(setup.plan.dialect, periods={})
-        setup = replace(setup, plan=replace(setup.plan, dialect=dialect))
-        limits = replace(QUICK, reopen_mute=0.3)
+        dialect = replace(setup.plan.profile, periods={})
+        setup = replace(setup, plan=replace(setup.plan, profile=dialect))
+        limits = replace(QUICK, reopen_after=0.3)
         bench = await start(setup, at(server), limits=limits)
         diagnosis = await bench.next(Diagnosis, link_state=LinkState.NO_BYTES)
         assert "is the meter's port switched on" in diagnosis.last_error
@@ -246,8 +252,8 @@ async def test_rubbish_on_a_pushed_line_is_told(start: Start, expected_logs: lis
     server = await asyncio.start_server(babble, "127.0.0.1", 0)
     address = TcpBridge("127.0.0.1", server.sockets[0].getsockname()[1])
     setup = setup_of("kamstrup_han_3phase", "han")
-    dialect = replace(setup.plan.dialect, periods={})
-    setup = replace(setup, plan=replace(setup.plan, dialect=dialect))
+    dialect = replace(setup.plan.profile, periods={})
+    setup = replace(setup, plan=replace(setup.plan, profile=dialect))
     bench = await start(setup, address)
     await bench.next(Diagnosis, link_state=LinkState.BYTES_NO_FRAMES)
     server.close()
@@ -351,9 +357,9 @@ async def test_a_battery_meter_that_answered_badly_is_left_alone(
     server = await asyncio.start_server(damaged, "127.0.0.1", 0)
     address = TcpBridge("127.0.0.1", server.sockets[0].getsockname()[1])
     setup = setup_of("multical_403", "kmp", interval=3600.0, battery=True)
-    bench = await start(setup, address, silence=0.02)
+    bench = await start(setup, address, idle_timeout=0.02)
     await bench.next(Diagnosis, link_state=LinkState.CHECKSUM)
-    assert bench.reader._schedule.next - bench.clock.monotonic() > 3000
+    assert bench.reader._schedule.next_poll - bench.clock.monotonic() > 3000
     await asyncio.sleep(0.1)
     assert not any(isinstance(report, Reading) for report in bench.told)  # never published
     await bench.port.close()
@@ -362,12 +368,12 @@ async def test_a_battery_meter_that_answered_badly_is_left_alone(
 
 
 async def test_a_poll_is_due_an_interval_after_the_last_one(start: Start) -> None:
-    memory = Memory(None, Clock())
+    memory = StateFile(None, Clock())
     memory.meter("meter").last_poll = datetime.now(UTC) - timedelta(seconds=100)
     async with meter(multical) as server:
         setup = setup_of("multical_403", "kmp", interval=3600.0)
         bench = await start(setup, at(server), memory=memory)
-        rest = bench.reader._schedule.next - bench.clock.monotonic()
+        rest = bench.reader._schedule.next_poll - bench.clock.monotonic()
         assert 3500 - 1 < rest < 3500 + 60  # and a phase of its own
         assert bench.reader.request_read() is None
         await bench.next(Reading)
@@ -398,20 +404,22 @@ async def test_a_register_the_meter_lacks(start: Start) -> None:
         assert reading.values["volume"].value is None
         assert reading.values["heat_energy"].value == Decimal("0.303")
         await until(lambda: 68 in bench.mine.unsupported)
-        assert 68 not in bench.reader._lacking.due(("values",))
-        assert 60 in bench.reader._lacking.due(("values",))
+        assert 68 not in bench.reader._unsupported.sources_to_read(("values",))
+        assert 60 in bench.reader._unsupported.sources_to_read(("values",))
         second = await bench.next(Reading)
         assert second.values["volume"].value is None
         memory = bench.memory
-        again = Bench(bench.reader.setup, bench.port, memory, QUICK)
-        assert 68 not in again.reader._lacking.due(("values",))  # also after a restart
+        again = Bench(bench.reader.config, bench.port, memory, QUICK)
+        assert 68 not in again.reader._unsupported.sources_to_read(
+            ("values",)
+        )  # also after a restart
         memory.meter("meter").unsupported[68] = datetime.now(UTC) - timedelta(days=2)
-        later = Bench(bench.reader.setup, bench.port, memory, QUICK)
-        assert 68 in later.reader._lacking.due(("values",))
+        later = Bench(bench.reader.config, bench.port, memory, QUICK)
+        assert 68 in later.reader._unsupported.sources_to_read(("values",))
 
 
 async def test_a_value_that_came_before_is_not_given_up_at_once(start: Start) -> None:
-    memory = Memory(None, Clock())
+    memory = StateFile(None, Clock())
     memory.meter("meter").units = {"volume": "m³"}
 
     def make() -> Emulator:
@@ -464,7 +472,7 @@ async def test_a_list_that_cannot_be_read_is_dropped(
 ) -> None:
     expected_logs += ["the key is wrong", "please report it"]
     setup = setup_of("kamstrup_han_3phase", "han")
-    dialect = replace(setup.plan.dialect, periods={})
+    dialect = replace(setup.plan.profile, periods={})
 
     class Locked(HanCodec):
         def decode(self, frame: Any) -> Any:
@@ -473,7 +481,7 @@ async def test_a_list_that_cannot_be_read_is_dropped(
     def make() -> Emulator:
         return make_emulator("kamstrup_han_3phase", "han", {})
 
-    plan = replace(setup.plan, dialect=dialect)
+    plan = replace(setup.plan, profile=dialect)
     async with meter(make, interval=0.02) as server:
         bench = await start(replace(setup, codec=Locked(), plan=plan), at(server))
         diagnosis = await bench.next(Diagnosis)
@@ -524,7 +532,7 @@ class Changing:
         return self._now.receive_data(data)  # type: ignore[union-attr]  # it is polled
 
 
-SUSPICIOUS = replace(QUICK, recheck=0.05, read_mains=0.0, diagnosis=0.0)
+SUSPICIOUS = replace(QUICK, recheck_delay=0.05, read_mains=0.0, diagnosis_interval=0.0)
 
 
 async def test_a_total_that_falls_is_held_back_and_asked_for_once_more(
@@ -540,8 +548,8 @@ async def test_a_total_that_falls_is_held_back_and_asked_for_once_more(
         changing.set(heat_energy="0.000", volume="100.01")
         bench.reader.request_read()
         reading = await bench.next(Reading)
-        assert reading.values["heat_energy"] == Measured(None, "GJ")
-        assert reading.values["volume"] == Measured(Decimal("100.01"), "m³")
+        assert reading.values["heat_energy"] == Measurement(None, "GJ")
+        assert reading.values["volume"] == Measurement(Decimal("100.01"), "m³")
         diagnosis = await bench.next(Diagnosis)
         assert diagnosis.link_state is LinkState.OK
         assert diagnosis.counters["implausible"] == 1
@@ -551,7 +559,7 @@ async def test_a_total_that_falls_is_held_back_and_asked_for_once_more(
         )
         changing.set(heat_energy="50.001", volume="100.01")  # it was a slip
         reading = await bench.next(Reading)  # not asked by anybody, and not due for an hour
-        assert reading.values["heat_energy"] == Measured(Decimal("50.001"), "GJ")
+        assert reading.values["heat_energy"] == Measurement(Decimal("50.001"), "GJ")
         await until(lambda: "heat_energy is accepted again" in logged())
         assert (await bench.next(Diagnosis)).held_back == {}
 
@@ -596,18 +604,18 @@ async def test_accepted_by_hand(
     changing = Changing(heat_energy="50.000", volume="100.00")
     async with meter(lambda: changing) as server:
         setup = setup_of("multical_403", "kmp", interval=3600.0)
-        limits = replace(SUSPICIOUS, recheck=3600.0)
+        limits = replace(SUSPICIOUS, recheck_delay=3600.0)
         bench = await start(setup, at(server), limits=limits)
         await bench.next(Reading)
-        assert bench.reader.accept() == ()
+        assert bench.reader.accept_held() == ()
         changing.set(heat_energy="7.000", volume="100.00")
         bench.reader.request_read()
         assert (await bench.next(Reading)).values["heat_energy"].value is None
-        assert bench.reader.accept() == ("heat_energy",)
+        assert bench.reader.accept_held() == ("heat_energy",)
         assert "accepted by hand: heat_energy" in logged()
         reading = await bench.next(Reading)
-        assert reading.values["heat_energy"] == Measured(Decimal("7.000"), "GJ")
-        assert reading.values["volume"] == Measured(Decimal("100.00"), "m³")
+        assert reading.values["heat_energy"] == Measurement(Decimal("7.000"), "GJ")
+        assert reading.values["volume"] == Measurement(Decimal("100.00"), "m³")
         assert bench.mine.totals["heat_energy"].value == Decimal("7.000")
 
 
@@ -638,7 +646,7 @@ async def test_a_first_total_under_a_weak_checksum_is_asked_for_twice(start: Sta
         bench = await start(setup, at(server), limits=SUSPICIOUS)
         assert (await bench.next(Reading)).values["energy_import"].value is None
         reading = await bench.next(Reading)
-        assert reading.values["energy_import"] == Measured(Decimal(9032), "kWh")
+        assert reading.values["energy_import"] == Measurement(Decimal(9032), "kWh")
 
 
 # MULTICAL in full
@@ -653,11 +661,11 @@ async def test_the_offset_of_a_602_outlives_the_process(
     def make() -> Emulator:
         return make_emulator("multical_602", "kmp", values)
 
-    memory = Memory(None, Clock())
+    memory = StateFile(None, Clock())
     async with meter(make) as server:
         bench = await start(setup_of("multical_602", "kmp"), at(server), memory=memory)
         first = await bench.next(Reading)
-        assert first.values["heat_energy_precise"] == Measured(Decimal("35812.0000"), "kWh")
+        assert first.values["heat_energy_precise"] == Measurement(Decimal("35812.0000"), "kWh")
         await until(lambda: "energy_offset_wh" in bench.mine.learned)
     assert bench.mine.learned["energy_offset_wh"] == "35540788.7"
     values["155"] = "271999.9"
@@ -665,7 +673,7 @@ async def test_the_offset_of_a_602_outlives_the_process(
     async with meter(make) as server:
         bench = await start(setup_of("multical_602", "kmp"), at(server), memory=memory)
         later = await bench.next(Reading)
-        assert later.values["heat_energy_precise"] == Measured(Decimal("35812.7886"), "kWh")
+        assert later.values["heat_energy_precise"] == Measurement(Decimal("35812.7886"), "kWh")
 
 
 async def test_a_slow_group_is_asked_rarely(start: Start) -> None:
@@ -691,7 +699,7 @@ async def test_a_sleeping_meter_is_woken(start: Start, expected_logs: list[str])
     setup = setup_of("multical_403", "kmp")
     spec = registry.all_protocols()["kmp"]
     async with meter(make) as server:
-        codec = spec.codec(**FAST, wake="nul")
+        codec = spec.make_codec(**FAST, wake="nul")
         bench = await start(replace(setup, codec=codec), at(server))
         assert (await bench.next(Reading)).values["volume"].value == Decimal("11.388")
 
@@ -730,7 +738,7 @@ async def test_requests_are_counted(start: Start) -> None:
         assert diagnosis.counters["requests_per_day"] == 4
         later = bench.clock.monotonic() + 25 * 3600
         assert bench.reader.counters.requests_per_day(later) == 0
-        bench.reader.counters.asked(later)
+        bench.reader.counters.record_request(later)
         assert len(bench.reader.counters.requests) == 1
 
 
@@ -764,10 +772,12 @@ def test_a_poll_on_a_line_of_1200_baud(registers: tuple[int, ...], requests: int
     async def poll() -> None:
         async with meter(Counted, baud=1200, delay=delay) as server:
             link = await open_link(at(server), spec.serial)
-            codec = cast(PolledCodec, spec.codec())
-            exchange = Exchange(link, codec.framer(), Counters(), logging.getLogger("test"))
+            codec = cast(PolledCodec, spec.make_codec())
+            exchange = ConversationRunner(
+                link, codec.framer(), Counters(), logging.getLogger("test")
+            )
             begin = asyncio.get_running_loop().time()
-            answer = await exchange.run(codec.poll(Ask(sources=registers)))
+            answer = await exchange.run(codec.poll(PollRequest(sources=registers)))
             took = asyncio.get_running_loop().time() - begin
             await link.close()
         assert {obj.id for obj in answer.objects} == set(registers)

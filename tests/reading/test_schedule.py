@@ -65,13 +65,13 @@ class Times:
 def test_each_group_at_its_own_interval() -> None:
     times = Times()
     schedule = Schedule({"values": 60.0, "slow": 600.0}, times.clock)
-    assert schedule.due() == ("values", "slow")
-    schedule.begun(("values", "slow"))
+    assert schedule.due_groups() == ("values", "slow")
+    schedule.mark_started(("values", "slow"))
     due = []
     for _ in range(20):
-        times.mono = schedule.next
-        due.append(schedule.due())
-        schedule.begun(due[-1])
+        times.mono = schedule.next_poll
+        due.append(schedule.due_groups())
+        schedule.mark_started(due[-1])
     assert [n for n, groups in enumerate(due) if "slow" in groups] == [9, 19]
     assert all("values" in groups for groups in due)
 
@@ -79,9 +79,9 @@ def test_each_group_at_its_own_interval() -> None:
 def test_a_slow_group_rides_along() -> None:
     times = Times()
     schedule = Schedule({"values": 60.0, "slow": 90.0}, times.clock)
-    schedule.begun(("values", "slow"))
+    schedule.mark_started(("values", "slow"))
     times.go(60.0)
-    assert schedule.due() == ("values", "slow")  # in 30 s it would have been due by itself
+    assert schedule.due_groups() == ("values", "slow")  # in 30 s it would have been due by itself
 
 
 def test_where_an_earlier_process_ended() -> None:
@@ -89,24 +89,24 @@ def test_where_an_earlier_process_ended() -> None:
     schedule = Schedule({"values": H, "slow": 24 * H}, times.clock, phase=7.0)
     now = times.clock.now()
     assert now is not None
-    schedule.remember({"values": now - timedelta(minutes=50), "slow": None})
-    assert schedule.next == times.mono
+    schedule.restore({"values": now - timedelta(minutes=50), "slow": None})
+    assert schedule.next_poll == times.mono
     schedule = Schedule({"values": H, "slow": 24 * H}, times.clock, phase=7.0)
-    schedule.remember({"values": now - timedelta(minutes=50), "slow": now - timedelta(hours=1)})
-    assert schedule.next == times.mono + 600 + 7
+    schedule.restore({"values": now - timedelta(minutes=50), "slow": now - timedelta(hours=1)})
+    assert schedule.next_poll == times.mono + 600 + 7
     late = Schedule({"values": H}, times.clock, align=True)
-    late.remember({"values": now - timedelta(hours=3)})
-    assert late.next == times.mono
+    late.restore({"values": now - timedelta(hours=3)})
+    assert late.next_poll == times.mono
 
 
 def test_the_phase_is_put_on_once() -> None:
     times = Times()
     schedule = Schedule({"values": 60.0}, times.clock, phase=7.0)
-    schedule.begun(("values",))
-    assert schedule.next == times.mono + 67
+    schedule.mark_started(("values",))
+    assert schedule.next_poll == times.mono + 67
     times.go(67)
-    schedule.begun(("values",))
-    assert schedule.next == times.mono + 60
+    schedule.mark_started(("values",))
+    assert schedule.next_poll == times.mono + 60
 
 
 def test_aligned_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,33 +114,33 @@ def test_aligned_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     schedule = Schedule({"values": H}, times.clock, align=True, offset=-60.0)
     now = times.clock.now()
     assert now is not None
-    schedule.remember({"values": now - timedelta(minutes=10)})
-    assert schedule.next == pytest.approx(times.mono + 29 * 60)
+    schedule.restore({"values": now - timedelta(minutes=10)})
+    assert schedule.next_poll == pytest.approx(times.mono + 29 * 60)
     times.wall += 60  # the clock was set
-    assert schedule.next == pytest.approx(times.mono + 28 * 60)
+    assert schedule.next_poll == pytest.approx(times.mono + 28 * 60)
     times.go(28 * 60 - 2)
-    schedule.begun(("values",))  # two seconds early: not again at the moment itself
-    assert schedule.next == pytest.approx(times.mono + H + 2)
+    schedule.mark_started(("values",))  # two seconds early: not again at the moment itself
+    assert schedule.next_poll == pytest.approx(times.mono + H + 2)
 
 
 def test_without_a_clock_it_is_not_aligned() -> None:
     times = Times("2020-01-01T00:00:00")
     schedule = Schedule({"values": H}, times.clock, align=True)
-    schedule.begun(("values",))
-    assert schedule.next == times.mono + H
+    schedule.mark_started(("values",))
+    assert schedule.next_poll == times.mono + H
 
 
 def test_a_failed_poll_is_put_off() -> None:
     times = Times()
     schedule = Schedule({"values": H, "slow": 24 * H}, times.clock, align=True)
-    schedule.begun(("values", "slow"))
-    schedule.put_off(("values",), times.mono + 60)
-    assert schedule.next == times.mono + 60
-    schedule.put_off(("values",), times.mono + 120)  # never later than it would be anyhow
-    assert schedule.next == times.mono + 60
-    schedule.put_off(("values",), times.mono + 120, earlier_only=False)
-    assert schedule.next == times.mono + 120
-    assert schedule.due() == ("values",)
+    schedule.mark_started(("values", "slow"))
+    schedule.defer(("values",), times.mono + 60)
+    assert schedule.next_poll == times.mono + 60
+    schedule.defer(("values",), times.mono + 120)  # never later than it would be anyhow
+    assert schedule.next_poll == times.mono + 60
+    schedule.defer(("values",), times.mono + 120, earlier_only=False)
+    assert schedule.next_poll == times.mono + 120
+    assert schedule.due_groups() == ("values",)
 
 
 @pytest.mark.parametrize("years", [-10, -1, 1, 10])
@@ -148,10 +148,10 @@ def test_a_clock_that_is_set_by_years_puts_off_no_poll(years: int) -> None:
     """At boot the clock was years ahead, and a poll was aligned by it; then it was set."""
     times = Times("2037-11-21T03:30:00")
     schedule = Schedule({"values": H}, times.clock, align=True)
-    schedule.begun(("values",))
-    assert schedule.next == pytest.approx(times.mono + 1800)
+    schedule.mark_started(("values",))
+    assert schedule.next_poll == pytest.approx(times.mono + 1800)
     times.wall += years * 365 * 24 * H
-    assert schedule.next <= times.mono + 2 * H
-    times.mono = max(times.mono, schedule.next)
-    schedule.begun(("values",))
-    assert times.mono + 1800 - 30 <= schedule.next <= times.mono + H + 30
+    assert schedule.next_poll <= times.mono + 2 * H
+    times.mono = max(times.mono, schedule.next_poll)
+    schedule.mark_started(("values",))
+    assert times.mono + 1800 - 30 <= schedule.next_poll <= times.mono + H + 30

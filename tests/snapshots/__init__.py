@@ -11,49 +11,51 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-from kamstrup_mqtt.core.model import Identity, Measured, Reading
+from kamstrup_mqtt.core.model import Identity, Measurement, Reading
 from kamstrup_mqtt.core.topics import Topics
-from kamstrup_mqtt.devices.device import MeterFacts, Picture
+from kamstrup_mqtt.devices.device import Device, DeviceConfig
 from kamstrup_mqtt.homeassistant.discovery import (
-    Announcer,
+    DiscoveryConfig,
     bridge_discovery,
     meter_discovery,
 )
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.model import Quantity
-from kamstrup_mqtt.meters.plan import Plan, PlannedValue, default_values
-from kamstrup_mqtt.storage.state_schema import MeterMemory
+from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values
+from kamstrup_mqtt.storage.state_schema import MeterState
 
 HERE = Path(__file__).parent
 # what the meters send where the contract leaves the unit to them
 SENT = {"energy": "MWh", "power": "kW", "volume_flow_rate": "L/h"}
 
 
-def announcer(*, modern: bool = True) -> Announcer:
-    return Announcer(topics=Topics(), modern=modern, version="1.2.3")
+def announcer(*, modern: bool = True) -> DiscoveryConfig:
+    return DiscoveryConfig(topics=Topics(), is_modern=modern, version="1.2.3")
 
 
-def model_picture(model_id: str, protocol: str, *, everything: bool = False) -> Picture:
+def model_picture(model_id: str, protocol: str, *, everything: bool = False) -> Device:
     """A meter of that model that has told all it is asked by default (or all it can tell)."""
     model = registry.all_models()[model_id]
-    dialect = model.dialects[protocol]
+    dialect = model.profiles[protocol]
     values = default_values(protocol, dialect)
     if everything:
         group = next(iter(dialect.groups))
         values += tuple(
-            PlannedValue(source, registry.quantity(protocol, dialect, source), group)
+            PlannedValue(source, registry.quantity_for(protocol, dialect, source), group)
             for source in dialect.more
         )
-    pushed = registry.all_protocols()[protocol].pushed
-    facts = MeterFacts(
+    pushed = registry.all_protocols()[protocol].is_pushed
+    facts = DeviceConfig(
         id="meter",
         name="My meter",
         model_id=model_id,
         model=model,
-        plan=Plan(protocol=protocol, dialect=dialect, values=values, periods=dialect.periods),
+        plan=ReadingPlan(
+            protocol=protocol, profile=dialect, values=values, periods=dialect.periods
+        ),
         interval=None if pushed else 60.0,
     )
-    picture = Picture(facts, MeterMemory(), 0.0)
+    picture = Device(facts, MeterState(), 0.0)
     if dialect.identity:
         told = Identity(meter="meter", serial="12345678", source=dialect.identity[0])
         picture.apply(told, 0.0)
@@ -63,23 +65,23 @@ def model_picture(model_id: str, protocol: str, *, everything: bool = False) -> 
     return picture
 
 
-def example(quantity: Quantity) -> Measured:
+def example(quantity: Quantity) -> Measurement:
     """A value that such a quantity may have."""
     if quantity.device_class == "date":
-        return Measured("2026-11-21")
+        return Measurement("2026-11-21")
     if quantity.binary:
-        return Measured("OFF")
+        return Measurement("OFF")
     if quantity.text:
-        return Measured("0012")
+        return Measurement("0012")
     unit = SENT.get(quantity.device_class or "") if quantity.as_sent else quantity.unit
-    return Measured(Decimal("1.5"), unit)
+    return Measurement(Decimal("1.5"), unit)
 
 
 def snapshots() -> dict[str, str]:
     """File name -> contents, for every model in every protocol it speaks, and the bridge."""
     messages = {"bridge": bridge_discovery(announcer()).payload}
     for model_id, model in registry.all_models().items():
-        for protocol in model.dialects:
+        for protocol in model.profiles:
             found = meter_discovery(announcer(), model_picture(model_id, protocol))
             assert found is not None
             messages[f"{model_id}.{protocol}"] = found.payload

@@ -25,7 +25,7 @@ from kamstrup_mqtt.storage.history import (
     Limits,
     Record,
 )
-from kamstrup_mqtt.storage.rate_limit import Pace
+from kamstrup_mqtt.storage.rate_limit import RateLimiter
 from kamstrup_mqtt.storage.spool import Spool, SpoolError, SpoolFile, connect
 from tests.support.broker import eventually
 
@@ -749,23 +749,23 @@ async def test_a_disk_that_hangs(path: Path, expected_logs: list[str]) -> None:
 
 def test_the_pace() -> None:
     now = [0.0]
-    pace = Pace(lambda: now[0])
+    pace = RateLimiter(lambda: now[0])
     assert pace.rate == 50.0
     waits = []
     for _ in range(100):
-        waits.append(pace.wait())
+        waits.append(pace.reserve_slot())
         now[0] += waits[-1]
     assert now[0] == pytest.approx(99 / 50)
     for _ in range(40):
-        pace.arrived()
+        pace.record_arrival()
     assert pace.rate == pytest.approx(4 * 40 / now[0])  # since the start
     now[0] += 9
     for _ in range(360):
-        pace.arrived()
+        pace.record_arrival()
     assert pace.rate == 160.0  # 4 × 40/s over the last 10 s
     now[0] += 11
     assert pace.rate == 50.0
-    assert pace.wait() == 0.0
+    assert pace.reserve_slot() == 0.0
 
 
 async def test_spool_errors_name_the_file(path: Path) -> None:

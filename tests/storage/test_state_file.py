@@ -19,22 +19,22 @@ import pytest
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.storage import state_file as module
-from kamstrup_mqtt.storage.state_file import Memory, state_directory, write_whole
-from kamstrup_mqtt.storage.state_schema import MeterMemory, StoredReading, StoredTotal
+from kamstrup_mqtt.storage.state_file import StateFile, state_directory, write_atomically
+from kamstrup_mqtt.storage.state_schema import LastReading, LastTotal, MeterState
 
 MOMENT = datetime(2026, 11, 21, 3, 30, 0, 250000, tzinfo=UTC)
 LONG = Decimal("123456789012345678901234567890.123456789")
 
 
-def filled() -> MeterMemory:
-    return MeterMemory(
+def filled() -> MeterState:
+    return MeterState(
         serial="0012345678",
         serial_source=1001,
         model="multical_403",
         details={"sw_version": "C1"},
         units={"heat_energy": "MWh", "info_code": None},
-        readings={"values": StoredReading(MOMENT, {"heat_energy": Decimal("0.3030"), "x": None})},
-        totals={"heat_energy": StoredTotal(LONG, None)},
+        readings={"values": LastReading(MOMENT, {"heat_energy": Decimal("0.3030"), "x": None})},
+        totals={"heat_energy": LastTotal(LONG, None)},
         last_poll=MOMENT,
         unsupported={97: MOMENT, "1-1:1.7.0.255": MOMENT},
         learned={"bcc": "sum"},
@@ -43,8 +43,8 @@ def filled() -> MeterMemory:
     )
 
 
-def opened(path: Path | None, **limits: float) -> Memory:
-    memory = Memory(path, Clock(), **limits)  # type: ignore[arg-type]
+def opened(path: Path | None, **limits: float) -> StateFile:
+    memory = StateFile(path, Clock(), **limits)  # type: ignore[arg-type]
     memory.open()
     return memory
 
@@ -52,9 +52,9 @@ def opened(path: Path | None, **limits: float) -> Memory:
 def test_everything_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "memory.json"
     memory = opened(path)
-    for name in MeterMemory.__slots__:
+    for name in MeterState.__slots__:
         setattr(memory.meter("heat"), name, getattr(filled(), name))
-    memory.changed()
+    memory.mark_changed()
     memory.close()
     again = opened(path)
     assert dict(again.meters) == {"heat": filled()}
@@ -85,10 +85,10 @@ def test_what_meters_have_alike_is_kept_once(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     memory = opened(path)
     for id_ in ("heat", "heat-2"):
-        for name in MeterMemory.__slots__:
+        for name in MeterState.__slots__:
             setattr(memory.meter(id_), name, getattr(filled(), name))
     memory.meter("water").units = {"info_code": None, "heat_energy": "MWh"}  # another order
-    memory.changed()
+    memory.mark_changed()
     memory.close()
     again = opened(path)
     one, two, other = (again.meter(id_) for id_ in ("heat", "heat-2", "water"))
@@ -117,7 +117,7 @@ def test_the_host_clock_is_not_believed_before_what_is_remembered(tmp_path: Path
     path.write_text('{"version": 1, "meters": {"a": {"last_poll": "2030-01-01T00:00:00.000Z"}}}')
     clock = Clock(wall=lambda: datetime(2029, 12, 31, tzinfo=UTC).timestamp())
     assert clock.now() is not None
-    memory = Memory(path, clock)
+    memory = StateFile(path, clock)
     memory.open()
     assert clock.now() is None
     memory.close()
@@ -136,7 +136,7 @@ def test_forgotten_meters_are_gone(tmp_path: Path) -> None:
 def test_nothing_is_kept_without_a_path() -> None:
     memory = opened(None)
     memory.meter("a").serial = "1"
-    memory.changed(urgent=True)
+    memory.mark_changed(urgent=True)
     memory.close()
     assert memory.meter("a").serial == "1"
 
@@ -161,15 +161,15 @@ def test_a_clean_end_leaves_the_lock_empty(tmp_path: Path) -> None:
     lock = path.with_suffix(".lock")
     for _ in range(2):
         memory = opened(path)
-        assert memory.ended_well
+        assert memory.clean_shutdown
         assert lock.read_text() == f"{os.getpid()}\n"
         memory.close()
         assert lock.read_bytes() == b""
     lock.write_text("4711\n")  # as a killed one leaves it
     memory = opened(path)
-    assert not memory.ended_well
+    assert not memory.clean_shutdown
     memory.close()
-    assert opened(None).ended_well
+    assert opened(None).clean_shutdown
 
 
 def test_an_end_that_could_not_write_is_not_clean(tmp_path: Path, expected_logs: list[str]) -> None:
@@ -178,12 +178,12 @@ def test_an_end_that_could_not_write_is_not_clean(tmp_path: Path, expected_logs:
 
     expected_logs.append("cannot be written")
     path = tmp_path / "memory.json"
-    memory = Memory(path, Clock(), write=fail)
+    memory = StateFile(path, Clock(), write=fail)
     memory.open()
-    memory.changed(urgent=True)
+    memory.mark_changed(urgent=True)
     memory.close()
     memory = opened(path)
-    assert not memory.ended_well
+    assert not memory.clean_shutdown
     memory.close()
 
 
@@ -191,9 +191,9 @@ def test_the_lock_ends_with_the_process(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     code = (
         "import os, sys, pathlib\n"
-        "from kamstrup_mqtt.storage.state_file import Memory\n"
+        "from kamstrup_mqtt.storage.state_file import StateFile\n"
         "from kamstrup_mqtt.core.clock import Clock\n"
-        "Memory(pathlib.Path(sys.argv[1]), Clock()).open()\n"
+        "StateFile(pathlib.Path(sys.argv[1]), Clock()).open()\n"
         "os._exit(0)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=True)
@@ -253,7 +253,7 @@ def test_a_value_that_no_meter_sends_is_damage(
     path.write_text(f'{{"version": 1, "meters": {{"heat": {{"{place}": {inside}}}}}}}')
     memory = opened(path)
     assert memory.meters == {}
-    memory.changed(urgent=True)
+    memory.mark_changed(urgent=True)
     memory.close()
     assert json.loads(path.read_text()) == {"version": 1, "meters": {}}
 
@@ -298,7 +298,7 @@ def test_no_room_for_the_file_is_said_once(
     expected_logs.append("cannot be written (File exists)")
     (tmp_path / "file").write_text("")
     memory = opened(tmp_path / "file" / "memory.json")
-    memory.changed()
+    memory.mark_changed()
     memory.close()
     assert len([m for m in logged() if "cannot be written" in m]) == 1
 
@@ -311,16 +311,16 @@ def test_a_card_that_fails_and_comes_back(
     def write(path: Path, text: str) -> None:
         if failing[0]:
             raise OSError(28, "No space left on device")
-        write_whole(path, text)
+        write_atomically(path, text)
 
     expected_logs.append("cannot be written (No space left on device)")
-    memory = Memory(tmp_path / "memory.json", Clock(), write=write)
+    memory = StateFile(tmp_path / "memory.json", Clock(), write=write)
     memory.open()
     for _ in range(2):
-        memory.changed()
+        memory.mark_changed()
         memory.close()
     failing[0] = False
-    memory.changed()
+    memory.mark_changed()
     memory.close()
     assert len([m for m in logged() if "No space left" in m]) == 1
     assert any("can be written again" in m for m in logged())
@@ -331,19 +331,19 @@ def test_the_old_file_survives_a_write_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "memory.json"
-    write_whole(path, "old")
+    write_atomically(path, "old")
 
     def fail(number: int) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="Input/output"):
-        write_whole(path, "new")
+        write_atomically(path, "new")
     assert path.read_text() == "old"
 
 
-async def _kept(memory: Memory) -> asyncio.Task[None]:
-    return asyncio.create_task(memory.keep())
+async def _kept(memory: StateFile) -> asyncio.Task[None]:
+    return asyncio.create_task(memory.run())
 
 
 async def _stop(task: asyncio.Task[None]) -> None:
@@ -371,13 +371,13 @@ class Recorder:
 
 async def test_urgent_changes_are_written_together_and_soon(tmp_path: Path) -> None:
     disk = Recorder()
-    memory = Memory(tmp_path / "m.json", Clock(), urgent_within=0.05, write=disk)
+    memory = StateFile(tmp_path / "m.json", Clock(), urgent_within=0.05, write=disk)
     task = await _kept(memory)
     memory.meter("a").serial = "1"
-    memory.changed(urgent=True)
+    memory.mark_changed(urgent=True)
     await asyncio.sleep(0)
     memory.meter("a").serial = "2"
-    memory.changed(urgent=True)
+    memory.mark_changed(urgent=True)
     await asyncio.wait_for(disk.wrote.wait(), 5)
     assert disk.texts == ['{"version": 1, "meters": {"a": {"serial": "2"}}}']
     await _stop(task)
@@ -386,9 +386,9 @@ async def test_urgent_changes_are_written_together_and_soon(tmp_path: Path) -> N
 
 async def test_other_changes_wait_for_their_time(tmp_path: Path) -> None:
     disk = Recorder()
-    memory = Memory(tmp_path / "m.json", Clock(), otherwise_every=0.1, write=disk)
+    memory = StateFile(tmp_path / "m.json", Clock(), otherwise_every=0.1, write=disk)
     task = await _kept(memory)
-    memory.changed()
+    memory.mark_changed()
     await asyncio.wait_for(disk.wrote.wait(), 5)
     await _stop(task)
     assert len(disk.texts) == 1
@@ -396,10 +396,10 @@ async def test_other_changes_wait_for_their_time(tmp_path: Path) -> None:
 
 async def test_the_end_writes_what_is_not_yet_due(tmp_path: Path) -> None:
     disk = Recorder()
-    memory = Memory(tmp_path / "m.json", Clock(), write=disk)
+    memory = StateFile(tmp_path / "m.json", Clock(), write=disk)
     task = await _kept(memory)
     await asyncio.sleep(0)
-    memory.changed()
+    memory.mark_changed()
     await asyncio.sleep(0)
     await _stop(task)
     assert len(disk.texts) == 1
@@ -411,12 +411,12 @@ async def test_keeping_ends_when_it_is_cancelled_at_any_moment(tmp_path: Path) -
     """asyncio.wait_for before Python 3.12 swallows a cancellation that comes with the result: the
     change that is told in the same moment as the end must not keep the task alive."""
     for n in range(200):
-        memory = Memory(tmp_path / "m.json", Clock(), urgent_within=0.0, write=Recorder())
+        memory = StateFile(tmp_path / "m.json", Clock(), urgent_within=0.0, write=Recorder())
         task = await _kept(memory)
-        memory.changed()
+        memory.mark_changed()
         for _ in range(n % 9):
             await asyncio.sleep(0)
-        memory.changed(urgent=True)
+        memory.mark_changed(urgent=True)
         for _ in range(n // 9 % 4):
             await asyncio.sleep(0)
         task.cancel()
@@ -428,13 +428,13 @@ async def test_keeping_ends_when_it_is_cancelled_at_any_moment(tmp_path: Path) -
 async def test_a_stuck_card_holds_neither_loop_nor_exit(tmp_path: Path) -> None:
     disk = Recorder()
     disk.blocked.clear()
-    memory = Memory(
+    memory = StateFile(
         tmp_path / "m.json", Clock(), urgent_within=0.0, last_write_limit=0.05, write=disk
     )
     task = await _kept(memory)
-    memory.changed(urgent=True)
+    memory.mark_changed(urgent=True)
     await asyncio.sleep(0.05)  # the loop goes on: this returns
-    memory.changed()
+    memory.mark_changed()
     await asyncio.wait_for(_stop(task), 5)
     memory.close()
     disk.blocked.set()
@@ -449,26 +449,26 @@ def test_state_directory() -> None:
 
 
 def test_defaults() -> None:
-    assert module.URGENT_WITHIN == 2.0
-    assert module.OTHERWISE_EVERY == 900.0
-    assert module.LAST_WRITE_LIMIT == 2.0
+    assert module.URGENT_DELAY == 2.0
+    assert module.WRITE_INTERVAL == 900.0
+    assert module.LAST_WRITE_TIMEOUT == 2.0
 
 
 def test_a_look_takes_no_lock_and_touches_nothing(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
-    assert module.peek(path) == {}
+    assert module.read_only(path) == {}
     path.write_text("{")
-    assert module.peek(path) == {}
+    assert module.read_only(path) == {}
     path.write_text('{"version": 2}')
-    assert module.peek(path) == {}
+    assert module.read_only(path) == {}
     path.write_text('{"version": 1, "meters": {"a": {"serial": "1"}}}')
-    assert module.peek(path) == {"a": MeterMemory(serial="1")}
+    assert module.read_only(path) == {"a": MeterState(serial="1")}
     assert [p.name for p in tmp_path.iterdir()] == ["memory.json"]
 
 
 def test_it_is_its_owner_s_alone(tmp_path: Path) -> None:
     (tmp_path / "memory.tmp").touch(mode=0o666)
-    write_whole(tmp_path / "memory.json", "{}")
+    write_atomically(tmp_path / "memory.json", "{}")
     assert (tmp_path / "memory.json").stat().st_mode & 0o777 == 0o600
 
 
@@ -480,7 +480,7 @@ def test_a_full_disk_is_left_without_half_a_file(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left on device"):
-        write_whole(tmp_path / "memory.json", "{}")
+        write_atomically(tmp_path / "memory.json", "{}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -492,4 +492,4 @@ def test_a_peek_at_a_memory_that_is_somebody_elses(
 
     monkeypatch.setattr(Path, "read_bytes", denied)
     with pytest.raises(KamstrupMqttError, match=r"memory\.json: permission denied"):
-        module.peek(tmp_path / "memory.json")
+        module.read_only(tmp_path / "memory.json")

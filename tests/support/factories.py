@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kamstrup_mqtt.core.model import Diagnosis, Identity, LinkState, Measured, Reading
-from kamstrup_mqtt.devices.device import MeterFacts, Picture
-from kamstrup_mqtt.meters.model import Dialect, MeterModel, Quantity
-from kamstrup_mqtt.meters.plan import Plan, PlannedValue
+from kamstrup_mqtt.core.model import Diagnosis, Identity, LinkState, Measurement, Reading
+from kamstrup_mqtt.devices.device import Device, DeviceConfig
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile, Quantity
+from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan
 from kamstrup_mqtt.meters.quantities import QUANTITIES
-from kamstrup_mqtt.storage.state_schema import MeterMemory
+from kamstrup_mqtt.storage.state_schema import MeterState
 
 T0 = datetime(2026, 11, 21, 3, 30, tzinfo=UTC)
 HEAT = ("heat_energy", "volume", "temp_diff", "flow", "meter_id", "max_flow_year_date")
@@ -29,26 +29,26 @@ def make_plan(
     periods: Mapping[str, float] | None = None,
     open_: bool = False,
     quantities: Mapping[str, Quantity] | None = None,
-) -> Plan:
+) -> ReadingPlan:
     """A plan whose sources are the keys themselves."""
     known = {**QUANTITIES, **(quantities or {})}
-    return Plan(
+    return ReadingPlan(
         protocol="kmp",
-        dialect=Dialect(groups=groups, identity=identity),
+        profile=ProtocolProfile(groups=groups, identity=identity),
         values=tuple(
             PlannedValue(key, known[key], group) for group, keys in groups.items() for key in keys
         ),
         periods=periods if periods is not None else {},
-        open=open_,
+        accept_unlisted=open_,
     )
 
 
-def make_facts(plan: Plan | None = None, **changes: Any) -> MeterFacts:
-    facts = MeterFacts(
+def make_facts(plan: ReadingPlan | None = None, **changes: Any) -> DeviceConfig:
+    facts = DeviceConfig(
         id="heat",
         name="District heating",
         model_id="multical_403",
-        model=MeterModel(name="MULTICAL 403", medium="heat", dialects={}),
+        model=MeterModel(name="MULTICAL 403", medium="heat", profiles={}),
         plan=plan or make_plan({"values": HEAT}, periods={"values": 60.0}),
         interval=60.0,
     )
@@ -56,13 +56,13 @@ def make_facts(plan: Plan | None = None, **changes: Any) -> MeterFacts:
 
 
 def make_picture(
-    plan: Plan | None = None, memory: MeterMemory | None = None, **changes: Any
-) -> Picture:
-    return Picture(make_facts(plan, **changes), memory or MeterMemory(), 1000.0)
+    plan: ReadingPlan | None = None, memory: MeterState | None = None, **changes: Any
+) -> Device:
+    return Device(make_facts(plan, **changes), memory or MeterState(), 1000.0)
 
 
 def reading(
-    values: Mapping[str, Measured], time: datetime | None = T0, group: str = "values"
+    values: Mapping[str, Measurement], time: datetime | None = T0, group: str = "values"
 ) -> Reading:
     return Reading(meter="heat", group=group, time=time, values=values)
 

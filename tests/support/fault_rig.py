@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from kamstrup_mqtt.config import Config
-from kamstrup_mqtt.daemon.app import App, Ending
-from kamstrup_mqtt.daemon.app import Limits as AppLimits
+from kamstrup_mqtt.daemon.app import App, ExitReason
+from kamstrup_mqtt.daemon.app import DaemonTimeouts as AppLimits
 from kamstrup_mqtt.mqtt import Limits as PublisherLimits
 from kamstrup_mqtt.mqtt.session import SessionLimits
-from kamstrup_mqtt.reading.reader import Limits as ReaderLimits
+from kamstrup_mqtt.reading.reader import ReaderTimeouts as ReaderLimits
 from kamstrup_mqtt.storage.history import Limits as HistoryLimits
 from tests.support.broker import Mosquitto
 from tests.support.daemon import Meter, emulated
@@ -48,7 +48,12 @@ LIMITS = AppLimits(
     publisher=PUSHY,
     history=HistoryLimits(retry=0.3, grace=1.0),
     reader=ReaderLimits(
-        no_bytes=1.0, no_frames=1.0, reopen_mute=1.5, port_check=0.2, steady=0.1, tick=0.1
+        no_bytes=1.0,
+        no_frames=1.0,
+        reopen_after=1.5,
+        port_check_interval=0.2,
+        reopen_grace=0.1,
+        idle_check=0.1,
     ),
 )
 
@@ -116,13 +121,13 @@ async def daemon_here(
         config,
         reload=lambda: config,
         environ={"RUNTIME_DIRECTORY": str(directory)},
-        limits=replace(limits),
-        arm=lambda _: None,
+        timeouts=replace(limits),
+        exit_timer=lambda _: None,
     )
     task = asyncio.create_task(app.run())
     try:
         yield app
-        app.end(Ending.STOPPED)
+        app.request_exit(ExitReason.STOPPED)
         async with asyncio.timeout(10):
             await task
     finally:

@@ -26,7 +26,7 @@ def events_of(framer: Framer, chunks: Iterable[bytes], *, quiet: bool = True) ->
         framer.receive_data(chunk)
         found += drain(framer)
     if quiet:
-        framer.silence()
+        framer.end_burst()
         found += drain(framer)
     return found
 

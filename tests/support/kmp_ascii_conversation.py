@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.protocols.base import Answer, Conversation, Frame, Step
+from kamstrup_mqtt.protocols.base import Conversation, Frame, PollResponse, Step
 
 Outcome = Frame | MeterError | None
 
 
-def hold(conversation: Conversation, outcomes: Iterable[Outcome]) -> tuple[list[Step], Answer]:
+def hold(
+    conversation: Conversation, outcomes: Iterable[Outcome]
+) -> tuple[list[Step], PollResponse]:
     """The steps asked for, and the answer at the end; `outcomes` must be used up exactly."""
     steps = [next(conversation)]
-    answer: Answer | None = None
+    answer: PollResponse | None = None
     for outcome in outcomes:
         assert answer is None, "the conversation ended too early"
         try:

@@ -15,7 +15,7 @@ class ParserPair:
     """Two codecs of one meter in the same state: one has the fast path, one has not."""
 
     def __init__(self, protocol: str, **options: Any) -> None:
-        make = registry.protocol(protocol).codec
+        make = registry.find_protocol(protocol).make_codec
         self.fast = make(**options)
         self.reference = make(**options, fast_path=False)
         self._framers = (self.fast.framer(), self.reference.framer())
@@ -37,7 +37,7 @@ class ParserPair:
                 if piece:
                     framer.receive_data(piece)
                 else:
-                    framer.silence()
+                    framer.end_burst()
             events = list(drain(fast))
             assert events == list(drain(reference))
             assert fast.parity_errors == reference.parity_errors

@@ -142,10 +142,10 @@ class Stage:
 
     def status(self) -> str:
         """Empty while the daemon is being made."""
-        return self.app._answers.status_text() if hasattr(self.app, "_answers") else ""
+        return self.app._control_commands.status_text() if hasattr(self.app, "_answers") else ""
 
     def health(self) -> dict[str, Any]:
-        return dict(self.app._answers.handlers["health"]({}))
+        return dict(self.app._control_commands.handlers["health"]({}))
 
     def records(self, id_: str) -> list[dict[str, Any]]:
         """What came of one meter, each record once."""

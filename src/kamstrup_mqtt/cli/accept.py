@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from kamstrup_mqtt.cli.control_client import ask
+from kamstrup_mqtt.cli.control_client import send_request
 from kamstrup_mqtt.daemon.control_socket import control_address
 
 
@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what was accepted."""
     address = control_address(os.environ, args.instance, os.getuid())
-    accepted = ask(address, "accept", meter=args.meter)["accepted"]
+    accepted = send_request(address, "accept", meter=args.meter)["accepted"]
     if not accepted:
         print(f"{args.meter}: no total is held back")
         return 1

@@ -19,8 +19,8 @@ from kamstrup_mqtt.core.model import LinkState, SerialParams
 from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.open_link import open_link
-from kamstrup_mqtt.protocols.base import Ask, PolledCodec, ProtocolSpec
-from kamstrup_mqtt.reading.conversation import Exchange
+from kamstrup_mqtt.protocols.base import PolledCodec, PollRequest, ProtocolSpec
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
 
 REMEMBERED = 20
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     """Show until stopped. 0: the last tries were mostly answered; 1: they were not."""
     address = port_address(args)
     spec = find_protocol(args.protocol)
-    if spec.pushed:
+    if spec.is_pushed:
         raise ConfigError(f"--protocol {spec.name}: such a meter sends by itself; use `read`")
     view = View()
     interrupted = False
@@ -125,10 +125,10 @@ async def _try(
         options["first_byte"] = args.timeout
     if spec.name == "iec62056-21":
         options["baudrate"] = params.baudrate
-    codec = cast(PolledCodec, spec.codec(**options))
+    codec = cast(PolledCodec, spec.make_codec(**options))
     echoes, parity_errors = counters.echoes, counters.parity_errors
-    exchange = Exchange(link, codec.framer(), counters, _log)
-    ask = Ask(sources=_cheapest(spec))
+    exchange = ConversationRunner(link, codec.framer(), counters, _log)
+    ask = PollRequest(sources=_cheapest(spec))
     clock = asyncio.get_running_loop().time
     start = clock()
     try:

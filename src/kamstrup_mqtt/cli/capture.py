@@ -25,8 +25,8 @@ from kamstrup_mqtt.config.redaction import Redaction
 from kamstrup_mqtt.core import log
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import ConfigError
-from kamstrup_mqtt.daemon.app import App, Ending
-from kamstrup_mqtt.daemon.control_socket import answers_at, control_address, spelled
+from kamstrup_mqtt.daemon.app import App, ExitReason
+from kamstrup_mqtt.daemon.control_socket import control_address, format_address, is_answering
 from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.recording.file_format import (
     Event,
@@ -37,12 +37,12 @@ from kamstrup_mqtt.links.recording.file_format import (
     Sent,
 )
 from kamstrup_mqtt.links.recording.recorder import Recorder
-from kamstrup_mqtt.storage.state_file import FILE, lock, state_directory
+from kamstrup_mqtt.storage.state_file import FILE, acquire_lock, state_directory
 
 SERVICE = "/run/kamstrup-mqtt/control.sock"
 """Where the systemd unit's daemon listens; only root sees it besides."""
 
-_WHY = {Ending.STOPPED: "stopped", Ending.INTERRUPTED: "interrupted"}
+_WHY = {ExitReason.STOPPED: "stopped", ExitReason.INTERRUPTED: "interrupted"}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -108,15 +108,15 @@ def only(config: Config, ids: list[str]) -> Config:
 def beside_no_daemon(config: Config) -> Iterator[None]:
     """Nobody else reads these meters inside. Raises ConfigError when a daemon runs."""
     for address in (control_address(os.environ, config.mqtt.instance, os.getuid()), SERVICE):
-        if answers_at(address):
+        if is_answering(address):
             raise ConfigError(
-                f"a daemon is running (it answers at {spelled(address)}) and has the ports: stop"
-                " it first (`sudo systemctl stop kamstrup-mqtt`)"
+                f"a daemon is running (it answers at {format_address(address)}) and has the ports:"
+                " stop it first (`sudo systemctl stop kamstrup-mqtt`)"
             )
     directory = config.state_directory or state_directory(os.environ)
     held: tuple[int, bool] | None = None
     with contextlib.suppress(OSError):  # no memory there, or somebody else's: nothing to lock
-        held = lock(Path(directory) / FILE) if Path(directory).is_dir() else None
+        held = acquire_lock(Path(directory) / FILE) if Path(directory).is_dir() else None
     try:
         yield
     finally:
@@ -165,21 +165,21 @@ class Capture:
         def time_is_over() -> None:
             over.set()
             if self._app is not None:
-                self._app.end(Ending.STOPPED)
+                self._app.request_exit(ExitReason.STOPPED)
 
         timer = loop.call_later(duration, time_is_over) if duration is not None else None
         try:
             with tempfile.TemporaryDirectory(prefix="kamstrup-mqtt-") as directory:
-                ending = Ending.RELOAD
+                ending = ExitReason.RELOAD
                 # a meter that told its model is read anew as that
-                while ending is Ending.RELOAD and not over.is_set() and not self._file.failure:
+                while ending is ExitReason.RELOAD and not over.is_set() and not self._file.failure:
                     ending = await self._read_meters(directory)
         finally:
             if timer is not None:
                 timer.cancel()
         return "the time is over" if over.is_set() else _WHY.get(ending, "stopped")
 
-    async def _read_meters(self, directory: str) -> Ending:
+    async def _read_meters(self, directory: str) -> ExitReason:
         ports: dict[PortAddress, tuple[str, ...]] = {}
         for meter in self._config.meters:
             ports[meter.port] = (*ports.get(meter.port, ()), meter.id)
@@ -207,7 +207,7 @@ class Capture:
             event = dataclasses.replace(event, text=self._redaction.text(event.text))
         self._file.put(event)
         if self._file.failure is not None and self._app is not None:
-            self._app.end(Ending.STOPPED)
+            self._app.request_exit(ExitReason.STOPPED)
 
     def _report(self) -> int:
         for meter in self._config.meters:

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.config}: valid")
     print(f"broker: {mqtt.host}:{mqtt.port}{tls}, topics {mqtt.topics.root}/...")
     columns = ("id", "name", "protocol", "model", "port", "interval", "values")
-    tables.show("meters:", columns, [_row(meter) for meter in config.meters])
+    tables.print_table("meters:", columns, [_row(meter) for meter in config.meters])
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return asyncio.run(_connect(config)) if args.connect else DONE
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 def _row(meter: Meter) -> tuple[object, ...]:
     plan = meter.plan()
     interval = "sends itself" if meter.interval_seconds is None else f"{meter.interval_seconds:g} s"
-    count = f"{len(plan.values)} and what else comes" if plan.open else len(plan.values)
+    count = f"{len(plan.values)} and what else comes" if plan.accept_unlisted else len(plan.values)
     return (
         meter.id,
         meter.name,

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kamstrup_mqtt.cli import DONE
-from kamstrup_mqtt.cli.kmp_line import KmpLine, add_arguments, kmp_line
+from kamstrup_mqtt.cli.kmp_line import KmpConnection, add_arguments, parse_connection
 from kamstrup_mqtt.core.errors import ConfigError, MeterError
 from kamstrup_mqtt.core.model import LinkState
-from kamstrup_mqtt.meters.clock_zone import MOST, distance, offset_of, own_offset
+from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, distance, offset_of, own_offset
 from kamstrup_mqtt.protocols.kmp.log_reading import read_clock, write_clock
 
 
@@ -33,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--zone",
         help="Europe/Copenhagen or +01:00: the meter shall show the standard time of this zone;"
-        f" needed where it is wrong by more than {MOST.seconds // 60} min",
+        f" needed where it is wrong by more than {MAX_ERROR.seconds // 60} min",
     )
     parser.set_defaults(func=run)
 
@@ -43,30 +43,30 @@ def run(args: argparse.Namespace, now: Callable[[], datetime] = lambda: datetime
     zone = None if args.zone is None else zone_offset(args.zone, now())
     if args.yes and not args.set:
         raise ConfigError("--yes means nothing without --set")
-    line = kmp_line(args)
+    line = parse_connection(args)
     offset, rest = _show(line, zone, now)
     if not args.set:
         return DONE
-    if zone is None and abs(rest) > MOST:
+    if zone is None and abs(rest) > MAX_ERROR:
         raise MeterError(
             LinkState.REFUSED,
-            f"the clock is wrong by more than {MOST.seconds // 60} min, or in a zone that is not"
-            " known: say with --zone which time it shall show",
+            f"the clock is wrong by more than {MAX_ERROR.seconds // 60} min, or in a zone that is"
+            " not known: say with --zone which time it shall show",
         )
     if not args.yes:
         raise ConfigError("--set writes to the meter; add --yes if that is meant")
 
-    line.talk(write_clock(line.codec, (now() + offset).replace(tzinfo=None)))
+    line.run(write_clock(line.codec, (now() + offset).replace(tzinfo=None)))
     print("set", file=sys.stderr)
     _show(line, offset, now)
     return DONE
 
 
 def _show(
-    line: KmpLine, zone: timedelta | None, now: Callable[[], datetime]
+    line: KmpConnection, zone: timedelta | None, now: Callable[[], datetime]
 ) -> tuple[timedelta, timedelta]:
     """Print the clock; returns the distance from UTC that it keeps, and what it is wrong by."""
-    (meter,) = line.talk(read_clock(line.codec))
+    (meter,) = line.run(read_clock(line.codec))
     host = now()
     ahead = distance(meter, host)
     offset = own_offset(ahead, host) if zone is None else zone

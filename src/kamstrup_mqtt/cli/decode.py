@@ -18,14 +18,14 @@ from kamstrup_mqtt.cli.objects import (
     energy_options,
     find_protocol,
     key_options,
-    listed,
+    list_objects,
 )
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import Json
 from kamstrup_mqtt.protocols.base import (
     Codec,
-    Dropped,
+    DroppedBytes,
     DropReason,
     Event,
     Frame,
@@ -130,7 +130,7 @@ def events(codec: Codec, data: bytes) -> Iterator[Event]:
     for start in range(0, len(data), _CHUNK):
         framer.receive_data(data[start : start + _CHUNK])
         yield from _drain(framer)
-    framer.silence()
+    framer.end_burst()
     yield from _drain(framer)
 
 
@@ -158,32 +158,32 @@ class Decoder:
 
     def recording(self, index: int, data: bytes) -> None:
         """Decode one recording and print what is in it."""
-        codec = self.spec.codec(**self._options)
+        codec = self.spec.make_codec(**self._options)
         good, empty = 0, True
         for event in events(codec, data):
             empty = False
-            if isinstance(event, Dropped):
+            if isinstance(event, DroppedBytes):
                 self._drop(index, event)
             else:
                 good += self._frame(index, codec, event)
         self.recordings += 1
         self.fruitless += not good
         if empty:  # bytes that the framer skips without a word, such as a meter's stray 00
-            self._drop(index, Dropped(DropReason.GARBAGE, data))
+            self._drop(index, DroppedBytes(DropReason.GARBAGE, data))
 
     def _frame(self, index: int, codec: Codec, frame: Frame) -> bool:
         try:
             message = codec.decode(frame)
         except MeterError as error:
-            self._drop(index, Dropped(DropReason.MALFORMED, frame.raw), str(error))
+            self._drop(index, DroppedBytes(DropReason.MALFORMED, frame.raw), str(error))
             return False
         header = {**message.header, **self._assumption(message)}
-        result = listed(self.spec, message.objects)
+        result = list_objects(self.spec, message.objects)
         if self.as_json:
             self._print({"input": index, "frame": header, **result.as_json()})
         else:
             title = f"recording {index + 1}: {tables.fields(header)}"
-            tables.show(title, result.columns, result.rows())
+            tables.print_table(title, result.columns, result.rows())
         result.warn()
         return True
 
@@ -193,16 +193,16 @@ class Decoder:
         scale = ASSUMED_ENERGY_SCALE if self.energy_scale is None else self.energy_scale
         return {"energy_scale": scale, "energy_scale_assumed": self.energy_scale is None}
 
-    def _drop(self, index: int, dropped: Dropped, error: str = "") -> None:
+    def _drop(self, index: int, dropped: DroppedBytes, error: str = "") -> None:
         raw = dropped.raw.hex()
         if self.as_json:
             line: dict[str, Json] = {"input": index, "dropped": str(dropped.reason), "raw": raw}
             self._print({**line, "error": error} if error else line)
         else:
             why = f"{dropped.reason}: {error}" if error else str(dropped.reason)
-            tables.show(f"recording {index + 1}: dropped, {why}: {raw}", (), ())
+            tables.print_table(f"recording {index + 1}: dropped, {why}: {raw}", (), ())
             if dropped.reason in ADVICE:
-                tables.show(ADVICE[dropped.reason], (), ())
+                tables.print_table(ADVICE[dropped.reason], (), ())
 
     def _print(self, line: dict[str, Json]) -> None:
         print(decimal_json.dumps(line), flush=True)

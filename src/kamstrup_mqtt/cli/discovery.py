@@ -15,15 +15,15 @@ from kamstrup_mqtt.config import Config, Meter, with_models
 from kamstrup_mqtt.config.loader import load
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.daemon import factory
-from kamstrup_mqtt.devices.device import Picture
-from kamstrup_mqtt.devices.unique_ids import settle_serials
+from kamstrup_mqtt.devices.device import Device
+from kamstrup_mqtt.devices.unique_ids import assign_suffixes
 from kamstrup_mqtt.homeassistant.discovery import (
-    Announcer,
+    DiscoveryConfig,
     bridge_discovery,
     meter_discovery,
 )
-from kamstrup_mqtt.storage.state_file import found_models, peek, state_directory
-from kamstrup_mqtt.storage.state_schema import MeterMemory
+from kamstrup_mqtt.storage.state_file import detected_models, read_only, state_directory
+from kamstrup_mqtt.storage.state_schema import MeterState
 
 
 def add_parser(subparsers: Any) -> None:
@@ -49,18 +49,18 @@ def run(args: argparse.Namespace) -> int:
     config = load(args.config)
     if not config.homeassistant.enabled:
         print("homeassistant.enabled is false: the daemon sends none of these", file=sys.stderr)
-    remembered = peek((config.state_directory or state_directory(os.environ)) / "memory.json")
-    config = with_models(config, found_models(remembered))
+    remembered = read_only((config.state_directory or state_directory(os.environ)) / "memory.json")
+    config = with_models(config, detected_models(remembered))
     pictures, unread = [], []
     for meter in config.meters:
-        memory = remembered.get(meter.id, MeterMemory())
+        memory = remembered.get(meter.id, MeterState())
         if args.assume is not None and not _known(meter, memory):
             _assume(meter, memory, args.assume)
         if _known(meter, memory):
-            pictures.append(Picture(factory.facts(meter, config), memory, 0.0))
+            pictures.append(Device(factory.device_config(meter, config), memory, 0.0))
         else:
             unread.append(meter)
-    for line in settle_serials(pictures):
+    for line in assign_suffixes(pictures):
         print(line, file=sys.stderr)
     _print(config, pictures)
     for meter in unread:
@@ -72,22 +72,22 @@ def run(args: argparse.Namespace) -> int:
     return FAILED if unread else DONE
 
 
-def _known(meter: Meter, memory: MeterMemory) -> bool:
-    named = meter.serial is not None or memory.serial is not None or not meter.dialect.identity
+def _known(meter: Meter, memory: MeterState) -> bool:
+    named = meter.serial is not None or memory.serial is not None or not meter.profile.identity
     return named and bool(memory.units)
 
 
-def _assume(meter: Meter, memory: MeterMemory, serial: str) -> None:
+def _assume(meter: Meter, memory: MeterState, serial: str) -> None:
     memory.serial = memory.serial or serial
     if not memory.units:
         memory.units = {v.quantity.key: v.quantity.unit for v in meter.plan().values}
 
 
-def _print(config: Config, pictures: list[Picture]) -> None:
-    announcer = Announcer(
+def _print(config: Config, pictures: list[Device]) -> None:
+    announcer = DiscoveryConfig(
         topics=config.mqtt.topics,
         prefix=config.homeassistant.prefix,
-        modern=config.homeassistant.modern,
+        is_modern=config.homeassistant.is_modern,
         version=version("kamstrup-mqtt"),
     )
     found = [bridge_discovery(announcer), *(meter_discovery(announcer, p) for p in pictures)]

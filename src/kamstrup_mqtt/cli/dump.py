@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from kamstrup_mqtt.cli import DONE
-from kamstrup_mqtt.cli.control_client import ask
+from kamstrup_mqtt.cli.control_client import send_request
 from kamstrup_mqtt.cli.output import put
 from kamstrup_mqtt.config import Config, loader
 from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.daemon import diagnostics
 from kamstrup_mqtt.daemon.control_socket import ControlError, control_address
 from kamstrup_mqtt.links.recording.file_format import open_private
-from kamstrup_mqtt.storage.state_file import FILE, peek, state_directory
-from kamstrup_mqtt.storage.state_schema import MeterMemory
+from kamstrup_mqtt.storage.state_file import FILE, read_only, state_directory
+from kamstrup_mqtt.storage.state_schema import MeterState
 
 
 def add_parser(subparsers: Any) -> None:
@@ -71,29 +71,29 @@ def collect(
     """The daemon's dump, or what can be had without."""
     instance = args.instance or (config.mqtt.instance if config else "main")
     try:
-        answer = ask(control_address(os.environ, instance, os.getuid()), "dump")
+        answer = send_request(control_address(os.environ, instance, os.getuid()), "dump")
     except ControlError as error:
         _say(f"without the daemon: {error}")
-        found = {**diagnostics.program(), "daemon": str(error)}
+        found = {**diagnostics.program_info(), "daemon": str(error)}
     else:
         return {"daemon": "running", **{k: v for k, v in answer.items() if k != "ok"}}
     if config is None:
         _say("\n".join(faults) or "without a configuration; -c names it")
         return {**found, "config": {"faults": list(faults)} if faults else None}
-    return diagnostics.redacted({**found, "meters": _meters(config)}, config)
+    return diagnostics.redact({**found, "meters": _meters(config)}, config)
 
 
 def _meters(config: Config) -> Mapping[str, Any]:
     directory = config.state_directory or state_directory(os.environ)
     try:
-        remembered = peek(Path(directory) / FILE)
+        remembered = read_only(Path(directory) / FILE)
     except KamstrupMqttError as error:
         _say(str(error))
         remembered = {}
     return {
         meter.id: {
-            "port": diagnostics.port(meter),
-            **diagnostics.remembered(remembered.get(meter.id, MeterMemory())),
+            "port": diagnostics.port_info(meter),
+            **diagnostics.state_info(remembered.get(meter.id, MeterState())),
         }
         for meter in config.meters
     }

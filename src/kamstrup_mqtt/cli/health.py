@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any
 
-from kamstrup_mqtt.cli.control_client import ask
+from kamstrup_mqtt.cli.control_client import send_request
 from kamstrup_mqtt.daemon.control_socket import control_address
 
 
@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a summary; 0 when the daemon is healthy."""
-    answer = ask(control_address(os.environ, args.instance, os.getuid()), "health")
+    answer = send_request(control_address(os.environ, args.instance, os.getuid()), "health")
     healthy = bool(answer["healthy"])
     if args.json:
         print(json.dumps(answer, ensure_ascii=False, indent=2))

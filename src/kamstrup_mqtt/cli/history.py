@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED, tables
-from kamstrup_mqtt.cli.kmp_line import KmpLine, add_arguments, kmp_line
+from kamstrup_mqtt.cli.kmp_line import KmpConnection, add_arguments, parse_connection
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import Json, SourceId
@@ -65,12 +65,12 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--log-id {args.log_id}: the number of a log is 0 to 255")
     if args.start and args.end and args.start > args.end:
         raise ConfigError(f"--from {args.start} is after --to {args.end}")
-    line = kmp_line(args)
+    line = parse_connection(args)
     if args.log_id is None:
         records = _logger(line, LOGGERS[args.logger], chosen, args.start or "")
     else:
         query = talks.Query(registers=_with_clocks(chosen or (60, 68)), start=args.start or "")
-        (records,) = line.talk(talks.by_record(line.codec, args.log_id, query))
+        (records,) = line.run(talks.by_record(line.codec, args.log_id, query))
     wanted = [record for record in records if _within(record, args.start, args.end)]
     _print(args, wanted)
     if not wanted:
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _registers(args: argparse.Namespace) -> tuple[int, ...]:
     try:
-        sources: list[SourceId] = [SPEC.source(text) for text in args.register]
+        sources: list[SourceId] = [SPEC.parse_source(text) for text in args.register]
     except ValueError as error:
         raise ConfigError(f"--register: {error}") from error
     numbers = tuple(source for source in sources if isinstance(source, int))
@@ -89,15 +89,17 @@ def _registers(args: argparse.Namespace) -> tuple[int, ...]:
     return numbers
 
 
-def _logger(line: KmpLine, logger: int, chosen: tuple[int, ...], start: str) -> tuple[Record, ...]:
-    (held,) = line.talk(talks.configuration(line.codec, logger))
+def _logger(
+    line: KmpConnection, logger: int, chosen: tuple[int, ...], start: str
+) -> tuple[Record, ...]:
+    (held,) = line.run(talks.configuration(line.codec, logger))
     missing = [register for register in chosen if register not in held.registers]
     if missing:
         names = ", ".join(map(str, missing))
         holds = ", ".join(map(str, held.registers))
         raise ConfigError(f"--register {names}: this log does not hold it; it holds {holds}")
     query = talks.Query(registers=_of_logger(held, chosen), start=start)
-    (records,) = line.talk(talks.past(line.codec, logger, query))
+    (records,) = line.run(talks.past(line.codec, logger, query))
     return records
 
 
@@ -134,14 +136,14 @@ def _print(args: argparse.Namespace, records: list[Record]) -> None:
             [tables.printable(cell) if cell is not None else "" for cell in row] for row in rows_
         )
         return
-    tables.show("log", columns, rows_)
+    tables.print_table("log", columns, rows_)
 
 
 def _table(records: list[Record]) -> tuple[list[str], list[list[object]]]:
     """Columns named by key, with the unit behind it."""
     ids = dict.fromkeys(obj.id for record in records for obj in record.values)
     units = {obj.id: obj.unit for record in records for obj in record.objects if obj.unit}
-    names = [registry.key_of(SPEC.name, id_) or SPEC.unknown_key(id_) for id_ in ids]
+    names = [registry.key_of(SPEC.name, id_) or SPEC.fallback_key(id_) for id_ in ids]
     columns = [
         "time",
         "record",

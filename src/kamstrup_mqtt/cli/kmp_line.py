@@ -19,7 +19,7 @@ from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Frame, Step
 from kamstrup_mqtt.protocols.kmp import SPEC, KmpCodec
-from kamstrup_mqtt.reading.conversation import Exchange
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ def port_address(args: argparse.Namespace) -> PortAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class KmpLine:
+class KmpConnection:
     """A meter, as the command line describes it."""
 
     address: PortAddress
@@ -78,14 +78,14 @@ class KmpLine:
     codec: KmpCodec
     counters: Counters = field(default_factory=Counters)
 
-    def talk(self, *conversations: Generator[Step, Frame | None, T]) -> list[T]:
+    def run(self, *conversations: Generator[Step, Frame | None, T]) -> list[T]:
         """Hold these conversations, one after the other, on one opened line."""
         return asyncio.run(self._talk(conversations))
 
     async def _talk(self, conversations: tuple[Generator[Step, Frame | None, T], ...]) -> list[T]:
         link = await open_link(self.address, self.params)
         try:
-            exchange = Exchange(link, self.codec.framer(), self.counters, _log)
+            exchange = ConversationRunner(link, self.codec.framer(), self.counters, _log)
             if self.codec.wake is not None:
                 await exchange.run(self.codec.wake_up())
             return [await exchange.run(conversation) for conversation in conversations]
@@ -93,7 +93,7 @@ class KmpLine:
             await link.close()
 
 
-def kmp_line(args: argparse.Namespace) -> KmpLine:
+def parse_connection(args: argparse.Namespace) -> KmpConnection:
     """The command line checked. Raises ConfigError."""
     address = port_address(args)
     params = SPEC.serial
@@ -103,11 +103,11 @@ def kmp_line(args: argparse.Namespace) -> KmpLine:
             raise ConfigError(
                 f"--model {args.model}: no meter that speaks kmp; choose from {', '.join(models)}"
             )
-        params = models[args.model].dialects[SPEC.name].serial or params
+        params = models[args.model].profiles[SPEC.name].serial or params
     if args.baudrate is not None:
         params = dataclasses.replace(params, baudrate=args.baudrate)
     codec = KmpCodec(address=_destination(args.address), wake=args.wake, baudrate=params.baudrate)
-    return KmpLine(address, params, codec)
+    return KmpConnection(address, params, codec)
 
 
 def _destination(text: str) -> int:

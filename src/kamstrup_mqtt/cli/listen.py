@@ -17,13 +17,13 @@ from typing import Any
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, objects, tables
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds
 from kamstrup_mqtt.cli.emulate import stop_signals
-from kamstrup_mqtt.cli.objects import add_key_arguments, key_options, listed
+from kamstrup_mqtt.cli.objects import add_key_arguments, key_options, list_objects
 from kamstrup_mqtt.core.errors import ConfigError, MeterError, ReplayError
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.address import parse_address
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.protocols.base import Dropped, Event, Frame, Moment
+from kamstrup_mqtt.protocols.base import DroppedBytes, Event, Frame, Timestamp
 from kamstrup_mqtt.protocols.han import HanCodec
 from kamstrup_mqtt.reading.conversation import listen
 from kamstrup_mqtt.reading.counters import Counters
@@ -114,25 +114,25 @@ class Watch:
         self._refused: str | None = None  # why the last whole frame was no list to us
         self._spec = registry.all_protocols()["han"]
 
-    def take(self, event: Event | None, moment: Moment, since: float) -> Iterator[str]:
+    def take(self, event: Event | None, moment: Timestamp, since: float) -> Iterator[str]:
         """The lines to print for an event. `since`: seconds since the watching began."""
         if event is not None:
             self._heard = True
             if self._raw:
                 yield f"  {event.raw.hex(' ')}"
-        if isinstance(event, Dropped):
+        if isinstance(event, DroppedBytes):
             yield from self._dropped(event)
         elif event is not None:
             yield from self._frame(event, moment)
         yield from self._silence(since)
 
-    def _dropped(self, drop: Dropped) -> Iterator[str]:
+    def _dropped(self, drop: DroppedBytes) -> Iterator[str]:
         self._drops[drop.reason] += 1
         yield f"dropped, {drop.reason}: {drop.raw[:_SHOWN].hex(' ')} ({len(drop.raw)} bytes)"
         if drop.reason in objects.ADVICE:
             yield objects.ADVICE[drop.reason]
 
-    def _frame(self, frame: Frame, moment: Moment) -> Iterator[str]:
+    def _frame(self, frame: Frame, moment: Timestamp) -> Iterator[str]:
         try:
             message = self._codec.decode(frame)
         except MeterError as error:
@@ -142,9 +142,9 @@ class Watch:
             yield f"dropped: {error}"
             return
         self.lists += 1
-        heard, followed = self._codec.hear(message, moment), self._codec.follow()
+        heard, followed = self._codec.process(message, moment), self._codec.learn()
         yield tables.fields(message.header)
-        for row in listed(self._spec, heard.objects).rows():
+        for row in list_objects(self._spec, heard.objects).rows():
             id_, key, value, unit, _ = row
             yield f"  {id_!s:<18} {key!s:<26} {tables.printable(str(value))} {unit}".rstrip()
         yield from (f"  {text}" for _, text in followed.log)
@@ -202,7 +202,7 @@ async def _listen(args: argparse.Namespace, watch: Watch) -> None:
     try:
         async for event in listen(link, framer, Counters(), log):
             now = datetime.now(UTC)
-            for line in watch.take(event, Moment(now, loop.time()), loop.time() - began):
+            for line in watch.take(event, Timestamp(now, loop.time()), loop.time() - began):
                 print(f"{now:%H:%M:%S}  {line}" if line[0] != " " else line, flush=True)
     finally:
         await link.close()

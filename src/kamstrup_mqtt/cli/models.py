@@ -32,10 +32,10 @@ def run(args: argparse.Namespace) -> int:
     rows = [
         (id_, model.name, model.medium, protocol, "battery" if model.battery else "mains", values)
         for id_, model in models.items()
-        for protocol, dialect in model.dialects.items()
+        for protocol, dialect in model.profiles.items()
         for values in [", ".join(sources_by_key(protocol, dialect)) or "those you list in custom"]
     ]
-    tables.show("models", ("model", "meter", "medium", "protocol", "power", "values"), rows)
+    tables.print_table("models", ("model", "meter", "medium", "protocol", "power", "values"), rows)
     return DONE
 
 
@@ -53,6 +53,6 @@ def _as_json(id_: str, model: MeterModel) -> dict[str, Any]:
                 for key, sources in sources_by_key(protocol, dialect).items()
                 for source, group in sources
             ]
-            for protocol, dialect in model.dialects.items()
+            for protocol, dialect in model.profiles.items()
         },
     }

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from kamstrup_mqtt.core.errors import ConfigError
-from kamstrup_mqtt.core.model import Json, Measured, Object, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, Json, Measurement, SourceId
 from kamstrup_mqtt.meters import derived, registry
-from kamstrup_mqtt.meters.model import Dialect
-from kamstrup_mqtt.meters.plan import Plan, sort_objects
+from kamstrup_mqtt.meters.model import ProtocolProfile
+from kamstrup_mqtt.meters.plan import ReadingPlan, map_objects
 from kamstrup_mqtt.protocols.base import DropReason, ProtocolSpec
 
 ASSUMED_ENERGY_SCALE = 10
@@ -32,13 +32,13 @@ _COLUMNS = ("id", "key", "value", "unit", "raw")
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """Objects under their keys. `foreign`: key -> why its value is held back."""
+class ObjectListing:
+    """Objects under their keys. `wrong_unit`: key -> why its value is held back."""
 
     spec: ProtocolSpec
-    objects: tuple[Object, ...]
-    readings: Mapping[str, Measured]
-    foreign: Mapping[str, str]
+    objects: tuple[DecodedValue, ...]
+    readings: Mapping[str, Measurement]
+    wrong_unit: Mapping[str, str]
 
     def as_json(self) -> dict[str, Json]:
         """`{"objects": [...], "readings": {key: value}}`."""
@@ -47,7 +47,7 @@ class Listed:
             "readings": {key: measured.value for key, measured in self.readings.items()},
         }
 
-    def _object(self, obj: Object) -> dict[str, Json]:
+    def _object(self, obj: DecodedValue) -> dict[str, Json]:
         return {
             "id": obj.id,
             "key": key_of(self.spec, obj.id),
@@ -69,34 +69,36 @@ class Listed:
 
     def warn(self) -> None:
         """Name on standard error the readings that are held back, and why."""
-        for key, reason in self.foreign.items():
+        for key, reason in self.wrong_unit.items():
             print(f"{key} is not among the readings: {reason}", file=sys.stderr)
 
 
-def listed(spec: ProtocolSpec, objects: Iterable[Object], dialect: Dialect | None = None) -> Listed:
-    """The objects of one meter that speaks `dialect` (None: any meter), everything included."""
+def list_objects(
+    spec: ProtocolSpec, objects: Iterable[DecodedValue], profile: ProtocolProfile | None = None
+) -> ObjectListing:
+    """The objects of one meter that speaks `profile` (None: any meter), everything included."""
     objects = tuple(objects)
-    made = objects if dialect is None else derived.Deriver(dialect).derive(objects, {}).objects
-    plan = Plan(
+    made = objects if profile is None else derived.Deriver(profile).derive(objects, {}).objects
+    plan = ReadingPlan(
         protocol=spec.name,
-        dialect=dialect or Dialect(groups={"values": ()}),
+        profile=profile or ProtocolProfile(groups={"values": ()}),
         values=(),
         periods={},
-        open=True,
+        accept_unlisted=True,
     )
-    result = sort_objects(plan, made)
+    result = map_objects(plan, made)
     readings = {
         key: measured
         for group in result.groups.values()
         for key, measured in group.items()
-        if key not in result.foreign
+        if key not in result.wrong_unit
     }
-    return Listed(spec, objects, readings, result.foreign)
+    return ObjectListing(spec, objects, readings, result.wrong_unit)
 
 
 def key_of(spec: ProtocolSpec, source: SourceId) -> str:
     """The public key of `source` on any meter: register_<n> or obis_<code> where it has no name."""
-    return registry.key_of(spec.name, source) or spec.unknown_key(source)
+    return registry.key_of(spec.name, source) or spec.fallback_key(source)
 
 
 def find_protocol(name: str) -> ProtocolSpec:

@@ -15,31 +15,31 @@ from typing import Any, cast
 from kamstrup_mqtt.cli import tables
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds
 from kamstrup_mqtt.cli.objects import (
-    Listed,
+    ObjectListing,
     add_key_arguments,
     add_protocol_arguments,
     energy_options,
     find_protocol,
     key_options,
-    listed,
+    list_objects,
 )
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import ConfigError, MeterError
-from kamstrup_mqtt.core.model import LinkState, Object, SerialParams, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, LinkState, SerialParams, SourceId
 from kamstrup_mqtt.links.address import PortAddress, parse_address
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.meters import derived, registry
-from kamstrup_mqtt.meters.model import Dialect
+from kamstrup_mqtt.meters.model import ProtocolProfile
 from kamstrup_mqtt.protocols.base import (
-    Answer,
-    Ask,
     Codec,
     Frame,
     PolledCodec,
+    PollRequest,
+    PollResponse,
     ProtocolSpec,
 )
-from kamstrup_mqtt.reading.conversation import Exchange, Listener
+from kamstrup_mqtt.reading.conversation import ConversationRunner, Listener
 from kamstrup_mqtt.reading.counters import Counters
 
 DEFAULT_REGISTERS: tuple[SourceId, ...] = (60, 68, 74, 80, 86, 87, 89, 1004)
@@ -123,7 +123,7 @@ def _add_verbose(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ReadOptions:
     """One reading that the command line asked for.
 
     sources     what is asked, in order
@@ -134,7 +134,7 @@ class Wanted:
     address: PortAddress
     params: SerialParams
     codec: Codec
-    dialect: Dialect | None
+    profile: ProtocolProfile | None
     sources: tuple[SourceId, ...]
     chosen: bool
     timeout: float | None
@@ -142,30 +142,30 @@ class Wanted:
 
 def run(args: argparse.Namespace) -> int:
     """Read and print. 0: read; a register that the meter has not is named on standard error."""
-    wanted = _wanted(args)
+    wanted = _parse_options(args)
     answer = asyncio.run(_read(wanted))
     missing = [source for source in wanted.sources if source in answer.unsupported]
     if missing:
         names = ", ".join(str(source) for source in missing)
         print(f"the meter does not have: {names}", file=sys.stderr)
     objects = [obj for obj in answer.objects if not wanted.chosen or obj.id in wanted.sources]
-    result = listed(wanted.spec, objects, wanted.dialect)
+    result = list_objects(wanted.spec, objects, wanted.profile)
     _print(wanted, args, result)
     result.warn()
     return 0 if result.objects else 1
 
 
-def _print(wanted: Wanted, args: argparse.Namespace, result: Listed) -> None:
+def _print(options: ReadOptions, args: argparse.Namespace, result: ObjectListing) -> None:
     if args.json:
         print(decimal_json.dumps(result.as_json(), indent=2))
         return
-    title = f"{wanted.spec.title} at {wanted.address}"
-    if wanted.spec.name == "han" and args.energy_scale is None:
+    title = f"{options.spec.title} at {options.address}"
+    if options.spec.name == "han" and args.energy_scale is None:
         title += " (energies: 10 Wh per count assumed, see --energy-scale)"
-    tables.show(title, result.columns, result.rows())
+    tables.print_table(title, result.columns, result.rows())
 
 
-def _wanted(args: argparse.Namespace) -> Wanted:
+def _parse_options(args: argparse.Namespace) -> ReadOptions:
     """The command line checked; raises ConfigError with everything that is wrong in it."""
     spec = find_protocol(args.protocol)
     if not args.port:
@@ -177,23 +177,23 @@ def _wanted(args: argparse.Namespace) -> Wanted:
         address = parse_address(args.port)
     except ValueError as error:
         raise ConfigError(f"--port: {error}") from error
-    dialect = _dialect(spec, args.model)
+    dialect = _find_profile(spec, args.model)
     sources, chosen = _sources(spec, dialect, args)
     params, options = _line(spec, dialect, args)
-    timeout = args.timeout if args.timeout or not spec.pushed else PUSH_TIMEOUT
-    return Wanted(
+    timeout = args.timeout if args.timeout or not spec.is_pushed else PUSH_TIMEOUT
+    return ReadOptions(
         spec=spec,
         address=address,
         params=params,
-        codec=spec.codec(**options),
-        dialect=dialect,
+        codec=spec.make_codec(**options),
+        profile=dialect,
         sources=sources,
         chosen=chosen,
         timeout=timeout,
     )
 
 
-def _dialect(spec: ProtocolSpec, model: str | None) -> Dialect | None:
+def _find_profile(spec: ProtocolSpec, model: str | None) -> ProtocolProfile | None:
     name = model or DEFAULT_MODELS.get(spec.name)
     if name is None:
         return None
@@ -202,11 +202,11 @@ def _dialect(spec: ProtocolSpec, model: str | None) -> Dialect | None:
         raise ConfigError(
             f"--model {name}: no meter that speaks {spec.name}; choose from {', '.join(models)}"
         )
-    return models[name].dialects[spec.name]
+    return models[name].profiles[spec.name]
 
 
 def _sources(
-    spec: ProtocolSpec, dialect: Dialect | None, args: argparse.Namespace
+    spec: ProtocolSpec, profile: ProtocolProfile | None, args: argparse.Namespace
 ) -> tuple[tuple[SourceId, ...], bool]:
     """What to ask, and whether the user named it."""
     if spec.name != "kmp" and (args.type or args.serial):
@@ -215,25 +215,25 @@ def _sources(
         )
     asked = (_TYPE if args.type else ()) + (_SERIAL if args.serial else ())
     try:
-        asked += tuple(spec.source(text) for text in args.register)
+        asked += tuple(spec.parse_source(text) for text in args.register)
     except ValueError as error:
         raise ConfigError(f"--register: {error}") from error
     if asked:
         return tuple(dict.fromkeys(asked)), True
-    if dialect is None:
+    if profile is None:
         return DEFAULT_REGISTERS, False
-    listed = (source for group in dialect.groups.values() for source in group)
-    sources = derived.sent(dialect, listed)
-    if not sources and not spec.pushed:
+    listed = (source for group in profile.groups.values() for source in group)
+    sources = derived.sources_to_read(profile, listed)
+    if not sources and not spec.is_pushed:
         raise ConfigError(f"--model {args.model} has no list of its own: add --register N")
     return sources, False
 
 
 def _line(
-    spec: ProtocolSpec, dialect: Dialect | None, args: argparse.Namespace
+    spec: ProtocolSpec, profile: ProtocolProfile | None, args: argparse.Namespace
 ) -> tuple[SerialParams, dict[str, Any]]:
     """How the port is opened, and what the codec is told."""
-    params = (dialect.serial if dialect else None) or spec.serial
+    params = (profile.serial if profile else None) or spec.serial
     if args.baudrate is not None:
         params = dataclasses.replace(params, baudrate=args.baudrate)
     options: dict[str, Any] = {
@@ -267,43 +267,43 @@ def _address(spec: ProtocolSpec, text: str) -> int | str:
     return address
 
 
-async def _read(wanted: Wanted) -> Answer:
-    link = await open_link(wanted.address, wanted.params)
-    conversation = _next_list if wanted.spec.pushed else _polled
+async def _read(options: ReadOptions) -> PollResponse:
+    link = await open_link(options.address, options.params)
+    conversation = _next_list if options.spec.is_pushed else _poll
     try:
-        return await conversation(wanted, link)
+        return await conversation(options, link)
     finally:
         await link.close()
 
 
-async def _polled(wanted: Wanted, link: Link) -> Answer:
-    exchange = Exchange(link, wanted.codec.framer(), Counters(), _log)
-    codec = cast(PolledCodec, wanted.codec)  # what is not pushed is polled
+async def _poll(options: ReadOptions, link: Link) -> PollResponse:
+    exchange = ConversationRunner(link, options.codec.framer(), Counters(), _log)
+    codec = cast(PolledCodec, options.codec)  # what is not pushed is polled
     try:
-        async with asyncio.timeout(wanted.timeout):
-            return await exchange.run(codec.poll(Ask(sources=wanted.sources)))
+        async with asyncio.timeout(options.timeout):
+            return await exchange.run(codec.poll(PollRequest(sources=options.sources)))
     except TimeoutError as error:
-        raise _too_late(wanted, bool(exchange.received)) from error
+        raise _timeout_error(options, bool(exchange.received)) from error
 
 
-async def _next_list(wanted: Wanted, link: Link) -> Answer:
-    listener = Listener(link, wanted.codec.framer(), Counters(), _log)
+async def _next_list(options: ReadOptions, link: Link) -> PollResponse:
+    listener = Listener(link, options.codec.framer(), Counters(), _log)
     start = listener.last_byte
     try:
-        async with asyncio.timeout(wanted.timeout):
+        async with asyncio.timeout(options.timeout):
             async for event in listener.events():
                 if isinstance(event, Frame):
-                    return _answer(wanted, wanted.codec.decode(event).objects)
+                    return _answer(options, options.codec.decode(event).objects)
     except TimeoutError as error:
-        raise _too_late(wanted, listener.last_byte > start) from error
-    raise MeterError(LinkState.NO_BYTES, f"{wanted.address}: the line ended before a list came")
+        raise _timeout_error(options, listener.last_byte > start) from error
+    raise MeterError(LinkState.NO_BYTES, f"{options.address}: the line ended before a list came")
 
 
-def _too_late(wanted: Wanted, came: bool) -> MeterError:
+def _timeout_error(options: ReadOptions, came: bool) -> MeterError:
     """Nothing at all, and nothing that is whole: the user looks in two different places."""
-    within = f"within {wanted.timeout:g} s"
+    within = f"within {options.timeout:g} s"
     if came:
-        what = "list" if wanted.spec.pushed else "answer"
+        what = "list" if options.spec.is_pushed else "answer"
         return MeterError(
             LinkState.BYTES_NO_FRAMES,
             f"bytes came, but no whole {what} {within}: is it the right protocol, speed and"
@@ -312,13 +312,13 @@ def _too_late(wanted: Wanted, came: bool) -> MeterError:
     advice = (
         "is the meter's port switched on (the grid company does that), and the adapter an M-Bus"
         " slave?"
-        if wanted.spec.pushed
+        if options.spec.is_pushed
         else "is the head on the meter's eye, the right way up, and the meter awake?"
     )
     return MeterError(LinkState.NO_BYTES, f"nothing came {within}: {advice}")
 
 
-def _answer(wanted: Wanted, objects: tuple[Object, ...]) -> Answer:
+def _answer(options: ReadOptions, objects: tuple[DecodedValue, ...]) -> PollResponse:
     came = {obj.id for obj in objects}
-    missing = frozenset(wanted.sources) - came if wanted.chosen else frozenset()
-    return Answer(objects=objects, unsupported=missing)
+    missing = frozenset(options.sources) - came if options.chosen else frozenset()
+    return PollResponse(objects=objects, unsupported=missing)

@@ -12,9 +12,9 @@ from typing import Any
 
 from kamstrup_mqtt.config import Config, loader
 from kamstrup_mqtt.core import log as logs
-from kamstrup_mqtt.daemon.app import App, Ending
+from kamstrup_mqtt.daemon.app import App, ExitReason
 
-EXIT_CODES = {Ending.STOPPED: 0, Ending.INTERRUPTED: 130}
+EXIT_CODES = {ExitReason.STOPPED: 0, ExitReason.INTERRUPTED: 130}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -38,13 +38,13 @@ def run(args: argparse.Namespace) -> int:
         ending = asyncio.run(_run(config, args))
     finally:
         faulthandler.cancel_dump_traceback_later()
-    if ending is Ending.RELOAD:
+    if ending is ExitReason.RELOAD:
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # ourselves
     return EXIT_CODES[ending]
 
 
-async def _run(config: Config, args: argparse.Namespace) -> Ending:
+async def _run(config: Config, args: argparse.Namespace) -> ExitReason:
     return await App(config, reload=lambda: loader.load(args.config)).run()
 
 

@@ -39,7 +39,7 @@ def fields(pairs: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {printable(value)}" for key, value in pairs.items())
 
 
-def show(
+def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Row], *, file: IO[str] | None = None
 ) -> None:
     """Print a listing with a title; without rows the title alone."""

@@ -32,7 +32,7 @@ from kamstrup_mqtt.config.section import (
     Section,
     Text,
     as_text,
-    refusal,
+    validation_error,
 )
 from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.links.address import PortAddress, SerialDevice, TcpBridge
@@ -47,9 +47,9 @@ __all__ = [
     "MqttConfig",
     "SpoolConfig",
     "TlsConfig",
-    "crossing_faults",
-    "doubts",
-    "faults_between",
+    "collect_warnings",
+    "cross_check",
+    "cross_check_raw",
     "with_models",
 ]
 
@@ -102,7 +102,7 @@ class TlsConfig(Section):
     @model_validator(mode="after")
     def _key_with_certificate(self) -> TlsConfig:
         if self.key_file is not None and self.cert_file is None:
-            raise refusal([(("key_file",), "needs cert_file beside it")])
+            raise validation_error([(("key_file",), "needs cert_file beside it")])
         return self
 
 
@@ -167,7 +167,7 @@ class HomeAssistantConfig(Section):
         return value or f"{info.data.get('prefix', 'homeassistant')}/status"
 
     @property
-    def modern(self) -> bool:
+    def is_modern(self) -> bool:
         """Whether temperature_delta, reactive_energy and L/h may be used (2025.12 and later)."""
         year, month = self.minimum.split(".")
         return (int(year), int(month)) >= (2025, 12)
@@ -216,9 +216,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        faults = list(crossing_faults(dict(enumerate(self.meters))))
+        faults = list(cross_check(dict(enumerate(self.meters))))
         if faults:
-            raise refusal(faults)
+            raise validation_error(faults)
         return self
 
     @property
@@ -231,7 +231,9 @@ class Config(Section):
         """Texts that came from the environment -> as they were written: ${NAME}."""
         return self._from_environment
 
-    def note(self, warnings: tuple[str, ...], from_environment: Mapping[str, str]) -> Config:
+    def with_source_info(
+        self, warnings: tuple[str, ...], from_environment: Mapping[str, str]
+    ) -> Config:
         """The same configuration with these warnings, and where its texts came from."""
         self._warnings = warnings
         self._from_environment = from_environment
@@ -257,7 +259,7 @@ def with_models(config: Config, found: Mapping[str, str]) -> Config:
     return config if same else config.model_copy(update={"meters": meters})
 
 
-def crossing_faults(meters: Mapping[int, Meter]) -> Iterator[Fault]:
+def cross_check(meters: Mapping[int, Meter]) -> Iterator[Fault]:
     """Faults between meters (position -> meter): ids that are not unique, ports that clash."""
     ids: dict[str, Meter] = {}
     ports: dict[object, Meter] = {}
@@ -275,8 +277,8 @@ def crossing_faults(meters: Mapping[int, Meter]) -> Iterator[Fault]:
             yield ("meters", index, "port"), clash
 
 
-def faults_between(raw: object, context: dict[str, Any]) -> Iterator[Fault]:
-    """`crossing_faults` of those of the raw meters that are good by themselves."""
+def cross_check_raw(raw: object, context: dict[str, Any]) -> Iterator[Fault]:
+    """`cross_check` of those of the raw meters that are good by themselves."""
     from pydantic import TypeAdapter  # for faults only
 
     adapter: TypeAdapter[Meter] = TypeAdapter(MeterConfig)
@@ -286,7 +288,7 @@ def faults_between(raw: object, context: dict[str, Any]) -> Iterator[Fault]:
             good[index] = adapter.validate_python(meter, context=context)
         except ValidationError:
             continue  # its own faults are reported already
-    return crossing_faults(good)
+    return cross_check(good)
 
 
 def _same_port(port: PortAddress) -> object:
@@ -300,7 +302,7 @@ def _clash(owner: Meter, meter: Meter) -> str | None:
     """Why two meters cannot have the same port; None: they can."""
     if owner.port != meter.port:
         return f"is the same port as {owner.port} of meter {owner.name!r}; write both the same way"
-    if owner.pushed or meter.pushed:
+    if owner.is_pushed or meter.is_pushed:
         return f"{meter.port} is used by meter {owner.name!r}; a HAN port cannot be shared"
     if owner.protocol_name != meter.protocol_name:
         return (
@@ -315,8 +317,8 @@ def _clash(owner: Meter, meter: Meter) -> str | None:
     return None
 
 
-def doubts(config: Config) -> Iterator[Fault]:
+def collect_warnings(config: Config) -> Iterator[Fault]:
     """What is allowed but probably not meant."""
     for index, meter in enumerate(config.meters):
-        for place, text in meter.doubts():
+        for place, text in meter.warnings():
             yield ("meters", index, *place), text

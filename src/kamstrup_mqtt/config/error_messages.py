@@ -9,7 +9,7 @@ from typing import Any
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.config.meters import PROTOCOLS, meter_class
 from kamstrup_mqtt.config.polled import Polled
-from kamstrup_mqtt.config.section import SYNONYMS, Place, Section, choose
+from kamstrup_mqtt.config.section import SYNONYMS, Place, Section, suggestion
 from kamstrup_mqtt.meters import registry
 
 _PROTOCOLS = {name: meter_class(name) for name in PROTOCOLS}
@@ -48,7 +48,7 @@ def explain(error: Mapping[str, Any]) -> tuple[Place, str, bool]:
     if kind == "union_tag_not_found":
         return (*place, "protocol"), f"is missing; allowed: {', '.join(_PROTOCOLS)}", False
     if kind == "union_tag_invalid":
-        words = f"no such protocol; {choose(str(error['ctx']['tag']), list(_PROTOCOLS))}"
+        words = f"no such protocol; {suggestion(str(error['ctx']['tag']), list(_PROTOCOLS))}"
         return (*place, "protocol"), words, False
     if kind == "missing":
         return place, _missing(loc), False
@@ -86,7 +86,7 @@ def _unknown(loc: Place) -> str:
     spelled = [
         word for name in fields for word in (name, *SYNONYMS.get(name, ())) if word != "source"
     ]
-    return f"unknown key; {choose(str(loc[-1]), sorted(spelled))}"
+    return f"unknown key; {suggestion(str(loc[-1]), sorted(spelled))}"
 
 
 def _sections(loc: Place) -> list[type[Section]]:

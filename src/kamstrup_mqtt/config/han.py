@@ -14,7 +14,7 @@ from pydantic import (
 from kamstrup_mqtt.config.meter import AUTO, Meter, parity_letter
 from kamstrup_mqtt.config.section import (
     Text,
-    refusal,
+    validation_error,
 )
 from kamstrup_mqtt.core.model import SerialParams
 
@@ -59,7 +59,7 @@ class HanMeter(Meter):
     parity              auto: without and with even parity in turn, until lists come
     """
 
-    pushed = True
+    is_pushed = True
     protocol_name = "han"
     protocol: Literal["han"]
     model: Text = "auto"
@@ -76,18 +76,18 @@ class HanMeter(Meter):
         if not isinstance(raw, Mapping) or "meter" not in raw:
             return raw
         if "model" in raw:
-            raise refusal([(("meter",), "says the same as model; leave one out")])
+            raise validation_error([(("meter",), "says the same as model; leave one out")])
         return {"model" if k == "meter" else k: v for k, v in raw.items()}
 
     @property
-    def hunts_parity(self) -> bool:
+    def detects_parity(self) -> bool:
         if self.parity is None:
             return self.model == AUTO
         return self.parity == "auto"
 
-    def _with_users(self, params: SerialParams) -> SerialParams:
+    def _with_overrides(self, params: SerialParams) -> SerialParams:
         plain = self if self.parity != "auto" else self.model_copy(update={"parity": None})
-        return super(HanMeter, plain)._with_users(params)
+        return super(HanMeter, plain)._with_overrides(params)
 
     def secrets(self) -> tuple[str, ...]:
         held = (self.encryption_key, self.authentication_key)
@@ -104,5 +104,5 @@ class HanMeter(Meter):
         }
 
     @property
-    def _comes_whole(self) -> bool:
+    def _accepts_unlisted(self) -> bool:
         return True

@@ -19,9 +19,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from kamstrup_mqtt.config import Config, doubts, faults_between
-from kamstrup_mqtt.config.section import Fault, Place, at_home
-from kamstrup_mqtt.config.yaml_document import Mark, Tree
+from kamstrup_mqtt.config import Config, collect_warnings, cross_check_raw
+from kamstrup_mqtt.config.section import Fault, Place, expand_home
+from kamstrup_mqtt.config.yaml_document import ConfigProblem, YamlDocument
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.topics import slug
 
@@ -35,14 +35,16 @@ _NAMED = re.compile(r"""(alias|anchor|handle) (['"]).*?\2""")
 def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
     """The configuration in `path`. Raises ConfigError with every fault that was found."""
     path = Path(path)
-    tree = Tree(_compose(path, _read(path)), environ)
+    tree = YamlDocument(_compose(path, _read(path)), environ)
     if not isinstance(tree.data, dict):
         raise ConfigError(f"{path}:1:1: must be a mapping of mqtt, meters, ...; see the example")
     for section in ("mqtt", "homeassistant"):
         if tree.data.get(section) is None:
             tree.data[section] = {}  # every line of it is commented out
     faults = list(tree.faults)
-    faults += [tree.at(place, text) for place, text in _find_secrets(tree, path.parent, environ)]
+    faults += [
+        tree.locate(place, text) for place, text in _find_secrets(tree, path.parent, environ)
+    ]
     context = {"directory": path.parent}
     try:
         config = Config.model_validate(tree.data, context=context)
@@ -51,17 +53,18 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
 
         found = [explain(dict(details)) for details in error.errors(include_url=False)]
         found += [
-            (place, text, False) for place, text in faults_between(tree.data.get("meters"), context)
+            (place, text, False)
+            for place, text in cross_check_raw(tree.data.get("meters"), context)
         ]
-        faults += [tree.at(place, text, key=at_key) for place, text, at_key in found]
-        raise ConfigError(_rendered(path, faults, tree)) from None
+        faults += [tree.locate(place, text, key=at_key) for place, text, at_key in found]
+        raise ConfigError(_format_faults(path, faults, tree)) from None
     if faults:
-        raise ConfigError(_rendered(path, faults, tree))
-    warnings = [tree.at(place, text) for place, text in doubts(config)]
-    return config.note(tuple(_rendered(path, warnings, tree)), tree.expanded)
+        raise ConfigError(_format_faults(path, faults, tree))
+    warnings = [tree.locate(place, text) for place, text in collect_warnings(config)]
+    return config.with_source_info(tuple(_format_faults(path, warnings, tree)), tree.expanded)
 
 
-def _rendered(path: Path, faults: Iterable[Mark], tree: Tree) -> list[str]:
+def _format_faults(path: Path, faults: Iterable[ConfigProblem], tree: YamlDocument) -> list[str]:
     # what YAML or the environment spoilt (012) is at fault again for what was wanted there
     spoilt = {(mark.line, mark.column) for mark in tree.faults}
     marks = {m for m in faults if m in tree.faults or (m.line, m.column) not in spoilt}
@@ -139,23 +142,25 @@ def _line_of(error: yaml.MarkedYAMLError) -> str:
     return (mark.get_snippet() or "") if mark else ""
 
 
-def _find_secrets(tree: Tree, directory: Path, environ: Mapping[str, str]) -> list[Fault]:
+def _find_secrets(tree: YamlDocument, directory: Path, environ: Mapping[str, str]) -> list[Fault]:
     """Put the broker's password and the meters' keys into the data, from the files or credentials
     that hold them; returns what is wrong with those."""
     credentials = environ.get("CREDENTIALS_DIRECTORY")
     folders = [Path(credentials), directory] if credentials else [directory]
-    faults = _find(tree.data["mqtt"], "password", ("mqtt",), folders, CREDENTIAL, credentials)
+    faults = _find_secret(
+        tree.data["mqtt"], "password", ("mqtt",), folders, CREDENTIAL, credentials
+    )
     meters = tree.data.get("meters")
     for index, meter in enumerate(meters if isinstance(meters, list) else ()):
         if not isinstance(meter, dict) or meter.get("protocol") != "han":
             continue
         for name in KEYS:
             own = f"{meter.get('id') or slug(str(meter.get('name')))}_{name}"
-            faults += _find(meter, name, ("meters", index), folders, own, credentials)
+            faults += _find_secret(meter, name, ("meters", index), folders, own, credentials)
     return faults
 
 
-def _find(
+def _find_secret(
     section: Any,
     option: str,
     place: Place,
@@ -172,21 +177,21 @@ def _find(
     if name is None:
         if credentials and section.get(option) is None:
             file = Path(credentials) / credential
-            return _take(section, option, file, place) if file.is_file() else []
+            return _read_secret(section, option, file, place) if file.is_file() else []
         return []
     if not isinstance(name, str):
         return []  # reported as no text
     if section.get(option) is not None:
         return [(place, f"says the same as {option}; leave one out")]
     try:
-        candidates = [folder / at_home(Path(name)) for folder in folders]
+        candidates = [folder / expand_home(Path(name)) for folder in folders]
     except ValueError as error:
         return [(place, str(error))]
     found = next((c for c in candidates if c.is_file()), candidates[-1])
-    return _take(section, option, found, place)
+    return _read_secret(section, option, found, place)
 
 
-def _take(section: dict[str, Any], option: str, file: Path, place: Place) -> list[Fault]:
+def _read_secret(section: dict[str, Any], option: str, file: Path, place: Place) -> list[Fault]:
     try:
         text = file.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:

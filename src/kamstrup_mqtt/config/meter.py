@@ -21,8 +21,8 @@ from kamstrup_mqtt.config.section import (
     Line,
     Section,
     Text,
-    choose,
-    refusal,
+    suggestion,
+    validation_error,
 )
 from kamstrup_mqtt.config.values import (
     CustomValue,
@@ -37,8 +37,8 @@ from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.core.topics import slug
 from kamstrup_mqtt.links.address import PortAddress, parse_address
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
-from kamstrup_mqtt.meters.plan import Plan, PlannedValue, default_values
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values
 
 AUTO = "auto"
 """The model that is recognised by what it sends."""
@@ -87,7 +87,7 @@ class Meter(Section):
     `max_power` (W) and `max_flow` (m³/h): what it can measure at most; default: by model.
     """
 
-    pushed: ClassVar[bool] = False
+    is_pushed: ClassVar[bool] = False
     protocol_name: ClassVar[str]
 
     name: Annotated[Line, Field(max_length=100)]
@@ -127,42 +127,42 @@ class Meter(Section):
         if elsewhere is not None:
             raise ValueError(
                 f"{value} does not speak {cls.protocol_name};"
-                f" it speaks {', '.join(elsewhere.dialects)}"
+                f" it speaks {', '.join(elsewhere.profiles)}"
             )
-        raise ValueError(f"no such model: {value}; {choose(value, list(known))}")
+        raise ValueError(f"no such model: {value}; {suggestion(value, list(known))}")
 
     @field_validator("values", mode="before")
     @classmethod
     def _known_values(cls, raw: Any, info: ValidationInfo) -> tuple[ListedValue, ...] | None:
         if raw is None or "model" not in info.data:
             return None
-        return read_listed(cls.protocol_name, cls._dialect(info.data["model"]), raw)
+        return read_listed(cls.protocol_name, cls._profile_of(info.data["model"]), raw)
 
     @field_validator("custom", mode="before")
     @classmethod
     def _good_custom(cls, raw: Any, info: ValidationInfo) -> tuple[CustomValue, ...]:
         if raw is None or "model" not in info.data:
             return ()
-        return read_custom(cls.protocol_name, cls._dialect(info.data["model"]), raw)
+        return read_custom(cls.protocol_name, cls._profile_of(info.data["model"]), raw)
 
     @model_validator(mode="after")
     def _reads_something(self) -> Meter:
-        if not self.plan().values and not self.plan().open:
+        if not self.plan().values and not self.plan().accept_unlisted:
             place = "values" if self.values is not None else "model"
-            raise refusal(
+            raise validation_error(
                 [((place,), "nothing is read from this meter; list values, or registers in custom")]
             )
         return self
 
     @classmethod
-    def _dialect(cls, model: str) -> Dialect:
-        return registry.all_models()[model].dialects[cls.protocol_name]
+    def _profile_of(cls, model: str) -> ProtocolProfile:
+        return registry.all_models()[model].profiles[cls.protocol_name]
 
     def with_model(self, model: str) -> Self:
         """The same meter as another model; its line and what is listed stay as they are, as far
         as the model has them."""
         params = self.serial_params()
-        known = sources_by_key(self.protocol_name, self._dialect(model))
+        known = sources_by_key(self.protocol_name, self._profile_of(model))
         values = self.values and tuple(value for value in self.values if value.key in known)
         line = {name: getattr(params, name) for name in ("baudrate", "parity", "stopbits")}
         return self.model_copy(update={"model": model, "values": values, **line})
@@ -173,9 +173,9 @@ class Meter(Section):
         return registry.all_models()[self.model]
 
     @property
-    def dialect(self) -> Dialect:
+    def profile(self) -> ProtocolProfile:
         """What the model says in this protocol."""
-        return self._dialect(self.model)
+        return self._profile_of(self.model)
 
     @property
     def interval_seconds(self) -> float | None:
@@ -184,10 +184,10 @@ class Meter(Section):
 
     def serial_params(self) -> SerialParams:
         """How the line is opened: the protocol's default, the model's, the user's."""
-        spec = registry.protocol(self.protocol_name)
-        return self._with_users(self.dialect.serial or spec.serial)
+        spec = registry.find_protocol(self.protocol_name)
+        return self._with_overrides(self.profile.serial or spec.serial)
 
-    def _with_users(self, params: SerialParams) -> SerialParams:
+    def _with_overrides(self, params: SerialParams) -> SerialParams:
         names = ("baudrate", "bytesize", "parity", "stopbits", "dtr", "rts")
         given: dict[str, Any] = {
             name: getattr(self, name) for name in names if getattr(self, name) is not None
@@ -195,7 +195,7 @@ class Meter(Section):
         return dataclasses.replace(params, **given)
 
     @property
-    def hunts_parity(self) -> bool:
+    def detects_parity(self) -> bool:
         """Whether the parity of the line is found out."""
         return False
 
@@ -203,7 +203,7 @@ class Meter(Section):
         """What must never be written to a log."""
         return ()
 
-    def doubts(self) -> Iterator[Fault]:
+    def warnings(self) -> Iterator[Fault]:
         """What is allowed but probably not meant."""
         return iter(())
 
@@ -214,31 +214,31 @@ class Meter(Section):
     def _chosen(self) -> tuple[PlannedValue, ...]:
         """What is read: the model's own list, or what is listed; and the custom values."""
         if self.values is None:
-            chosen = list(default_values(self.protocol_name, self.dialect))
+            chosen = list(default_values(self.protocol_name, self.profile))
         else:
-            chosen = planned_values(self.protocol_name, self.dialect, self.values)
+            chosen = planned_values(self.protocol_name, self.profile, self.values)
         by_source = {value.source: value for value in chosen}
-        custom = planned_custom(self.protocol_name, self.dialect, self.custom)
+        custom = planned_custom(self.protocol_name, self.profile, self.custom)
         by_source.update({value.source: value for value in custom})  # in its place, listed once
         return tuple(by_source.values())
 
-    def plan(self) -> Plan:
+    def plan(self) -> ReadingPlan:
         """What is read, and under which names."""
         values = self._planned()
-        return Plan(
+        return ReadingPlan(
             protocol=self.protocol_name,
-            dialect=self.dialect,
+            profile=self.profile,
             values=values,
             periods=self._periods(values),
-            open=self.values is None and self._comes_whole,
+            accept_unlisted=self.values is None and self._accepts_unlisted,
         )
 
     def _planned(self) -> tuple[PlannedValue, ...]:
         return self._chosen()
 
     def _periods(self, values: tuple[PlannedValue, ...]) -> Mapping[str, float]:
-        return dict(self.dialect.periods)
+        return dict(self.profile.periods)
 
     @property
-    def _comes_whole(self) -> bool:
+    def _accepts_unlisted(self) -> bool:
         return False

@@ -21,8 +21,8 @@ from kamstrup_mqtt.config.section import (
     Offset,
     Section,
     Text,
-    choose,
-    refusal,
+    suggestion,
+    validation_error,
 )
 from kamstrup_mqtt.config.values import (
     ListedValue,
@@ -81,7 +81,7 @@ class Polled(Meter):
             words = f"must be less than the interval {self.interval_seconds:g}"
             faults.append((("offset",), words))
         if faults:
-            raise refusal(faults)
+            raise validation_error(faults)
         return self
 
     def _slow_faults(self) -> Iterator[Fault]:
@@ -92,17 +92,17 @@ class Polled(Meter):
                 ("slow", "interval"),
                 f"must be longer than the interval {self.interval_seconds:g}",
             )
-        known = sources_by_key(self.protocol_name, self.dialect)
+        known = sources_by_key(self.protocol_name, self.profile)
         own = {value.quantity.key for value in self._chosen()}
         for index, value in enumerate(self.slow.values):
             place = ("slow", "values", index)
             if value.key in known:
                 source = known[value.key][0][0]
-                quantity = registry.quantity(self.protocol_name, self.dialect, source)
+                quantity = registry.quantity_for(self.protocol_name, self.profile, source)
                 for inner, text in option_faults(quantity, value):
                     yield (*place, *inner), text
             elif value.key not in own:
-                words = choose(value.key, sorted({*known, *own}))
+                words = suggestion(value.key, sorted({*known, *own}))
                 yield (*place, "key"), f"no such value: {value.key}; {words}"
         if not {v.quantity.key for v in self._chosen()} - {v.key for v in self.slow.values}:
             yield ("slow", "values"), "takes all values: leave one for the interval of the meter"
@@ -113,7 +113,9 @@ class Polled(Meter):
         if not isinstance(raw, Mapping) or "update_interval" not in raw:
             return raw
         if "interval" in raw:
-            raise refusal([(("update_interval",), "says the same as interval; leave one out")])
+            raise validation_error(
+                [(("update_interval",), "says the same as interval; leave one out")]
+            )
         return {"interval" if k == "update_interval" else k: v for k, v in raw.items()}
 
     @property
@@ -129,9 +131,9 @@ class Polled(Meter):
         """The chosen values, the slow ones in their group, energies in their unit."""
         slow = {value.key: value for value in self.slow.values} if self.slow else {}
         chosen = {value.source: value for value in self._chosen()}
-        known = sources_by_key(self.protocol_name, self.dialect)
+        known = sources_by_key(self.protocol_name, self.profile)
         listed = [value for key, value in slow.items() if key in known]
-        more = planned_values(self.protocol_name, self.dialect, listed)
+        more = planned_values(self.protocol_name, self.profile, listed)
         chosen.update({value.source: value for value in more})
         return tuple(self._placed(value, value.quantity.key in slow) for value in chosen.values())
 
@@ -142,11 +144,11 @@ class Polled(Meter):
         return PlannedValue(value.source, quantity, SLOW if slow else value.group)
 
     def _periods(self, values: tuple[PlannedValue, ...]) -> Mapping[str, float]:
-        groups = dict.fromkeys((*self.dialect.groups, *(v.group for v in values)))
+        groups = dict.fromkeys((*self.profile.groups, *(v.group for v in values)))
         periods = dict.fromkeys(groups, self.interval_seconds)
         return {**periods, SLOW: self.slow.interval} if self.slow else periods
 
-    def doubts(self) -> Iterator[Fault]:
+    def warnings(self) -> Iterator[Fault]:
         if self.interval is None:
             return
         longest = self.meter_model.longest
@@ -247,12 +249,12 @@ class KmpMeter(Polled):
 
     @model_validator(mode="after")
     def _has_log(self) -> KmpMeter:
-        if self.backfill and self.backfill.log_id is None and not self.dialect.logger:
+        if self.backfill and self.backfill.log_id is None and not self.profile.logger:
             words = (
                 f"a {self.meter_model.name} has no log of hours that this program can ask for; if"
                 " you know the number of one of its logs: backfill: {log_id: 1}"
             )
-            raise refusal([(("backfill",), words)])
+            raise validation_error([(("backfill",), words)])
         return self
 
     def codec_options(self) -> dict[str, Any]:
@@ -321,7 +323,7 @@ class IecMeter(Polled):
         return self.parity_mode == "software" and self._line == (7, "E")
 
     @property
-    def _comes_whole(self) -> bool:
+    def _accepts_unlisted(self) -> bool:
         return True
 
 
@@ -346,7 +348,7 @@ class Multical66Meter(Polled):
     def _local(self) -> Multical66Meter:
         if isinstance(self.port, TcpBridge):
             words = "this protocol changes the speed of the line, which a TCP bridge cannot"
-            raise refusal([(("port",), words)])
+            raise validation_error([(("port",), words)])
         return self
 
     def codec_options(self) -> dict[str, Any]:

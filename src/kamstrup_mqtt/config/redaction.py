@@ -45,7 +45,7 @@ class Redaction:
     def _hosts(self) -> dict[str, str]:
         named = [self._config.mqtt.host]
         named += [m.port.host for m in self._config.meters if isinstance(m.port, TcpBridge)]
-        foreign = [host for host in dict.fromkeys(named) if not _here(host)]
+        foreign = [host for host in dict.fromkeys(named) if not _local_names(host)]
         return {host: f"host-{number}" for number, host in enumerate(foreign, 1)}
 
     def text(self, text: str) -> str:
@@ -54,7 +54,7 @@ class Redaction:
 
     def tree(self, value: Any) -> Any:
         """JSON, every text in it masked as a message."""
-        return _each(value, self.text)
+        return _map_values(value, self.text)
 
     def config(self) -> dict[str, Any]:
         """What the user wrote."""
@@ -67,7 +67,7 @@ class Redaction:
             {**entry, "id": meter.id}
             for entry, meter in zip(whole["meters"], self._config.meters, strict=True)
         ]
-        masked: dict[str, Any] = _each(
+        masked: dict[str, Any] = _map_values(
             whole, lambda text: MASK if text == _PYDANTICS else self._masked(text, self._words)
         )
         return masked
@@ -84,17 +84,17 @@ class Redaction:
         return text
 
 
-def _each(value: Any, mask: Any) -> Any:
+def _map_values(value: Any, mask: Any) -> Any:
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, Mapping):
-        return {key: _each(item, mask) for key, item in value.items()}
+        return {key: _map_values(item, mask) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_each(item, mask) for item in value]
+        return [_map_values(item, mask) for item in value]
     return value
 
 
-def _here(host: str) -> bool:
+def _local_names(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

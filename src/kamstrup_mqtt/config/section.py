@@ -42,13 +42,15 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
-def refusal(faults: Iterable[Fault]) -> ValidationError:
+def validation_error(faults: Iterable[Fault]) -> ValidationError:
     """The exception that reports several faults at once, each at its place."""
     details = [_detail(place, text) for place, text in faults]
     return ValidationError.from_exception_data("configuration", details, hide_input=True)
 
 
-def each(section: type[S], raw: Any, check: Callable[[int, S], Iterator[Fault]]) -> tuple[S, ...]:
+def validate_each(
+    section: type[S], raw: Any, check: Callable[[int, S], Iterator[Fault]]
+) -> tuple[S, ...]:
     """Every entry of the list `raw` as a `section`, checked also where others are at fault."""
     if not isinstance(raw, list):
         raise ValueError("must be a list: lines that begin with -")
@@ -82,7 +84,7 @@ def _detail(place: Place, text: str) -> InitErrorDetails:
     return InitErrorDetails(type=kind, loc=place, input=None)
 
 
-def choose(word: str, allowed: Sequence[str]) -> str:
+def suggestion(word: str, allowed: Sequence[str]) -> str:
     """The end of a message about an unknown word: what was meant perhaps, and what is allowed."""
     import difflib  # for faults only
 
@@ -157,7 +159,7 @@ Offset = Annotated[float, BeforeValidator(_signed)]
 Interval = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_interval)]
 
 
-def at_home(path: Path) -> Path:
+def expand_home(path: Path) -> Path:
     """`path` with ~ as the home directory. Raises ValueError where there is none."""
     try:
         return path.expanduser()
@@ -169,7 +171,7 @@ def at_home(path: Path) -> Path:
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     directory = (info.context or {}).get("directory", Path())
-    return Path(directory) / at_home(path)
+    return Path(directory) / expand_home(path)
 
 
 def _existing(path: Path, info: ValidationInfo) -> Path:

@@ -14,14 +14,14 @@ from kamstrup_mqtt.config.section import (
     Line,
     Section,
     as_text,
-    choose,
-    each,
-    refusal,
+    suggestion,
+    validate_each,
+    validation_error,
 )
 from kamstrup_mqtt.core import units
 from kamstrup_mqtt.core.model import SourceId
 from kamstrup_mqtt.meters import ha_units, registry
-from kamstrup_mqtt.meters.model import Dialect, Quantity
+from kamstrup_mqtt.meters.model import ProtocolProfile, Quantity
 from kamstrup_mqtt.meters.plan import PlannedValue
 
 
@@ -79,7 +79,7 @@ class CustomValue(ValueOptions):
             return raw
         named = [name for name in SYNONYMS["source"] if name in raw]
         if len(named) > 1:
-            raise refusal([((named[1],), f"says the same as {named[0]}; leave one out")])
+            raise validation_error([((named[1],), f"says the same as {named[0]}; leave one out")])
         if not named:
             return raw
         rest = {key: value for key, value in raw.items() if key != named[0]}
@@ -87,7 +87,7 @@ class CustomValue(ValueOptions):
 
 
 def normalise(raw: Any) -> Any:
-    """The three ways to write `values`, as a list of mappings with `key`.
+    """The three ways to write `values`, as a list of mappings with `key_of`.
 
     A list of keys, of `key: {options}` or of `{key: ..., options}`; or one mapping of keys.
     """
@@ -102,11 +102,13 @@ def _item(index: int, item: Any) -> Any:
     if isinstance(item, str):
         return {"key": item}
     if not isinstance(item, Mapping):
-        raise refusal([((index,), "must be the key of a value, or a key with its options")])
+        raise validation_error(
+            [((index,), "must be the key of a value, or a key with its options")]
+        )
     if "key" in item:
         return item
     if len(item) != 1:
-        raise refusal([((index,), "must hold one key; its options are indented further")])
+        raise validation_error([((index,), "must hold one key; its options are indented further")])
     ((key, options),) = item.items()
     return _entry(index, key, options)
 
@@ -115,60 +117,62 @@ def _entry(index: int, key: Any, options: Any) -> Any:
     if options is None:
         return {"key": as_text(key)}
     if not isinstance(options, Mapping):
-        raise refusal(
+        raise validation_error(
             [((index,), "must be followed by options, such as {name: Heat}, or by nothing")]
         )
     if "key" in options:
-        raise refusal([((index, "key"), f"is given twice: {key} is the key already")])
+        raise validation_error([((index, "key"), f"is given twice: {key} is the key already")])
     return {"key": as_text(key), **options}
 
 
-def sources_by_key(protocol: str, dialect: Dialect) -> dict[str, list[tuple[SourceId, str]]]:
+def sources_by_key(
+    protocol: str, profile: ProtocolProfile
+) -> dict[str, list[tuple[SourceId, str]]]:
     """Every key that a model can tell: key -> its sources, each with its reading group."""
-    first = next(iter(dialect.groups), "values")
-    placed = [(s, group) for group, sources in dialect.groups.items() for s in sources]
+    first = next(iter(profile.groups), "values")
+    placed = [(s, group) for group, sources in profile.groups.items() for s in sources]
     found: dict[str, list[tuple[SourceId, str]]] = {}
-    for source, group in (*placed, *((source, first) for source in dialect.more)):
-        key = registry.quantity(protocol, dialect, source).key
+    for source, group in (*placed, *((source, first) for source in profile.more)):
+        key = registry.quantity_for(protocol, profile, source).key
         found.setdefault(key, []).append((source, group))
     return found
 
 
-def read_listed(protocol: str, dialect: Dialect, raw: Any) -> tuple[ListedValue, ...]:
+def read_listed(protocol: str, profile: ProtocolProfile, raw: Any) -> tuple[ListedValue, ...]:
     """The entries of `values`, checked against what the model can tell."""
-    known = sources_by_key(protocol, dialect)
+    known = sources_by_key(protocol, profile)
     seen: set[str] = set()
 
     def check(_: int, value: ListedValue) -> Iterator[Fault]:
         if value.key not in known:
-            yield ("key",), f"no such value: {value.key}; {choose(value.key, list(known))}"
+            yield ("key",), f"no such value: {value.key}; {suggestion(value.key, list(known))}"
             return
         if value.key in seen:
             yield ("key",), f"{value.key} is listed twice"
         seen.add(value.key)
         source = known[value.key][0][0]
-        yield from option_faults(registry.quantity(protocol, dialect, source), value)
+        yield from option_faults(registry.quantity_for(protocol, profile, source), value)
 
-    return each(ListedValue, normalise(raw), check)
+    return validate_each(ListedValue, normalise(raw), check)
 
 
-def read_custom(protocol: str, dialect: Dialect, raw: Any) -> tuple[CustomValue, ...]:
+def read_custom(protocol: str, profile: ProtocolProfile, raw: Any) -> tuple[CustomValue, ...]:
     """The entries of `custom`, checked against what the protocol can ask."""
-    spec = registry.protocol(protocol)
+    spec = registry.find_protocol(protocol)
     seen: set[SourceId] = set()
 
     def check(_: int, value: CustomValue) -> Iterator[Fault]:
         try:
-            source = spec.source(value.source)
+            source = spec.parse_source(value.source)
         except ValueError as error:
             yield ("source",), str(error)
             return
         if source in seen:
             yield ("source",), f"{value.source} is listed twice"
         seen.add(source)
-        yield from option_faults(registry.quantity(protocol, dialect, source), value)
+        yield from option_faults(registry.quantity_for(protocol, profile, source), value)
 
-    return each(CustomValue, raw, check)
+    return validate_each(CustomValue, raw, check)
 
 
 def option_faults(quantity: Quantity, options: ValueOptions) -> Iterator[Fault]:
@@ -183,12 +187,12 @@ def option_faults(quantity: Quantity, options: ValueOptions) -> Iterator[Fault]:
     if changed.device_class == "enum":
         yield ("device_class",), "enum is only for texts with a fixed list of words"
         return
-    fault = ha_units.class_fault(changed.device_class, changed.state_class)
+    fault = ha_units.state_class_error(changed.device_class, changed.state_class)
     if fault and given.keys() & {"device_class", "state_class"}:
         known = changed.device_class is None or changed.device_class in ha_units.UNITS
         yield ("state_class" if known and "state_class" in given else "device_class",), fault
     if given.keys() & {"unit", "device_class"} and not changed.as_sent:
-        fault = ha_units.unit_fault(changed.device_class, changed.unit)
+        fault = ha_units.unit_error(changed.device_class, changed.unit)
         if fault:
             yield ("unit" if "unit" in given else "device_class",), fault
     if "unit" in given and not quantity.as_sent and quantity.unit is not None:
@@ -216,13 +220,13 @@ def changed_quantity(quantity: Quantity, options: ValueOptions) -> Quantity:
 
 
 def planned_values(
-    protocol: str, dialect: Dialect, listed: Sequence[ListedValue]
+    protocol: str, profile: ProtocolProfile, listed: Sequence[ListedValue]
 ) -> list[PlannedValue]:
     """The entries of `values`, in their order."""
-    known = sources_by_key(protocol, dialect)
+    known = sources_by_key(protocol, profile)
     return [
         PlannedValue(
-            source, changed_quantity(registry.quantity(protocol, dialect, source), value), group
+            source, changed_quantity(registry.quantity_for(protocol, profile, source), value), group
         )
         for value in listed
         for source, group in known[value.key]
@@ -230,17 +234,17 @@ def planned_values(
 
 
 def planned_custom(
-    protocol: str, dialect: Dialect, custom: Sequence[CustomValue]
+    protocol: str, profile: ProtocolProfile, custom: Sequence[CustomValue]
 ) -> list[PlannedValue]:
     """The entries of `custom`: in the group the model has them in, else in the first."""
-    spec = registry.protocol(protocol)
-    groups = {s: group for group, sources in dialect.groups.items() for s in sources}
-    first = next(iter(dialect.groups), "values")
+    spec = registry.find_protocol(protocol)
+    groups = {s: group for group, sources in profile.groups.items() for s in sources}
+    first = next(iter(profile.groups), "values")
     planned = []
     for value in custom:
-        source = spec.source(value.source)
-        quantity = registry.quantity(protocol, dialect, source)
-        if spec.key(source) is None:
+        source = spec.parse_source(value.source)
+        quantity = registry.quantity_for(protocol, profile, source)
+        if spec.key_of(source) is None:
             # switched off and diagnostic is for what nobody asked for
             quantity = dataclasses.replace(quantity, category=None)
         planned.append(

@@ -20,7 +20,7 @@ _SHORTEST_MASKED = 3  # a shorter text is no secret, and stands in half of all w
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Mark:
+class ConfigProblem:
     """A fault with its place in the file."""
 
     line: int
@@ -43,7 +43,7 @@ class Hexadecimal(int):
         return self.written
 
 
-class Tree:
+class YamlDocument:
     """The data of a document, with what YAML itself makes wrong in it (`faults`)."""
 
     def __init__(self, root: yaml.Node, environ: Mapping[str, str]) -> None:
@@ -51,14 +51,14 @@ class Tree:
         self._environ = environ
         self._expanded: dict[str, str] = {}
         self._open: set[int] = set()
-        self.faults: list[Mark] = []
+        self.faults: list[ConfigProblem] = []
         self.data: Any = self._value(root, "")
 
     # from nodes to data
 
     def _fault(self, node: yaml.Node, path: str, text: str) -> None:
         mark = node.start_mark
-        self.faults.append(Mark(mark.line + 1, mark.column + 1, path, text))
+        self.faults.append(ConfigProblem(mark.line + 1, mark.column + 1, path, text))
 
     def _value(self, node: yaml.Node, path: str) -> Any:
         if not node.tag.startswith(_TAG):
@@ -171,12 +171,16 @@ class Tree:
                 text = text.replace(value, self._expanded[value])
         return text
 
-    def at(self, place: Place, text: str, *, key: bool = False) -> Mark:
+    def locate(self, place: Place, text: str, *, key: bool = False) -> ConfigProblem:
         """The fault `text` of what stands at `place`; with `key` it is the key that is wrong."""
         node, key_node, path, found = self._find(place)
-        trap = _trap(node) if found and text.startswith(("must be text", "is not text")) else None
+        trap = (
+            _yaml11_hint(node)
+            if found and text.startswith(("must be text", "is not text"))
+            else None
+        )
         mark = (key_node if key and key_node else node).start_mark
-        return Mark(mark.line + 1, mark.column + 1, path, trap or text)
+        return ConfigProblem(mark.line + 1, mark.column + 1, path, trap or text)
 
     def _find(self, place: Place) -> tuple[yaml.Node, yaml.Node | None, str, bool]:
         node, key, path = self._root, None, ""
@@ -218,7 +222,7 @@ def _pair(node: yaml.Node, step: int | str) -> tuple[yaml.Node, yaml.Node] | Non
     return _named(single[1], step) if single else None
 
 
-def _trap(node: yaml.Node) -> str | None:
+def _yaml11_hint(node: yaml.Node) -> str | None:
     """What to say where text is wanted and YAML saw something else."""
     kind = node.tag.removeprefix(_TAG)
     if kind == "bool":

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-BUILT = datetime(2026, 11, 1, tzinfo=UTC)
+BUILD_TIME = datetime(2026, 11, 1, tzinfo=UTC)
 """The host's clock cannot be before this program was made: then it has not been set yet."""
 
 
@@ -20,7 +20,7 @@ class Clock:
     ) -> None:
         self._wall = wall
         self.monotonic = monotonic
-        self.not_before = BUILT
+        self.not_before = BUILD_TIME
 
     @property
     def ahead(self) -> float:
@@ -43,7 +43,7 @@ class RecordedClock(Clock):
     None: the host did not know, and so it is never known."""
 
     def __init__(self, started: datetime | None, monotonic: Callable[[], float]) -> None:
-        begin, first = (started or BUILT).timestamp(), monotonic()
+        begin, first = (started or BUILD_TIME).timestamp(), monotonic()
         super().__init__(lambda: begin + monotonic() - first, monotonic)
         self._known = started is not None
         self.not_before = datetime.min.replace(tzinfo=UTC)  # recorded by an older version, perhaps
@@ -56,7 +56,7 @@ STEP = 30.0
 """Seconds by which the wall clock may leave the monotonic one before that is called a step."""
 
 
-class StepWatch:
+class StepDetector:
     """Notices that somebody set the host's clock."""
 
     def __init__(self, clock: Clock, step: float = STEP) -> None:
@@ -64,7 +64,7 @@ class StepWatch:
         self._step = step
         self._ahead = clock.ahead
 
-    def look(self) -> float | None:
+    def check(self) -> float | None:
         """Seconds by which the clock stepped since the last look, None when it did not."""
         before, self._ahead = self._ahead, self._clock.ahead
         moved = self._ahead - before

@@ -8,7 +8,7 @@ GRACE = 30.0
 """Seconds past its deadline at which a task counts as stuck."""
 
 
-class Deadline:
+class Heartbeat:
     """By when its owner will have acted again, sleeping included. Monotonic seconds."""
 
     __slots__ = ("_monotonic", "name", "next_due")
@@ -18,10 +18,10 @@ class Deadline:
         self._monotonic = monotonic
         self.next_due = monotonic()
 
-    def within(self, seconds: float) -> None:
+    def expect_within(self, seconds: float) -> None:
         """I will act again in at most `seconds`."""
         self.next_due = self._monotonic() + seconds
 
-    def late(self, grace: float = GRACE) -> bool:
+    def is_late(self, grace: float = GRACE) -> bool:
         """Whether the owner is more than `grace` seconds past its promise."""
         return self._monotonic() > self.next_due + grace

@@ -1,9 +1,8 @@
 """The vocabulary: what a meter is, what it tells, and how that is called.
 
 Everything here is a value. A meter family is one `MeterModel` (in `meters/`), a thing that can be
-measured is one `Quantity` (in `quantities`), what comes out of a frame is an `Object`, and what
-goes to the publisher is a `Reading`.
-"""
+measured is one `Quantity` (in `quantities`), what comes out of a frame is an `DecodedValue`, and
+what goes to the publisher is a `Reading`."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ SourceId: TypeAlias = int | str
 """Where a value stands in its protocol: a KMP register number (60), an OBIS code
 ("1-1:1.7.0.255"), an IEC 62056-21 address ("1.20.1"), a KMP-ASCII field ("FE90.energy")."""
 
-NONE: Final[frozenset[Any]] = frozenset()
+EMPTY: Final[frozenset[Any]] = frozenset()
 """The empty set of all meters: Python makes one of 216 bytes each time that it is asked."""
 
 Json: TypeAlias = "Decimal | str | int | bool | Mapping[str, Json] | list[Json] | None"
@@ -60,7 +59,7 @@ class SerialParams:
         return f"{self.baudrate} {self.bytesize}{self.parity}{self.stopbits}"
 
 
-class Object(NamedTuple):
+class DecodedValue(NamedTuple):
     """One register, OBIS object or data set as the meter sent it.
 
     `raw` is the integer or text before scaling, a hex string for octets; `value` is scaled;
@@ -76,7 +75,7 @@ class Object(NamedTuple):
     unknown_unit: bool = False
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """A value with the unit it is published in."""
 
     value: Scalar
@@ -88,18 +87,17 @@ class Reading:
     """One group of one meter, read at one moment.
 
     `time` is the UTC receive time, None while the host's clock cannot be right. `values` holds
-    every key that was asked for or listed; a Measured(None) means that no value came. `belongs`
+    every key that was asked for or listed; a Measured(None) means that no value came. `measured_at`
     is the UTC moment that the values belong to where that is not `time` (registers of the full
-    hour that come seconds later): the time for history. `anew`: totals that may be less than
-    before, by the user's word.
-    """
+    hour that come seconds later): the time for history. `reset_totals`: totals that may be less
+    than before, by the user's word."""
 
     meter: str
     group: str
     time: datetime | None
-    values: Mapping[str, Measured]
-    belongs: datetime | None = None
-    anew: frozenset[str] = NONE
+    values: Mapping[str, Measurement]
+    measured_at: datetime | None = None
+    reset_totals: frozenset[str] = EMPTY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +117,7 @@ class Identity:
 class Diagnosis:
     """What a reader says about itself; published on the diagnostics topic.
 
-    `port_gone` is the monotonic time since when the port cannot be opened, None while it can.
+    `port_gone_since` is the monotonic time since when the port cannot be opened, None while it can.
     `problem`: what is wrong now, in words; `notes`: how the learning goes, in words.
     `held_back`: total -> why it is not believed.
     """
@@ -129,22 +127,22 @@ class Diagnosis:
     last_error: str | None
     counters: Mapping[str, int]
     learned: Mapping[str, str] = field(default_factory=dict)
-    port_gone: float | None = None
+    port_gone_since: float | None = None
     problem: str | None = None
     notes: tuple[str, ...] = ()
     held_back: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Logged:
-    """One record of a meter's own log, for the history alone: `time` is when it was read, `at`
-    when the meter wrote it, both UTC."""
+class LoggedReading:
+    """One record of a meter's own log, for the history alone: `time` is when it was read,
+    `measured_at` when the meter wrote it, both UTC."""
 
     meter: str
     time: datetime | None
-    at: datetime
-    values: Mapping[str, Measured]
+    measured_at: datetime
+    values: Mapping[str, Measurement]
 
 
-Report: TypeAlias = Reading | Identity | Diagnosis | Logged
+Report: TypeAlias = Reading | Identity | Diagnosis | LoggedReading
 """What travels from the readers to the publisher."""

@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 from kamstrup_mqtt.core.model import Reading, Report
 
 CAPACITY = 10_000
-CROWDED = 1.0
+MAX_BACKPRESSURE = 1.0
 """Seconds that a reader with several lists at hand leaves to a publisher that is behind, at most:
 what comes faster than the broker takes it waits where it came from."""
 
 
-class Outbox:
+class ReportQueue:
     """Reports in the order they were made. When it is full the oldest is dropped and counted."""
 
     def __init__(
@@ -28,7 +28,7 @@ class Outbox:
         self._monotonic = monotonic
         self._capacity = capacity
         self._consumer: Callable[[], None] | None = None
-        self._called = False
+        self._call_scheduled = False
         self._relief = asyncio.Event()
         self._relief.set()
         self.dropped = 0
@@ -42,32 +42,32 @@ class Outbox:
             self._reports.popleft()
             self.dropped += 1
         self._reports.append((report, self._monotonic()))
-        if self._consumer is not None and not self._called:
-            self._called = True
-            asyncio.get_running_loop().call_soon(self._call)
+        if self._consumer is not None and not self._call_scheduled:
+            self._call_scheduled = True
+            asyncio.get_running_loop().call_soon(self._call_consumer)
 
-    def call(self, consumer: Callable[[], None]) -> None:
+    def set_consumer(self, consumer: Callable[[], None]) -> None:
         """Call `consumer` in the next turn of the loop after reports were put, once for all."""
         self._consumer = consumer
 
-    def _call(self) -> None:
-        self._called = False
+    def _call_consumer(self) -> None:
+        self._call_scheduled = False
         if self._consumer is not None and self._reports:
             self._consumer()
 
-    def crowd(self, crowded: bool) -> None:
+    def set_backpressure(self, is_behind: bool) -> None:
         """Whether the publisher is behind with what it has got, though the broker is there."""
-        if crowded:
+        if is_behind:
             self._relief.clear()
         else:
             self._relief.set()
 
-    async def turn(self) -> None:
+    async def wait_for_capacity(self) -> None:
         """The turn of the others, before a reader goes on with what it already has at hand."""
         await asyncio.sleep(0)
         if not self._relief.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CROWDED):
+                async with asyncio.timeout(MAX_BACKPRESSURE):
                     await self._relief.wait()
 
     def take_all(self) -> list[Report]:
@@ -76,7 +76,7 @@ class Outbox:
         self._reports.clear()
         return reports
 
-    def restamp(self, now: datetime, monotonic: float) -> None:
+    def correct_clock(self, now: datetime, monotonic: float) -> None:
         """The host's clock was wrong and is `now` at `monotonic`: readings that wait get the time
         at which they came by the right clock."""
         self._reports = deque(

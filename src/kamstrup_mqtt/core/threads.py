@@ -29,18 +29,18 @@ async def run_blocking(
     """
     if sum(thread.name == name for thread in threading.enumerate()) >= MAX_STUCK:
         raise TimeoutError(f"{name}: earlier calls still hang")
-    running = _Running(call, abandoned)
+    running = _BlockingCall(call, abandoned)
     threading.Thread(target=running.work, name=name, daemon=True).start()
     try:
         return await running.future
     except asyncio.CancelledError:
-        late = running.came_with_the_cancelling()
+        late = running.cleanup_after_cancel()
         if late is not None:
             threading.Thread(target=late, name=name, daemon=True).start()
         raise
 
 
-class _Running(Generic[T]):
+class _BlockingCall(Generic[T]):
     """One call in its thread, and who waits for it in the loop."""
 
     def __init__(self, call: Callable[[], T], abandoned: Callable[[T], object] | None) -> None:
@@ -56,30 +56,30 @@ class _Running(Generic[T]):
         try:
             result = self._call()
         except BaseException as error:  # noqa: BLE001 - not swallowed: raised where it is awaited
-            self._hand_over(partial(self.future.set_exception, error))
+            self._deliver_in_loop(partial(self.future.set_exception, error))
             return
-        handed_over = self._hand_over(partial(self.future.set_result, result))
+        handed_over = self._deliver_in_loop(partial(self.future.set_result, result))
         if self._abandoned is not None and handed_over:
             # a loop that stops before it delivers is the end of the process, which closes all
             self._delivered.wait()
             if not self._taken.is_set():
                 self._abandoned(result)
 
-    def _hand_over(self, settle: Callable[[], None]) -> bool:
+    def _deliver_in_loop(self, resolve: Callable[[], None]) -> bool:
         """Have the loop do it; False when it is closed: the program ends."""
         try:
-            self._loop.call_soon_threadsafe(self._deliver, settle)
+            self._loop.call_soon_threadsafe(self._deliver, resolve)
         except RuntimeError:
             return False
         return True
 
-    def _deliver(self, settle: Callable[[], None]) -> None:
+    def _deliver(self, resolve: Callable[[], None]) -> None:
         if not self.future.cancelled():
             self._taken.set()
-            settle()
+            resolve()
         self._delivered.set()
 
-    def came_with_the_cancelling(self) -> Callable[[], object] | None:
+    def cleanup_after_cancel(self) -> Callable[[], object] | None:
         """What to do with a result that came in the same turn of the loop as the cancelling."""
         if self._abandoned is None or not self.future.done() or self.future.cancelled():
             return None

@@ -24,16 +24,16 @@ from pathlib import Path
 from kamstrup_mqtt.config import Config, Meter, with_models
 from kamstrup_mqtt.core.clock import Clock, rfc3339
 from kamstrup_mqtt.core.errors import ConfigError
-from kamstrup_mqtt.core.heartbeat import Deadline
-from kamstrup_mqtt.core.report_queue import Outbox
+from kamstrup_mqtt.core.heartbeat import Heartbeat
+from kamstrup_mqtt.core.report_queue import ReportQueue
 from kamstrup_mqtt.daemon import clock_watch, factory
 from kamstrup_mqtt.daemon.clock_watch import ClockWatch
-from kamstrup_mqtt.daemon.control_commands import Answers, Running
+from kamstrup_mqtt.daemon.control_commands import Components, ControlCommands
 from kamstrup_mqtt.daemon.control_socket import ControlServer, control_address
 from kamstrup_mqtt.daemon.supervisor import Supervisor
 from kamstrup_mqtt.daemon.systemd import Notifier
-from kamstrup_mqtt.daemon.watchdog import EXIT_AFTER, Watchdog, arm_exit
-from kamstrup_mqtt.devices.device import Picture
+from kamstrup_mqtt.daemon.watchdog import EXIT_AFTER, Watchdog, start_exit_timer
+from kamstrup_mqtt.devices.device import Device
 from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import open_link
@@ -43,18 +43,18 @@ from kamstrup_mqtt.mqtt import Connector, Daemon, Publisher, connect
 from kamstrup_mqtt.mqtt import Limits as PublisherLimits
 from kamstrup_mqtt.mqtt.incoming import Host
 from kamstrup_mqtt.reading.counters import Counters
-from kamstrup_mqtt.reading.reader import Limits as ReaderLimits
 from kamstrup_mqtt.reading.reader import Reader
+from kamstrup_mqtt.reading.reader import ReaderTimeouts as ReaderLimits
 from kamstrup_mqtt.storage import spool
 from kamstrup_mqtt.storage.history import Limits as HistoryLimits
-from kamstrup_mqtt.storage.state_file import Memory, found_models, state_directory
+from kamstrup_mqtt.storage.state_file import StateFile, detected_models, state_directory
 
 _LOG = logging.getLogger(__name__)
 
 DISTRIBUTION = "kamstrup-mqtt"
 
 
-class Ending(Enum):
+class ExitReason(Enum):
     """Why the daemon ended."""
 
     STOPPED = "stopped"
@@ -63,14 +63,14 @@ class Ending(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class DaemonTimeouts:
     """Seconds. `stop`: for the whole end; `status`: between two looks at the status line; `clock`:
-    at the clock; `anew`: for the polls that are under way when a model was found."""
+    at the clock; `detection_grace`: for the polls that are under way when a model was found."""
 
     stop: float = 5.0
     status: float = 5.0
     clock: float = clock_watch.INTERVAL
-    anew: float = 60.0
+    detection_grace: float = 60.0
     history: HistoryLimits = field(default_factory=HistoryLimits)
     publisher: PublisherLimits = field(default_factory=PublisherLimits)
     reader: ReaderLimits = field(default_factory=ReaderLimits)
@@ -79,10 +79,10 @@ class Limits:
 class App:
     """One run of the daemon.
 
-    `reload` reads the configuration anew (raises ConfigError), None: SIGHUP ends the run; `arm`
-    ends the process by itself after so many seconds unless it is called again. `open_link` and
-    `connect` reach the meters and the broker. With a `seed` nothing is left to chance.
-    """
+    `reload` reads the configuration anew (raises ConfigError), None: SIGHUP ends the run;
+    `exit_timer` ends the process by itself after so many seconds unless it is called again.
+    `open_link` and `connect` reach the meters and the broker. With a `seed` nothing is left to
+    chance."""
 
     def __init__(
         self,
@@ -91,8 +91,8 @@ class App:
         reload: Callable[[], Config] | None = None,
         environ: Mapping[str, str] = os.environ,
         clock: Clock | None = None,
-        limits: Limits | None = None,
-        arm: Callable[[float], None] | None = None,
+        timeouts: DaemonTimeouts | None = None,
+        exit_timer: Callable[[float], None] | None = None,
         open_link: Opener = open_link,
         connect: Connector = connect,
         seed: str | None = None,
@@ -101,42 +101,42 @@ class App:
         self._reload = reload
         self._environ = environ
         self._clock = clock or Clock()
-        self._limits = limits or Limits()
-        self._arm = arm or arm_exit
+        self._timeouts = timeouts or DaemonTimeouts()
+        self._exit_timer = exit_timer or start_exit_timer
         self._open_link = open_link
         self._connect = connect
         self._seed = seed
         self._notifier = Notifier(environ)
-        self._ending: Ending | None = None
-        self._end = asyncio.Event()
-        self._anew = asyncio.Event()
+        self._exit_reason: ExitReason | None = None
+        self._exit_requested = asyncio.Event()
+        self._restart_requested = asyncio.Event()
         self._status = ""
         self._readers: dict[str, Reader] = {}
         directory = config.state_directory or state_directory(environ)
-        self._memory = Memory(Path(directory) / "memory.json", self._clock)
+        self._state_file = StateFile(Path(directory) / "memory.json", self._clock)
         file = Path(directory) / spool.FILE
-        self._history = factory.history(
-            config.spool, file, self._clock.monotonic, seed, self._limits.history
+        self._history = factory.make_history(
+            config.spool, file, self._clock.monotonic, seed, self._timeouts.history
         )
 
-    async def run(self) -> Ending:
+    async def run(self) -> ExitReason:
         """Until a signal ends it. Raises ConfigError when another daemon has our memory."""
-        self._memory.open()
+        self._state_file.open()
         try:
             self._build()
             await self._history.open()
             await self._run()
         finally:
             await self._history.close()
-            self._memory.close()
-        return self._ending or Ending.STOPPED
+            self._state_file.close()
+        return self._exit_reason or ExitReason.STOPPED
 
-    def end(self, ending: Ending) -> None:
+    def request_exit(self, reason: ExitReason) -> None:
         """Ask for the end; the first to ask decides."""
-        if self._ending is None:
-            self._ending = ending
-            self._arm(self._limits.stop)
-            self._end.set()
+        if self._exit_reason is None:
+            self._exit_reason = reason
+            self._exit_timer(self._timeouts.stop)
+            self._exit_requested.set()
 
     @property
     def counters(self) -> Mapping[str, Counters]:
@@ -146,17 +146,17 @@ class App:
     # Making everything
 
     def _build(self) -> None:
-        self._config = with_models(self._config, found_models(self._memory.meters))
+        self._config = with_models(self._config, detected_models(self._state_file.meters))
         config, clock = self._config, self._clock
-        self._outbox = Outbox(monotonic=clock.monotonic)
+        self._report_queue = ReportQueue(monotonic=clock.monotonic)
         self._ports: dict[PortAddress, Port] = {}
         started = clock.monotonic()
-        self._pictures = {
-            meter.id: Picture(
-                factory.facts(meter, config),
-                self._memory.meter(meter.id),
+        self._devices = {
+            meter.id: Device(
+                factory.device_config(meter, config),
+                self._state_file.meter(meter.id),
                 started,
-                exact=self._memory.ended_well,
+                exact=self._state_file.clean_shutdown,
             )
             for meter in config.meters
         }
@@ -166,39 +166,39 @@ class App:
         self._publisher = self._make_publisher()
         self._clock_watch = ClockWatch(
             clock,
-            self._memory,
-            self._outbox,
-            self._pictures,
+            self._state_file,
+            self._report_queue,
+            self._devices,
             lambda: self._publisher.connected,
-            interval=self._limits.clock,
+            interval=self._timeouts.clock,
         )
         self._watchdog = Watchdog(
-            (*self._publisher.deadlines, self._supervisor.deadline),
+            (*self._publisher.deadlines, self._supervisor.heartbeat),
             lambda: self._notifier.send(WATCHDOG="1"),
             clock.monotonic,
-            arm=self._arm_watchdog,
+            exit_timer=self._arm_watchdog,
         )
         address = control_address(self._environ, config.mqtt.instance, os.getuid())
-        self._answers = Answers(
+        self._control_commands = ControlCommands(
             config,
-            Running(
+            Components(
                 readers=self._readers,
-                pictures=self._pictures,
+                devices=self._devices,
                 publisher=self._publisher,
                 history=self._history,
                 watchdog=self._watchdog,
                 clock=clock,
             ),
         )
-        self._control = ControlServer(address, self._answers.handlers)
+        self._control = ControlServer(address, self._control_commands.handlers)
 
     def _make_publisher(self) -> Publisher:
         config, clock = self._config, self._clock
         return Publisher(
             config,
-            self._pictures,
-            self._memory,
-            self._outbox,
+            self._devices,
+            self._state_file,
+            self._report_queue,
             clock,
             Daemon(
                 version=version(DISTRIBUTION),
@@ -208,48 +208,48 @@ class App:
             ),
             request_read=lambda meter: self._readers[meter].request_read(),
             history=self._history,
-            limits=self._limits.publisher,
+            limits=self._timeouts.publisher,
             rng=random.Random(self._seed),  # noqa: S311  # jitter, no secret
             connect=self._connect,
         )
 
     def _add_reader(self, meter: Meter) -> None:
-        deadline = Deadline(f"reader of {meter.id}", self._clock.monotonic)
+        deadline = Heartbeat(f"reader of {meter.id}", self._clock.monotonic)
         # a generator takes 2.5 kB: each meter has its own only where nothing is left to chance
         rng = None if self._seed is None else random.Random(f"{self._seed} {meter.id}")  # noqa: S311
         if meter.port not in self._ports:
             self._ports[meter.port] = Port(meter.port, rng=rng, opener=self._open_link)
         port = self._ports[meter.port]
         self._readers[meter.id] = Reader(
-            factory.setup(
+            factory.reader_config(
                 meter,
-                self._memory.meter(meter.id).learned,
-                self._model_found if meter.model == detection.AUTO else None,
+                self._state_file.meter(meter.id).learned,
+                self._on_model_found if meter.model == detection.AUTO else None,
             ),
             port,
-            self._outbox,
-            self._memory,
+            self._report_queue,
+            self._state_file,
             self._clock,
             deadline,
-            limits=self._limits.reader,
+            timeouts=self._timeouts.reader,
             rng=rng,
         )
 
-    def _model_found(self, model: str) -> None:
+    def _on_model_found(self, model: str) -> None:
         """A meter has told its model: start anew with it."""
         _LOG.info("starting anew to read the meter as a %s", model)
-        self._anew.set()
+        self._restart_requested.set()
 
-    async def _begin_anew(self) -> None:
+    async def _restart_with_detected_model(self) -> None:
         """Once a model was found: when no meter is just being asked, for a poll that is cut off
         counts, and a battery meter would be left alone until its interval has passed."""
-        await self._anew.wait()
+        await self._restart_requested.wait()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.anew):
+            async with asyncio.timeout(self._timeouts.detection_grace):
                 readers = self._readers.values()
-                while busy := [reader for reader in readers if reader.asking]:
-                    await busy[0].rests.wait()
-        self.end(Ending.RELOAD)
+                while busy := [reader for reader in readers if reader.is_polling]:
+                    await busy[0].idle_event.wait()
+        self.request_exit(ExitReason.RELOAD)
 
     # Running
 
@@ -261,24 +261,26 @@ class App:
                     readers = group.create_task(self._supervisor.run())
                     publisher = group.create_task(self._publisher.run())
                     helpers = [
-                        group.create_task(self._memory.keep()),
+                        group.create_task(self._state_file.run()),
                         group.create_task(self._control.run()),
                         group.create_task(self._watchdog.run()),
-                        group.create_task(self._tell_status()),
+                        group.create_task(self._publish_status()),
                         group.create_task(self._clock_watch.run()),
-                        group.create_task(self._begin_anew()),
+                        group.create_task(self._restart_with_detected_model()),
                     ]
-                    self._notifier.send(READY="1", STATUS=self._answers.status_text())
+                    self._notifier.send(READY="1", STATUS=self._control_commands.status_text())
                     # what is there now stays: the collector need not look at it again
                     gc.collect()
                     gc.freeze()
-                    _LOG.info("%s: %s", self._config.mqtt.topics.root, _meters(len(self._readers)))
-                    await self._end.wait()
-                    self._say_stopping()
+                    _LOG.info(
+                        "%s: %s", self._config.mqtt.topics.root, _count_meters(len(self._readers))
+                    )
+                    await self._exit_requested.wait()
+                    self._notify_stopping()
                     await _cancel([readers])
                     # a port that closes slowly takes its time beside the farewell to the broker
                     group.create_task(self._close_ports())
-                    self._publisher.stop(offline=self._ending is not Ending.RELOAD)
+                    self._publisher.stop(offline=self._exit_reason is not ExitReason.RELOAD)
                     await asyncio.wait([publisher])
                     await _cancel(helpers)
         finally:
@@ -288,8 +290,8 @@ class App:
     async def _close_ports(self) -> None:
         await asyncio.gather(*(port.close() for port in self._ports.values()))
 
-    def _say_stopping(self) -> None:
-        if self._ending is Ending.RELOAD:
+    def _notify_stopping(self) -> None:
+        if self._exit_reason is ExitReason.RELOAD:
             now = int(self._clock.monotonic() * 1_000_000)
             self._notifier.send(RELOADING="1", MONOTONIC_USEC=str(now))
         else:
@@ -297,14 +299,14 @@ class App:
             _LOG.info("stopping")
 
     def _arm_watchdog(self) -> None:
-        if self._ending is None:  # then the end has the shorter limit
-            self._arm(EXIT_AFTER)
+        if self._exit_reason is None:  # then the end has the shorter limit
+            self._exit_timer(EXIT_AFTER)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self.end, Ending.STOPPED)
-        loop.add_signal_handler(signal.SIGINT, self.end, Ending.INTERRUPTED)
+        loop.add_signal_handler(signal.SIGTERM, self.request_exit, ExitReason.STOPPED)
+        loop.add_signal_handler(signal.SIGINT, self.request_exit, ExitReason.INTERRUPTED)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         try:
             yield
@@ -315,7 +317,7 @@ class App:
     def reload(self) -> None:
         """Take a new configuration if it is good: by starting anew."""
         if self._reload is None:  # the terminal was closed
-            return self.end(Ending.STOPPED)
+            return self.request_exit(ExitReason.STOPPED)
         try:
             self._reload()
         except ConfigError as error:
@@ -324,18 +326,18 @@ class App:
             _LOG.error("the configuration is not taken; going on with the one that was good")
         else:
             _LOG.info("the configuration is good: starting anew with it")
-            self.end(Ending.RELOAD)
+            self.request_exit(ExitReason.RELOAD)
 
-    async def _tell_status(self) -> None:
+    async def _publish_status(self) -> None:
         while True:
-            status = self._answers.status_text()
+            status = self._control_commands.status_text()
             if status != self._status:
                 self._status = status
                 self._notifier.send(STATUS=status)
-            await asyncio.sleep(self._limits.status)
+            await asyncio.sleep(self._timeouts.status)
 
 
-def _meters(count: int) -> str:
+def _count_meters(count: int) -> str:
     return "1 meter" if count == 1 else f"{count} meters"
 
 

@@ -6,70 +6,70 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-from kamstrup_mqtt.core.clock import Clock, StepWatch, rfc3339
-from kamstrup_mqtt.core.report_queue import Outbox
-from kamstrup_mqtt.devices.device import Picture
-from kamstrup_mqtt.storage.state_file import Memory
+from kamstrup_mqtt.core.clock import Clock, StepDetector, rfc3339
+from kamstrup_mqtt.core.report_queue import ReportQueue
+from kamstrup_mqtt.devices.device import Device
+from kamstrup_mqtt.storage.state_file import StateFile
 
 _LOG = logging.getLogger(__name__)
 
 INTERVAL = 5.0
 """Seconds from one look to the next."""
-PATIENCE = 600.0
+UNSET_WARNING_DELAY = 600.0
 """Seconds after the start within which a clock without a battery is usually set."""
 
 
 class ClockWatch:
-    """`connected`: whether what is stamped is published at once."""
+    """`is_connected`: whether what is stamped is published at once."""
 
     def __init__(
         self,
         clock: Clock,
-        memory: Memory,
-        outbox: Outbox,
-        pictures: Mapping[str, Picture],
-        connected: Callable[[], bool],
+        state_file: StateFile,
+        report_queue: ReportQueue,
+        devices: Mapping[str, Device],
+        is_connected: Callable[[], bool],
         *,
         interval: float = INTERVAL,
-        patience: float = PATIENCE,
+        warning_delay: float = UNSET_WARNING_DELAY,
     ) -> None:
         self._clock = clock
-        self._memory = memory
-        self._outbox = outbox
-        self._pictures = pictures
-        self._connected = connected
+        self._state_file = state_file
+        self._report_queue = report_queue
+        self._devices = devices
+        self._is_connected = is_connected
         self._interval = interval
-        self._patience = patience
+        self._warning_delay = warning_delay
 
     async def run(self) -> None:
         """Watch for ever."""
-        watch = StepWatch(self._clock)
+        watch = StepDetector(self._clock)
         unset, said = self._clock.monotonic(), False
         while True:
             await asyncio.sleep(self._interval)
-            stepped = watch.look()
+            stepped = watch.check()
             if stepped is not None:
-                self._set(stepped)
+                self._correct(stepped)
             if self._clock.now() is not None:
                 unset, said = self._clock.monotonic(), False
-            elif not said and self._clock.monotonic() - unset > self._patience:
+            elif not said and self._clock.monotonic() - unset > self._warning_delay:
                 said = True
-                self._say_not_right()
+                self._warn_unset()
 
-    def _set(self, stepped: float) -> None:
+    def _correct(self, stepped: float) -> None:
         """What was stamped by a wrong clock and not published yet is stamped anew; what is
         remembered shall not be later than now, or the next run would not believe the clock."""
         _LOG.warning("the host's clock was set by %+.0f s", stepped)
         now, monotonic = self._clock.now(), self._clock.monotonic()
         if now is None:
             return
-        self._outbox.restamp(now, monotonic)
-        if not self._connected():
-            for picture in self._pictures.values():
-                picture.restamp(now, monotonic)
-        self._memory.not_after(now)
+        self._report_queue.correct_clock(now, monotonic)
+        if not self._is_connected():
+            for picture in self._devices.values():
+                picture.correct_clock(now, monotonic)
+        self._state_file.clamp_times(now)
 
-    def _say_not_right(self) -> None:
+    def _warn_unset(self) -> None:
         clock = self._clock
         _LOG.warning(
             "the host's clock says %s, which is before %s, the last moment that is known of:"

@@ -12,31 +12,31 @@ from kamstrup_mqtt.core.clock import Clock, rfc3339
 from kamstrup_mqtt.core.errors import KamstrupMqttError
 from kamstrup_mqtt.daemon.control_socket import Handler
 from kamstrup_mqtt.daemon.watchdog import Watchdog
-from kamstrup_mqtt.devices.device import Picture
+from kamstrup_mqtt.devices.device import Device
 from kamstrup_mqtt.mqtt import Publisher
 from kamstrup_mqtt.reading.reader import Reader
 from kamstrup_mqtt.storage.history import History
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class Components:
     """The parts of the running daemon that are asked."""
 
     readers: Mapping[str, Reader]
-    pictures: Mapping[str, Picture]
+    devices: Mapping[str, Device]
     publisher: Publisher
     history: History
     watchdog: Watchdog
     clock: Clock
 
 
-class Answers:
+class ControlCommands:
     """One method for each command; it returns what is asked for, or raises KamstrupMqttError."""
 
-    def __init__(self, config: Config, running: Running) -> None:
+    def __init__(self, config: Config, components: Components) -> None:
         self._config = config
-        self._running = running
-        self._started = running.clock.monotonic()
+        self._components = components
+        self._started = components.clock.monotonic()
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -50,19 +50,19 @@ class Answers:
 
     def status_text(self) -> str:
         """One line: 3 of 4 meters online, broker connected."""
-        online = self._running.publisher.online.values()
+        online = self._components.publisher.online.values()
         return f"{sum(online)} of {len(online)} meters online, broker {self._broker}"
 
     @property
     def _broker(self) -> str:
-        return "connected" if self._running.publisher.connected else "away"
+        return "connected" if self._components.publisher.connected else "away"
 
     def _health(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        running = self._running
+        running = self._components
         online = running.publisher.online
         return {
-            "healthy": running.watchdog.healthy,
-            "fed": round(running.watchdog.age, 1),
+            "healthy": running.watchdog.is_healthy,
+            "fed": round(running.watchdog.seconds_since_kick, 1),
             "status": self.status_text(),
             "broker": self._broker,
             "tasks": len(asyncio.all_tasks()),
@@ -74,24 +74,26 @@ class Answers:
                     "last_reading": rfc3339(picture.last_reading),
                     "last_error": picture.last_error,
                 }
-                for id_, picture in running.pictures.items()
+                for id_, picture in running.devices.items()
             },
         }
 
-    def _named(self, request: Mapping[str, Any]) -> str:
+    def _requested_meter(self, request: Mapping[str, Any]) -> str:
         """The configured meter that a request names. Raises KamstrupMqttError."""
         meter = str(request.get("meter"))
-        if meter not in self._running.readers:
-            known = ", ".join(self._running.readers)
+        if meter not in self._components.readers:
+            known = ", ".join(self._components.readers)
             raise KamstrupMqttError(f"no meter {meter}; there are {known}")
         return meter
 
     def _accept(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"accepted": list(self._running.readers[self._named(request)].accept())}
+        return {
+            "accepted": list(self._components.readers[self._requested_meter(request)].accept_held())
+        }
 
     def _read(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        meter = self._named(request)
-        reason = self._running.readers[meter].request_read()
+        meter = self._requested_meter(request)
+        reason = self._components.readers[meter].request_read()
         if reason is not None:
             raise KamstrupMqttError(f"{meter}: {reason}")
         return {}
@@ -100,20 +102,20 @@ class Answers:
         """For a bug report, without secrets."""
         from kamstrup_mqtt.daemon import diagnostics  # rarely asked for
 
-        running = self._running
+        running = self._components
         now = running.clock.monotonic()
         found = {
-            **diagnostics.program(),
+            **diagnostics.program_info(),
             "uptime_s": round(now - self._started),
             **self._health(request),
             "meters": {
-                id_: diagnostics.meter(
+                id_: diagnostics.meter_info(
                     picture,
                     running.readers[id_].counters,
                     running.publisher.online[id_],
                     running.clock,
                 )
-                for id_, picture in running.pictures.items()
+                for id_, picture in running.devices.items()
             },
         }
-        return diagnostics.redacted(found, self._config)
+        return diagnostics.redact(found, self._config)

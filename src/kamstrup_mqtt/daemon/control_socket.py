@@ -51,7 +51,7 @@ def control_address(environ: Mapping[str, str], instance: str, uid: int) -> str:
     return str(Path.home() / f".kamstrup-mqtt-{instance}.sock")
 
 
-def spelled(address: str) -> str:
+def format_address(address: str) -> str:
     """The address as people write it."""
     return "@" + address[1:] if address.startswith("\0") else address
 
@@ -83,7 +83,7 @@ class ControlServer:
         except OSError as error:
             _LOG.warning(
                 "no control socket at %s (%s): `kamstrup-mqtt health` will not work",
-                spelled(self._address),
+                format_address(self._address),
                 "another daemon of this user has the same mqtt.instance"
                 if error.errno == errno.EADDRINUSE
                 else error.strerror or error,
@@ -141,7 +141,7 @@ def encode(answer: Mapping[str, Any]) -> bytes:
     return json.dumps(answer, ensure_ascii=False).encode()
 
 
-def answers_at(address: str) -> bool:
+def is_answering(address: str) -> bool:
     """Whether somebody listens there, of whatever instance or version."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(TIMEOUT)

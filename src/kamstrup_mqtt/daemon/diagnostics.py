@@ -18,10 +18,10 @@ from typing import Any
 from kamstrup_mqtt.config import Config, Meter
 from kamstrup_mqtt.config.redaction import MASK, Redaction
 from kamstrup_mqtt.core.clock import Clock, rfc3339
-from kamstrup_mqtt.devices.device import Picture
+from kamstrup_mqtt.devices.device import Device
 from kamstrup_mqtt.links.address import SerialDevice
 from kamstrup_mqtt.reading.counters import Counters, Drop
-from kamstrup_mqtt.storage.state_schema import MeterMemory
+from kamstrup_mqtt.storage.state_schema import MeterState
 
 PACKAGES = (
     "aiomqtt",
@@ -36,7 +36,7 @@ PACKAGES = (
 )
 
 
-def program() -> dict[str, Any]:
+def program_info() -> dict[str, Any]:
     """This process: versions and size."""
     return {
         "version": version("kamstrup-mqtt"),
@@ -57,26 +57,26 @@ def _version(package: str) -> str | None:
         return None
 
 
-def meter(picture: Picture, counters: Counters, online: bool, clock: Clock) -> dict[str, Any]:
+def meter_info(device: Device, counters: Counters, online: bool, clock: Clock) -> dict[str, Any]:
     """One meter of a running daemon."""
-    memory, now = picture.memory, clock.monotonic()
+    memory, now = device.meter_state, clock.monotonic()
     return {
-        "model": picture.facts.model_id,
-        "protocol": picture.facts.plan.protocol,
+        "model": device.config.model_id,
+        "protocol": device.config.plan.protocol,
         "online": online,
-        "link_state": picture.link_state and picture.link_state.value,
-        "last_reading": rfc3339(picture.last_reading),
-        "last_error": picture.last_error,
-        "problem": picture.problem,
-        "notes": list(picture.notes),
-        "held_back": dict(picture.held_back),
-        "counters": counters.as_dict(now, not picture.facts.polled),
+        "link_state": device.link_state and device.link_state.value,
+        "last_reading": rfc3339(device.last_reading),
+        "last_error": device.last_error,
+        "problem": device.problem,
+        "notes": list(device.notes),
+        "held_back": dict(device.held_back),
+        "counters": counters.as_dict(now, not device.config.is_polled),
         **_remembered(memory),
-        "drops": [_drop(drop, clock) for drop in counters.drops],
+        "drops": [_drop_info(drop, clock) for drop in counters.drops],
     }
 
 
-def _remembered(memory: MeterMemory) -> dict[str, Any]:
+def _remembered(memory: MeterState) -> dict[str, Any]:
     return {
         "identified": memory.serial is not None,
         "serial_source": memory.serial_source,
@@ -87,13 +87,13 @@ def _remembered(memory: MeterMemory) -> dict[str, Any]:
     }
 
 
-def remembered(memory: MeterMemory) -> dict[str, Any]:
+def state_info(memory: MeterState) -> dict[str, Any]:
     """One meter as the memory's file has it; for when no daemon runs."""
     readings = {group: rfc3339(reading.time) for group, reading in memory.readings.items()}
     return {"model": memory.model, "readings": readings, **_remembered(memory)}
 
 
-def port(configured: Meter) -> str:
+def port_info(configured: Meter) -> str:
     """What can be told of a meter's port without opening it."""
     address = configured.port
     if not isinstance(address, SerialDevice):
@@ -104,7 +104,7 @@ def port(configured: Meter) -> str:
     return "there" if allowed else "there, but this user may not open it"
 
 
-def _drop(drop: Drop, clock: Clock) -> dict[str, Any]:
+def _drop_info(drop: Drop, clock: Clock) -> dict[str, Any]:
     now, ago = clock.now(), clock.monotonic() - drop.at
     return {
         "time": rfc3339(now and now - timedelta(seconds=ago)),
@@ -115,7 +115,7 @@ def _drop(drop: Drop, clock: Clock) -> dict[str, Any]:
     }
 
 
-def redacted(found: Mapping[str, Any], config: Config) -> dict[str, Any]:
+def redact(found: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """`found` and the configuration without secrets, user name and hosts."""
     redaction = Redaction(config)
     whole: dict[str, Any] = redaction.tree(dict(found))

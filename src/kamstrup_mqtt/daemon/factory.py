@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from kamstrup_mqtt.config import Config, Meter, SpoolConfig
-from kamstrup_mqtt.devices.device import MeterFacts
+from kamstrup_mqtt.devices.device import DeviceConfig
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.limits import Bounds
-from kamstrup_mqtt.meters.plan import shared
-from kamstrup_mqtt.reading.backfill import Wanted
-from kamstrup_mqtt.reading.reader import MeterSetup
+from kamstrup_mqtt.meters.limits import MeterLimits
+from kamstrup_mqtt.meters.plan import intern_plan
+from kamstrup_mqtt.reading.backfill import BackfillConfig
+from kamstrup_mqtt.reading.reader import ReaderConfig
 from kamstrup_mqtt.storage import spool
 from kamstrup_mqtt.storage.history import History, Limits
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kamstrup_mqtt.config.polled import KmpMeter, Polled
 
 
-def history(
+def make_history(
     config: SpoolConfig,
     path: Path,
     monotonic: Callable[[], float],
@@ -47,54 +47,54 @@ def history(
     )
 
 
-def facts(meter: Meter, config: Config) -> MeterFacts:
+def device_config(meter: Meter, config: Config) -> DeviceConfig:
     """What the publisher knows of a meter before it has answered."""
-    return MeterFacts(
+    return DeviceConfig(
         id=meter.id,
         name=meter.name,
         model_id=meter.model,
         model=meter.meter_model,
-        plan=shared(meter.plan()),
+        plan=intern_plan(meter.plan()),
         interval=meter.interval_seconds,
         serial=meter.serial,
         commands=config.mqtt.commands,
-        bounds=_bounds(meter),
+        limits=_meter_limits(meter),
     )
 
 
-def _bounds(meter: Meter) -> Bounds:
-    return Bounds(
-        power=meter.max_power or meter.meter_model.power_bound,
+def _meter_limits(meter: Meter) -> MeterLimits:
+    return MeterLimits(
+        power=meter.max_power or meter.meter_model.power_limit,
         flow=meter.max_flow or meter.meter_model.max_flow,
     )
 
 
-def setup(
-    meter: Meter, learned: Mapping[str, str], found: Callable[[str], None] | None
-) -> MeterSetup:
-    """What a reader needs for a meter; `found` is called with the model of one that is asked for
-    it."""
-    spec = registry.protocol(meter.protocol_name)
-    polled = None if meter.pushed else cast("Polled", meter)
-    return MeterSetup(
+def reader_config(
+    meter: Meter, learned: Mapping[str, str], on_model_found: Callable[[str], None] | None
+) -> ReaderConfig:
+    """What a reader needs for a meter; `on_model_found` is called with the model of one that is
+    asked for it."""
+    spec = registry.find_protocol(meter.protocol_name)
+    polled = None if meter.is_pushed else cast("Polled", meter)
+    return ReaderConfig(
         id=meter.id,
         name=meter.name,
         spec=spec,
-        codec=spec.codec(**meter.codec_options(), learned=learned),
-        plan=shared(meter.plan()),
+        codec=spec.make_codec(**meter.codec_options(), learned=learned),
+        plan=intern_plan(meter.plan()),
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
         battery=meter.meter_model.battery,
-        hunt_parity=meter.hunts_parity,
-        bounds=_bounds(meter),
-        bounded=meter.max_power is not None,
-        found=found,
+        detect_parity=meter.detects_parity,
+        limits=_meter_limits(meter),
+        has_power_limit=meter.max_power is not None,
+        on_model_found=on_model_found,
         align=polled is not None and polled.align,
         offset=0.0 if polled is None else polled.offset,
-        backfill=_backfill(meter),
+        backfill=_backfill_config(meter),
     )
 
 
-def _backfill(meter: Meter) -> Wanted | None:
+def _backfill_config(meter: Meter) -> BackfillConfig | None:
     found = cast("KmpMeter", meter).backfill if meter.protocol_name == "kmp" else None
-    return None if found is None else Wanted(**found.model_dump())
+    return None if found is None else BackfillConfig(**found.model_dump())

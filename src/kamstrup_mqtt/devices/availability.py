@@ -6,17 +6,17 @@ import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from kamstrup_mqtt.core.model import NONE
-from kamstrup_mqtt.meters.plan import Plan
+from kamstrup_mqtt.core.model import EMPTY
+from kamstrup_mqtt.meters.plan import ReadingPlan
 
 MISSED_PERIODS = 3
-PUSHED_AT_LEAST = 30.0
+MIN_PUSH_TIMEOUT = 30.0
 """Seconds of silence that a pushing meter is always allowed."""
-PORT_GONE = 60.0
+PORT_TIMEOUT = 60.0
 """Seconds without a port after which its meters are offline, however fresh their readings are."""
 
 
-class Presence:
+class Availability:
     """One meter, which sends every `interval` seconds when it is asked (None: by itself), and has
     been listened for since `started` (monotonic).
 
@@ -26,81 +26,95 @@ class Presence:
     patience   seconds after the last valid reading at which it counts as offline
     """
 
-    __slots__ = ("_interval", "_plan", "_started", "nulled", "patience", "port_gone", "received")
+    __slots__ = (
+        "_interval",
+        "_plan",
+        "_started",
+        "cleared_groups",
+        "last_received",
+        "port_gone_since",
+        "timeout",
+    )
 
-    def __init__(self, plan: Plan, interval: float | None, started: float) -> None:
+    def __init__(self, plan: ReadingPlan, interval: float | None, started: float) -> None:
         self._plan = plan
         self._interval = interval
         self._started = started
-        self.received: dict[str, float] = {}
-        self.nulled: frozenset[str] = NONE
-        self.port_gone: float | None = None
-        self.patience = self._patience()
+        self.last_received: dict[str, float] = {}
+        self.cleared_groups: frozenset[str] = EMPTY
+        self.port_gone_since: float | None = None
+        self.timeout = self._compute_timeout()
 
-    def _patience(self) -> float:
+    def _compute_timeout(self) -> float:
         if self._interval is not None:
             return MISSED_PERIODS * self._interval
         read = {value.group for value in self._plan.values} or set(self._plan.groups)
         periods = [period for group, period in self._plan.periods.items() if group in read]
-        return max(PUSHED_AT_LEAST, MISSED_PERIODS * min(periods, default=0.0))
+        return max(MIN_PUSH_TIMEOUT, MISSED_PERIODS * min(periods, default=0.0))
 
     @property
-    def heard(self) -> bool:
+    def has_reading(self) -> bool:
         """Whether there was a reading in this process."""
-        return bool(self.received)
+        return bool(self.last_received)
 
-    def hear(self, group: str, monotonic: float) -> None:
+    def record_reading(self, group: str, monotonic: float) -> None:
         """A valid reading of a group came."""
-        self.received[group] = monotonic
-        if group in self.nulled:
-            self.nulled -= {group}
+        self.last_received[group] = monotonic
+        if group in self.cleared_groups:
+            self.cleared_groups -= {group}
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """It is another meter now."""
-        self.received.clear()
-        self.nulled = NONE
+        self.last_received.clear()
+        self.cleared_groups = EMPTY
 
-    def online(self, now: datetime | None, monotonic: float, remembered: datetime | None) -> bool:
+    def is_online(
+        self, now: datetime | None, monotonic: float, remembered: datetime | None
+    ) -> bool:
         """Whether the last valid reading is young enough and the port there.
 
         A reading of this process counts by the monotonic clock, a `remembered` one by `now`.
         """
-        if self.port_gone is not None and monotonic - self.port_gone >= PORT_GONE:
+        if self.port_gone_since is not None and monotonic - self.port_gone_since >= PORT_TIMEOUT:
             return False
-        if self.received:
-            return monotonic - max(self.received.values()) < self.patience
+        if self.last_received:
+            return monotonic - max(self.last_received.values()) < self.timeout
         return (
             now is not None
             and remembered is not None
-            and now - remembered < timedelta(seconds=self.patience)
+            and now - remembered < timedelta(seconds=self.timeout)
         )
 
-    def overdue(self, monotonic: float, groups: Iterable[str]) -> frozenset[str]:
+    def expire_groups(self, monotonic: float, groups: Iterable[str]) -> frozenset[str]:
         """Of `groups` those that missed three of their periods since they were last told; each is
         told once."""
         late = {
             group
             for group in groups
-            if group not in self.nulled
-            and monotonic - self.received.get(group, self._started) >= self._limit(group)
+            if group not in self.cleared_groups
+            and monotonic - self.last_received.get(group, self._started)
+            >= self._group_timeout(group)
         }
         if late:
-            self.nulled |= late
+            self.cleared_groups |= late
         return frozenset(late)
 
-    def next_end(self, monotonic: float, groups: Iterable[str]) -> float:
+    def next_deadline(self, monotonic: float, groups: Iterable[str]) -> float:
         """When, after `monotonic`, it goes offline or one of `groups` is overdue, if nothing
         comes."""
-        ends = [self.received.get(group, self._started) + self._limit(group) for group in groups]
-        if self.received:
-            ends.append(max(self.received.values()) + self.patience)
-        if self.port_gone is not None:
-            ends.append(self.port_gone + PORT_GONE)
+        ends = [
+            self.last_received.get(group, self._started) + self._group_timeout(group)
+            for group in groups
+        ]
+        if self.last_received:
+            ends.append(max(self.last_received.values()) + self.timeout)
+        if self.port_gone_since is not None:
+            ends.append(self.port_gone_since + PORT_TIMEOUT)
         return min((end for end in ends if end > monotonic), default=math.inf)
 
-    def _limit(self, group: str) -> float:
+    def _group_timeout(self, group: str) -> float:
         period = self._plan.periods.get(group, self._interval)
         if period is None:
-            return self.patience
-        least = 0.0 if self._interval is not None else PUSHED_AT_LEAST
+            return self.timeout
+        least = 0.0 if self._interval is not None else MIN_PUSH_TIMEOUT
         return max(least, MISSED_PERIODS * period)

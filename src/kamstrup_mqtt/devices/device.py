@@ -1,7 +1,7 @@
 """One meter as the publisher knows it: who it is, what it tells, and whether it is there.
 
 Pure: made from reports and memory, all times are passed in. What a picture changes in its
-`MeterMemory` is told by the `Change` that `apply` returns; whoever holds the file writes it.
+`MeterState` is told by the `DeviceChange` that `apply` returns; whoever holds the file writes it.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from functools import cache, lru_cache
 from kamstrup_mqtt.core import decimal_json, units
 from kamstrup_mqtt.core.clock import rfc3339
 from kamstrup_mqtt.core.model import (
-    NONE,
+    EMPTY,
     Diagnosis,
     Identity,
     LinkState,
-    Logged,
-    Measured,
+    LoggedReading,
+    Measurement,
     Reading,
     Scalar,
 )
 from kamstrup_mqtt.core.topics import id_part
-from kamstrup_mqtt.devices.availability import Presence
+from kamstrup_mqtt.devices.availability import Availability
 from kamstrup_mqtt.devices.live_counters import LiveCounters, is_newer, parse_state
 from kamstrup_mqtt.meters import energy, registry
-from kamstrup_mqtt.meters.ha_rules import check_kind, clean
-from kamstrup_mqtt.meters.limits import ANY_METER, Bounds
-from kamstrup_mqtt.meters.model import POWER_OF_CONNECTION, MeterModel
-from kamstrup_mqtt.meters.plan import Plan
-from kamstrup_mqtt.storage.state_schema import MeterMemory, StoredReading, shared
+from kamstrup_mqtt.meters.ha_rules import sanitize, validate_state
+from kamstrup_mqtt.meters.limits import DEFAULT_LIMITS, MeterLimits
+from kamstrup_mqtt.meters.model import MAX_POWER_BY_CONNECTION, MeterModel
+from kamstrup_mqtt.meters.plan import ReadingPlan
+from kamstrup_mqtt.storage.state_schema import LastReading, MeterState, intern_mapping
 
 COUNTERS = ("frames", "dropped", "timeouts", "echoes", "reconnects", "internal_errors", "held")
 """Always in the diagnostics, null until a reader has told them: a missing key is a warning in
 Home Assistant's log for every message."""
 
-_NOTHING = StoredReading(None, {})
+_EMPTY_READING = LastReading(None, {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeterFacts:
+class DeviceConfig:
     """What the configuration says of one meter.
 
     `interval` in seconds, None where the meter sends by itself. `serial` is the serial number
-    that the user gave. `commands`: Home Assistant gets a "Read now" button. `bounds`: what the
+    that the user gave. `commands`: Home Assistant gets a "Read now" button. `limits`: what the
     meter can do at most.
     """
 
@@ -55,19 +55,19 @@ class MeterFacts:
     name: str
     model_id: str
     model: MeterModel
-    plan: Plan
+    plan: ReadingPlan
     interval: float | None
     serial: str | None = None
     commands: bool = True
-    bounds: Bounds = ANY_METER
+    limits: MeterLimits = DEFAULT_LIMITS
 
     @property
-    def polled(self) -> bool:
+    def is_polled(self) -> bool:
         return self.interval is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class DeviceChange:
     """What one report changed, and so what is due.
 
     discovery    the discovery message differs (send it only if `Picture.serial` is not None, and
@@ -84,7 +84,7 @@ class Change:
     discovery: bool = False
     identity: bool = False
     replaced: bool = False
-    states: frozenset[str] = NONE
+    states: frozenset[str] = EMPTY
     diagnostics: bool = False
     link: bool = False
     memory: bool = False
@@ -93,44 +93,44 @@ class Change:
 
 
 @cache
-def _usual(group: str) -> Change:
+def _routine_change(group: str) -> DeviceChange:
     """What a reading of a group changes when nothing of it is new."""
-    return Change(states=frozenset({group}), diagnostics=True, memory=True)
+    return DeviceChange(states=frozenset({group}), diagnostics=True, memory=True)
 
 
 @lru_cache(maxsize=64)  # a house full of meters has few
-def _form(keys: tuple[str, ...]) -> decimal_json.Form:
+def _state_form(keys: tuple[str, ...]) -> decimal_json.Form:
     return decimal_json.Form(dict.fromkeys(("time", *keys)))
 
 
-class Picture:
+class Device:
     """One meter. `started` is the monotonic time at which the daemon began to listen; `exact`:
     what is remembered is what was published last."""
 
     __slots__ = (
-        "_converted",
-        "_layout",
-        "_live",
-        "_model",
-        "_presence",
-        "_replaced",
-        "_told",
+        "_availability",
+        "_converted_groups",
+        "_forms",
+        "_last_model",
+        "_live_counters",
+        "_warned_keys",
+        "_was_replaced",
+        "config",
         "counters",
-        "facts",
         "held_back",
         "last_error",
         "link_state",
-        "memory",
+        "meter_state",
         "notes",
         "problem",
         "suffix",
     )
 
     def __init__(
-        self, facts: MeterFacts, memory: MeterMemory, started: float, *, exact: bool = True
+        self, config: DeviceConfig, meter_state: MeterState, started: float, *, exact: bool = True
     ) -> None:
-        self.facts = facts
-        self.memory = memory
+        self.config = config
+        self.meter_state = meter_state
         self.suffix = ""
         self.link_state: LinkState | None = None
         self.last_error: str | None = None
@@ -138,44 +138,48 @@ class Picture:
         self.notes: tuple[str, ...] = ()
         self.counters: Mapping[str, int] = {}
         self.held_back: Mapping[str, str] = {}
-        self._presence = Presence(facts.plan, facts.interval, started)
-        self._told: frozenset[str] = NONE
-        self._replaced = False
-        self._layout: dict[str, decimal_json.Form] = {}  # group -> its state
-        self._converted: frozenset[str] = NONE  # groups whose retained state is in another unit
+        self._availability = Availability(config.plan, config.interval, started)
+        self._warned_keys: frozenset[str] = EMPTY
+        self._was_replaced = False
+        self._forms: dict[str, decimal_json.Form] = {}  # group -> its state
+        self._converted_groups: frozenset[str] = (
+            EMPTY  # groups whose retained state is in another unit
+        )
         self._adopt_model()
-        self._model = self.model
-        self._live = LiveCounters(self.facts.plan.live_keys, memory.readings, exact=exact)
+        self._last_model = self.model
+        self._live_counters = LiveCounters(
+            self.config.plan.live_keys, meter_state.readings, exact=exact
+        )
 
     # Who it is
 
     @property
-    def own_serial(self) -> str | None:
+    def base_serial(self) -> str | None:
         """The serial number as part of ids: given, told or remembered; the configured id for
         meters that have none; None while it is not known yet."""
-        if self.facts.serial is not None:
-            return id_part(self.facts.serial) or self.facts.id
-        if not self.facts.plan.dialect.identity:
-            return self.facts.id
-        if self.memory.serial is None:
+        if self.config.serial is not None:
+            return id_part(self.config.serial) or self.config.id
+        if not self.config.plan.profile.identity:
+            return self.config.id
+        if self.meter_state.serial is None:
             return None
-        return id_part(self.memory.serial) or self.facts.id
+        return id_part(self.meter_state.serial) or self.config.id
 
     @property
     def serial(self) -> str | None:
-        """`own_serial` with the suffix that keeps two meters of one number apart."""
-        own = self.own_serial
+        """`base_serial` with the suffix that keeps two meters of one number apart."""
+        own = self.base_serial
         return None if own is None else own + self.suffix
 
     @property
     def serial_text(self) -> str | None:
         """The serial number as people write it; None where there is none."""
-        return self.facts.serial or self.memory.serial
+        return self.config.serial or self.meter_state.serial
 
     @property
     def model(self) -> tuple[str, str]:
         """Manufacturer and name: as configured, or as the meter was recognised by its lists."""
-        model, learned = self.facts.model, self.memory.learned
+        model, learned = self.config.model, self.meter_state.learned
         if model.manufacturer:
             return model.manufacturer, model.name
         found = registry.all_models().get(learned.get("recognised", ""))
@@ -191,34 +195,36 @@ class Picture:
     @property
     def keys(self) -> dict[str, str | None]:
         """Every key that belongs to the meter, with its frozen unit, in order first seen."""
-        units = self.memory.units
-        if self.facts.plan.open:
+        units = self.meter_state.units
+        if self.config.plan.accept_unlisted:
             return dict(units)
-        return {key: unit for key, unit in units.items() if key in self.facts.plan.by_key}
+        return {key: unit for key, unit in units.items() if key in self.config.plan.by_key}
 
     def group_of(self, key: str) -> str:
         """The reading group in which `key` is published."""
-        planned = self.facts.plan.group_of(key)
+        planned = self.config.plan.group_of(key)
         if planned is not None:
             return planned
-        readings = self.memory.readings
+        readings = self.meter_state.readings
         return next(
-            (g for g in self.groups if key in readings[g].values), self.facts.plan.groups[0]
+            (g for g in self.groups if key in readings[g].values), self.config.plan.groups[0]
         )
 
     @property
     def groups(self) -> tuple[str, ...]:
         """The groups that were ever filled, in the model's order."""
-        return tuple(group for group in self.facts.plan.groups if group in self.memory.readings)
+        return tuple(
+            group for group in self.config.plan.groups if group in self.meter_state.readings
+        )
 
     def state_json(self, group: str) -> str:
         """The state of one group: `time` and every key of it, null where no value came."""
-        reading = self.memory.readings.get(group, _NOTHING)
-        values = {} if group in self._presence.nulled else reading.values
-        form = self._layout.get(group)
+        reading = self.meter_state.readings.get(group, _EMPTY_READING)
+        values = {} if group in self._availability.cleared_groups else reading.values
+        form = self._forms.get(group)
         if form is None:
-            form = _form(tuple(key for key in self.keys if self.group_of(key) == group))
-            self._layout[group] = form
+            form = _state_form(tuple(key for key in self.keys if self.group_of(key) == group))
+            self._forms[group] = form
         return form.dumps({"time": rfc3339(reading.time), **values})
 
     def states(self) -> dict[str, str]:
@@ -228,22 +234,24 @@ class Picture:
     @property
     def last_reading(self) -> datetime | None:
         """UTC of the newest valid reading, memory included."""
-        times = [r.time for r in self.memory.readings.values() if r.time is not None]
+        times = [r.time for r in self.meter_state.readings.values() if r.time is not None]
         return max(times, default=None)
 
     def diagnostics_json(self) -> str:
         """The diagnostics topic's payload (docs/quantities.md, Diagnostics)."""
-        memory = self.memory
+        memory = self.meter_state
         return decimal_json.dumps(
             {
                 "link_state": None if self.link_state is None else self.link_state.value,
                 "last_reading": rfc3339(self.last_reading),
                 "last_error": self.last_error,
-                **dict.fromkeys((*COUNTERS, *(("requests_per_day",) if self.facts.polled else ()))),
+                **dict.fromkeys(
+                    (*COUNTERS, *(("requests_per_day",) if self.config.is_polled else ()))
+                ),
                 **self.counters,
                 "serial": self.serial_text,
-                "model": self.facts.model_id,
-                "protocol": self.facts.plan.protocol,
+                "model": self.config.model_id,
+                "protocol": self.config.plan.protocol,
                 "details": memory.details,
                 "learned": memory.learned,
                 "held_back": self.held_back,
@@ -256,69 +264,73 @@ class Picture:
     # Whether it is there
 
     @property
-    def heard(self) -> bool:
+    def has_reading(self) -> bool:
         """Whether there was a reading in this process."""
-        return self._presence.heard
+        return self._availability.has_reading
 
     @property
-    def patience(self) -> float:
+    def timeout(self) -> float:
         """Seconds after the last valid reading at which it counts as offline."""
-        return self._presence.patience
+        return self._availability.timeout
 
-    def online(self, now: datetime | None, monotonic: float) -> bool:
+    def is_online(self, now: datetime | None, monotonic: float) -> bool:
         """Whether its last valid reading is young enough and its port there."""
-        remembered = None if self.heard else self.last_reading
-        return self._presence.online(now, monotonic, remembered)
+        remembered = None if self.has_reading else self.last_reading
+        return self._availability.is_online(now, monotonic, remembered)
 
-    def overdue(self, monotonic: float) -> frozenset[str]:
+    def expire_groups(self, monotonic: float) -> frozenset[str]:
         """Groups that missed three of their periods since they were last told; each is told once,
         and from now on its values are null."""
-        return self._presence.overdue(monotonic, self.groups)
+        return self._availability.expire_groups(monotonic, self.groups)
 
-    def next_end(self, monotonic: float) -> float:
+    def next_deadline(self, monotonic: float) -> float:
         """When, after `monotonic`, it goes offline or a group is overdue, if nothing comes."""
-        return self._presence.next_end(monotonic, self.groups)
+        return self._availability.next_deadline(monotonic, self.groups)
 
-    def restamp(self, now: datetime, monotonic: float) -> None:
+    def correct_clock(self, now: datetime, monotonic: float) -> None:
         """The host's clock was wrong and is `now` at `monotonic`: what was received by this
         process gets the right time. For readings that nobody was told of yet."""
-        for group, received in self._presence.received.items():
-            reading = self.memory.readings[group]
+        for group, received in self._availability.last_received.items():
+            reading = self.meter_state.readings[group]
             reading.time = now - timedelta(seconds=monotonic - received)
 
-    def recall(self, group: str, payload: str, now: datetime | None) -> None:
+    def merge_retained(self, group: str, payload: str, now: datetime | None) -> None:
         """What the broker retained of a group, before we publish: after an end that was not clean
         it may be newer than memory. Nothing is from later than `now`. A state does not tell its
         units: where the configuration has changed one, memory alone counts. A live counter that is
         more than the meter can have counted since memory was written is nobody's."""
-        ours = self.memory.readings.get(group)
+        ours = self.meter_state.readings.get(group)
         told = parse_state(payload, ours.values) if ours is not None else None
-        if ours is None or told is None or self._replaced or group in self._converted:
+        if ours is None or told is None or self._was_replaced or group in self._converted_groups:
             return
         later = now is not None and is_newer(told.time, now)
         until = now if now is None or later else told.time
-        values = self._live.believable(told.values, self._most_risen(ours.time, until))
-        if group not in self._presence.received and is_newer(told.time, ours.time) and not later:
+        values = self._live_counters.believable(told.values, self._max_rises(ours.time, until))
+        if (
+            group not in self._availability.last_received
+            and is_newer(told.time, ours.time)
+            and not later
+        ):
             ours.time = told.time
             ours.values.update(values)
-        ours.values.update(self._live.recall(group, values))
+        ours.values.update(self._live_counters.recall(group, values))
 
-    def _most_risen(self, since: datetime | None, until: datetime | None) -> dict[str, Decimal]:
+    def _max_rises(self, since: datetime | None, until: datetime | None) -> dict[str, Decimal]:
         """Live counter -> by how much it can have risen; moments that are not known are one."""
         seconds = max((until - since).total_seconds(), 0.0) if since and until else 0.0
-        connected = POWER_OF_CONNECTION.get(self.memory.learned.get("connection", ""), 0)
-        bounds = replace(self.facts.bounds, power=max(self.facts.bounds.power, connected))
+        connected = MAX_POWER_BY_CONNECTION.get(self.meter_state.learned.get("connection", ""), 0)
+        bounds = replace(self.config.limits, power=max(self.config.limits.power, connected))
         most = {}
-        for key in self.facts.plan.live_keys:
-            rate = bounds.per_hour(self.memory.units.get(key))
+        for key in self.config.plan.live_keys:
+            rate = bounds.max_rise_per_hour(self.meter_state.units.get(key))
             if rate is not None:
-                allowed = seconds + self.facts.plan.quantity(key).catches_up
+                allowed = seconds + self.config.plan.quantity(key).catch_up_seconds
                 most[key] = rate * Decimal(allowed) / 3600
         return most
 
     # What reports change
 
-    def apply(self, report: Reading | Identity | Diagnosis, monotonic: float) -> Change:
+    def apply(self, report: Reading | Identity | Diagnosis, monotonic: float) -> DeviceChange:
         """Take a report of this meter, received at `monotonic`."""
         if isinstance(report, Identity):
             return self._identify(report)
@@ -328,18 +340,18 @@ class Picture:
 
     def _adopt_model(self) -> None:
         """A serial number remembered from another kind of meter says nothing about this one."""
-        memory = self.memory
-        if memory.model not in (None, self.facts.model_id) and (
-            memory.serial_source not in self.facts.plan.dialect.identity
+        memory = self.meter_state
+        if memory.model not in (None, self.config.model_id) and (
+            memory.serial_source not in self.config.plan.profile.identity
         ):
-            self._forget()
-        memory.model = self.facts.model_id
+            self._reset()
+        memory.model = self.config.model_id
         self._adopt_units()
 
     def _adopt_units(self) -> None:
         """An energy whose unit the configuration has changed goes on in the new one."""
-        memory = self.memory
-        for value in self.facts.plan.values:
+        memory = self.meter_state
+        for value in self.config.plan.values:
             key, unit = value.quantity.key, value.quantity.unit
             frozen = memory.units.get(key)
             if unit is None or frozen == unit or not {unit, frozen} <= energy.UNITS:
@@ -350,57 +362,57 @@ class Picture:
                 old = reading.values.get(key)
                 if isinstance(old, Decimal):
                     reading.values[key] = energy.convert(old, frozen, unit)
-                    self._converted |= {group}
+                    self._converted_groups |= {group}
 
-    def _forget(self) -> None:
-        fresh = MeterMemory(
-            model=self.facts.model_id,
-            announced=self.memory.announced,
-            announced_as=self.memory.announced_as,
+    def _reset(self) -> None:
+        fresh = MeterState(
+            model=self.config.model_id,
+            announced=self.meter_state.announced,
+            announced_as=self.meter_state.announced_as,
         )
-        for name in MeterMemory.__slots__:
-            setattr(self.memory, name, getattr(fresh, name))
-        self._presence.forget()
-        self._told = NONE
-        self._live = LiveCounters(self.facts.plan.live_keys, {}, exact=True)
-        self._layout.clear()
+        for name in MeterState.__slots__:
+            setattr(self.meter_state, name, getattr(fresh, name))
+        self._availability.reset()
+        self._warned_keys = EMPTY
+        self._live_counters = LiveCounters(self.config.plan.live_keys, {}, exact=True)
+        self._forms.clear()
 
-    def _identify(self, report: Identity) -> Change:
-        memory = self.memory
-        details = {key: clean(text) for key, text in report.details.items()}
+    def _identify(self, report: Identity) -> DeviceChange:
+        memory = self.meter_state
+        details = {key: sanitize(text) for key, text in report.details.items()}
         if memory.serial is None or memory.serial_source is None:
             memory.serial, memory.serial_source = report.serial, report.source
             memory.details = details
-            return Change(discovery=True, identity=True, memory=True, urgent=True)
+            return DeviceChange(discovery=True, identity=True, memory=True, urgent=True)
         if report.source != memory.serial_source:
-            return self._detail({**details, **memory.details})
+            return self._update_details({**details, **memory.details})
         if report.serial == memory.serial:
-            return self._detail({**memory.details, **details})
+            return self._update_details({**memory.details, **details})
         return self._replace(report, details)
 
-    def _detail(self, details: dict[str, str]) -> Change:
-        if details == self.memory.details:
-            return Change()
-        self.memory.details = details
-        return Change(discovery=True, memory=True, urgent=True)
+    def _update_details(self, details: dict[str, str]) -> DeviceChange:
+        if details == self.meter_state.details:
+            return DeviceChange()
+        self.meter_state.details = details
+        return DeviceChange(discovery=True, memory=True, urgent=True)
 
-    def _replace(self, report: Identity, details: dict[str, str]) -> Change:
-        given, before = self.facts.serial is not None, clean(self.memory.serial or "")
-        self._replaced = True
+    def _replace(self, report: Identity, details: dict[str, str]) -> DeviceChange:
+        given, before = self.config.serial is not None, sanitize(self.meter_state.serial or "")
+        self._was_replaced = True
         if not given:
-            self._forget()
-        self.memory.serial, self.memory.serial_source = report.serial, report.source
-        self.memory.details = details
+            self._reset()
+        self.meter_state.serial, self.meter_state.serial_source = report.serial, report.source
+        self.meter_state.details = details
         then = (
             "the configured serial number stays; change it if this is right"
             if given
             else "it becomes a device of its own in Home Assistant"
         )
         message = (
-            f"{self.facts.id}: another meter answers: serial number {clean(report.serial)},"
+            f"{self.config.id}: another meter answers: serial number {sanitize(report.serial)},"
             f" until now {before}; {then}"
         )
-        return Change(
+        return DeviceChange(
             discovery=True,
             identity=True,
             replaced=not given,
@@ -410,80 +422,82 @@ class Picture:
             log=((logging.WARNING, message),),
         )
 
-    def _diagnose(self, report: Diagnosis) -> Change:
+    def _diagnose(self, report: Diagnosis) -> DeviceChange:
         before = self.diagnostics_json()
         link = report.link_state is not self.link_state
-        new_learned = not report.learned.items() <= self.memory.learned.items()
+        new_learned = not report.learned.items() <= self.meter_state.learned.items()
         if new_learned:
-            self.memory.learned = {**self.memory.learned, **report.learned}
+            self.meter_state.learned = {**self.meter_state.learned, **report.learned}
         self.link_state = report.link_state
-        self.last_error = None if report.last_error is None else clean(report.last_error)
-        self.problem = None if report.problem is None else clean(report.problem)
+        self.last_error = None if report.last_error is None else sanitize(report.last_error)
+        self.problem = None if report.problem is None else sanitize(report.problem)
         self.notes = report.notes
         self.counters = report.counters
         self.held_back = dict(report.held_back)
-        self._presence.port_gone = report.port_gone
-        return Change(
+        self._availability.port_gone_since = report.port_gone_since
+        return DeviceChange(
             diagnostics=self.diagnostics_json() != before,
             link=link,
             memory=new_learned,
             urgent=new_learned,
         )
 
-    def _read(self, report: Reading, monotonic: float) -> Change:
+    def _read(self, report: Reading, monotonic: float) -> DeviceChange:
         log: list[tuple[int, str]] = []
-        group, memory = report.group, self.memory
+        group, memory = report.group, self.meter_state
         frozen = memory.units
         values: dict[str, Scalar] = {}
         for key, measured in report.values.items():
             value, unit = measured
             if isinstance(value, Decimal) and key in frozen and frozen[key] == unit:
-                values[key] = value  # nearly all of them: `_accept` says the same
+                values[key] = value  # nearly all of them: `_convert` says the same
             else:
-                values[key] = self._accept(key, measured, log)
+                values[key] = self._convert(key, measured, log)
         new = [key for key, value in values.items() if value is not None and key not in frozen]
         if new:
-            memory.units = shared({**frozen, **{k: report.values[k].unit for k in new}})
-        self._live.forget(report.anew)
-        self._live.take(group, values)
-        model, self._model = self._model, self.model
+            memory.units = intern_mapping({**frozen, **{k: report.values[k].unit for k in new}})
+        self._live_counters.forget(report.reset_totals)
+        self._live_counters.take(group, values)
+        model, self._last_model = self._last_model, self.model
         before = memory.readings.get(group)
-        memory.readings[group] = StoredReading(report.time, values)
-        self._presence.hear(group, monotonic)
+        memory.readings[group] = LastReading(report.time, values)
+        self._availability.record_reading(group, monotonic)
         if new or before is None or before.values.keys() != values.keys():
-            self._layout.clear()
-        if not new and not log and model == self._model:
-            return _usual(group)
-        anew = bool(new) or model != self._model
-        return replace(_usual(group), discovery=anew, urgent=bool(new), log=tuple(log))
+            self._forms.clear()
+        if not new and not log and model == self._last_model:
+            return _routine_change(group)
+        anew = bool(new) or model != self._last_model
+        return replace(_routine_change(group), discovery=anew, urgent=bool(new), log=tuple(log))
 
-    def logged(self, report: Logged) -> dict[str, Scalar]:
+    def logged_values(self, report: LoggedReading) -> dict[str, Scalar]:
         """The values of a record of the meter's own log, in the frozen units; it changes nothing
         here, and what does not fit is left out."""
         values: dict[str, Scalar] = {}
         for key, measured in report.values.items():
-            frozen = self.memory.units.get(key, measured.unit)
+            frozen = self.meter_state.units.get(key, measured.unit)
             try:
-                value = clean(measured.value) if isinstance(measured.value, str) else measured.value
+                value = (
+                    sanitize(measured.value) if isinstance(measured.value, str) else measured.value
+                )
                 if value is not None:
-                    check_kind(self.facts.plan.quantity(key), value, measured.unit)
+                    validate_state(self.config.plan.quantity(key), value, measured.unit)
                     values[key] = units.convert(value, measured.unit, frozen)
             except ValueError:
                 continue
         return values
 
-    def _accept(self, key: str, measured: Measured, log: list[tuple[int, str]]) -> Scalar:
+    def _convert(self, key: str, measured: Measurement, log: list[tuple[int, str]]) -> Scalar:
         """The value in the key's frozen unit; None, with a WARNING, when it cannot be that."""
         if measured.value is None:
             return None
-        quantity = self.facts.plan.quantity(key)
-        sent = measured.value if isinstance(measured.value, Decimal) else clean(measured.value)
-        frozen = self.memory.units.get(key, measured.unit)
+        quantity = self.config.plan.quantity(key)
+        sent = measured.value if isinstance(measured.value, Decimal) else sanitize(measured.value)
+        frozen = self.meter_state.units.get(key, measured.unit)
         try:
-            check_kind(quantity, sent, measured.unit)
+            validate_state(quantity, sent, measured.unit)
             return units.convert(sent, measured.unit, frozen)
         except ValueError as error:
-            if key not in self._told:
-                self._told |= {key}
-                log.append((logging.WARNING, f"{self.facts.id}: {key} is held back: {error}"))
+            if key not in self._warned_keys:
+                self._warned_keys |= {key}
+                log.append((logging.WARNING, f"{self.config.id}: {key} is held back: {error}"))
             return None

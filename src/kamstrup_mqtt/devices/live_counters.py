@@ -17,8 +17,8 @@ from decimal import Decimal, InvalidOperation
 
 from kamstrup_mqtt.core.clock import parse_rfc3339
 from kamstrup_mqtt.core.model import Scalar
-from kamstrup_mqtt.meters.ha_rules import MAX_TEXT, clean
-from kamstrup_mqtt.storage.state_schema import StoredReading, possible
+from kamstrup_mqtt.meters.ha_rules import MAX_TEXT, sanitize
+from kamstrup_mqtt.storage.state_schema import LastReading, check_magnitude
 
 
 class LiveCounters:
@@ -29,7 +29,7 @@ class LiveCounters:
     """
 
     def __init__(
-        self, keys: frozenset[str], readings: Mapping[str, StoredReading], *, exact: bool
+        self, keys: frozenset[str], readings: Mapping[str, LastReading], *, exact: bool
     ) -> None:
         self._keys = keys
         self._least: dict[str, Decimal] = {}
@@ -90,7 +90,7 @@ class LiveCounters:
         return self._least[key]
 
 
-def parse_state(payload: str, known: Mapping[str, Scalar]) -> StoredReading | None:
+def parse_state(payload: str, known: Mapping[str, Scalar]) -> LastReading | None:
     """A state that we published once, as the broker retained it: its values of the keys in
     `known`, numbers where those are numbers. None for everything else."""
     try:
@@ -99,7 +99,7 @@ def parse_state(payload: str, known: Mapping[str, Scalar]) -> StoredReading | No
         values = {key: _like(known[key], state[key]) for key in known if key in state}
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
         return None
-    return StoredReading(time, values)
+    return LastReading(time, values)
 
 
 def is_newer(one: datetime | None, other: datetime | None) -> bool:
@@ -115,10 +115,10 @@ def _like(known: Scalar, told: object) -> Scalar:
         raise ValueError(f"{told!r} is no value")
     if isinstance(told, str) and not isinstance(known, Decimal):
         told.encode()  # raises for half a character, which could not be published
-        if clean(told) != told:
+        if sanitize(told) != told:
             raise ValueError(f"{told[:MAX_TEXT]!r} is no text of ours")
         return told
     try:
-        return possible(Decimal(told))
+        return check_magnitude(Decimal(told))
     except InvalidOperation as error:
         raise ValueError(f"{told!r} is no number") from error

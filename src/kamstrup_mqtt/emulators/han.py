@@ -16,12 +16,12 @@ from typing import Final
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.emulators import han_lists
 from kamstrup_mqtt.emulators.han_lists import CURRENTS, POWERS, REGISTERS, VOLTAGES, Values
-from kamstrup_mqtt.emulators.parity_fault import as_8e1
+from kamstrup_mqtt.emulators.parity_fault import misread_as_8e1
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.han import SPEC
 from kamstrup_mqtt.protocols.han.apdu import LLC
 from kamstrup_mqtt.protocols.han.cipher import KEY_SIZE, Keys, seal
-from kamstrup_mqtt.protocols.han.framing import wrap
+from kamstrup_mqtt.protocols.han.framing import encode_frame
 
 _DEFAULTS: Final = {  # seed 003: the hourly list of 01:00, its meter id as in the seed's program
     "meter_id": "1111111111111111",
@@ -123,7 +123,7 @@ def make(model_id: str, settings: Mapping[str, str]) -> HanEmulator:
             raise ValueError(f"{key} cannot be set; choose from {', '.join(sorted(defaults))}")
         if text not in (allowed := _CHOICES.get(key, (text,))):
             raise ValueError(f"{key}={text}: write {' or '.join(allowed)}")
-    serial = registry.all_models()[model_id].dialects[SPEC.name].serial or SPEC.serial
+    serial = registry.all_models()[model_id].profiles[SPEC.name].serial or SPEC.serial
     # left to itself the meter has counted since it was installed, so that one that is started anew
     # does not fall behind what it told before; a register that is set begins there
     since = None if set(settings) & set(REGISTERS) else INSTALLED
@@ -300,9 +300,9 @@ class HanEmulator:
         information = LLC + message
         if fault == "segments":
             half = len(information) // 2
-            first = wrap(information[:half], *addresses, segmented=True)
-            return first + wrap(information[half:], *addresses)
-        return wrap(information, *addresses)
+            first = encode_frame(information[:half], *addresses, segmented=True)
+            return first + encode_frame(information[half:], *addresses)
+        return encode_frame(information, *addresses)
 
     def _damaged(self, wire: bytes) -> bytes:
         match self._state.settings["fault"]:
@@ -313,5 +313,5 @@ class HanEmulator:
             case "lost_byte":
                 return wire[: len(wire) // 2] + wire[len(wire) // 2 + 1 :]
             case "parity":
-                return as_8e1(wire)
+                return misread_as_8e1(wire)
         return wire

@@ -98,7 +98,7 @@ class KmpEmulator:
         self._registers = dict(registers)
         self._log = log
         self._clock = clock or MeterClock()
-        self._telling_time = telling_time
+        self._answers_clock = telling_time
         self._framer = KmpFramer()
 
     def receive_data(self, data: bytes) -> list[Reply]:
@@ -147,14 +147,14 @@ class KmpEmulator:
 
     def _set_clock(self, message: Message) -> bytes:
         day, clock = str(message.header["date"]), str(message.header["time"])
-        self._telling_time = CLOCKS
+        self._answers_clock = CLOCKS
         self._clock.set(datetime.fromisoformat(f"{day}T{clock}"))
         return bytes((ACK,))
 
-    def _told(self, number: int) -> Coded:
+    def _register_value(self, number: int) -> Coded:
         """What a register holds now."""
         held = self._registers[number]
-        if number not in self._telling_time:
+        if number not in self._answers_clock:
             return held
         at = self._clock.now()
         texts = {1003: at.date().isoformat(), 1002: at.time().isoformat(), 348: at.isoformat()}
@@ -162,7 +162,7 @@ class KmpEmulator:
 
     def _known(self, asked: Iterable[object]) -> list[tuple[int, Coded]]:
         return [
-            (register, self._told(register))
+            (register, self._register_value(register))
             for register in asked
             if isinstance(register, int) and register in self._registers
         ]
@@ -202,7 +202,7 @@ def make(model_id: str, settings: Mapping[str, str]) -> KmpEmulator:
     return KmpEmulator(
         identity,
         {number: _coded(number, r) for number, r in registers.items() if number not in left_out},
-        registry.all_models()[model_id].dialects[SPEC.name].serial or SPEC.serial,
+        registry.all_models()[model_id].profiles[SPEC.name].serial or SPEC.serial,
         log_of(model_id, clock.now),
         clock,
         CLOCKS - _set_by(registers, settings),
@@ -237,7 +237,7 @@ def _keep_in_step(registers: dict[int, Register], settings: Mapping[str, str]) -
 
 def _registers_of(model_id: str) -> dict[int, Register]:
     """Everything that the model lists; everything there is for a model that lists nothing."""
-    dialect = registry.all_models()[model_id].dialects[SPEC.name]
+    dialect = registry.all_models()[model_id].profiles[SPEC.name]
     listed = [*(source for group in dialect.groups.values() for source in group), *dialect.more]
     electric = registry.all_models()[model_id].medium == "electricity"
     table = ELECTRICITY if electric else REGISTERS
@@ -259,7 +259,7 @@ def _register(registers: Mapping[int, Register], name: str) -> int:
         if KEYS.get(number) == name:
             return number
     try:
-        source = SPEC.source(name)
+        source = SPEC.parse_source(name)
     except ValueError:
         source = name
     if isinstance(source, int):

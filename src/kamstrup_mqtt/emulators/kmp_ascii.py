@@ -78,10 +78,10 @@ class KmpAsciiMeter:
         if field is None:
             raise ValueError(f"{key}: unknown; choose from {', '.join(_FIELD)}")
         data = self._data[field.command]
-        data[field.offset : field.offset + field.size] = _encoded(field, text)
+        data[field.offset : field.offset + field.size] = _encode(field, text)
 
 
-def _encoded(field: Field, text: str) -> bytes:
+def _encode(field: Field, text: str) -> bytes:
     if field.form == "text":
         if not text.isascii() or not 0 < len(text) <= field.size:
             raise ValueError(f"{field.key}={text}: up to {field.size} ASCII characters")

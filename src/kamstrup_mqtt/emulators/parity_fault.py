@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def as_8e1(data: bytes) -> bytes:
+def misread_as_8e1(data: bytes) -> bytes:
     """The bytes that such a receiver makes of `data`, sent without a pause.
 
     It waits for a falling edge, takes the next eight bits, a parity and a stop bit, and passes on

@@ -15,7 +15,7 @@ from kamstrup_mqtt.meters import registry
 def emulated_models() -> Mapping[str, tuple[str, ...]]:
     """Every model that can be emulated, with the protocols in which it answers."""
     found = {
-        model_id: tuple(name for name in model.dialects if _has_module(name))
+        model_id: tuple(name for name in model.profiles if _has_module(name))
         for model_id, model in registry.all_models().items()
     }
     return {model_id: protocols for model_id, protocols in found.items() if protocols}

@@ -6,9 +6,9 @@ full. A message is
     {"device": {...}, "origin": {...}, "availability": [...], "availability_mode": "all",
      "components": {component id: {"platform": ..., "unique_id": ..., ...}, ...}}
 
-One key too many at the root or in `device` and Home Assistant refuses the whole message, so these
+One key too many at the root or in `fields` and Home Assistant refuses the whole message, so these
 are the keys that it knew in 2024.11 (components/mqtt/schemas.py). Leaving a component out does not
-remove it: it is published once more as {"platform": ...} alone, then left out (`steps`).
+remove it: it is published once more as {"platform": ...} alone, then left out (`publish_sequence`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.core.topics import Topics
-from kamstrup_mqtt.devices.device import Picture
-from kamstrup_mqtt.meters.ha_rules import clean, is_number
-from kamstrup_mqtt.meters.ha_units import class_fault, unit_fault
+from kamstrup_mqtt.devices.device import Device
+from kamstrup_mqtt.meters.ha_rules import expects_number, sanitize
+from kamstrup_mqtt.meters.ha_units import state_class_error, unit_error
 
 ORIGIN = "kamstrup-mqtt"
 BRIDGE = "bridge"
@@ -44,21 +44,21 @@ _DUMPS = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Announcer:
+class DiscoveryConfig:
     """How to announce: Home Assistant's discovery prefix, our topics, and how old it may be.
 
-    `modern` False (before 2025.12): no temperature_delta, no reactive_energy, flow in m³/h.
+    `is_modern` False (before 2025.12): no temperature_delta, no reactive_energy, flow in m³/h.
     `version` is this program's.
     """
 
     topics: Topics
     prefix: str = "homeassistant"
-    modern: bool = True
+    is_modern: bool = True
     version: str
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
+class PublishedDiscovery:
     """What a discovery message announced: the serial number (with its suffix) that its ids are
     made of, and component id -> platform."""
 
@@ -72,40 +72,40 @@ class Discovery:
 
     topic: str
     payload: str
-    announced: Announced
+    announced: PublishedDiscovery
 
 
-def meter_discovery(announcer: Announcer, picture: Picture) -> Discovery | None:
+def meter_discovery(config: DiscoveryConfig, device: Device) -> Discovery | None:
     """The message of one meter; None while its serial number is not known."""
-    serial = picture.serial
+    serial = device.serial
     if serial is None:
         return None
-    topics, facts = announcer.topics, picture.facts
+    topics, facts = config.topics, device.config
     availability = [{"topic": topics.bridge_status}, {"topic": topics.status(facts.id)}]
     message: Config = {
-        "device": _device(announcer, picture, serial),
-        "origin": _origin(announcer),
+        "device": _device(config, device, serial),
+        "origin": _origin(config),
         "availability": availability,
         "availability_mode": "all",
         "components": {
-            **{key: _sensor(announcer, picture, serial, key) for key in picture.keys},
-            **dict(_diagnostics(announcer, facts.id, serial)),
+            **{key: _sensor(config, device, serial, key) for key in device.keys},
+            **dict(_diagnostics(config, facts.id, serial)),
         },
     }
-    if not facts.polled:
-        message["components"]["problem"] = _problem(announcer, facts.id, serial)
-    if facts.polled:
-        message["components"]["requests_per_day"] = _requests(announcer, facts.id, serial)
-    if facts.polled and facts.commands:
-        message["components"]["read"] = _read_button(announcer, facts.id, serial)
+    if not facts.is_polled:
+        message["components"]["problem"] = _problem(config, facts.id, serial)
+    if facts.is_polled:
+        message["components"]["requests_per_day"] = _requests(config, facts.id, serial)
+    if facts.is_polled and facts.commands:
+        message["components"]["read"] = _read_button(config, facts.id, serial)
     _shorten_names(message["components"], facts.name)
-    return _message(announcer, facts.id, serial, message)
+    return _message(config, facts.id, serial, message)
 
 
-def bridge_discovery(announcer: Announcer, waiting: Iterable[Picture] = ()) -> Discovery:
+def bridge_discovery(config: DiscoveryConfig, waiting: Iterable[Device] = ()) -> Discovery:
     """The message of the daemon itself: the device that all meters are reached by. Meters that
     wait for their serial number have no device yet: what keeps them is a problem of this one."""
-    topics = announcer.topics
+    topics = config.topics
     serial = _bridge_serial(topics)
     name = "Kamstrup MQTT" if topics.instance == "main" else f"Kamstrup MQTT {topics.instance}"
     info = {
@@ -120,19 +120,22 @@ def bridge_discovery(announcer: Announcer, waiting: Iterable[Picture] = ()) -> D
             "name": name,
             "manufacturer": ORIGIN,
             "model": "Meter gateway",
-            "sw_version": announcer.version,
+            "sw_version": config.version,
         },
-        "origin": _origin(announcer),
+        "origin": _origin(config),
         "components": {
             "connection": _connection(topics, serial),
             "version": version,
             "started": started,
         },
     }
-    for facts in (picture.facts for picture in waiting):
-        sensor = _problem(announcer, facts.id, f"{serial}_{facts.id}")
-        message["components"][problem_of(facts.id)] = {**sensor, "name": f"{facts.name} problem"}
-    return _message(announcer, BRIDGE, serial, message)
+    for facts in (device.config for device in waiting):
+        sensor = _problem(config, facts.id, f"{serial}_{facts.id}")
+        message["components"][problem_component(facts.id)] = {
+            **sensor,
+            "name": f"{facts.name} problem",
+        }
+    return _message(config, BRIDGE, serial, message)
 
 
 def _connection(topics: Topics, serial: str) -> Config:
@@ -151,12 +154,12 @@ def _connection(topics: Topics, serial: str) -> Config:
     }
 
 
-def problem_of(id_: str) -> str:
+def problem_component(id_: str) -> str:
     """The component of the bridge that says what keeps a meter without a device."""
     return f"{id_}_problem"
 
 
-def steps(now: Discovery, before: Announced | None) -> tuple[str, ...]:
+def publish_sequence(now: Discovery, before: PublishedDiscovery | None) -> tuple[str, ...]:
     """The payloads to publish to `now.topic` one after the other, each acknowledged, so that Home
     Assistant forgets what is gone: components that `before` had, or a device that has become
     another one. The last one is `now.payload`."""
@@ -177,16 +180,19 @@ def steps(now: Discovery, before: Announced | None) -> tuple[str, ...]:
     return (_DUMPS(message), now.payload)
 
 
-def parse_announced(announcer: Announcer, topic: str, payload: str) -> Announced | None:
+def parse_announced(config: DiscoveryConfig, topic: str, payload: str) -> PublishedDiscovery | None:
     """What a retained message from the broker announced, if it is ours: our object id prefix, our
     origin and our bridge's availability topic. None for everything else."""
-    if meter_of(announcer, topic) is None:
+    if parse_meter_id(config, topic) is None:
         return None
     try:
         message = json.loads(payload)
         origin = message["origin"]["name"]
-        identifier = _word(message["device"]["identifiers"][0])
-        components = {_word(id_): _word(c["platform"]) for id_, c in message["components"].items()}
+        identifier = _checked_word(message["device"]["identifiers"][0])
+        components = {
+            _checked_word(id_): _checked_word(c["platform"])
+            for id_, c in message["components"].items()
+        }
         available = [
             entry["topic"]
             for part in (message, *message["components"].values())
@@ -194,32 +200,32 @@ def parse_announced(announcer: Announcer, topic: str, payload: str) -> Announced
         ]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return None  # whoever wrote that, it was not this program
-    if origin != ORIGIN or announcer.topics.bridge_status not in available:
+    if origin != ORIGIN or config.topics.bridge_status not in available:
         return None
-    return Announced(identifier.removeprefix("kamstrup_"), components)
+    return PublishedDiscovery(identifier.removeprefix("kamstrup_"), components)
 
 
-def _word(found: object) -> str:
+def _checked_word(found: object) -> str:
     """Part of an id as we write them; half a surrogate pair could not even be published."""
     if not isinstance(found, str) or not found.isprintable():
         raise ValueError(f"{found!r} is no id of ours")
     return found
 
 
-def meter_of(announcer: Announcer, topic: str) -> str | None:
+def parse_meter_id(config: DiscoveryConfig, topic: str) -> str | None:
     """The meter id ("bridge": the daemon) in a discovery topic with our prefix, else None."""
-    start, end = announcer.topics.discovery(announcer.prefix, "\0").split("\0")
+    start, end = config.topics.discovery(config.prefix, "\0").split("\0")
     if not (topic.startswith(start) and topic.endswith(end)):
         return None
     return topic[len(start) : len(topic) - len(end)] or None
 
 
-def _message(announcer: Announcer, id_: str, serial: str, message: Config) -> Discovery:
+def _message(config: DiscoveryConfig, id_: str, serial: str, message: Config) -> Discovery:
     platforms = {key: str(config["platform"]) for key, config in message["components"].items()}
     return Discovery(
-        announcer.topics.discovery(announcer.prefix, id_),
+        config.topics.discovery(config.prefix, id_),
         _DUMPS(message),
-        Announced(serial, platforms),
+        PublishedDiscovery(serial, platforms),
     )
 
 
@@ -227,28 +233,28 @@ def _bridge_serial(topics: Topics) -> str:
     return f"mqtt_{topics.instance}"
 
 
-def _origin(announcer: Announcer) -> Config:
-    return {"name": ORIGIN, "sw_version": announcer.version}
+def _origin(config: DiscoveryConfig) -> Config:
+    return {"name": ORIGIN, "sw_version": config.version}
 
 
-def _device(announcer: Announcer, picture: Picture, serial: str) -> Config:
-    facts = picture.facts
-    details = picture.memory.details
-    manufacturer, model = picture.model
-    device: Config = {
+def _device(config: DiscoveryConfig, device: Device, serial: str) -> Config:
+    facts = device.config
+    details = device.meter_state.details
+    manufacturer, model = device.model
+    fields: Config = {
         "identifiers": [f"kamstrup_{serial}"],
         "name": facts.name,
         "manufacturer": manufacturer,
         "model": model,
-        "serial_number": None if picture.serial_text is None else clean(picture.serial_text),
+        "serial_number": None if device.serial_text is None else sanitize(device.serial_text),
         **{key: details.get(key) for key in ("sw_version", "hw_version", "model_id")},
-        "via_device": f"kamstrup_{_bridge_serial(announcer.topics)}",
+        "via_device": f"kamstrup_{_bridge_serial(config.topics)}",
     }
-    return {key: value for key, value in device.items() if value}
+    return {key: value for key, value in fields.items() if value}
 
 
-def _binary_sensor(announcer: Announcer, picture: Picture, serial: str, key: str) -> Config:
-    quantity = picture.facts.plan.quantity(key)
+def _binary_sensor(config: DiscoveryConfig, device: Device, serial: str, key: str) -> Config:
+    quantity = device.config.plan.quantity(key)
     fields = {
         "device_class": quantity.device_class,
         "icon": quantity.icon,
@@ -259,30 +265,30 @@ def _binary_sensor(announcer: Announcer, picture: Picture, serial: str, key: str
         "platform": "binary_sensor",
         "name": quantity.name,
         "unique_id": f"kamstrup_{serial}_{key}",
-        "state_topic": announcer.topics.state(picture.facts.id, picture.group_of(key)),
+        "state_topic": config.topics.state(device.config.id, device.group_of(key)),
         # ON, OFF, or None, which Home Assistant takes for unknown
         "value_template": f"{{{{ value_json.{key} }}}}",
         **{name: value for name, value in fields.items() if value is not None},
     }
 
 
-def _sensor(announcer: Announcer, picture: Picture, serial: str, key: str) -> Config:
-    quantity = picture.facts.plan.quantity(key)
+def _sensor(config: DiscoveryConfig, device: Device, serial: str, key: str) -> Config:
+    quantity = device.config.plan.quantity(key)
     if quantity.binary:
-        return _binary_sensor(announcer, picture, serial, key)
-    unit, precision = picture.keys[key], quantity.precision
+        return _binary_sensor(config, device, serial, key)
+    unit, precision = device.keys[key], quantity.precision
     template = f"{{{{ value_json.{key} }}}}"
-    if unit == "L/h" and quantity.device_class == "volume_flow_rate" and not announcer.modern:
+    if unit == "L/h" and quantity.device_class == "volume_flow_rate" and not config.is_modern:
         # one division: its result is the double nearest to the exact quotient
         value = f"value_json.{key}"
         template = f"{{{{ none if {value} is none else {value} | float / 1000 }}}}"
         unit, precision = "m³/h", 3
-    device_class = _class_taken(announcer, quantity.device_class, unit)
+    device_class = _supported_class(config, quantity.device_class, unit)
     fields: Config = {
         "device_class": device_class,
-        "state_class": _state_class_taken(device_class, quantity.state_class),
+        "state_class": _supported_state_class(device_class, quantity.state_class),
         "unit_of_measurement": unit,
-        "suggested_display_precision": precision if is_number(quantity, unit) else None,
+        "suggested_display_precision": precision if expects_number(quantity, unit) else None,
         "icon": quantity.icon,
         "entity_category": quantity.category,
         "enabled_by_default": None if quantity.enabled else False,
@@ -291,7 +297,7 @@ def _sensor(announcer: Announcer, picture: Picture, serial: str, key: str) -> Co
         "platform": "sensor",
         "name": quantity.name,
         "unique_id": f"kamstrup_{serial}_{key}",
-        "state_topic": announcer.topics.state(picture.facts.id, picture.group_of(key)),
+        "state_topic": config.topics.state(device.config.id, device.group_of(key)),
         "value_template": template,
         **{name: value for name, value in fields.items() if value is not None},
     }
@@ -318,15 +324,17 @@ def _without_device(name: str, device: str) -> str:
     return left[0].upper() + left[1:]
 
 
-def _state_class_taken(device_class: str | None, state_class: str | None) -> str | None:
-    return None if class_fault(device_class, state_class) is not None else state_class
+def _supported_state_class(device_class: str | None, state_class: str | None) -> str | None:
+    return None if state_class_error(device_class, state_class) is not None else state_class
 
 
-def _class_taken(announcer: Announcer, device_class: str | None, unit: str | None) -> str | None:
+def _supported_class(
+    config: DiscoveryConfig, device_class: str | None, unit: str | None
+) -> str | None:
     """The class, or None where Home Assistant refuses it with this unit or is too old for it."""
-    if device_class is None or unit_fault(device_class, unit) is not None:
+    if device_class is None or unit_error(device_class, unit) is not None:
         return None
-    if announcer.modern:
+    if config.is_modern:
         return device_class
     if device_class in _NEW_CLASSES or unit in _NEW_UNITS.get(device_class, ()):
         return None
@@ -344,10 +352,10 @@ def _text(name: str, key: str, serial: str, **more: Any) -> Config:
     }
 
 
-def _diagnostics(announcer: Announcer, id_: str, serial: str) -> Iterator[tuple[str, Config]]:
+def _diagnostics(config: DiscoveryConfig, id_: str, serial: str) -> Iterator[tuple[str, Config]]:
     """Why nothing comes, and since when: there as long as the bridge is, also while the meter is
     offline."""
-    topics = announcer.topics
+    topics = config.topics
     own = {
         "state_topic": topics.diagnostics(id_),
         "availability": [{"topic": topics.bridge_status}],
@@ -370,10 +378,10 @@ def _diagnostics(announcer: Announcer, id_: str, serial: str) -> Iterator[tuple[
         yield key, {**counter, "state_class": "total_increasing"}
 
 
-def _problem(announcer: Announcer, id_: str, serial: str) -> Config:
+def _problem(config: DiscoveryConfig, id_: str, serial: str) -> Config:
     """On while something is wrong: no bytes, no key, a wrong key, energies that contradict the
     power. The attribute `problem` says in words what it is."""
-    topics = announcer.topics
+    topics = config.topics
     return {
         "platform": "binary_sensor",
         "name": "Problem",
@@ -390,8 +398,8 @@ def _problem(announcer: Announcer, id_: str, serial: str) -> Config:
     }
 
 
-def _requests(announcer: Announcer, id_: str, serial: str) -> Config:
-    topics = announcer.topics
+def _requests(config: DiscoveryConfig, id_: str, serial: str) -> Config:
+    topics = config.topics
     return _text(
         "Requests per day",
         "requests_per_day",
@@ -403,8 +411,8 @@ def _requests(announcer: Announcer, id_: str, serial: str) -> Config:
     )
 
 
-def _read_button(announcer: Announcer, id_: str, serial: str) -> Config:
-    topics = announcer.topics
+def _read_button(config: DiscoveryConfig, id_: str, serial: str) -> Config:
+    topics = config.topics
     return {
         "platform": "button",
         "name": "Read now",

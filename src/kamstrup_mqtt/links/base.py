@@ -23,22 +23,21 @@ class Tap(Protocol):
     def changed(self, params: SerialParams) -> None:
         """The line is set otherwise from now on."""
 
-    def ended(self, reason: LinkError, *, by_us: bool) -> None:
+    def closed(self, reason: LinkError, *, by_us: bool) -> None:
         """The line is lost, or closed by us."""
 
 
 class Link(ABC):
     """An open line to a meter. Every method raises LinkError when the line is lost.
 
-    `silence`: seconds without a byte after which a partial frame is given up (1 s on a tty, 2.5 s
-    on TCP, where a bridge and a network lie between). `lost`: why the line is lost, None while it
-    is not. `holder`: the meter whose turn on the line it is, or was last. `last_byte`: loop time at
-    which the last bytes came, 0 before the first.
-    """
+    `idle_timeout`: seconds without a byte after which a partial frame is given up (1 s on a tty,
+    2.5 s on TCP, where a bridge and a network lie between). `loss`: why the line is lost, None
+    while it is not. `holder`: the meter whose turn on the line it is, or was last. `last_byte`:
+    loop time at which the last bytes came, 0 before the first."""
 
-    silence: float
+    idle_timeout: float
     params: SerialParams
-    lost: LinkError | None = None
+    loss: LinkError | None = None
     holder: str | None = None
     last_byte: float = 0.0
 
@@ -54,11 +53,11 @@ class Link(ABC):
         except TimeoutError:
             return b""
 
-    def listen(self) -> None:  # noqa: B027 - a line may do without
+    def start_continuous(self) -> None:  # noqa: B027 - a line may do without
         """From now on somebody reads all the time: what comes faster than it is read waits
         outside, and pushes nothing out."""
 
-    def expect(self, count: int) -> None:  # noqa: B027 - a line may do without
+    def expect_bytes(self, count: int) -> None:  # noqa: B027 - a line may do without
         """Nothing can be made of what comes before there are `count` bytes more: until then `read`
         may wait, and the line may be left alone. Holds for the next `read`."""
 
@@ -100,6 +99,6 @@ class Opener(Protocol):
         params: SerialParams,
         *,
         open_timeout: float,
-        silence: float | None = None,
+        idle_timeout: float | None = None,
     ) -> Link:
         """The open line. Raises LinkError with what to do about it."""

@@ -38,7 +38,7 @@ def serial_error(path: str, code: int | None, text: str) -> LinkError:
     if code in (errno.EBUSY, errno.EAGAIN):
         return LinkError(
             LinkState.BUSY,
-            f"{path}: another program has the port{_named(holders(path))}; stop it, or read"
+            f"{path}: another program has the port{_join_names(holders(path))}; stop it, or read"
             " through a bridge such as ser2net",
         )
     if code == errno.EINVAL:
@@ -100,7 +100,7 @@ def _links_to(link: Path, device: str) -> bool:
         return False
 
 
-def _named(programs: list[str]) -> str:
+def _join_names(programs: list[str]) -> str:
     return f": {', '.join(programs)}" if programs else ""
 
 

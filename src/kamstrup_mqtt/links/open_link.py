@@ -16,14 +16,14 @@ async def open_link(
     params: SerialParams,
     *,
     open_timeout: float = OPEN_TIMEOUT,
-    silence: float | None = None,
+    idle_timeout: float | None = None,
 ) -> Link:
     """The open line. Raises LinkError with what to do about it.
 
-    `silence` None: 1 s on a tty, 2.5 s on TCP.
+    `idle_timeout` None: 1 s on a tty, 2.5 s on TCP.
     """
     if isinstance(address, RecordedLine):
         raise TypeError(f"{address} is opened by the player of the recording")
     if isinstance(address, SerialDevice):
-        return await open_serial(address, params, open_timeout, silence)
-    return await open_tcp(address, params, open_timeout, silence)
+        return await open_serial(address, params, open_timeout, idle_timeout)
+    return await open_tcp(address, params, open_timeout, idle_timeout)

@@ -20,35 +20,35 @@ log = logging.getLogger("kamstrup_mqtt.links")
 WillAct = Callable[[float], None]
 """Told, before each wait, within how many seconds the waiting side will act again."""
 
-DEAD_POLLS, MOST_DEAD_POLLS = 3, 96
+SILENT_POLLS, MAX_SILENT_POLLS = 3, 96
 """Polls in a row without a byte after which a line is opened anew, the first time and at last."""
 
-PATIENCE = 30.0
+LEASE_WAIT = 30.0
 """Seconds after which a meter that waits for its turn says that it still does."""
 
 
-def _tell_nobody(_seconds: float) -> None:
+def _ignore_wait(_seconds: float) -> None:
     pass
 
 
 _RNG = random.Random()  # noqa: S311 - jitter
 
 
-class _Turns:
+class _LeaseQueue:
     """Whose turn it is: one at a time, those who must be punctual before the others."""
 
     def __init__(self) -> None:
-        self._taken = False
+        self._is_leased = False
         self._punctual: list[asyncio.Future[None]] = []
         self._others: list[asyncio.Future[None]] = []
 
-    def ask(self, first: bool) -> asyncio.Future[None]:
+    def request(self, has_priority: bool) -> asyncio.Future[None]:
         """Done when it is one's turn; cancel it, or `release` once it is done."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._taken:
-            (self._punctual if first else self._others).append(turn)
+        if self._is_leased:
+            (self._punctual if has_priority else self._others).append(turn)
         else:
-            self._taken = True
+            self._is_leased = True
             turn.set_result(None)
         return turn
 
@@ -60,7 +60,7 @@ class _Turns:
                 if not turn.done():
                     turn.set_result(None)
                     return
-        self._taken = False
+        self._is_leased = False
 
 
 class Port:
@@ -72,10 +72,9 @@ class Port:
     `backoff_cap`, and shortened by chance by up to a half, so that the meters of a house do not
     all knock at once; a good reading, not a good open, sets that back.
 
-    A line on which `dead_polls` polls in a row brought not one byte is closed and opened anew, in
-    case it is stuck (a bridge that takes everything and hands nothing on); then after twice as
-    many, and so on, until a byte comes.
-    """
+    A line on which `max_silent_polls` polls in a row brought not one byte is closed and opened
+    anew, in case it is stuck (a bridge that takes everything and hands nothing on); then after
+    twice as many, and so on, until a byte comes."""
 
     def __init__(
         self,
@@ -84,8 +83,8 @@ class Port:
         open_timeout: float = OPEN_TIMEOUT,
         first_backoff: float = 1.0,
         backoff_cap: float = 60.0,
-        dead_polls: int = DEAD_POLLS,
-        silence: float | None = None,
+        max_silent_polls: int = SILENT_POLLS,
+        idle_timeout: float | None = None,
         rng: random.Random | None = None,
         opener: Opener = open_link,
     ) -> None:
@@ -95,111 +94,111 @@ class Port:
         self._open_timeout = open_timeout
         self._first_backoff = first_backoff
         self._backoff_cap = backoff_cap
-        self._silence = silence
+        self._idle_timeout = idle_timeout
         self._rng = rng or _RNG
-        self._turns = _Turns()
+        self._leases = _LeaseQueue()
         self._link: Link | None = None
         self._failures = 0
         self._failure: LinkError | None = None
         self._next_try = 0.0
         self._warned = False
-        self._proven = False  # a good reading came since it was opened
-        self._dead_polls = dead_polls
-        self._patience = dead_polls  # dead polls until it is opened anew
-        self._dead = 0  # polls in a row
+        self._had_reading = False  # a good reading came since it was opened
+        self._max_silent_polls = max_silent_polls
+        self._reopen_after = max_silent_polls  # dead polls until it is opened anew
+        self._silent_polls = 0  # polls in a row
 
     @property
-    def healthy(self) -> bool:
+    def is_open(self) -> bool:
         """Open, and not known to be lost."""
-        return self._link is not None and self._link.lost is None
+        return self._link is not None and self._link.loss is None
 
     def retry_in(self) -> float:
         """Seconds until it makes sense to ask for a turn again."""
         return max(0.0, self._next_try - asyncio.get_running_loop().time())
 
     @asynccontextmanager
-    async def turn(
+    async def lease(
         self,
         params: SerialParams,
-        will_act: WillAct = _tell_nobody,
+        will_act: WillAct = _ignore_wait,
         *,
-        first: bool = False,
+        has_priority: bool = False,
         holder: str | None = None,
     ) -> AsyncIterator[Link]:
-        """The open line, for one meter alone, the `holder`; `first`: before those that wait
+        """The open line, for one meter alone, the `holder`; `has_priority`: before those that wait
         without it.
 
         Raises LinkError when it cannot be opened, at once while it is left alone after a failure.
         """
-        await self._acquire(will_act, first)
+        await self._acquire(will_act, has_priority)
         try:
-            will_act(self._open_timeout + PATIENCE)
-            link = await self._ready(params)
+            will_act(self._open_timeout + LEASE_WAIT)
+            link = await self._configured_link(params)
             link.holder = holder
             try:
                 yield link
             except LinkError as error:
-                await self._give_up(error)
+                await self._record_failure(error)
                 raise
             except MeterError:
-                self.alive()
+                self.mark_open()
                 raise
-            self.alive()
+            self.mark_open()
         finally:
-            self._turns.release()
+            self._leases.release()
 
-    async def _acquire(self, will_act: WillAct, first: bool) -> None:
-        waiting = self._turns.ask(first)
+    async def _acquire(self, will_act: WillAct, has_priority: bool) -> None:
+        waiting = self._leases.request(has_priority)
         try:
             while not waiting.done():
-                will_act(PATIENCE)
-                await asyncio.wait({waiting}, timeout=PATIENCE / 2)
+                will_act(LEASE_WAIT)
+                await asyncio.wait({waiting}, timeout=LEASE_WAIT / 2)
         except asyncio.CancelledError:
             if not waiting.cancel():
-                self._turns.release()
+                self._leases.release()
             raise
 
-    async def _ready(self, params: SerialParams) -> Link:
-        if self._link is not None and self._link.lost is not None:
-            await self._lost_while_idle(self._link.lost)
-        if self._link is not None and self._dead >= self._patience:
-            await self._renew()
+    async def _configured_link(self, params: SerialParams) -> Link:
+        if self._link is not None and self._link.loss is not None:
+            await self._handle_idle_loss(self._link.loss)
+        if self._link is not None and self._silent_polls >= self._reopen_after:
+            await self._close_silent_link()
         if self._link is None:
             return await self._open(params)
         if self._link.params != params:
             try:
                 await self._link.configure(params)
             except LinkError as error:
-                await self._give_up(error)
+                await self._record_failure(error)
                 raise
         return self._link
 
-    async def _renew(self) -> None:
-        first = self._patience == self._dead_polls
+    async def _close_silent_link(self) -> None:
+        first = self._reopen_after == self._max_silent_polls
         log.log(
             logging.INFO if first else logging.DEBUG,
             "%s: not one byte came in %d polls: it is closed and opened anew, in case it is stuck",
             self.address,
-            self._dead,
+            self._silent_polls,
         )
-        self._dead = 0
-        self._patience = min(2 * self._patience, MOST_DEAD_POLLS)
+        self._silent_polls = 0
+        self._reopen_after = min(2 * self._reopen_after, MAX_SILENT_POLLS)
         await self._drop_link()
 
-    def polled(self, *, dead: bool) -> None:
-        """A poll is over; `dead`: not one byte came, not even an echo."""
-        self._dead = self._dead + 1 if dead else 0
-        if not dead:
-            self._patience = self._dead_polls
+    def record_poll(self, *, was_silent: bool) -> None:
+        """A poll is over; `was_silent`: not one byte came, not even an echo."""
+        self._silent_polls = self._silent_polls + 1 if was_silent else 0
+        if not was_silent:
+            self._reopen_after = self._max_silent_polls
 
-    async def _lost_while_idle(self, lost: LinkError) -> None:
-        if self._proven:
+    async def _handle_idle_loss(self, loss: LinkError) -> None:
+        if self._had_reading:
             await self._drop_link()  # opened again at once
             return
         # a bridge that takes the connection, says "in use" and closes must not be knocked at
         # without a pause
-        await self._give_up(lost)
-        raise LinkError(lost.state, str(lost))
+        await self._record_failure(loss)
+        raise LinkError(loss.state, str(loss))
 
     async def _open(self, params: SerialParams) -> Link:
         if self.retry_in() > 0 and self._failure is not None:
@@ -207,12 +206,15 @@ class Port:
         self._warn_once()
         try:
             self._link = await self._opener(
-                self.address, params, open_timeout=self._open_timeout, silence=self._silence
+                self.address,
+                params,
+                open_timeout=self._open_timeout,
+                idle_timeout=self._idle_timeout,
             )
         except LinkError as error:
-            await self._give_up(error)
+            await self._record_failure(error)
             raise
-        self._proven = False
+        self._had_reading = False
         log.debug("%s is open (%s)", self.address, params)
         return self._link
 
@@ -222,7 +224,7 @@ class Port:
         if warning:
             log.warning("%s", warning)
 
-    async def _give_up(self, error: LinkError) -> None:
+    async def _record_failure(self, error: LinkError) -> None:
         now = asyncio.get_running_loop().time()
         if self.gone_since is None:
             self.gone_since = now
@@ -238,15 +240,15 @@ class Port:
             await link.close()
             await asyncio.sleep(0)  # serial_asyncio finishes in the next turn of the loop
 
-    def alive(self) -> None:
+    def mark_open(self) -> None:
         """The line is open and stays open, whether or not a meter speaks on it."""
         self.gone_since = None
 
-    def good(self) -> None:
+    def mark_success(self) -> None:
         """A good reading came: the back-off starts anew."""
-        self.alive()
+        self.mark_open()
         self._failures = 0
-        self._proven = True
+        self._had_reading = True
 
     async def close(self) -> None:
         """Close the line; for the end of the program."""

@@ -22,12 +22,12 @@ from kamstrup_mqtt.links.stream import StreamLink
 
 T = TypeVar("T")
 
-SILENCE = 1.0
+IDLE_TIMEOUT = 1.0
 CLOSE_TIMEOUT = 2.0
 
 LEAD = 0.02
 """Seconds before the last byte at which we listen again: adapters hand bytes over every 16 ms."""
-LEAST_NAP = 0.02
+MIN_PAUSE = 0.02
 """Seconds; a shorter nap saves nothing."""
 
 _PTY_MAJORS = range(136, 144)  # Linux: Documentation/admin-guide/devices.txt
@@ -38,7 +38,7 @@ _ERRORS = (OSError, termios.error, ValueError)
 
 
 async def open_serial(
-    device: SerialDevice, params: SerialParams, open_timeout: float, silence: float | None
+    device: SerialDevice, params: SerialParams, open_timeout: float, idle_timeout: float | None
 ) -> SerialLink:
     """The open tty, exclusively ours. Raises LinkError."""
     try:
@@ -55,13 +55,13 @@ async def open_serial(
             " hangs: unplug it and plug it in again",
         ) from None
     except _ERRORS as error:
-        raise _named(device.path, error) from error
-    link = SerialLink(device, port, params, SILENCE if silence is None else silence)
+        raise _to_link_error(device.path, error) from error
+    link = SerialLink(device, port, params, IDLE_TIMEOUT if idle_timeout is None else idle_timeout)
     try:
         await link.attach()
     except _ERRORS as error:
         await run_blocking(port.close, f"close {device}")
-        raise _named(device.path, error) from error
+        raise _to_link_error(device.path, error) from error
     return link
 
 
@@ -79,12 +79,12 @@ def _open(path: str, params: SerialParams) -> serial.Serial:
     port = _Serial()
     port.port = path
     port.exclusive = True
-    _set(port, params)
+    _apply_params(port, params)
     port.open()
     return port
 
 
-def _set(port: serial.Serial, params: SerialParams) -> None:
+def _apply_params(port: serial.Serial, params: SerialParams) -> None:
     """Before opening: remembered; on an open port: done at once. pyserial sets DTR and RTS right
     after the open, for heads that are powered by them."""
     port.baudrate = params.baudrate
@@ -105,7 +105,7 @@ def _is_pty(path: str) -> bool:
         return False
 
 
-def _named(path: str, error: Exception) -> LinkError:
+def _to_link_error(path: str, error: Exception) -> LinkError:
     # pyserial wraps a termios.error in a SerialException without errno
     cause = error.__context__ if isinstance(error.__context__, termios.error) else error
     code = getattr(cause, "errno", None)
@@ -124,79 +124,79 @@ class SerialLink(StreamLink):
     """
 
     def __init__(
-        self, device: SerialDevice, port: serial.Serial, params: SerialParams, silence: float
+        self, device: SerialDevice, port: serial.Serial, params: SerialParams, idle_timeout: float
     ) -> None:
-        super().__init__(params, silence)
+        super().__init__(params, idle_timeout)
         self._device = device
         self._port = port
         self._transport: serial_asyncio.SerialTransport | None = None
-        self._made = asyncio.Event()
-        self._nap: asyncio.TimerHandle | None = None
+        self._is_connected = asyncio.Event()
+        self._pause_timer: asyncio.TimerHandle | None = None
 
     async def attach(self) -> None:
         """Let asyncio read the port; returns when it does."""
         self._transport, _ = await serial_asyncio.connection_for_serial(
             self._loop, lambda: self, self._port
         )
-        await self._made.wait()
+        await self._is_connected.wait()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._made.set()
+        self._is_connected.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called after a read failed: the transport has closed the port."""
         self._transport = None
-        self._wake()
-        self.lose(self._gone())
+        self._resume_reading()
+        self.mark_lost(self._gone_error())
 
     def _pause(self) -> None:
         if self._transport is not None:
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._transport is not None and self._nap is None and not self._held_up:
+        if self._transport is not None and self._pause_timer is None and not self._is_paused:
             self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._doze()
+        self._pause_until_expected()
 
-    def expect(self, count: int) -> None:
-        super().expect(count)
-        self._doze()
+    def expect_bytes(self, count: int) -> None:
+        super().expect_bytes(count)
+        self._pause_until_expected()
 
-    def _doze(self) -> None:
+    def _pause_until_expected(self) -> None:
         """Leave what comes in the kernel's buffer, for as long as not enough can have come."""
         if self._tap is not None:  # who writes down when bytes came wants to know it
             return
         missing = self._expected - len(self._unread)
         if missing <= 0:
             return
-        seconds = min(self.wire_time(missing) - LEAD, self.silence / 2)
-        if seconds < LEAST_NAP or self._nap is not None or self._transport is None:
+        seconds = min(self.wire_time(missing) - LEAD, self.idle_timeout / 2)
+        if seconds < MIN_PAUSE or self._pause_timer is not None or self._transport is None:
             return
-        if self._waiting():  # faster than the line: an emulated meter
+        if self._bytes_in_driver():  # faster than the line: an emulated meter
             return
         self._pause()
-        self._nap = self._loop.call_later(seconds, self._wake)
+        self._pause_timer = self._loop.call_later(seconds, self._resume_reading)
 
-    def _waiting(self) -> int:
+    def _bytes_in_driver(self) -> int:
         try:
             return int(self._port.in_waiting)
         except _ERRORS:  # gone; the transport notices
             return 1
 
-    def _wake(self) -> None:
-        if self._nap is not None:
-            self._nap.cancel()
-            self._nap = None
+    def _resume_reading(self) -> None:
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
+            self._pause_timer = None
             self._resume()
 
-    def _take(self) -> bytes:
-        self._wake()
-        return super()._take()
+    def _take_unread(self) -> bytes:
+        self._resume_reading()
+        return super()._take_unread()
 
-    def _gone(self) -> LinkError:
+    def _gone_error(self) -> LinkError:
         if not os.path.exists(self._device.path):
             return error_messages.port_missing(self._device.path)
         return LinkError(
@@ -204,7 +204,7 @@ class SerialLink(StreamLink):
         )
 
     async def write(self, data: bytes) -> None:
-        self.check()
+        self.raise_if_lost()
         try:
             # not through the transport: it may split, and reports a loss to the loop's handler;
             # not by Serial.write: it spins on a full buffer
@@ -212,24 +212,24 @@ class SerialLink(StreamLink):
         except BlockingIOError:
             count = 0
         except (OSError, TypeError) as error:  # pyserial: a closed port has no number
-            self.lose(self._gone())
-            raise self._gone() from error
-        self._written(data[:count])
+            self.mark_lost(self._gone_error())
+            raise self._gone_error() from error
+        self._record_sent(data[:count])
         if count < len(data):
-            self.lose(
+            self.mark_lost(
                 LinkError(
                     LinkState.NO_BYTES,
                     f"{self._device}: the port does not send what is written to it; the device or"
                     " its driver hangs: unplug it and plug it in again",
                 )
             )
-            self.check()
+            self.raise_if_lost()
 
     async def drain(self) -> None:
-        self.check()
+        self.raise_if_lost()
         await self._blocking(partial(termios.tcdrain, self._port.fileno()), "drain")
         # some USB adapters say "drained" when the bytes have reached the adapter
-        await self._off_the_wire()
+        await self._wait_until_sent()
 
     async def set_baudrate(self, baudrate: int) -> None:
         await self.drain()
@@ -238,25 +238,25 @@ class SerialLink(StreamLink):
             self._port.baudrate = baudrate
 
         await self._blocking(change, "set speed of")
-        self._remember_speed(baudrate)
+        self._set_baudrate_param(baudrate)
 
     async def configure(self, params: SerialParams) -> None:
-        self.check()
-        await self._blocking(partial(_set, self._port, params), "set")
-        self._changed(params)
+        self.raise_if_lost()
+        await self._blocking(partial(_apply_params, self._port, params), "set")
+        self._set_params(params)
 
     async def _blocking(self, call: Callable[[], T], what: str) -> T:
         try:
             async with asyncio.timeout(10 + self.wire_time(256)):
                 return await run_blocking(call, f"{what} {self._device}")
         except (*_ERRORS, TypeError) as error:  # TypeError: closed meanwhile, no file number
-            self.lose(_named(self._device.path, cast(Exception, error)))
-            self.check()
+            self.mark_lost(_to_link_error(self._device.path, cast(Exception, error)))
+            self.raise_if_lost()
             raise
 
     async def close(self) -> None:
-        self.lose(LinkError(LinkState.PORT_MISSING, f"{self._device} was closed"), by_us=True)
-        self._wake()
+        self.mark_lost(LinkError(LinkState.PORT_MISSING, f"{self._device} was closed"), by_us=True)
+        self._resume_reading()
         transport, self._transport = self._transport, None
         if transport is None or not self._port.is_open:
             return

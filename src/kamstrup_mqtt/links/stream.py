@@ -17,21 +17,21 @@ are dropped. From one that reads all the time no more are taken before it has re
 class StreamLink(Link, asyncio.Protocol):
     """A link that is also the asyncio protocol which receives its bytes."""
 
-    def __init__(self, params: SerialParams, silence: float) -> None:
+    def __init__(self, params: SerialParams, idle_timeout: float) -> None:
         self.params = params
-        self.silence = silence
+        self.idle_timeout = idle_timeout
         self._loop = asyncio.get_running_loop()
         self._unread = bytearray()
         self._reader: asyncio.Future[None] | None = None  # who waits in `read`
         self._expected = 1  # bytes before which nobody is told of them
-        self._listening = False
-        self._held_up = False
+        self._is_continuous = False
+        self._is_paused = False
         self._sent_until = 0.0  # loop time at which what was written has left a line of its speed
         self._tap: Tap | None = None
         # all attributes from the start: of one that comes later Python makes a dict, 600 bytes
-        self.lost, self.holder, self.last_byte = None, None, 0.0
+        self.loss, self.holder, self.last_byte = None, None, 0.0
 
-    def tapped(self, tap: Tap) -> None:
+    def attach_tap(self, tap: Tap) -> None:
         """Tell `tap` what passes from now on, and what came already."""
         self._tap = tap
         if self._unread:
@@ -44,20 +44,20 @@ class StreamLink(Link, asyncio.Protocol):
             self._tap.received(data)
         self._unread += data
         if len(self._unread) > MAX_UNREAD:
-            if self._listening:
-                self._held_up = True
+            if self._is_continuous:
+                self._is_paused = True
                 self._pause()
             else:
                 del self._unread[:-MAX_UNREAD]
         if len(self._unread) >= self._expected:
             self._wake_reader()
 
-    def lose(self, error: LinkError, *, by_us: bool = False) -> None:
+    def mark_lost(self, error: LinkError, *, by_us: bool = False) -> None:
         """The line is lost, or closed by us; the first reason given stays."""
-        if self.lost is None:
-            self.lost = error
+        if self.loss is None:
+            self.loss = error
             if self._tap is not None:
-                self._tap.ended(error, by_us=by_us)
+                self._tap.closed(error, by_us=by_us)
         self._wake_reader()
 
     def _wake_reader(self) -> None:
@@ -70,32 +70,32 @@ class StreamLink(Link, asyncio.Protocol):
     def _resume(self) -> None:
         """Take bytes again."""
 
-    def listen(self) -> None:
-        self._listening = True
+    def start_continuous(self) -> None:
+        self._is_continuous = True
 
-    def expect(self, count: int) -> None:
+    def expect_bytes(self, count: int) -> None:
         self._expected = max(1, count)
 
     async def read(self) -> bytes:
         while len(self._unread) < self._expected:
-            self.check()
-            await self._news()
-        return self._take()
+            self.raise_if_lost()
+            await self._wait_for_bytes()
+        return self._take_unread()
 
     async def read_within(self, seconds: float) -> bytes:
         if len(self._unread) < self._expected:
-            self.check()
+            self.raise_if_lost()
             timer = self._loop.call_later(max(0.0, seconds), self._wake_reader)
             try:
-                await self._news()
+                await self._wait_for_bytes()
             finally:
                 timer.cancel()
             if len(self._unread) < self._expected:
-                self.check()
+                self.raise_if_lost()
                 return b""
-        return self._take()
+        return self._take_unread()
 
-    async def _news(self) -> None:
+    async def _wait_for_bytes(self) -> None:
         """Wait for as many bytes as are expected, the loss of the line, or a time limit."""
         self._reader = self._loop.create_future()
         try:
@@ -104,21 +104,21 @@ class StreamLink(Link, asyncio.Protocol):
             self._reader = None
 
     def discard_input(self) -> bytes:
-        self.check()
-        return self._take()
+        self.raise_if_lost()
+        return self._take_unread()
 
-    def check(self) -> None:
+    def raise_if_lost(self) -> None:
         """Raises LinkError if the line is lost."""
-        if self.lost is not None:
+        if self.loss is not None:
             # a new one each time: a raised exception keeps its traceback, and so its frames
-            raise LinkError(self.lost.state, str(self.lost))
+            raise LinkError(self.loss.state, str(self.loss))
 
-    def _take(self) -> bytes:
+    def _take_unread(self) -> bytes:
         data = bytes(self._unread)
         self._unread.clear()
         self._expected = 1
-        if self._held_up:
-            self._held_up = False
+        if self._is_paused:
+            self._is_paused = False
             self._resume()
         return data
 
@@ -127,19 +127,19 @@ class StreamLink(Link, asyncio.Protocol):
         bits = 1 + p.bytesize + (p.parity != "N") + p.stopbits
         return count * bits / p.baudrate
 
-    def _written(self, data: bytes) -> None:
+    def _record_sent(self, data: bytes) -> None:
         start = max(self._loop.time(), self._sent_until)
         self._sent_until = start + self.wire_time(len(data))
         if self._tap is not None:
             self._tap.sent(data)
 
-    async def _off_the_wire(self) -> None:
+    async def _wait_until_sent(self) -> None:
         await asyncio.sleep(max(0.0, self._sent_until - self._loop.time()))
 
-    def _changed(self, params: SerialParams) -> None:
+    def _set_params(self, params: SerialParams) -> None:
         self.params = params
         if self._tap is not None:
             self._tap.changed(params)
 
-    def _remember_speed(self, baudrate: int) -> None:
-        self._changed(replace(self.params, baudrate=baudrate))
+    def _set_baudrate_param(self, baudrate: int) -> None:
+        self._set_params(replace(self.params, baudrate=baudrate))

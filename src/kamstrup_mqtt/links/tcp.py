@@ -13,7 +13,7 @@ from kamstrup_mqtt.links import error_messages
 from kamstrup_mqtt.links.address import TcpBridge
 from kamstrup_mqtt.links.stream import StreamLink
 
-SILENCE = 2.5
+IDLE_TIMEOUT = 2.5
 CLOSE_TIMEOUT = 1.0
 HEAD = 256
 """Bytes at the start of a connection in which the bridge may speak itself."""
@@ -26,7 +26,7 @@ USER_TIMEOUT_MS = 30_000
 
 
 async def open_tcp(
-    bridge: TcpBridge, params: SerialParams, open_timeout: float, silence: float | None
+    bridge: TcpBridge, params: SerialParams, open_timeout: float, idle_timeout: float | None
 ) -> TcpLink:
     """The connection. Raises LinkError."""
     try:
@@ -34,7 +34,10 @@ async def open_tcp(
             sock = await _connect(bridge)
             loop = asyncio.get_running_loop()
             _, link = await loop.create_connection(
-                lambda: TcpLink(bridge, params, SILENCE if silence is None else silence), sock=sock
+                lambda: TcpLink(
+                    bridge, params, IDLE_TIMEOUT if idle_timeout is None else idle_timeout
+                ),
+                sock=sock,
             )
             return link
     except OSError as error:  # TimeoutError is one
@@ -89,8 +92,8 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
     """An open connection. The line's speed belongs to the bridge; `params` only tell how long
     bytes take on it."""
 
-    def __init__(self, bridge: TcpBridge, params: SerialParams, silence: float) -> None:
-        super().__init__(params, silence)
+    def __init__(self, bridge: TcpBridge, params: SerialParams, idle_timeout: float) -> None:
+        super().__init__(params, idle_timeout)
         self._bridge = bridge
         self._transport: asyncio.Transport | None = None
         self._head: bytearray | None = bytearray()  # None: it has passed
@@ -125,7 +128,7 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
             self._head = None
         if own_words is not None:
             self._unread.clear()
-            self.lose(own_words)
+            self.mark_lost(own_words)
             if self._transport is not None:
                 self._transport.abort()
 
@@ -142,23 +145,23 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
                 f"{self._bridge}: the bridge closed the connection (its serial device unplugged,"
                 " or another program connected?)",
             )
-        self.lose(reason)
+        self.mark_lost(reason)
         self._over = True
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
     async def write(self, data: bytes) -> None:
-        self.check()
+        self.raise_if_lost()
         assert self._transport is not None
         self._transport.write(data)
-        self._written(data)
+        self._record_sent(data)
 
     async def drain(self) -> None:
-        self.check()
-        await self._off_the_wire()
+        self.raise_if_lost()
+        await self._wait_until_sent()
 
     async def set_baudrate(self, baudrate: int) -> None:
-        self.check()
+        self.raise_if_lost()
         raise MeterError(
             LinkState.REFUSED,
             f"{self._bridge}: the speed of the line belongs to the bridge and cannot be changed"
@@ -166,7 +169,7 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
         )
 
     async def close(self) -> None:
-        self.lose(LinkError(LinkState.REFUSED, f"{self._bridge} was closed"), by_us=True)
+        self.mark_lost(LinkError(LinkState.REFUSED, f"{self._bridge} was closed"), by_us=True)
         if self._transport is None:
             return
         self._transport.close()

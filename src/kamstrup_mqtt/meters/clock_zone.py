@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-MOST = timedelta(minutes=10)
+MAX_ERROR = timedelta(minutes=10)
 """A clock that is wrong by more may as well be in another zone: somebody must say which."""
 
 
@@ -19,8 +19,8 @@ _BETWEEN_HOURS = (
 )
 """The zones of the tz database that are not whole hours from UTC."""
 
-_FARTHEST = timedelta(hours=15)
-KEPT = (*(timedelta(hours=n) for n in range(-12, 15)), *map(offset_of, _BETWEEN_HOURS))
+_MAX_OFFSET = timedelta(hours=15)
+KEPT_OFFSETS = (*(timedelta(hours=n) for n in range(-12, 15)), *map(offset_of, _BETWEEN_HOURS))
 """The quarter hours that clocks keep as their distance from UTC."""
 
 
@@ -30,9 +30,9 @@ def own_offset(distance: timedelta, host: datetime) -> timedelta:
     of the clock, not its distance: the nearest that one has is taken. Where the date is wrong
     there is no telling: this computer's own."""
     here = host.astimezone().utcoffset() or timedelta()
-    if abs(distance) > _FARTHEST:
+    if abs(distance) > _MAX_OFFSET:
         return here
-    return min((here, *KEPT), key=lambda offset: abs(distance - offset))
+    return min((here, *KEPT_OFFSETS), key=lambda offset: abs(distance - offset))
 
 
 def distance(meter: datetime, host: datetime) -> timedelta:

@@ -9,17 +9,17 @@ from decimal import Decimal
 from typing import TypeGuard
 
 from kamstrup_mqtt.core import units
-from kamstrup_mqtt.core.model import Object, Scalar, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, Scalar, SourceId
 from kamstrup_mqtt.meters import energy
 from kamstrup_mqtt.meters.info_codes import PROBLEMS, TABLES
-from kamstrup_mqtt.meters.model import Dialect
+from kamstrup_mqtt.meters.model import ProtocolProfile
 
 PRECISE = "heat_energy_precise"
 TEXTS: tuple[str, ...] = ("info_text", "info_bits_text")
 KEYS = frozenset((PRECISE, *TEXTS, *(f"problem_{problem}" for problem in PROBLEMS)))
 """The sources that no meter sends. Their public keys are the same."""
 
-OFFSET = "energy_offset_wh"
+OFFSET_KEY = "energy_offset_wh"
 """Under which name the offset of register 155 is learned."""
 
 _ENERGY = 60
@@ -33,48 +33,48 @@ _OPEN = Decimal(185)
 ON, OFF = "ON", "OFF"
 
 
-def needs(dialect: Dialect, source: SourceId) -> tuple[SourceId, ...]:
+def inputs_of(profile: ProtocolProfile, source: SourceId) -> tuple[SourceId, ...]:
     """What must be read for `source`; itself, when the meter sends it."""
     if source not in KEYS:
         return (source,)
     if source == PRECISE:
-        assert dialect.precise is not None, "a model with heat_energy_precise names its register"
-        return (_ENERGY, dialect.precise)
+        assert profile.precise is not None, "a model with heat_energy_precise names its register"
+        return (_ENERGY, profile.precise)
     if source in TEXTS:
-        return tuple(info for info in dialect.info if _text_key(info) == source)
-    return tuple(info for info in dialect.info if TABLES[dialect.info[info]].confirmed)
+        return tuple(info for info in profile.info if _text_key(info) == source)
+    return tuple(info for info in profile.info if TABLES[profile.info[info]].confirmed)
 
 
-def lost(
-    dialect: Dialect, sources: Iterable[SourceId], failed: frozenset[SourceId]
+def affected_sources(
+    profile: ProtocolProfile, sources: Iterable[SourceId], failed: frozenset[SourceId]
 ) -> frozenset[SourceId]:
     """Those of `sources` that cannot be told because of what `failed` to come."""
-    return frozenset(s for s in sources if not failed.isdisjoint(needs(dialect, s)))
+    return frozenset(s for s in sources if not failed.isdisjoint(inputs_of(profile, s)))
 
 
-def sent(dialect: Dialect, sources: Iterable[SourceId]) -> tuple[SourceId, ...]:
+def sources_to_read(profile: ProtocolProfile, sources: Iterable[SourceId]) -> tuple[SourceId, ...]:
     """What must be read for all of `sources`, in order, each once.
 
     Registers 60 and 266 stand side by side: their sum is right only from one answer.
     """
-    found = dict.fromkeys(part for source in sources for part in needs(dialect, source))
-    if dialect.precise not in found or _ENERGY not in found:
+    found = dict.fromkeys(part for source in sources for part in inputs_of(profile, source))
+    if profile.precise not in found or _ENERGY not in found:
         return tuple(found)
     ordered: list[SourceId] = []
     for source in found:
         if source == _ENERGY:
-            ordered += (_ENERGY, dialect.precise)
-        elif source != dialect.precise:
+            ordered += (_ENERGY, profile.precise)
+        elif source != profile.precise:
             ordered.append(source)
     return tuple(ordered)
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
+class DerivedValues:
     """`objects` with what was made of them; what was `learned`; and what is wrong, for a warning
     that is said once."""
 
-    objects: tuple[Object, ...]
+    objects: tuple[DecodedValue, ...]
     learned: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -82,67 +82,69 @@ class Derived:
 class Deriver:
     """One meter. It remembers the last info code: temperatures may be read more often."""
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
+    def __init__(self, profile: ProtocolProfile) -> None:
+        self._profile = profile
         self._codes: dict[SourceId, int] = {}
 
-    def derive(self, objects: Iterable[Object], learned: Mapping[str, str]) -> Derived:
+    def derive(self, objects: Iterable[DecodedValue], learned: Mapping[str, str]) -> DerivedValues:
         """Make what can be made of `objects`, which came in one poll."""
         by_id = {obj.id: obj for obj in objects}
         fresh = {
             source: int(obj.value)
-            for source in self._dialect.info
+            for source in self._profile.info
             if (obj := by_id.get(source)) is not None and _is_code(obj.value)
         }
         self._codes.update(fresh)
-        out = [self._checked(obj) for obj in by_id.values()]
-        out += self._told(fresh)
-        made = self._precise(by_id, learned)
-        return Derived((*out, *made.objects), made.learned, made.warnings)
+        out = [self._check_probe(obj) for obj in by_id.values()]
+        out += self._info_objects(fresh)
+        made = self._precise_energy(by_id, learned)
+        return DerivedValues((*out, *made.objects), made.learned, made.warnings)
 
     # Temperatures
 
-    def _checked(self, obj: Object) -> Object:
+    def _check_probe(self, obj: DecodedValue) -> DecodedValue:
         """A probe that is open, or said to be at fault, measures nothing."""
-        if obj.id not in _PROBES and not self._watched(obj.id):
+        if obj.id not in _PROBES and not self._has_fault_bit(obj.id):
             return obj
         open_ = obj.id in _PROBES and obj.value == _OPEN
         faulty = obj.value == 0 and any(
             TABLES[name].probe_fault(self._codes.get(source, 0), obj.id)
-            for source, name in self._dialect.info.items()
+            for source, name in self._profile.info.items()
         )
-        return Object(obj.id, obj.raw, None, obj.unit) if open_ or faulty else obj
+        return DecodedValue(obj.id, obj.raw, None, obj.unit) if open_ or faulty else obj
 
-    def _watched(self, source: SourceId) -> bool:
-        return any(source in TABLES[name].probes for name in self._dialect.info.values())
+    def _has_fault_bit(self, source: SourceId) -> bool:
+        return any(source in TABLES[name].probes for name in self._profile.info.values())
 
     # Info codes
 
-    def _told(self, fresh: Mapping[SourceId, int]) -> Iterable[Object]:
+    def _info_objects(self, fresh: Mapping[SourceId, int]) -> Iterable[DecodedValue]:
         for source, code in fresh.items():
-            table = TABLES[self._dialect.info[source]]
+            table = TABLES[self._profile.info[source]]
             text = table.text(code)
-            yield Object(_text_key(source), text, text)
+            yield DecodedValue(_text_key(source), text, text)
             if table.confirmed:
                 for problem in table.problems:
                     state = ON if table.has(code, problem) else OFF
-                    yield Object(f"problem_{problem}", state, state)
+                    yield DecodedValue(f"problem_{problem}", state, state)
 
     # Energy
 
-    def _precise(self, by_id: Mapping[SourceId, Object], learned: Mapping[str, str]) -> Derived:
-        source = self._dialect.precise
+    def _precise_energy(
+        self, by_id: Mapping[SourceId, DecodedValue], learned: Mapping[str, str]
+    ) -> DerivedValues:
+        source = self._profile.precise
         total, fine = by_id.get(_ENERGY), by_id.get(source) if source is not None else None
         if total is None or fine is None:
-            return Derived(())
+            return DerivedValues(())
         if not isinstance(total.value, Decimal) or not isinstance(fine.value, Decimal):
-            return Derived(())
+            return DerivedValues(())
         try:
             if source == _MODULO:
-                return _modulo(total, fine)
-            return _counted(total, fine, learned.get(OFFSET))
+                return _from_modulo(total, fine)
+            return _from_counter(total, fine, learned.get(OFFSET_KEY))
         except ValueError as error:
-            return Derived((), {}, (f"heat_energy_precise cannot be made: {error}",))
+            return DerivedValues((), {}, (f"heat_energy_precise cannot be made: {error}",))
 
 
 def _is_code(value: Scalar) -> TypeGuard[Decimal]:
@@ -154,17 +156,17 @@ def _text_key(info: SourceId) -> str:
     return TEXTS[info == _INFO_BITS]
 
 
-def _object(wh: Decimal) -> Derived:
+def _object(wh: Decimal) -> DerivedValues:
     kwh = units.shift(wh, -3)
-    return Derived((Object(PRECISE, None, kwh, "kWh"),))
+    return DerivedValues((DecodedValue(PRECISE, None, kwh, "kWh"),))
 
 
-def _modulo(total: Object, fine: Object) -> Derived:
+def _from_modulo(total: DecodedValue, fine: DecodedValue) -> DerivedValues:
     assert isinstance(total.value, Decimal) and isinstance(fine.value, Decimal)  # noqa: PT018
     wh = energy.from_modulo(total.value, total.unit, fine.value, fine.unit)
     if energy.agrees(wh, total.value, total.unit):
         return _object(wh)
-    return Derived(
+    return DerivedValues(
         (),
         {},
         (
@@ -174,7 +176,7 @@ def _modulo(total: Object, fine: Object) -> Derived:
     )
 
 
-def _counted(total: Object, fine: Object, offset: str | None) -> Derived:
+def _from_counter(total: DecodedValue, fine: DecodedValue, offset: str | None) -> DerivedValues:
     assert isinstance(total.value, Decimal) and isinstance(fine.value, Decimal)  # noqa: PT018
     if offset is not None:
         wh = energy.from_offset(fine.value, fine.unit, Decimal(offset))
@@ -188,4 +190,4 @@ def _counted(total: Object, fine: Object, offset: str | None) -> Derived:
             f"register 155 ({fine.value} {fine.unit}) no longer agrees with register 60"
             f" ({total.value} {total.unit}): its start is learned anew",
         )
-    return Derived(made.objects, {OFFSET: format(found, "f")}, warnings)
+    return DerivedValues(made.objects, {OFFSET_KEY: format(found, "f")}, warnings)

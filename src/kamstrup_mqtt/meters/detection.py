@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
 
-from kamstrup_mqtt.core.model import Object, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, SourceId
 
 AUTO = "auto"
 """What a configuration says instead of a model."""
@@ -43,7 +43,7 @@ _NAMED = re.compile(r"(?<!\d)(?:403|603|303|402|602|601|302|801)")
 stands by chance."""
 
 
-def guess(objects: Iterable[Object]) -> str:
+def guess(objects: Iterable[DecodedValue]) -> str:
     """The model that answered these objects (of PROBES, and "type"); `kmp_meter` when it is none
     that this program knows."""
     by_id = {obj.id: obj for obj in objects}
@@ -56,7 +56,7 @@ def guess(objects: Iterable[Object]) -> str:
     return _told(by_id.get(404)) or _heat(here, type_)
 
 
-def _told(meter_type: Object | None) -> str | None:
+def _told(meter_type: DecodedValue | None) -> str | None:
     """Register 404, "meter type", where it holds the name of a model.
 
     Nothing else that is public tells 303, 403 and 603 apart: no source has their GetType, their

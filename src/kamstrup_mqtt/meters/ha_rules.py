@@ -14,7 +14,7 @@ MAX_TEXT = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def check_kind(quantity: Quantity, value: Decimal | str, unit: str | None) -> None:
+def validate_state(quantity: Quantity, value: Decimal | str, unit: str | None) -> None:
     """Raises ValueError when Home Assistant would refuse the value: text where its unit or class
     promise a number, a date that is none, a time without zone."""
     if isinstance(value, Decimal):
@@ -24,11 +24,11 @@ def check_kind(quantity: Quantity, value: Decimal | str, unit: str | None) -> No
     elif quantity.device_class == "timestamp":
         if datetime.fromisoformat(value).tzinfo is None:
             raise ValueError(f"{value!r} is a time without zone")
-    elif is_number(quantity, unit):
+    elif expects_number(quantity, unit):
         raise ValueError(f"{value!r} is not a number")
 
 
-def is_number(quantity: Quantity, unit: str | None) -> bool:
+def expects_number(quantity: Quantity, unit: str | None) -> bool:
     """Whether Home Assistant expects a number: by unit, state class, precision or class."""
     return not quantity.text and bool(
         unit
@@ -38,7 +38,7 @@ def is_number(quantity: Quantity, unit: str | None) -> bool:
     )
 
 
-def clean(text: str) -> str:
+def sanitize(text: str) -> str:
     r"""Text from a meter, fit for logs and states: control characters escaped as \x00, and not
     longer than Home Assistant takes."""
     if text.isprintable():

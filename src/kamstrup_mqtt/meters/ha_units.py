@@ -106,10 +106,10 @@ CLASSES_OF: Mapping[str, frozenset[str]] = MappingProxyType(
 """Device class -> the state classes that it can have; empty: it can have none."""
 
 
-def unit_fault(device_class: str | None, unit: str | None) -> str | None:
+def unit_error(device_class: str | None, unit: str | None) -> str | None:
     """Why Home Assistant refuses `unit` with `device_class`, and what it takes; None: it takes it.
 
-    A device class that Home Assistant does not know is a fault of its own (`class_fault`).
+    A device class that Home Assistant does not know is a fault of its own (`state_class_error`).
     """
     units = UNITS.get(device_class or "")
     if units is None or unit in units:
@@ -119,7 +119,7 @@ def unit_fault(device_class: str | None, unit: str | None) -> str | None:
     return f"{unit or 'no unit'} does not go with device class {device_class}; allowed: {allowed}"
 
 
-def class_fault(device_class: str | None, state_class: str | None) -> str | None:
+def state_class_error(device_class: str | None, state_class: str | None) -> str | None:
     """Why Home Assistant refuses the two classes together, and what it takes; None: it does not."""
     if device_class is not None and device_class not in UNITS:
         return f"no such device class: {device_class}; allowed: {', '.join(UNITS)}"

@@ -1,5 +1,6 @@
 """What a meter is: a family is one `MeterModel` (in `meters/models/`), a thing that can be measured
-is one `Quantity` (in `quantities`), and what a model says in one protocol is a `Dialect`."""
+is one `Quantity` (in `quantities`), and what a model says in one protocol is a
+`ProtocolProfile`."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ class Quantity:
     enabled: bool = True
     text: bool = False
     """The value is text (or an ISO date), never a number."""
-    catches_up: float = 0.0
+    catch_up_seconds: float = 0.0
     """Seconds of counting that this total may make up for in one step: one that is counted here
     and put right by a register from time to time."""
     binary: bool = False
@@ -38,7 +39,7 @@ class Quantity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
+class ProtocolProfile:
     """What one meter model says in one protocol.
 
     groups      reading group -> what is read by default, in the order asked
@@ -69,7 +70,7 @@ MAX_POWER = 1_000_000
 """W: a heat meter, or an electricity meter behind current transformers."""
 MAX_POWER_DIRECT = 3 * 80 * 230
 """W: a directly connected electricity meter, 3×80 A."""
-POWER_OF_CONNECTION: Mapping[str, int] = {DIRECT: MAX_POWER_DIRECT, TRANSFORMERS: MAX_POWER}
+MAX_POWER_BY_CONNECTION: Mapping[str, int] = {DIRECT: MAX_POWER_DIRECT, TRANSFORMERS: MAX_POWER}
 MAX_FLOW = 200
 """m³/h: a large heat or water meter."""
 
@@ -86,7 +87,7 @@ class MeterModel:
     name: str
     manufacturer: str = "Kamstrup"
     medium: Literal["heat", "water", "electricity", "any"]
-    dialects: Mapping[str, Dialect]
+    profiles: Mapping[str, ProtocolProfile]
     battery: bool = False
     max_power: int | None = None
     max_flow: int = MAX_FLOW
@@ -95,7 +96,7 @@ class MeterModel:
     note: str = ""
 
     @property
-    def power_bound(self) -> int:
+    def power_limit(self) -> int:
         """W that the meter can measure at most."""
         if self.max_power is not None:
             return self.max_power

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from kamstrup_mqtt.core import units
-from kamstrup_mqtt.core.model import Measured, Object, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, Measurement, SourceId
 from kamstrup_mqtt.meters import energy, registry
-from kamstrup_mqtt.meters.model import Dialect, Quantity
+from kamstrup_mqtt.meters.model import ProtocolProfile, Quantity
 from kamstrup_mqtt.meters.quantities import QUANTITIES, unnamed
 
 
@@ -23,7 +23,7 @@ class PlannedValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ReadingPlan:
     """What is read from one meter.
 
     values        what is read and announced
@@ -35,10 +35,10 @@ class Plan:
     """
 
     protocol: str
-    dialect: Dialect
+    profile: ProtocolProfile
     values: tuple[PlannedValue, ...]
     periods: Mapping[str, float]
-    open: bool = False
+    accept_unlisted: bool = False
     groups: tuple[str, ...] = field(init=False)
     by_source: Mapping[SourceId, PlannedValue] = field(init=False)
     by_key: Mapping[str, PlannedValue] = field(init=False)
@@ -47,12 +47,12 @@ class Plan:
     _found: dict[str, Quantity] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        groups = dict.fromkeys((*self.dialect.groups, *(v.group for v in self.values)))
+        groups = dict.fromkeys((*self.profile.groups, *(v.group for v in self.values)))
         object.__setattr__(self, "groups", tuple(groups))
         object.__setattr__(self, "by_source", {v.source: v for v in self.values})
         # of several values with one key the first counts
         object.__setattr__(self, "by_key", {v.quantity.key: v for v in reversed(self.values)})
-        live = frozenset(v.quantity.key for v in self.values if v.quantity.catches_up)
+        live = frozenset(v.quantity.key for v in self.values if v.quantity.catch_up_seconds)
         object.__setattr__(self, "live_keys", live)
 
     @property
@@ -89,18 +89,18 @@ class Plan:
         return found
 
     def _look_up(self, key: str) -> Quantity:
-        for source in (*self.dialect.more, *self.dialect.overrides):
-            quantity = registry.quantity(self.protocol, self.dialect, source)
+        for source in (*self.profile.more, *self.profile.overrides):
+            quantity = registry.quantity_for(self.protocol, self.profile, source)
             if quantity.key == key:
                 return quantity
         return QUANTITIES.get(key) or unnamed(key)
 
 
-_PLANS: list[Plan] = []
+_PLANS: list[ReadingPlan] = []
 _MANY = 64
 
 
-def shared(plan: Plan) -> Plan:
+def intern_plan(plan: ReadingPlan) -> ReadingPlan:
     """The plan, or one like it that was seen before: a house full of meters has few plans."""
     for known in _PLANS:
         if known == plan:
@@ -110,45 +110,47 @@ def shared(plan: Plan) -> Plan:
     return plan
 
 
-def default_values(protocol: str, dialect: Dialect) -> tuple[PlannedValue, ...]:
+def default_values(protocol: str, profile: ProtocolProfile) -> tuple[PlannedValue, ...]:
     """The model's own list."""
     return tuple(
-        PlannedValue(source, registry.quantity(protocol, dialect, source), group)
-        for group, sources in dialect.groups.items()
+        PlannedValue(source, registry.quantity_for(protocol, profile, source), group)
+        for group, sources in profile.groups.items()
         for source in sources
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Sorted:
-    """The objects of one frame, by group and key; `unknown` holds those that nobody has a name
-    for, `foreign` those whose unit is not of the family it should be: key -> message."""
+class MappedObjects:
+    """The objects of one frame, by group and key; `unmapped` holds those that nobody has a name
+    for, `wrong_unit` those whose unit is not of the family it should be: key -> message."""
 
-    groups: Mapping[str, Mapping[str, Measured]]
-    unknown: tuple[Object, ...]
-    foreign: Mapping[str, str]
+    groups: Mapping[str, Mapping[str, Measurement]]
+    unmapped: tuple[DecodedValue, ...]
+    wrong_unit: Mapping[str, str]
 
 
-def sort_objects(plan: Plan, objects: Iterable[Object], asked: Iterable[SourceId] = ()) -> Sorted:
+def map_objects(
+    plan: ReadingPlan, objects: Iterable[DecodedValue], requested: Iterable[SourceId] = ()
+) -> MappedObjects:
     """The objects under their public keys, in the units of the contract.
 
-    Sources in `asked` for which no object came are published as "no value came" (null).
+    Sources in `requested` for which no object came are published as "no value came" (null).
     """
     objects = tuple(objects)
-    groups: dict[str, dict[str, Measured]] = {}
-    unknown: list[Object] = []
+    groups: dict[str, dict[str, Measurement]] = {}
+    unknown: list[DecodedValue] = []
     foreign: dict[str, str] = {}
     group: str | None = None  # where newcomers belong
     for obj in objects:
         planned = plan.by_source.get(obj.id)
         if planned is None:
-            if not plan.open:
+            if not plan.accept_unlisted:
                 continue
             group = group or _rarest_group(plan, objects)
-            quantity = registry.quantity(plan.protocol, plan.dialect, obj.id)
+            quantity = registry.quantity_for(plan.protocol, plan.profile, obj.id)
             # a key is published in one group, whichever of its sources a list has
             planned = PlannedValue(obj.id, quantity, plan.group_of(quantity.key) or group)
-            named = obj.id in plan.dialect.overrides
+            named = obj.id in plan.profile.overrides
             if not named and registry.key_of(plan.protocol, obj.id) is None:
                 unknown.append(obj)
         quantity = planned.quantity
@@ -157,17 +159,17 @@ def sort_objects(plan: Plan, objects: Iterable[Object], asked: Iterable[SourceId
         if before is not None and before.value is not None:
             continue  # the same address twice in one readout: the first is reported
         try:
-            values[quantity.key] = in_contract_unit(quantity, obj)
+            values[quantity.key] = to_contract_unit(quantity, obj)
         except ValueError as error:
             foreign[quantity.key] = str(error)
-            values[quantity.key] = Measured(None)
-    for source in asked:
+            values[quantity.key] = Measurement(None)
+    for source in requested:
         planned = plan.by_source[source]
-        groups.setdefault(planned.group, {}).setdefault(planned.quantity.key, Measured(None))
-    return Sorted(groups, tuple(unknown), foreign)
+        groups.setdefault(planned.group, {}).setdefault(planned.quantity.key, Measurement(None))
+    return MappedObjects(groups, tuple(unknown), foreign)
 
 
-def _rarest_group(plan: Plan, objects: Iterable[Object]) -> str:
+def _rarest_group(plan: ReadingPlan, objects: Iterable[DecodedValue]) -> str:
     """Where objects that nobody listed belong: the rarest group of their frame. The hourly list
     repeats the 10-second values; in the 10-second group a newcomer would be null most of the time.
     """
@@ -175,22 +177,22 @@ def _rarest_group(plan: Plan, objects: Iterable[Object]) -> str:
     return max(here, key=plan.groups.index, default=plan.groups[0])
 
 
-def in_contract_unit(quantity: Quantity, obj: Object) -> Measured:
+def to_contract_unit(quantity: Quantity, obj: DecodedValue) -> Measurement:
     """The object's value in the unit of its quantity. Raises ValueError when that cannot be.
 
     Energies of heat meters may be asked for in another family: GJ in kWh, rounded.
     """
     if quantity.text:
         value = obj.raw if isinstance(obj.value, Decimal) else obj.value
-        return Measured(None if value is None else str(value))
+        return Measurement(None if value is None else str(value))
     if quantity.as_sent or obj.value is None or not isinstance(obj.value, Decimal):
-        return Measured(obj.value, obj.unit if quantity.as_sent else quantity.unit)
+        return Measurement(obj.value, obj.unit if quantity.as_sent else quantity.unit)
     if obj.unknown_unit and quantity.unit is not None:
         raise ValueError(f"its unit is unknown; it should be {quantity.unit}")
     # a value without unit is in the contract's (685-382: `1.6*1` prints none, 1.6 prints kW)
     sent = obj.unit if obj.unit is not None else quantity.unit
     if sent == quantity.unit:
-        return Measured(obj.value, sent)
+        return Measurement(obj.value, sent)
     if {sent, quantity.unit} <= energy.UNITS:
-        return Measured(energy.convert(obj.value, sent, str(quantity.unit)), quantity.unit)
-    return Measured(units.convert(obj.value, sent, quantity.unit), quantity.unit)
+        return Measurement(energy.convert(obj.value, sent, str(quantity.unit)), quantity.unit)
+    return Measurement(units.convert(obj.value, sent, quantity.unit), quantity.unit)

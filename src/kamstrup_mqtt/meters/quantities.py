@@ -68,7 +68,7 @@ def _electricity() -> Iterable[Quantity]:
         )
         # the registers of a HAN meter, counted on between two of their values; they catch up for
         # an hour and a late list
-        live: Mapping[str, Any] = {"precision": 3, "catches_up": 3660.0}
+        live: Mapping[str, Any] = {"precision": 3, "catch_up_seconds": 3660.0}
         key, name = f"energy_{way}_live", f"Energy {way} live"
         yield _counter(key, name, "kWh", "energy", **live)
         key, name = f"reactive_energy_{way}_live", f"Reactive energy {way} live"

@@ -18,7 +18,7 @@ from typing import Any
 from kamstrup_mqtt import protocols
 from kamstrup_mqtt.core.model import SourceId
 from kamstrup_mqtt.meters import derived, models
-from kamstrup_mqtt.meters.model import Dialect, MeterModel, Quantity
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile, Quantity
 from kamstrup_mqtt.meters.quantities import QUANTITIES, unnamed
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 
@@ -28,7 +28,7 @@ class RegistryError(Exception):
 
 
 @cache
-def protocol(name: str) -> ProtocolSpec:
+def find_protocol(name: str) -> ProtocolSpec:
     """The protocol of this name in the configuration. Raises KeyError where there is none."""
     if name not in _protocol_names():
         raise KeyError(name)
@@ -48,7 +48,7 @@ def _protocol_names() -> tuple[str, ...]:
 @cache
 def all_protocols() -> Mapping[str, ProtocolSpec]:
     """Every protocol by its name in the configuration."""
-    return MappingProxyType({name: protocol(name) for name in _protocol_names()})
+    return MappingProxyType({name: find_protocol(name) for name in _protocol_names()})
 
 
 @cache
@@ -66,9 +66,9 @@ def all_models() -> Mapping[str, MeterModel]:
 
 
 def _check(name: str, model: MeterModel) -> None:
-    if not model.dialects:
+    if not model.profiles:
         raise RegistryError(f"{name}: speaks no protocol")
-    for spoken, dialect in model.dialects.items():
+    for spoken, dialect in model.profiles.items():
         if spoken not in _protocol_names():
             raise RegistryError(f"{name}: unknown protocol {spoken}")
         sources = [s for group in dialect.groups.values() for s in group]
@@ -79,27 +79,27 @@ def _check(name: str, model: MeterModel) -> None:
 @cache
 def models_of(spoken: str) -> Mapping[str, MeterModel]:
     """The models that speak the protocol of this name."""
-    found = {id_: model for id_, model in all_models().items() if spoken in model.dialects}
+    found = {id_: model for id_, model in all_models().items() if spoken in model.profiles}
     for model in found.values():
-        dialect = model.dialects[spoken]
+        dialect = model.profiles[spoken]
         for source in (*(s for group in dialect.groups.values() for s in group), *dialect.more):
-            quantity(spoken, dialect, source)  # raises for an override of no such field
+            quantity_for(spoken, dialect, source)  # raises for an override of no such field
     return MappingProxyType(found)
 
 
 def key_of(protocol_name: str, source: SourceId) -> str | None:
     """The public key of a source: the protocol's, or its own where this program makes it."""
-    return str(source) if source in derived.KEYS else protocol(protocol_name).key(source)
+    return str(source) if source in derived.KEYS else find_protocol(protocol_name).key_of(source)
 
 
-def quantity(protocol_name: str, dialect: Dialect | None, source: SourceId) -> Quantity:
-    """What `source` is called on a meter that speaks `dialect` (None: any meter).
+def quantity_for(protocol_name: str, profile: ProtocolProfile | None, source: SourceId) -> Quantity:
+    """What `source` is called on a meter that speaks `profile` (None: any meter).
 
     A source without a key in the protocol's table gets `register_<n>` or `obis_<code>`, as sent,
     switched off, diagnostic.
     """
-    spec = protocol(protocol_name)
+    spec = find_protocol(protocol_name)
     key = key_of(protocol_name, source)
-    found = QUANTITIES[key] if key is not None else unnamed(spec.unknown_key(source))
-    changes: Mapping[str, Any] = dialect.overrides.get(source, {}) if dialect else {}
+    found = QUANTITIES[key] if key is not None else unnamed(spec.fallback_key(source))
+    changes: Mapping[str, Any] = profile.overrides.get(source, {}) if profile else {}
     return dataclasses.replace(found, **changes) if changes else found

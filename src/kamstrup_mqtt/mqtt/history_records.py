@@ -7,8 +7,8 @@ from datetime import datetime
 
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.clock import rfc3339
-from kamstrup_mqtt.core.model import Logged, Reading, Scalar
-from kamstrup_mqtt.devices.device import Picture
+from kamstrup_mqtt.core.model import LoggedReading, Reading, Scalar
+from kamstrup_mqtt.devices.device import Device
 
 PUSHED_KINDS = ("live", "hourly")
 
@@ -20,26 +20,28 @@ class Records:
         self._boot = boot
         self._seq: dict[str, int] = {}
 
-    def of(self, reading: Reading, picture: Picture) -> str:
+    def of(self, reading: Reading, picture: Device) -> str:
         """The record of a reading that the picture has taken: with the values as published."""
         kind = reading.group if reading.group in PUSHED_KINDS else "values"
-        at = reading.belongs or belongs_to(kind, reading.time)
-        values = picture.memory.readings[reading.group].values
+        at = reading.measured_at or belongs_to(kind, reading.time)
+        values = picture.meter_state.readings[reading.group].values
         return self._record(picture, kind, reading.time, at, values)
 
-    def logged(self, record: Logged, picture: Picture) -> str:
+    def logged(self, record: LoggedReading, picture: Device) -> str:
         """The record of one in the meter's own log."""
-        return self._record(picture, "backfill", record.time, record.at, picture.logged(record))
+        return self._record(
+            picture, "backfill", record.time, record.measured_at, picture.logged_values(record)
+        )
 
     def _record(
         self,
-        picture: Picture,
+        picture: Device,
         kind: str,
         time: datetime | None,
         at: datetime | None,
         values: Mapping[str, Scalar],
     ) -> str:
-        meter = picture.facts.id
+        meter = picture.config.id
         seq = self._seq[meter] = self._seq.get(meter, 0) + 1
         return decimal_json.dumps(
             {

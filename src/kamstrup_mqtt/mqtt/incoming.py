@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.homeassistant.discovery import (
-    Announced,
-    Announcer,
-    meter_of,
+    DiscoveryConfig,
+    PublishedDiscovery,
     parse_announced,
+    parse_meter_id,
 )
 from kamstrup_mqtt.mqtt.connection import Received
 from kamstrup_mqtt.mqtt.publish_queue import Board
@@ -45,7 +45,7 @@ class Host:
 class Retained:
     """What the broker had when we came: discovery messages of ours, and our own topics."""
 
-    announced: dict[str, Announced] = field(default_factory=dict)
+    announced: dict[str, PublishedDiscovery] = field(default_factory=dict)
     topics: dict[str, str] = field(default_factory=dict)
 
 
@@ -64,7 +64,7 @@ class Inbox:
     def __init__(
         self,
         config: Config,
-        announcer: Announcer,
+        announcer: DiscoveryConfig,
         board: Board,
         host: Host,
         *,
@@ -130,7 +130,7 @@ class Inbox:
             self.retained.topics[message.topic] = text
             return
         announced = parse_announced(self._announcer, message.topic, text)
-        id_ = meter_of(self._announcer, message.topic)
+        id_ = parse_meter_id(self._announcer, message.topic)
         if announced is not None and id_ is not None and not self.settled:
             self.retained.announced[id_] = announced
 

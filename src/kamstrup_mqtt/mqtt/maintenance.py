@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from kamstrup_mqtt.config import Config, MqttConfig
 from kamstrup_mqtt.core.errors import KamstrupMqttError
 from kamstrup_mqtt.core.topics import Topics
-from kamstrup_mqtt.homeassistant.discovery import Announcer, parse_announced
+from kamstrup_mqtt.homeassistant.discovery import DiscoveryConfig, parse_announced
 from kamstrup_mqtt.mqtt.connection import (
     ACK_TIMEOUT,
     CONNECT_TIMEOUT,
@@ -75,10 +75,10 @@ async def clear(
     Raises KamstrupMqttError when a daemon says that it is online (unless `force`).
     """
     topics = config.mqtt.topics
-    announcer = Announcer(
+    announcer = DiscoveryConfig(
         topics=topics,
         prefix=config.homeassistant.prefix,
-        modern=config.homeassistant.modern,
+        is_modern=config.homeassistant.is_modern,
         version=version,
     )
     client_id = f"{config.mqtt.client_id or topics.client_id}-remove"
@@ -104,7 +104,7 @@ def _refuse_beside_daemon(topics: Topics, shown: Iterable[Received]) -> None:
         )
 
 
-def _ours(announcer: Announcer, shown: Sequence[Received]) -> list[str]:
+def _ours(announcer: DiscoveryConfig, shown: Sequence[Received]) -> list[str]:
     """The topics of this instance, discovery first: an entity that still listens would complain
     of an empty state."""
     announced = [

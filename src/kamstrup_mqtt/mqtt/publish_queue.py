@@ -12,13 +12,13 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from kamstrup_mqtt.core.clock import Clock
-from kamstrup_mqtt.core.model import Identity, Logged, Reading, Report
+from kamstrup_mqtt.core.model import Identity, LoggedReading, Reading, Report
 from kamstrup_mqtt.core.topics import Topics
-from kamstrup_mqtt.devices.device import Change, Picture
-from kamstrup_mqtt.devices.unique_ids import settle_serials
+from kamstrup_mqtt.devices.device import Device, DeviceChange
+from kamstrup_mqtt.devices.unique_ids import assign_suffixes
 from kamstrup_mqtt.mqtt.history_records import Records
 from kamstrup_mqtt.storage.history import History
-from kamstrup_mqtt.storage.state_file import Memory
+from kamstrup_mqtt.storage.state_file import StateFile
 
 DIAGNOSTICS_INTERVAL = 60.0
 """Seconds from one diagnostics message of a meter to the next, unless its link state changed."""
@@ -39,13 +39,13 @@ class Due:
 
 
 class Board:
-    """The pictures and what is due of them. `changed` wakes a session; whoever takes reports or
-    ticks decides whether that is needed."""
+    """The pictures and what is due of them. `mark_changed` wakes a session; whoever takes reports
+    or ticks decides whether that is needed."""
 
     def __init__(
         self,
-        pictures: Mapping[str, Picture],
-        memory: Memory,
+        pictures: Mapping[str, Device],
+        memory: StateFile,
         clock: Clock,
         *,
         history: History | None = None,
@@ -63,22 +63,22 @@ class Board:
         self._waiting: set[str] = set()
         self._recalled = False
         self.online: dict[str, bool] = {id_: self._is_online(id_) for id_ in pictures}
-        self._settle({picture.own_serial for picture in pictures.values()})
+        self._settle({picture.base_serial for picture in pictures.values()})
 
     def take(self, report: Report) -> None:
         """Take one report into its picture."""
         picture = self.pictures[report.meter]
-        if isinstance(report, Logged):
+        if isinstance(report, LoggedReading):
             self.history.add(report.meter, self._records.logged(report, picture))
             return
-        before = picture.own_serial if isinstance(report, Identity) else None
+        before = picture.base_serial if isinstance(report, Identity) else None
         change = picture.apply(report, self._clock.monotonic())
         for level, message in change.log:
             logging.getLogger(f"kamstrup_mqtt.meter.{report.meter}").log(level, "%s", message)
         if change.identity:
-            self._settle({before, picture.own_serial})
+            self._settle({before, picture.base_serial})
         if change.memory:
-            self.memory.changed(urgent=change.urgent)
+            self.memory.mark_changed(urgent=change.urgent)
         self._mark(report.meter, change)
         self._look(report.meter)
 
@@ -88,7 +88,7 @@ class Board:
         if isinstance(report, Reading):
             self.history.add(report.meter, self._records.of(report, self.pictures[report.meter]))
 
-    def _mark(self, id_: str, change: Change) -> None:
+    def _mark(self, id_: str, change: DeviceChange) -> None:
         if change.discovery:
             self.due.discovery[id_] = None
         if change.replaced:
@@ -103,10 +103,10 @@ class Board:
     def _settle(self, serials: Container[str | None]) -> None:
         """Who has one of these serial numbers, or had: whose ids does that change?"""
         meant = {
-            i: picture for i, picture in self.pictures.items() if picture.own_serial in serials
+            i: picture for i, picture in self.pictures.items() if picture.base_serial in serials
         }
         before = {id_: picture.serial for id_, picture in meant.items()}
-        for warning in settle_serials(meant.values()):
+        for warning in assign_suffixes(meant.values()):
             logging.getLogger(__package__).warning("%s", warning)
         for id_, picture in meant.items():
             if picture.serial != before[id_]:
@@ -118,9 +118,9 @@ class Board:
         now, ends = self._clock.monotonic(), [math.inf]
         for id_, picture in self.pictures.items():
             self._look(id_)
-            for group in picture.overdue(now):
+            for group in picture.expire_groups(now):
                 self.due.states[id_, group] = None
-            ends.append(picture.next_end(now))
+            ends.append(picture.next_deadline(now))
         for id_ in list(self._waiting):
             end = self._diagnosed.get(id_, -math.inf) + self._diagnostics_interval
             if end <= now:
@@ -131,8 +131,8 @@ class Board:
 
     def _is_online(self, id_: str) -> bool:
         picture = self.pictures[id_]
-        now = None if picture.heard else self._clock.now()
-        return picture.online(now, self._clock.monotonic())
+        now = None if picture.has_reading else self._clock.now()
+        return picture.is_online(now, self._clock.monotonic())
 
     def _look(self, id_: str) -> None:
         online = self._is_online(id_)
@@ -172,8 +172,8 @@ class Board:
             for group in picture.groups:
                 payload = retained.get(topics.state(id_, group))
                 if payload is not None:
-                    picture.recall(group, payload, self._clock.now())
-                    self.memory.changed()
+                    picture.merge_retained(group, payload, self._clock.now())
+                    self.memory.mark_changed()
 
     def all_states(self) -> None:
         """All states are due."""

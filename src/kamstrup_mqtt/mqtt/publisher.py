@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.core.clock import Clock
-from kamstrup_mqtt.core.heartbeat import Deadline
+from kamstrup_mqtt.core.heartbeat import Heartbeat
 from kamstrup_mqtt.core.model import Json
-from kamstrup_mqtt.core.report_queue import Outbox
-from kamstrup_mqtt.devices.device import Picture
-from kamstrup_mqtt.homeassistant.discovery import Announcer
+from kamstrup_mqtt.core.report_queue import ReportQueue
+from kamstrup_mqtt.devices.device import Device
+from kamstrup_mqtt.homeassistant.discovery import DiscoveryConfig
 from kamstrup_mqtt.mqtt.backoff import Backoff
 from kamstrup_mqtt.mqtt.connection import (
     ACK_TIMEOUT,
@@ -31,7 +31,7 @@ from kamstrup_mqtt.mqtt.incoming import Host
 from kamstrup_mqtt.mqtt.publish_queue import DIAGNOSTICS_INTERVAL, Board
 from kamstrup_mqtt.mqtt.session import Calls, Session, SessionLimits
 from kamstrup_mqtt.storage.history import History
-from kamstrup_mqtt.storage.state_file import Memory
+from kamstrup_mqtt.storage.state_file import StateFile
 
 _LOG = logging.getLogger(__package__)
 
@@ -71,9 +71,9 @@ class Publisher:
     def __init__(
         self,
         config: Config,
-        pictures: Mapping[str, Picture],
-        memory: Memory,
-        outbox: Outbox,
+        pictures: Mapping[str, Device],
+        memory: StateFile,
+        outbox: ReportQueue,
         clock: Clock,
         daemon: Daemon,
         *,
@@ -93,10 +93,10 @@ class Publisher:
         self._daemon = daemon
         self._request_read = request_read
         self._topics = config.mqtt.topics
-        self._announcer = Announcer(
+        self._announcer = DiscoveryConfig(
             topics=self._topics,
             prefix=config.homeassistant.prefix,
-            modern=config.homeassistant.modern,
+            is_modern=config.homeassistant.is_modern,
             version=daemon.version,
         )
         self._board = Board(
@@ -107,8 +107,8 @@ class Publisher:
             diagnostics_interval=self._limits.diagnostics,
         )
         self._where = address(config.mqtt)
-        self._drain_deadline = Deadline("publisher", clock.monotonic)
-        self._session_deadline = Deadline("broker session", clock.monotonic)
+        self._drain_deadline = Heartbeat("publisher", clock.monotonic)
+        self._session_deadline = Heartbeat("broker session", clock.monotonic)
         self._stop = asyncio.Event()
         self._say_offline = True
         self._backoff = Backoff(
@@ -129,7 +129,7 @@ class Publisher:
         self.reconnects = 0
 
     @property
-    def deadlines(self) -> tuple[Deadline, Deadline]:
+    def deadlines(self) -> tuple[Heartbeat, Heartbeat]:
         """What the watchdog watches."""
         return self._drain_deadline, self._session_deadline
 
@@ -154,7 +154,7 @@ class Publisher:
 
     async def run(self) -> None:
         """Publish until stopped."""
-        self._outbox.call(self._drain)
+        self._outbox.set_consumer(self._drain)
         self._drain()
         async with asyncio.TaskGroup() as group:
             work = (self._raise_bugs(), self._tick(), self._board.history.keep())
@@ -180,7 +180,7 @@ class Publisher:
             self._bug.set()
 
     def _show_crowd(self) -> None:
-        self._outbox.crowd(self._board.history.behind)
+        self._outbox.set_backpressure(self._board.history.behind)
 
     async def _raise_bugs(self) -> None:
         """What went wrong in a call by the loop, which would only log it."""
@@ -197,19 +197,19 @@ class Publisher:
             rest = self._board.tick() - self._clock.monotonic()
             self._push()
             wait = min(max(rest, 0.0), self._limits.tick)
-            self._drain_deadline.within(wait)
+            self._drain_deadline.expect_within(wait)
             await asyncio.sleep(wait)
 
     # Sessions
 
     async def _sessions(self) -> None:
         while not self._stop.is_set():
-            self._session_deadline.within(self._limits.connect + self._limits.ack)
+            self._session_deadline.expect_within(self._limits.connect + self._limits.ack)
             try:
                 await self._session()
             except BrokerError as error:
                 wait = self._lost(error)
-                self._session_deadline.within(wait)
+                self._session_deadline.expect_within(wait)
                 await asyncio.sleep(wait)
 
     async def _session(self) -> None:
@@ -223,7 +223,7 @@ class Publisher:
                 info=self._info,
                 request_read=self._request_read,
                 other_daemon=self._other_daemon,
-                alive=self._session_deadline.within,
+                alive=self._session_deadline.expect_within,
                 warn_once=self._warn_once,
                 progress=self._show_crowd,
             )

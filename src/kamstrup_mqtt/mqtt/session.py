@@ -18,20 +18,20 @@ from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.model import Json
 from kamstrup_mqtt.homeassistant.discovery import (
-    Announced,
-    Announcer,
     Discovery,
+    DiscoveryConfig,
+    PublishedDiscovery,
     bridge_discovery,
     meter_discovery,
-    problem_of,
-    steps,
+    problem_component,
+    publish_sequence,
 )
 from kamstrup_mqtt.mqtt.connection import HISTORY_WINDOW, IN_FLIGHT, BrokerError, Connection
 from kamstrup_mqtt.mqtt.in_flight import Window
 from kamstrup_mqtt.mqtt.incoming import Host, Inbox
 from kamstrup_mqtt.mqtt.publish_queue import Board
 from kamstrup_mqtt.storage.history import Record
-from kamstrup_mqtt.storage.state_schema import shared
+from kamstrup_mqtt.storage.state_schema import intern_mapping
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class Session:
         self,
         connection: Connection,
         config: Config,
-        announcer: Announcer,
+        announcer: DiscoveryConfig,
         board: Board,
         host: Host,
         calls: Calls,
@@ -99,7 +99,7 @@ class Session:
         self._calls = calls
         self._step = 2 * ack_timeout
         self._limits = limits
-        self._bridge: Announced | None = None  # as it was announced last
+        self._bridge: PublishedDiscovery | None = None  # as it was announced last
         self._loop = asyncio.get_running_loop()
         self._inbox = Inbox(
             config,
@@ -274,7 +274,7 @@ class Session:
         waiting = [
             picture
             for id_, picture in self._board.pictures.items()
-            if picture.serial is None and (picture.problem or problem_of(id_) in shown)
+            if picture.serial is None and (picture.problem or problem_component(id_) in shown)
         ]
         message = bridge_discovery(self._announcer, waiting)
         if first or message.announced != self._bridge:
@@ -285,36 +285,39 @@ class Session:
     async def _announce(self, message: Discovery, id_: str) -> None:
         """Announce a device, in as many steps as it takes to have what is gone forgotten. The last
         step is on its way then: a house full of meters does not wait for one after the other."""
-        *gone, last = steps(message, self._before(id_))
+        *gone, last = publish_sequence(message, self._before(id_))
         if gone:
             await self._publish((message.topic, payload) for payload in gone)
         self._calls.alive(self._step)
         await self._window.vacancy()
         self._window.send(message.topic, last, then=partial(self._note, message.announced, id_))
 
-    def _note(self, announced: Announced, id_: str) -> None:
+    def _note(self, announced: PublishedDiscovery, id_: str) -> None:
         """The broker has what announces this device."""
         self._retained.announced.pop(id_, None)
         if id_ == BRIDGE:
             return
-        memory = self._board.pictures[id_].memory
+        memory = self._board.pictures[id_].meter_state
         now = (announced.components, announced.serial)
         if (memory.announced, memory.announced_as) != now:
-            memory.announced, memory.announced_as = shared(announced.components), announced.serial
-            self._board.memory.changed(urgent=True)
+            memory.announced, memory.announced_as = (
+                intern_mapping(announced.components),
+                announced.serial,
+            )
+            self._board.memory.mark_changed(urgent=True)
 
-    def _before(self, id_: str) -> Announced | None:
+    def _before(self, id_: str) -> PublishedDiscovery | None:
         """What was announced last: what the broker showed and what memory knows, together."""
         shown = self._retained.announced.get(id_)
         if id_ == BRIDGE:
             return shown
-        memory = self._board.pictures[id_].memory
+        memory = self._board.pictures[id_].meter_state
         if not memory.announced or memory.announced_as is None:
             return shown
-        known = Announced(memory.announced_as, memory.announced)
+        known = PublishedDiscovery(memory.announced_as, memory.announced)
         if shown is None or shown.serial != known.serial:
             return shown or known
-        return Announced(known.serial, {**known.components, **shown.components})
+        return PublishedDiscovery(known.serial, {**known.components, **shown.components})
 
     async def _publish_info(self) -> None:
         self._info_at = self._loop.time()
@@ -341,7 +344,7 @@ class Session:
         history.connected()
         while True:
             record = await history.next()
-            if history.catching_up and (wait := history.pace.wait()):
+            if history.catching_up and (wait := history.pace.reserve_slot()):
                 await asyncio.sleep(wait)
             await window.vacancy()
             topic = self._topics.history(record.meter)

@@ -1,7 +1,7 @@
 """The contract of a protocol.
 
 The bytes of a line go into a `Framer`, which cuts them into `Frame`s and says of the rest why it
-was `Dropped`. A `Codec` reads a frame (`decode`) and, for meters that are polled, holds the
+was `DroppedBytes`. A `Codec` reads a frame (`decode`) and, for meters that are polled, holds the
 conversation: a generator that yields what to do on the line (`Send`, `Configure`, `Pause`), is
 sent the frame that came, and returns what was read. Nothing here knows what a port is, so a
 conversation is tested without one.
@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import Json, Object, Scalar, SerialParams, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, Json, SerialParams, SourceId
 
 
 class DropReason(StrEnum):
@@ -49,14 +49,14 @@ class Frame(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedBytes:
     """Bytes that did not become a frame; the stream goes on."""
 
     reason: DropReason
     raw: bytes
 
 
-Event: TypeAlias = Frame | Dropped
+Event: TypeAlias = Frame | DroppedBytes
 
 
 class Framer(Protocol):
@@ -69,7 +69,7 @@ class Framer(Protocol):
     parity_errors: int
 
     @property
-    def wanted(self) -> int:
+    def bytes_needed(self) -> int:
         """Bytes that must still come before there can be another event; 0: nobody can say."""
 
     def receive_data(self, data: bytes) -> None:
@@ -78,31 +78,32 @@ class Framer(Protocol):
     def next_event(self) -> Event | None:
         """The next frame or drop, None when more bytes are needed."""
 
-    def silence(self) -> None:
-        """The line was quiet: what is incomplete now becomes a Dropped (by next_event)."""
+    def end_burst(self) -> None:
+        """The line was quiet: what is incomplete now becomes a DroppedBytes (by next_event)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send:
     """Write `data` in one call, then wait for an answer frame, which is sent into the generator.
 
-    Limits in seconds: `first_byte` from the end of our last byte to the first byte that is not
-    our echo, `between` from byte to byte, `total` for the whole answer. The time that `data`
-    itself needs on the wire is added by whoever carries this out. When no good frame comes, a
-    MeterError with the reason is thrown into the generator. `answer` False: nothing is awaited,
-    and None is sent in once the bytes have left. `expected`: how many bytes the answer has; the
-    time that they need on the wire is added to `first_byte` and `total`.
+    Limits in seconds: `response_timeout` from the end of our last byte to the first byte that is
+    not our echo, `inter_byte_timeout` from byte to byte, `total_timeout` for the whole answer. The
+    time that `data` itself needs on the wire is added by whoever carries this out. When no good
+    frame comes, a MeterError with the reason is thrown into the generator. `expects_response`
+    False: nothing is awaited, and None is sent in once the bytes have left. `expected_bytes`: how
+    many bytes the answer has; the time that they need on the wire is added to `response_timeout`
+    and `total_timeout`.
 
     Empty `data`: nothing is written and nothing that came is discarded, only the (next) answer is
     awaited (IEC 62056-21 after a change of speed).
     """
 
     data: bytes
-    first_byte: float
-    between: float
-    total: float
-    answer: bool = True
-    expected: int = 0
+    response_timeout: float
+    inter_byte_timeout: float
+    total_timeout: float
+    expects_response: bool = True
+    expected_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +127,20 @@ Step: TypeAlias = Send | Configure | Pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class PollRequest:
     """What one poll wants: the objects of `sources`, and with `identity` also who the meter is.
 
     `identity` lists where the serial number may stand, the best first; () = not wanted now.
-    `knock`: the meter was mute last time: one request, sent once, shows whether it still is.
+    `probe_only`: the meter was mute last time: one request, sent once, shows whether it still is.
     """
 
     sources: tuple[SourceId, ...]
     identity: tuple[SourceId, ...] = ()
-    knock: bool = False
+    probe_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class PollResponse:
     """What one poll brought.
 
     objects      everything that was read, identity included
@@ -149,58 +150,64 @@ class Answer:
     fault        ... and why it brought none
     """
 
-    objects: tuple[Object, ...]
+    objects: tuple[DecodedValue, ...]
     unsupported: frozenset[SourceId] = frozenset()
-    failed: frozenset[SourceId] = frozenset()
-    fault: MeterError | None = None
+    failed_sources: frozenset[SourceId] = frozenset()
+    error: MeterError | None = None
     learned: Mapping[str, str] = field(default_factory=dict)
 
 
-Conversation: TypeAlias = Generator[Step, Frame | None, Answer]
+Conversation: TypeAlias = Generator[Step, Frame | None, PollResponse]
 
 
 class Message(NamedTuple):
     """A frame read: its header fields (for `decode --json`) and its objects in the order sent."""
 
     header: Mapping[str, Json]
-    objects: tuple[Object, ...] = ()
+    objects: tuple[DecodedValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Timestamp:
     """When a frame came: UTC (None while the host's clock cannot be right) and monotonic time."""
 
     utc: datetime | None
     monotonic: float
 
 
-class Told(NamedTuple):
-    """What of a pushed message is to be published.
+class PushedReading(NamedTuple):
+    """What to publish of a pushed message.
 
-    objects   as they are published, in the light of the messages before
-    belongs   UTC of the moment that the registers among them belong to, None: when they came
-    settled   it is from whom the last one was from: what else follows from it (`Followed`) has no
-              part in how its values are judged, and may be asked for when they are on their way
+    objects        as they are published, in the light of the messages before
+    measured_at    UTC of the moment that the registers among them belong to; None: not known
+    same_sender    the meter is the one that sent the last message, so what else follows from this
+                   one (`SessionUpdate`) has no part in how its values are judged and may be asked
+                   for once they are published
+    register_age   seconds since the moment that the registers belong to
+    scale_trusted  it is known what a count of the energy registers is worth; if it is not, they
+                   are missing from the objects
     """
 
-    objects: tuple[Object, ...]
-    belongs: datetime | None = None
-    settled: bool = False
+    objects: tuple[DecodedValue, ...]
+    measured_at: datetime | None = None
+    same_sender: bool = False
+    register_age: float = 0.0
+    scale_trusted: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Followed:
+class SessionUpdate:
     """What else follows from a pushed message.
 
-    learned   everything to remember for this meter; `anew`: nothing of what was remembered
-              before holds, this is another meter
+    learned   everything to remember for this meter; `meter_replaced`: nothing of what was
+              remembered before holds, this is another meter
     notes     how the learning goes, in words, for the diagnostics
     problem   what is wrong though readings come, in words
     log       (level, text), for the log
     """
 
     learned: Mapping[str, str] = field(default_factory=dict)
-    anew: bool = False
+    meter_replaced: bool = False
     notes: tuple[str, ...] = ()
     problem: str | None = None
     log: tuple[tuple[int, str], ...] = ()
@@ -221,28 +228,22 @@ class Codec(Protocol):
 class PushedCodec(Codec, Protocol):
     """A codec of a meter that sends by itself."""
 
-    def resume(
-        self, totals: Mapping[str, tuple[Scalar, datetime | None]], *, exact: bool = True
-    ) -> None:
-        """Go on from the totals that were published before, by key, each with its time; `exact`
-        False: later ones may have been published too."""
-
-    def accept(self) -> tuple[str | None, Mapping[str, str]]:
+    def accept_held(self) -> tuple[str | None, Mapping[str, str]]:
         """The user's word that what it holds back is right: what that was, in words (None: it
         holds nothing back), and all that is to be remembered now."""
 
-    def hear(self, message: Message, moment: Moment) -> Told:
-        """Take a message that came at `moment` for what it is worth after those before it. What
-        nobody waits for is left to `follow`."""
+    def process(self, message: Message, received_at: Timestamp) -> PushedReading:
+        """Take a message that came at `received_at` for what it is worth after those before it.
+        What nobody waits for is left to `learn`."""
 
-    def follow(self) -> Followed:
+    def learn(self) -> SessionUpdate:
         """Learn from the message that was heard last; once for each, before the next is heard."""
 
 
 class PolledCodec(Codec, Protocol):
     """A codec of a meter that must be asked."""
 
-    def poll(self, ask: Ask) -> Conversation: ...
+    def poll(self, poll_request: PollRequest) -> Conversation: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +274,7 @@ class LogRecord(Protocol):
         """
 
     @property
-    def values(self) -> tuple[Object, ...]:
+    def values(self) -> tuple[DecodedValue, ...]:
         """The recorded values, without clocks."""
 
 
@@ -322,11 +323,11 @@ class ProtocolSpec:
     name: str
     title: str
     serial: SerialParams
-    line: str
-    pushed: bool
-    codec: Callable[..., Codec]
-    key: Callable[[SourceId], str | None]
-    source: Callable[[str], SourceId]
-    unknown_key: Callable[[SourceId], str]
+    line_settings: str
+    is_pushed: bool
+    make_codec: Callable[..., Codec]
+    key_of: Callable[[SourceId], str | None]
+    parse_source: Callable[[str], SourceId]
+    fallback_key: Callable[[SourceId], str]
     checksum: Literal["crc16", "weak"]
     log_reader: Callable[..., LogReader] | None = None

@@ -14,7 +14,7 @@ from kamstrup_mqtt.protocols.base import Configure, Frame, Pause, Send, Step
 
 Wake: TypeAlias = Literal["nul", "ident"]
 
-SECONDS = 2.2
+ZEROS_SECONDS = 2.2
 """Of zeros."""
 IDENT = bytes.fromhex("AF A3 B1")
 """`/#1` of seven bits and even parity, on a line of eight bits."""
@@ -41,23 +41,29 @@ def wake_up(
     if kind == "ident" and (yield from _ident(baudrate)):
         yield Pause(IDENT_REST if ident_rest is None else ident_rest)
     elif kind is not None:
-        yield unanswered(bytes(round(SECONDS * baudrate / bits)))
+        yield send_only(bytes(round(ZEROS_SECONDS * baudrate / bits)))
         yield Pause(pause)
 
 
 def _ident(baudrate: int) -> Generator[Step, Frame | None, bool]:
     if baudrate == IDENT_BAUDRATE:
-        yield unanswered(IDENT)
+        yield send_only(IDENT)
         return True
     try:
         yield Configure(IDENT_BAUDRATE)
     except MeterError:
         return False
-    yield unanswered(IDENT)
+    yield send_only(IDENT)
     yield Configure(baudrate)
     return True
 
 
-def unanswered(data: bytes) -> Send:
+def send_only(data: bytes) -> Send:
     """Bytes to which no answer is awaited."""
-    return Send(data=data, first_byte=0.0, between=0.0, total=0.0, answer=False)
+    return Send(
+        data=data,
+        response_timeout=0.0,
+        inter_byte_timeout=0.0,
+        total_timeout=0.0,
+        expects_response=False,
+    )

@@ -14,28 +14,28 @@ from datetime import UTC, datetime, timedelta
 
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import KamstrupMqttError, MeterError
-from kamstrup_mqtt.core.model import LinkState, Logged, SourceId
-from kamstrup_mqtt.core.report_queue import Outbox
-from kamstrup_mqtt.meters.clock_zone import MOST, distance, own_offset
-from kamstrup_mqtt.meters.plan import Plan, sort_objects
+from kamstrup_mqtt.core.model import LinkState, LoggedReading, SourceId
+from kamstrup_mqtt.core.report_queue import ReportQueue
+from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, distance, own_offset
+from kamstrup_mqtt.meters.plan import ReadingPlan, map_objects
 from kamstrup_mqtt.protocols.base import Frame, LogCursor, LogQuery, LogReader, LogRecord, Step
-from kamstrup_mqtt.storage.state_file import Memory
-from kamstrup_mqtt.storage.state_schema import MeterMemory
+from kamstrup_mqtt.storage.state_file import StateFile
+from kamstrup_mqtt.storage.state_schema import MeterState
 
-Talk = Generator[Step, Frame | None, None]
+LogConversation = Generator[Step, Frame | None, None]
 
 PERIODS = {"hour": 3600.0, "day": 86400.0, "month": 28 * 86400.0, "year": 365 * 86400.0}
 """Seconds from one record to the next, at least."""
-LATE = 1.5
+GAP_FACTOR = 1.5
 """A gap is longer than so many intervals: a poll that came a little late is none."""
-BATTERY_FLOOR = timedelta(days=1)
+MIN_BATTERY_INTERVAL = timedelta(days=1)
 """From one backfill of a battery meter to the next, at least."""
 PAUSE = 1.0
 """Seconds of rest between two requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class BackfillConfig:
     """Which log: `logger` of B8, or `log_id` of A1 and A2. After one gap at most `records`."""
 
     logger: str = "hour"
@@ -52,41 +52,41 @@ class Gap:
 
 
 class Backfill:
-    """One meter's. `active`: there is a request to be made, by `step`, when the line is free."""
+    """One meter's. `is_active`: there is a request to be made, by `step`, when the line is free."""
 
     def __init__(
         self,
-        wanted: Wanted,
+        config: BackfillConfig,
         log_reader: LogReader,
-        plan: Plan,
+        plan: ReadingPlan,
         *,
         meter: str,
         interval: float,
         battery: bool,
-        memory: Memory,
-        outbox: Outbox,
+        state_file: StateFile,
+        report_queue: ReportQueue,
         clock: Clock,
         log: logging.Logger,
     ) -> None:
-        self._wanted = wanted
+        self._config = config
         self._log_reader = log_reader
         self._plan = plan
         self._meter = meter
-        self._shortest = max(LATE * interval, PERIODS[wanted.logger])
+        self._min_gap = max(GAP_FACTOR * interval, PERIODS[config.logger])
         self._battery = battery
-        self._memory = memory
-        self._mine: MeterMemory = memory.meter(meter)
-        self._outbox = outbox
+        self._state_file = state_file
+        self._meter_state: MeterState = state_file.meter(meter)
+        self._report_queue = report_queue
         self._clock = clock
         self._log = log
-        times = (reading.time for reading in self._mine.readings.values())
-        self._last = max((time for time in times if time is not None), default=None)
+        times = (reading.time for reading in self._meter_state.readings.values())
+        self._last_reading = max((time for time in times if time is not None), default=None)
         self._gap: Gap | None = None
         self._offset = timedelta()
         self._cursor: LogCursor | None = None
 
     @property
-    def active(self) -> bool:
+    def is_active(self) -> bool:
         """Whether a gap is being filled."""
         return self._gap is not None
 
@@ -95,65 +95,65 @@ class Backfill:
         """Seconds of rest before the next request."""
         return PAUSE
 
-    def read(self) -> None:
+    def on_reading(self) -> None:
         """A valid reading came just now."""
-        last, now = self._last, self._clock.now()
-        self._last = now or last
-        if last is None or now is None or (now - last).total_seconds() <= self._shortest:
+        last, now = self._last_reading, self._clock.now()
+        self._last_reading = now or last
+        if last is None or now is None or (now - last).total_seconds() <= self._min_gap:
             return
-        before = self._mine.backfilled
-        if self._battery and before is not None and now - before < BATTERY_FLOOR:
+        before = self._meter_state.backfilled
+        if self._battery and before is not None and now - before < MIN_BATTERY_INTERVAL:
             self._log.info("the gap since %s is not filled: the battery is spared for a day", last)
             return
         self._gap, self._cursor = Gap(last, now), None
         # said before the first byte leaves: what ends the daemon in mid-log is not done again
-        self._mine.backfilled = now
-        self._memory.changed(urgent=True)
+        self._meter_state.backfilled = now
+        self._state_file.mark_changed(urgent=True)
         self._log.info("nothing was read since %s: reading the meter's own log", last)
 
-    def step(self) -> Talk:
+    def step(self) -> LogConversation:
         """The next request, or the first two. Raises MeterError when it is not answered."""
         assert self._gap is not None
         if self._cursor is None:
-            yield from self._begin(self._gap)
+            yield from self._start_cursor(self._gap)
         else:
             yield from self._cursor.read_next()
         if self._cursor is not None and self._cursor.is_done:
-            self._put(self._gap, self._cursor.records)
+            self._publish(self._gap, self._cursor.records)
             self._gap = None
 
-    def failed(self, error: KamstrupMqttError) -> None:
+    def on_error(self, error: KamstrupMqttError) -> None:
         """A request was not answered, or the line is lost: no more tries for this gap."""
         assert self._gap is not None
         self._log.warning(
             "the meter's log could not be read, the gap since %s stays: %s", self._gap.start, error
         )
         if self._cursor is not None:
-            self._put(self._gap, self._cursor.records)
+            self._publish(self._gap, self._cursor.records)
         self._gap = None
 
     def abandon(self) -> None:
         """Leave this gap."""
         self._gap = None
 
-    def _begin(self, gap: Gap) -> Talk:
+    def _start_cursor(self, gap: Gap) -> LogConversation:
         meter = yield from self._log_reader.read_clock()
         host = self._clock.now() or gap.end
         ahead = distance(meter, host)
         self._offset = own_offset(ahead, host)
-        if abs(ahead - self._offset) > MOST:
+        if abs(ahead - self._offset) > MAX_ERROR:
             raise MeterError(
                 LinkState.REFUSED,
-                f"the meter's clock ({meter}) is wrong by more than {MOST.seconds // 60} min, so"
-                " that its records belong to no known hour; `kamstrup-mqtt clock` sets it",
+                f"the meter's clock ({meter}) is wrong by more than {MAX_ERROR.seconds // 60} min,"
+                " so that its records belong to no known hour; `kamstrup-mqtt clock` sets it",
             )
-        missing = (gap.end - gap.start).total_seconds() / PERIODS[self._wanted.logger]
-        log_id = self._wanted.log_id
+        missing = (gap.end - gap.start).total_seconds() / PERIODS[self._config.logger]
+        log_id = self._config.log_id
         query = LogQuery(
-            log=self._wanted.logger if log_id is None else log_id,
+            log=self._config.logger if log_id is None else log_id,
             sources=self._sources(),
             since=(gap.start + self._offset).replace(tzinfo=None),
-            limit=min(self._wanted.records, int(missing) + 1),
+            limit=min(self._config.records, int(missing) + 1),
         )
         self._cursor = yield from self._log_reader.open_log(query)
 
@@ -164,17 +164,19 @@ class Backfill:
         )
         return tuple(v.source for v in values)
 
-    def _put(self, gap: Gap, records: Sequence[LogRecord]) -> None:
+    def _publish(self, gap: Gap, records: Sequence[LogRecord]) -> None:
         """Hand over what belongs into the gap, oldest first."""
         now, count = self._clock.now(), 0
         for record in reversed(records):
             at = None if record.time is None else self._utc(record.time)
             if at is None or not gap.start < at < gap.end:
                 continue
-            found = sort_objects(self._plan, record.values)
+            found = map_objects(self._plan, record.values)
             values = {k: v for group in found.groups.values() for k, v in group.items()}
             if values:
-                self._outbox.put(Logged(meter=self._meter, time=now, at=at, values=values))
+                self._report_queue.put(
+                    LoggedReading(meter=self._meter, time=now, measured_at=at, values=values)
+                )
                 count += 1
         self._log.info("%d records of the meter's own log are in the history", count)
 

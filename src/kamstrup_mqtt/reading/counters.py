@@ -60,13 +60,13 @@ class Counters:
     drops: list[Drop] = field(default_factory=list)
     requests: dict[int, int] = field(default_factory=dict)
 
-    def drop(self, reason: str, raw: bytes, now: float) -> None:
+    def record_drop(self, reason: str, raw: bytes, now: float) -> None:
         """Bytes became no frame, or one of no use, at the monotonic time `now`."""
         self.dropped += 1
         self.drops.append(Drop(now, str(reason), bytes(raw[:KEPT_BYTES]), len(raw)))
         del self.drops[:-KEPT_DROPS]
 
-    def asked(self, now: float) -> None:
+    def record_request(self, now: float) -> None:
         """A request was sent at the monotonic time `now`."""
         hour = int(now // _HOUR)
         self.requests[hour] = self.requests.get(hour, 0) + 1

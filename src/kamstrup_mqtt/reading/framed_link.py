@@ -10,7 +10,7 @@ from kamstrup_mqtt.reading.counters import Counters
 from kamstrup_mqtt.reading.reports import Reports
 
 
-class Line:
+class FramedLink:
     """`last_bytes`: what is being handled, for the report of a bug."""
 
     def __init__(self, port: Port, codec: Codec, reports: Reports, counters: Counters) -> None:
@@ -22,7 +22,7 @@ class Line:
         self._link: Link | None = None
         self._framer: Framer | None = None
 
-    def framer_of(self, link: Link) -> tuple[Framer, bool]:
+    def framer_for(self, link: Link) -> tuple[Framer, bool]:
         """The link's framer; whether it is fresh: a new link gets a new one."""
         if self._framer is not None and link is self._link:
             return self._framer, False
@@ -32,7 +32,7 @@ class Line:
         self._framer = self._codec.framer()
         return self._framer, True
 
-    def failed(self, error: LinkError) -> None:
+    def report_failure(self, error: LinkError) -> None:
         """Tell that the port cannot be opened, or was lost."""
-        self._reports.port_gone = self.port.gone_since
-        self._reports.bad(error.state, str(error))
+        self._reports.port_gone_since = self.port.gone_since
+        self._reports.mark_failed(error.state, str(error))

@@ -17,13 +17,13 @@ from decimal import ROUND_FLOOR, Context, Decimal
 
 from kamstrup_mqtt.core import units
 from kamstrup_mqtt.core.clock import rfc3339
-from kamstrup_mqtt.core.model import Measured
-from kamstrup_mqtt.meters.limits import Bounds
+from kamstrup_mqtt.core.model import Measurement
+from kamstrup_mqtt.meters.limits import MeterLimits
 from kamstrup_mqtt.meters.model import Quantity
-from kamstrup_mqtt.meters.plan import Plan
-from kamstrup_mqtt.storage.state_schema import MeterMemory, StoredTotal
+from kamstrup_mqtt.meters.plan import ReadingPlan
+from kamstrup_mqtt.storage.state_schema import LastTotal, MeterState
 
-COUNTS = 2
+TOLERATED_COUNTS = 2
 """Last digits by which a total may be more than the power explains."""
 STRONG, WEAK = 2, 3
 """Agreeing readings that replace the last accepted total: of protocols with a CRC-16, and of those
@@ -36,7 +36,7 @@ _WIDE = Context(prec=120)
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedTotal:
     """A total that was believed, in its frozen unit. `monotonic` None: remembered from another
     run of the program."""
 
@@ -46,161 +46,172 @@ class Accepted:
 
 
 @dataclass(slots=True)
-class Doubted:
+class PendingTotal:
     """A total that is held back, and how many readings in a row agree on it."""
 
-    last: Accepted
+    last: AcceptedTotal
     unit: str | None
     agreeing: int
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Verdict:
     """The values that go on (a held back total is a Measured(None)); key -> why it is held."""
 
-    values: Mapping[str, Measured]
-    held: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Measurement]
+    held_back: Mapping[str, str] = field(default_factory=dict)
 
 
-class Guard:
-    """Judges the totals of one meter. `weak`: its protocol has an LRC or a 7-bit BCC only."""
+class PlausibilityFilter:
+    """Judges the totals of one meter. `has_weak_checksum`: its protocol has an LRC or a 7-bit BCC
+    only."""
 
-    def __init__(self, plan: Plan, memory: MeterMemory, bounds: Bounds, *, weak: bool) -> None:
+    def __init__(
+        self,
+        plan: ReadingPlan,
+        meter_state: MeterState,
+        limits: MeterLimits,
+        *,
+        has_weak_checksum: bool,
+    ) -> None:
         self._plan = plan
-        self._memory = memory
-        self._bounds = bounds
-        self._weak = weak
+        self._meter_state = meter_state
+        self._limits = limits
+        self._has_weak_checksum = has_weak_checksum
         # of its own: the publisher's side forgets the memory when another meter answers, later
         # than we hear of it
         self._accepted = {
-            key: Accepted(total.value, total.time, None)
-            for key, total in memory.totals.items()
+            key: AcceptedTotal(total.value, total.time, None)
+            for key, total in meter_state.totals.items()
             if isinstance(total.value, Decimal)
         }
-        self._doubted: dict[str, Doubted] = {}
+        self._pending: dict[str, PendingTotal] = {}
 
     @property
-    def held(self) -> Mapping[str, str]:
+    def held_back(self) -> Mapping[str, str]:
         """Key -> why it is held back now."""
-        return {key: doubted.why for key, doubted in self._doubted.items()}
+        return {key: doubted.reason for key, doubted in self._pending.items()}
 
     def judge(
-        self, values: Mapping[str, Measured], time: datetime | None, monotonic: float
-    ) -> Judged:
+        self, values: Mapping[str, Measurement], time: datetime | None, monotonic: float
+    ) -> Verdict:
         """One group of readings, received at `time` (None: the clock is not right)."""
         held: dict[str, str] = {}
         for key, measured in values.items():
             if not self._plan.is_total(key):
                 continue
-            why = self._judge(key, measured, time, monotonic)
-            if why is not None:
-                held[key] = why
+            reason = self._judge_total(key, measured, time, monotonic)
+            if reason is not None:
+                held[key] = reason
         if not held:
-            return Judged(values)
-        passed = {k: Measured(None, m.unit) if k in held else m for k, m in values.items()}
-        return Judged(passed, held)
+            return Verdict(values)
+        passed = {k: Measurement(None, m.unit) if k in held else m for k, m in values.items()}
+        return Verdict(passed, held)
 
-    def accept(self) -> tuple[str, ...]:
+    def accept_held(self) -> tuple[str, ...]:
         """Believe what is held back now: its keys."""
-        keys = tuple(self._doubted)
-        for key, doubted in list(self._doubted.items()):
-            self._believe(key, doubted.last)
+        keys = tuple(self._pending)
+        for key, doubted in list(self._pending.items()):
+            self._accept(key, doubted.last)
         return keys
 
-    def bound(self, power: int) -> None:
+    def limit_power(self, power: int) -> None:
         """It was found out what the meter can do at most, in W."""
-        self._bounds = replace(self._bounds, power=power)
+        self._limits = replace(self._limits, power=power)
 
     def forget(self, keys: Iterable[str] | None = None) -> None:
         """Another meter answers, or these totals of it count differently from now on."""
-        for key in [*self._accepted, *self._doubted] if keys is None else keys:
+        for key in [*self._accepted, *self._pending] if keys is None else keys:
             self._accepted.pop(key, None)
-            self._doubted.pop(key, None)
+            self._pending.pop(key, None)
 
-    def _judge(
-        self, key: str, measured: Measured, time: datetime | None, monotonic: float
+    def _judge_total(
+        self, key: str, measured: Measurement, time: datetime | None, monotonic: float
     ) -> str | None:
         """Of a total. None: it goes on; else why not."""
         quantity = self._plan.quantity(key)
-        unit = self._memory.units.get(key, measured.unit)
+        unit = self._meter_state.units.get(key, measured.unit)
         try:
             value = units.convert(measured.value, measured.unit, unit)
         except ValueError:
             return None  # another unit: the picture holds that back, and says so
         if not isinstance(value, Decimal):
             return None
-        now = Accepted(value, time, monotonic)
+        now = AcceptedTotal(value, time, monotonic)
         before = self._accepted.get(key)
         if before is not None:
-            why = self._implausible(before, now, unit, quantity.catches_up)
-            if why is None:
-                self._believe(key, now)
+            reason = self._implausible(before, now, unit, quantity.catch_up_seconds)
+            if reason is None:
+                self._accept(key, now)
                 return None
-        elif not self._weak:
-            self._believe(key, now)
+        elif not self._has_weak_checksum:
+            self._accept(key, now)
             return None
         else:
-            why = "the first value: waiting for a second that agrees with it"
-        return self._doubt(quantity, now, unit, why, first=before is None)
+            reason = "the first value: waiting for a second that agrees with it"
+        return self._hold_back(quantity, now, unit, reason, first=before is None)
 
-    def _believe(self, key: str, total: Accepted) -> None:
-        self._doubted.pop(key, None)
+    def _accept(self, key: str, total: AcceptedTotal) -> None:
+        self._pending.pop(key, None)
         self._accepted[key] = total
-        self._memory.totals[key] = StoredTotal(total.value, total.time)
+        self._meter_state.totals[key] = LastTotal(total.value, total.time)
 
-    def _doubt(
-        self, quantity: Quantity, now: Accepted, unit: str | None, why: str, *, first: bool
+    def _hold_back(
+        self, quantity: Quantity, now: AcceptedTotal, unit: str | None, reason: str, *, first: bool
     ) -> str | None:
-        key, catches_up = quantity.key, quantity.catches_up
-        last = self._doubted.get(key)
+        key, catches_up = quantity.key, quantity.catch_up_seconds
+        last = self._pending.get(key)
         # a value that nobody believed yet has not run over: 999999 and 0 are two wild ones
         agrees = last is not None and not self._implausible(
             last.last, now, unit, catches_up, wraps=False
         )
         agreeing = last.agreeing + 1 if last is not None and agrees else 1
-        if agreeing >= (STRONG if first or not self._weak else WEAK):
-            self._believe(key, now)
+        if agreeing >= (STRONG if first or not self._has_weak_checksum else WEAK):
+            self._accept(key, now)
             return None
-        self._doubted[key] = Doubted(now, unit, agreeing, why)
-        return why
+        self._pending[key] = PendingTotal(now, unit, agreeing, reason)
+        return reason
 
     def _implausible(
         self,
-        before: Accepted,
-        now: Accepted,
+        before: AcceptedTotal,
+        now: AcceptedTotal,
         unit: str | None,
         catches_up: float,
         *,
         wraps: bool = True,
     ) -> str | None:
-        count = _count(before.value, now.value)
+        count = _last_digit(before.value, now.value)
         least = before.value
-        if count > _count(before.value):  # it shows fewer digits than before: 12.34 -> 12.3
+        if count > _last_digit(before.value):  # it shows fewer digits than before: 12.34 -> 12.3
             least = least.quantize(count, rounding=ROUND_FLOOR, context=_WIDE)
         value = now.value
         if value < least and wraps:
-            value = _unwrapped(before.value, value, count)
+            value = _unwrap(before.value, value, count)
         if value < least:
-            return f"{_text(now.value, unit)} is less than the last accepted {_since(before, unit)}"
-        rate = self._bounds.per_hour(unit)
+            return (
+                f"{_format_value(now.value, unit)} is less than the last accepted"
+                f" {_describe_accepted(before, unit)}"
+            )
+        rate = self._limits.max_rise_per_hour(unit)
         if rate is None:
             return None
         seconds = max(_elapsed(before, now), catches_up)
         risen = _WIDE.subtract(value, before.value)
         most = _WIDE.add(
             _WIDE.divide(_WIDE.multiply(rate, Decimal(seconds)), _HOUR),
-            _WIDE.multiply(Decimal(COUNTS), count),
+            _WIDE.multiply(Decimal(TOLERATED_COUNTS), count),
         )
         if risen <= most:
             return None
         return (
-            f"{_text(now.value, unit)} is more than the meter can have counted in {seconds:.0f} s"
-            f" since the last accepted {_since(before, unit)}"
+            f"{_format_value(now.value, unit)} is more than the meter can have counted in"
+            f" {seconds:.0f} s since the last accepted {_describe_accepted(before, unit)}"
         )
 
 
-def _count(*values: Decimal) -> Decimal:
+def _last_digit(*values: Decimal) -> Decimal:
     """The last digit of the coarsest of the values: 12.34 -> 0.01."""
     return Decimal((0, (1,), max(_exponent(value) for value in values)))
 
@@ -211,7 +222,7 @@ def _exponent(value: Decimal) -> int:
     return exponent
 
 
-def _unwrapped(before: Decimal, now: Decimal, count: Decimal) -> Decimal:
+def _unwrap(before: Decimal, now: Decimal, count: Decimal) -> Decimal:
     """`now`, plus the register's capacity where it ran over: `before` in the top 1 % of its
     digits, `now` in the lowest 1 %."""
     mantissa = int(_WIDE.divide_int(before, count))
@@ -224,7 +235,7 @@ def _unwrapped(before: Decimal, now: Decimal, count: Decimal) -> Decimal:
     return _WIDE.add(now, _WIDE.multiply(Decimal(capacity), count))
 
 
-def _elapsed(before: Accepted, now: Accepted) -> float:
+def _elapsed(before: AcceptedTotal, now: AcceptedTotal) -> float:
     """Seconds between the two: across runs by the host's clock, within one run by whichever clock
     tells more - one may be set back, the other stands while the host sleeps; 0 where neither tells,
     which is the strictest."""
@@ -236,10 +247,10 @@ def _elapsed(before: Accepted, now: Accepted) -> float:
     return max(known)
 
 
-def _text(value: Decimal, unit: str | None) -> str:
+def _format_value(value: Decimal, unit: str | None) -> str:
     return f"{value:f} {unit}" if unit else f"{value:f}"
 
 
-def _since(total: Accepted, unit: str | None) -> str:
+def _describe_accepted(total: AcceptedTotal, unit: str | None) -> str:
     time = rfc3339(total.time)
-    return _text(total.value, unit) + (f" of {time}" if time else "")
+    return _format_value(total.value, unit) + (f" of {time}" if time else "")

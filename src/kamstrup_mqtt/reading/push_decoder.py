@@ -11,105 +11,112 @@ from typing import cast
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import MeterError, ReplayError
 from kamstrup_mqtt.core.model import LinkState, SerialParams
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Frame, Moment, PushedCodec, Told
+from kamstrup_mqtt.protocols.base import (
+    DroppedBytes,
+    DropReason,
+    Frame,
+    PushedCodec,
+    PushedReading,
+    Timestamp,
+)
 from kamstrup_mqtt.reading.counters import Counters
-from kamstrup_mqtt.reading.reports import MeterSetup, Reports
-from kamstrup_mqtt.storage.state_file import Memory
+from kamstrup_mqtt.reading.reports import ReaderConfig, Reports
+from kamstrup_mqtt.storage.state_file import StateFile
 
 _ENERGIES = frozenset(("kWh", "kvarh"))
 """Units of the totals that an accepted scale changes."""
 
 
-class Hearing:
-    """Takes the frames of one meter. `fault`: why the last of them was of no use."""
+class PushDecoder:
+    """Takes the frames of one meter. `last_error`: why the last of them was of no use."""
 
     def __init__(
         self,
-        setup: MeterSetup,
+        config: ReaderConfig,
         reports: Reports,
-        memory: Memory,
+        state_file: StateFile,
         clock: Clock,
         counters: Counters,
         log: logging.Logger,
     ) -> None:
-        self.fault: tuple[LinkState, str] | None = None
-        self._codec = cast(PushedCodec, setup.codec)
+        self.last_error: tuple[LinkState, str] | None = None
+        self._codec = cast(PushedCodec, config.codec)
         self._reports = reports
-        self._memory = memory
-        self._mine = memory.meter(setup.id)
+        self._state_file = state_file
+        self._meter_state = state_file.meter(config.id)
         self._clock = clock
         self._counters = counters
         self._log = log
-        totals = self._mine.totals
-        self._codec.resume(
-            {key: (total.value, total.time) for key, total in totals.items()},
-            exact=memory.ended_well,
-        )
 
-    def take(self, frame: Frame) -> bool:
+    def process(self, frame: Frame) -> bool:
         """Hand over what a frame tells; whether there was any value in it."""
         try:
             message = self._codec.decode(frame)
         except ReplayError as error:
-            self.fault = (LinkState.BYTES_NO_FRAMES, str(error))
-            self._counters.drop(str(error), frame.raw, self._clock.monotonic())
+            self.last_error = (LinkState.BYTES_NO_FRAMES, str(error))
+            self._counters.record_drop(str(error), frame.raw, self._clock.monotonic())
             self._counters.replayed += 1
             self._log.info("%s", error)
             return False
         except MeterError as error:
-            self._refuse(error, frame)
+            self._reject(error, frame)
             return False
-        heard = self._codec.hear(message, Moment(self._clock.now(), self._clock.monotonic()))
-        if not heard.settled:  # who tells it is known before what it tells is judged
-            self._follow(heard)
-        told = self._reports.readings(heard.objects, (), frame.raw, belongs=heard.belongs)
-        if heard.settled:
-            self._follow(heard)
-        return told
+        received_at = Timestamp(self._clock.now(), self._clock.monotonic())
+        reading = self._codec.process(message, received_at)
+        if not reading.same_sender:  # who tells it is known before what it tells is judged
+            self._learn(reading)
+        has_values = self._reports.report_pushed(reading, frame.raw, received_at)
+        if reading.same_sender:
+            self._learn(reading)
+        return has_values
 
-    def _follow(self, heard: Told) -> None:
+    def _learn(self, reading: PushedReading) -> None:
         """Learn what follows from a frame besides its values, and who the meter is."""
-        followed = self._codec.follow()
-        for level, text in followed.log:
+        update = self._codec.learn()
+        for level, text in update.log:
             self._log.log(level, "%s", text)
-        if followed.anew:
-            self._mine.learned = {}
-        if not followed.learned.items() <= self._mine.learned.items():
-            self._mine.learned = {**self._mine.learned, **followed.learned}
-            self._memory.changed(urgent=True)
-            self._reports.connection()
-        self._reports.notes = followed.notes
-        self._reports.problem_now = followed.problem
-        self._reports.identity(heard.objects)
+        if update.meter_replaced:
+            self._meter_state.learned = {}
+            self._reports.replace_meter()
+        if not update.learned.items() <= self._meter_state.learned.items():
+            self._meter_state.learned = {**self._meter_state.learned, **update.learned}
+            self._state_file.mark_changed(urgent=True)
+            self._reports.apply_connection()
+        live = self._reports.live_counters
+        self._reports.notes = (*update.notes, *(live.notes() if live is not None else ()))
+        self._reports.problem = update.problem
+        self._reports.report_identity(reading.objects)
 
-    def accept(self) -> tuple[str, ...]:
+    def accept_held(self) -> tuple[str, ...]:
         """Believe what the codec holds back; what that was, in words."""
-        accepted, learned = self._codec.accept()
+        accepted, learned = self._codec.accept_held()
         if accepted is None:
             return ()
-        self._mine.learned = {**self._mine.learned, **learned}
-        self._memory.changed(urgent=True)
-        self._reports.begin_anew(k for k, unit in self._mine.units.items() if unit in _ENERGIES)
+        self._meter_state.learned = {**self._meter_state.learned, **learned}
+        self._state_file.mark_changed(urgent=True)
+        self._reports.reset_totals(
+            k for k, unit in self._meter_state.units.items() if unit in _ENERGIES
+        )
         self._log.info("accepted by hand: %s", accepted)
         return (accepted,)
 
-    def _refuse(self, error: MeterError, frame: Frame) -> None:
-        self.fault = (error.state, str(error))
-        self._counters.drop(str(error), frame.raw, self._clock.monotonic())
+    def _reject(self, error: MeterError, frame: Frame) -> None:
+        self.last_error = (error.state, str(error))
+        self._counters.record_drop(str(error), frame.raw, self._clock.monotonic())
         if error.state is LinkState.WRONG_KEY:
             self._counters.undecrypted += 1
-            self._reports.bad(*self.fault)  # it will not become right by waiting
+            self._reports.mark_failed(*self.last_error)  # it will not become right by waiting
             return
         self._reports.warn_once(
             str(error), f"{error}; please report it with these bytes: {frame.raw.hex(' ')}"
         )
 
-    def drop(self, drop: Dropped) -> None:
+    def record_drop(self, drop: DroppedBytes) -> None:
         """Take bytes that were no frame."""
-        self.fault = _fault(drop)
+        self.last_error = _drop_message(drop)
 
 
-_FAULTS: Mapping[DropReason, tuple[LinkState, str]] = MappingProxyType(
+_DROP_MESSAGES: Mapping[DropReason, tuple[LinkState, str]] = MappingProxyType(
     {
         DropReason.CHECKSUM: (
             LinkState.CHECKSUM,
@@ -134,9 +141,9 @@ _FAULTS: Mapping[DropReason, tuple[LinkState, str]] = MappingProxyType(
 )
 
 
-def _fault(drop: Dropped) -> tuple[LinkState, str]:
-    if drop.reason in _FAULTS:
-        return _FAULTS[drop.reason]
+def _drop_message(drop: DroppedBytes) -> tuple[LinkState, str]:
+    if drop.reason in _DROP_MESSAGES:
+        return _DROP_MESSAGES[drop.reason]
     return (
         LinkState.BYTES_NO_FRAMES,
         f"bytes come, but no whole list ({drop.reason}): check speed and parity (Kamstrup 2400 8N1,"
@@ -144,7 +151,7 @@ def _fault(drop: Dropped) -> tuple[LinkState, str]:
     )
 
 
-class ParityHunt:
+class ParityDetector:
     """Tries the line without parity and with even parity in turn, until frames come.
 
     What worked is remembered. `enabled` False: the line is opened as it is configured.
@@ -159,20 +166,20 @@ class ParityHunt:
             self.params = dataclasses.replace(params, parity="E")
         self._since: float | None = None
 
-    def over(self) -> None:
+    def confirm(self) -> None:
         """A frame came: these params are right."""
         self._since = None
 
-    def due(self, now: float, wait: float, fault: tuple[LinkState, str] | None) -> bool:
+    def is_due(self, now: float, wait: float, last_error: tuple[LinkState, str] | None) -> bool:
         """Whether bytes came in vain for `wait` seconds with these params. `now` monotonic."""
-        if not self.enabled or fault is None or fault[0] is LinkState.WRONG_KEY:
+        if not self.enabled or last_error is None or last_error[0] is LinkState.WRONG_KEY:
             self._since = None
             return False
         if self._since is None:
             self._since = now
         return now - self._since >= wait
 
-    def turn(self) -> SerialParams:
+    def switch(self) -> SerialParams:
         """The other parity."""
         other = dataclasses.replace(self.params, parity="N" if self.params.parity == "E" else "E")
         self.params = other

@@ -9,171 +9,179 @@ from contextlib import aclosing
 
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import LinkError
-from kamstrup_mqtt.core.heartbeat import Deadline
+from kamstrup_mqtt.core.heartbeat import Heartbeat
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.links.address import SerialDevice
 from kamstrup_mqtt.links.base import Link
-from kamstrup_mqtt.protocols.base import Dropped, Frame
+from kamstrup_mqtt.protocols.base import DroppedBytes, Frame
 from kamstrup_mqtt.reading.conversation import Listener
 from kamstrup_mqtt.reading.counters import Counters
-from kamstrup_mqtt.reading.framed_link import Line
-from kamstrup_mqtt.reading.push_decoder import Hearing, ParityHunt
-from kamstrup_mqtt.reading.reports import MeterSetup, Reports
-from kamstrup_mqtt.reading.timeouts import MARGIN, Limits
-from kamstrup_mqtt.storage.state_file import Memory
+from kamstrup_mqtt.reading.framed_link import FramedLink
+from kamstrup_mqtt.reading.push_decoder import ParityDetector, PushDecoder
+from kamstrup_mqtt.reading.reports import ReaderConfig, Reports
+from kamstrup_mqtt.reading.timeouts import HEARTBEAT_MARGIN, ReaderTimeouts
+from kamstrup_mqtt.storage.state_file import StateFile
 
 
-class Listening:
+class PushReader:
     """The pushed half of a reader. `good` is called at each good reading, `turn` awaited
     before a list that came together with another."""
 
     def __init__(
         self,
-        setup: MeterSetup,
-        line: Line,
+        config: ReaderConfig,
+        framed_link: FramedLink,
         reports: Reports,
-        memory: Memory,
+        state_file: StateFile,
         clock: Clock,
         counters: Counters,
-        deadline: Deadline,
-        limits: Limits,
+        heartbeat: Heartbeat,
+        timeouts: ReaderTimeouts,
         log: logging.Logger,
         *,
-        good: Callable[[], None],
-        turn: Callable[[], Awaitable[None]],
+        on_reading: Callable[[], None],
+        yield_control: Callable[[], Awaitable[None]],
     ) -> None:
-        self._id = setup.id
-        self._line = line
-        self._port = line.port
+        self._id = config.id
+        self._framed_link = framed_link
+        self._port = framed_link.port
         self._reports = reports
-        self._memory = memory
-        self._mine = memory.meter(setup.id)
+        self._state_file = state_file
+        self._meter_state = state_file.meter(config.id)
         self._counters = counters
-        self._deadline = deadline
-        self._limits = limits
+        self._heartbeat = heartbeat
+        self._timeouts = timeouts
         self._log = log
-        self._good = good
-        self._turn = turn
-        self._last_good = 0.0
+        self._on_reading = on_reading
+        self._yield_control = yield_control
+        self._last_reading = 0.0
         # a meter whose lists are rarer than the limits is given three of its periods
-        periods = setup.plan.dialect.periods.values()
+        periods = config.plan.profile.periods.values()
         patience = 3 * min(periods) if periods else 0.0
-        self._no_bytes = max(limits.no_bytes, patience)
-        self._no_frames = max(limits.no_frames, patience)
-        self._reopen = max(limits.reopen_mute, 2 * patience)
-        self._hearing = Hearing(setup, reports, memory, clock, counters, log)
-        self._hunt = ParityHunt(
-            setup.serial,
-            self._mine.learned.get("parity"),
-            enabled=setup.hunt_parity and isinstance(self._port.address, SerialDevice),
+        self._no_bytes_timeout = max(timeouts.no_bytes, patience)
+        self._no_frames_timeout = max(timeouts.no_frames, patience)
+        self._reopen_after = max(timeouts.reopen_after, 2 * patience)
+        self._decoder = PushDecoder(config, reports, state_file, clock, counters, log)
+        self._parity_detector = ParityDetector(
+            config.serial,
+            self._meter_state.learned.get("parity"),
+            enabled=config.detect_parity and isinstance(self._port.address, SerialDevice),
         )
 
-    def accept(self) -> tuple[str, ...]:
+    def accept_held(self) -> tuple[str, ...]:
         """Believe what the meter's codec holds back; what that was, in words."""
-        return self._hearing.accept()
+        return self._decoder.accept_held()
 
-    async def for_ever(self) -> None:
+    async def run(self) -> None:
         """Listen; ends only by cancellation."""
         while True:
             try:
-                async with self._port.turn(
-                    self._hunt.params, self._deadline.within, holder=self._id
+                async with self._port.lease(
+                    self._parity_detector.params, self._heartbeat.expect_within, holder=self._id
                 ) as link:
                     await self._listen(link)
             except LinkError as error:
-                self._line.failed(error)
+                self._framed_link.report_failure(error)
             wait = self._port.retry_in()
-            self._deadline.within(wait + MARGIN)
+            self._heartbeat.expect_within(wait + HEARTBEAT_MARGIN)
             await asyncio.sleep(wait)
 
     async def _listen(self, link: Link) -> None:
-        framer, _ = self._line.framer_of(link)
+        framer, _ = self._framed_link.framer_for(link)
         listener = Listener(
             link,
             framer,
             self._counters,
             self._log,
-            tick=self._limits.tick,
-            turn=self._turn,
+            idle_check=self._timeouts.idle_check,
+            yield_control=self._yield_control,
         )
-        self._last_good = listener.last_frame
-        self._hearing.fault = None
+        self._last_reading = listener.last_frame
+        self._decoder.last_error = None
         async with aclosing(listener.events()) as events:
-            self._deadline.within(self._limits.tick + MARGIN)
+            self._heartbeat.expect_within(self._timeouts.idle_check + HEARTBEAT_MARGIN)
             async for event in events:
-                heard = isinstance(event, Frame) and self._hear(event)
-                self._deadline.within(self._limits.tick + MARGIN)
+                heard = isinstance(event, Frame) and self._process(event)
+                self._heartbeat.expect_within(self._timeouts.idle_check + HEARTBEAT_MARGIN)
                 if heard:
-                    listener.look_at = self._last_good + min(self._no_bytes, self._no_frames)
-                    self._reports.tell()
+                    listener.wake_at = self._last_reading + min(
+                        self._no_bytes_timeout, self._no_frames_timeout
+                    )
+                    self._reports.report_diagnosis()
                     continue
-                if isinstance(event, Dropped):
-                    self._hearing.drop(event)
+                if isinstance(event, DroppedBytes):
+                    self._decoder.record_drop(event)
                 elif event is None:
-                    self._port_is_back()
-                self._notice_silence(listener)
-                self._reports.tell()
-                if self._hunted():
+                    self._report_open_port()
+                self._report_silence(listener)
+                self._reports.report_diagnosis()
+                if self._switch_parity():
                     return
 
-    def _port_is_back(self) -> None:
-        self._port.alive()
-        if self._reports.port_gone is not None:
-            self._reports.port_gone = None
-            self._reports.bad(LinkState.NO_BYTES, "the port is open again; nothing came yet")
+    def _report_open_port(self) -> None:
+        self._port.mark_open()
+        if self._reports.port_gone_since is not None:
+            self._reports.port_gone_since = None
+            self._reports.mark_failed(
+                LinkState.NO_BYTES, "the port is open again; nothing came yet"
+            )
 
-    def _hear(self, frame: Frame) -> bool:
+    def _process(self, frame: Frame) -> bool:
         """Take a frame; whether it was a good reading."""
         if frame.direction == "request":
             return False
-        self._line.last_bytes = frame.raw
-        if not self._hearing.take(frame):
+        self._framed_link.last_bytes = frame.raw
+        if not self._decoder.process(frame):
             return False
-        self._last_good = asyncio.get_running_loop().time()
-        self._hearing.fault = None
-        self._hunt.over()
-        self._good()
-        self._port.good()
-        self._reports.port_gone = None
-        self._reports.good()
-        parity = self._hunt.params.parity
-        if self._hunt.enabled and self._mine.learned.get("parity") != parity:
-            self._mine.learned = {**self._mine.learned, "parity": parity}
-            self._log.info("the line is %s", self._hunt.params)
-            self._memory.changed(urgent=True)
+        self._last_reading = asyncio.get_running_loop().time()
+        self._decoder.last_error = None
+        self._parity_detector.confirm()
+        self._on_reading()
+        self._port.mark_success()
+        self._reports.port_gone_since = None
+        self._reports.mark_ok()
+        parity = self._parity_detector.params.parity
+        if self._parity_detector.enabled and self._meter_state.learned.get("parity") != parity:
+            self._meter_state.learned = {**self._meter_state.learned, "parity": parity}
+            self._log.info("the line is %s", self._parity_detector.params)
+            self._state_file.mark_changed(urgent=True)
         return True
 
-    def _hunted(self) -> bool:
+    def _switch_parity(self) -> bool:
         """Whether the other parity is to be tried now."""
-        fault, now = self._hearing.fault, asyncio.get_running_loop().time()
-        if not self._hunt.due(now, self._limits.hunt, fault):
+        fault, now = self._decoder.last_error, asyncio.get_running_loop().time()
+        if not self._parity_detector.is_due(now, self._timeouts.parity_timeout, fault):
             return False
-        before = self._hunt.params
-        self._log.info("no list with %s: trying %s", before, self._hunt.turn())
+        before = self._parity_detector.params
+        self._log.info("no list with %s: trying %s", before, self._parity_detector.switch())
         return True
 
-    def _notice_silence(self, listener: Listener) -> None:
+    def _report_silence(self, listener: Listener) -> None:
         """Say how long nothing came, and when to look again."""
         now = asyncio.get_running_loop().time()
         mute = now - listener.last_byte
-        no_good = now - self._last_good
-        if mute >= self._no_bytes:
-            self._reports.bad(
+        no_good = now - self._last_reading
+        if mute >= self._no_bytes_timeout:
+            self._reports.mark_failed(
                 LinkState.NO_BYTES,
                 f"nothing came for {mute:.0f} s: is the meter's port switched on (the grid company"
                 " does it), the adapter plugged in, and are its wires the right way round?",
             )
-        elif no_good >= self._no_frames:
-            self._reports.bad(
+        elif no_good >= self._no_frames_timeout:
+            self._reports.mark_failed(
                 *(
-                    self._hearing.fault
+                    self._decoder.last_error
                     or (LinkState.BYTES_NO_FRAMES, "bytes come, but no whole list among them")
                 )
             )
-        if mute >= self._reopen:
+        if mute >= self._reopen_after:
             raise LinkError(
                 LinkState.NO_BYTES,
                 "nothing came for long: the line is opened again, in case it is stuck",
             )
-        rests = (self._no_bytes - mute, self._no_frames - no_good, self._reopen - mute)
-        listener.look_at = now + min(rest for rest in rests if rest > 0)
+        rests = (
+            self._no_bytes_timeout - mute,
+            self._no_frames_timeout - no_good,
+            self._reopen_after - mute,
+        )
+        listener.wake_at = now + min(rest for rest in rests if rest > 0)

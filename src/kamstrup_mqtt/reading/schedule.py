@@ -51,80 +51,80 @@ class Schedule:
         phase: float = 0.0,
     ) -> None:
         self.periods = dict(periods)
-        self.fastest = min(self.periods.values())
-        self.aligned = align
+        self.shortest_period = min(self.periods.values())
+        self.is_aligned = align
         self._clock = clock
         self._offset = offset
         self._phase = phase
         now = clock.monotonic()
-        self._due = dict.fromkeys(self.periods, now)
-        self._at: dict[str, datetime] = {}
-        self._spread_due = True
+        self._due_times = dict.fromkeys(self.periods, now)
+        self._aligned_times: dict[str, datetime] = {}
+        self._needs_spread = True
 
-    def remember(self, last: Mapping[str, datetime | None]) -> None:
+    def restore(self, last: Mapping[str, datetime | None]) -> None:
         """Begin where an earlier process ended: group -> its last poll. A meter that was never
         polled is due at once."""
         wall, now = self._clock.now(), self._clock.monotonic()
         for group, moment in last.items():
             if moment is None:
                 continue
-            self._spread_due = False
+            self._needs_spread = False
             period = self.periods[group]
             passed = (wall - moment).total_seconds() if wall else period
-            if self.aligned and wall is not None and passed < period:
-                self._due[group] = now + period
+            if self.is_aligned and wall is not None and passed < period:
+                self._due_times[group] = now + period
                 self._align(group, wall)
             else:
-                self._due[group] = now + max(period - passed, 0.0) + self._shift
+                self._due_times[group] = now + max(period - passed, 0.0) + self._shift
 
     @property
     def _shift(self) -> float:
-        return 0.0 if self.aligned else self._phase
+        return 0.0 if self.is_aligned else self._phase
 
     @property
-    def next(self) -> float:
+    def next_poll(self) -> float:
         """The monotonic time of the next poll."""
         return min(map(self._due_at, self.periods))
 
-    def due(self) -> tuple[str, ...]:
+    def due_groups(self) -> tuple[str, ...]:
         """The groups that a poll reads now.
 
         A group that would be due soon is read along with one that is due now: what fits into one
         visit shall not wake the meter twice.
         """
-        until = self._clock.monotonic() + self.fastest / 2
+        until = self._clock.monotonic() + self.shortest_period / 2
         return tuple(g for g in self.periods if self._due_at(g) <= until)
 
-    def begun(self, groups: Iterable[str]) -> None:
+    def mark_started(self, groups: Iterable[str]) -> None:
         """A poll of these groups begins now."""
         now, wall = self._clock.monotonic(), self._clock.now()
-        spread = self._shift if self._spread_due else 0.0
-        self._spread_due = False
+        spread = self._shift if self._needs_spread else 0.0
+        self._needs_spread = False
         for group in groups:
-            self._due[group] = now + self.periods[group] + spread
-            if self.aligned and wall is not None:
+            self._due_times[group] = now + self.periods[group] + spread
+            if self.is_aligned and wall is not None:
                 self._align(group, wall)
 
-    def put_off(self, groups: Iterable[str], until: float, *, earlier_only: bool = True) -> None:
+    def defer(self, groups: Iterable[str], until: float, *, earlier_only: bool = True) -> None:
         """These groups were not read: they are due again at the monotonic time `until`, at the
         latest when they would be anyhow (unless not `earlier_only`)."""
         for group in groups:
             if earlier_only and self._due_at(group) <= until:
                 continue
-            self._at.pop(group, None)
-            self._due[group] = until
+            self._aligned_times.pop(group, None)
+            self._due_times[group] = until
 
     def _align(self, group: str, wall: datetime) -> None:
         period = self.periods[group]
         # a poll may begin a little before its moment, and is not due again at it
         soon = wall + timedelta(seconds=min(period / 10, 30.0))
-        self._at[group] = next_aligned(soon, period, self._offset)
+        self._aligned_times[group] = next_aligned(soon, period, self._offset)
 
     def _due_at(self, group: str) -> float:
         """By the wall clock where that is what counts: it may have been set meanwhile. But a
         meter is not left alone for years because the clock was years ahead when it was polled."""
-        at, wall = self._at.get(group), self._clock.now()
+        at, wall = self._aligned_times.get(group), self._clock.now()
         if at is None or wall is None:
-            return self._due[group]
+            return self._due_times[group]
         aligned = self._clock.monotonic() + (at - wall.astimezone(UTC)).total_seconds()
-        return min(aligned, self._due[group] + self.periods[group])
+        return min(aligned, self._due_times[group] + self.periods[group])

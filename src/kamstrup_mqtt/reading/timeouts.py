@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MARGIN = 5.0
+HEARTBEAT_MARGIN = 5.0
 """Seconds beyond a sleep within which the reader promises to act again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The reader's time limits in seconds (`mute`: a count).
+class ReaderTimeouts:
+    """The reader's time limits in seconds (`max_silent_polls`: a count).
 
     no_bytes, no_frames  a pushing meter's silence after which it is said that nothing comes
     hunt                 bytes without a list, before the other parity is tried
@@ -31,19 +31,19 @@ class Limits:
 
     no_bytes: float = 30.0
     no_frames: float = 30.0
-    hunt: float = 60.0
-    reopen_mute: float = 300.0
+    parity_timeout: float = 60.0
+    reopen_after: float = 300.0
     unsupported_retry: float = 24 * 3600.0
     retry_first: float = 5.0
     retry_cap: float = 60.0
     retry_asleep: float = 15 * 60.0
-    mute: int = 2
+    max_silent_polls: int = 2
     restart_first: float = 1.0
     restart_cap: float = 60.0
     read_mains: float = 10.0
     read_battery: float = 15 * 60.0
-    recheck: float = 2.0
-    diagnosis: float = 60.0
-    port_check: float = 15.0
-    steady: float = 1.0
-    tick: float = 20.0
+    recheck_delay: float = 2.0
+    diagnosis_interval: float = 60.0
+    port_check_interval: float = 15.0
+    reopen_grace: float = 1.0
+    idle_check: float = 20.0

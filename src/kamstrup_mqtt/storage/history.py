@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.core.model import Json
-from kamstrup_mqtt.storage.rate_limit import Pace
+from kamstrup_mqtt.storage.rate_limit import RateLimiter
 from kamstrup_mqtt.storage.spool import Inventory, Row, Spool, SpoolError
 
 _LOG = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class History:
         boot: str | None = None,
     ) -> None:
         self.boot = boot or uuid.uuid4().hex[:16]
-        self.pace = Pace(monotonic)
+        self.pace = RateLimiter(monotonic)
         self.dropped = 0
         self.delivered = 0
         self._mode: Mode = mode if spool is not None else "memory"
@@ -134,7 +134,7 @@ class History:
         """Take a record; its payload is never changed."""
         self._last += 1
         self._taken += 1
-        self.pace.arrived()
+        self.pace.record_arrival()
         record = Record(self._last, meter, payload)
         self._memory[record.id] = record
         self._unacked += 1

@@ -6,19 +6,19 @@ from collections import deque
 from collections.abc import Callable
 
 
-class Pace:
+class RateLimiter:
     """How fast records are sent: at most max(50/s, 4 × the rate at which they are made)."""
 
     def __init__(
-        self, monotonic: Callable[[], float], *, least: float = 50.0, span: float = 10.0
+        self, monotonic: Callable[[], float], *, min_rate: float = 50.0, span: float = 10.0
     ) -> None:
         self._monotonic = monotonic
-        self._least = least
+        self._min_rate = min_rate
         self._span = span
         self._arrivals: deque[float] = deque(maxlen=10_000)
         self._next = self._started = monotonic()
 
-    def arrived(self) -> None:
+    def record_arrival(self) -> None:
         """A record was made."""
         self._arrivals.append(self._monotonic())
 
@@ -29,9 +29,9 @@ class Pace:
         while self._arrivals and self._arrivals[0] < now - self._span:
             self._arrivals.popleft()
         seen = min(self._span, max(1.0, now - self._started))
-        return max(self._least, 4 * len(self._arrivals) / seen)
+        return max(self._min_rate, 4 * len(self._arrivals) / seen)
 
-    def wait(self) -> float:
+    def reserve_slot(self) -> float:
         """Seconds until the next may be sent, which counts as sent then."""
         now = self._monotonic()
         self._next = max(self._next, now) + 1 / self.rate

@@ -16,11 +16,11 @@ from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.meters import detection
 from kamstrup_mqtt.storage.state_schema import (
-    CORRUPT,
-    MeterMemory,
+    CORRUPT_ERRORS,
+    LastReading,
+    LastTotal,
+    MeterState,
     NewerVersionError,
-    StoredReading,
-    StoredTotal,
     dumps,
     parse,
 )
@@ -28,14 +28,14 @@ from kamstrup_mqtt.storage.state_schema import (
 _LOG = logging.getLogger(__name__)
 
 FILE = "memory.json"
-URGENT_WITHIN = 2.0
+URGENT_DELAY = 2.0
 """Seconds in which an urgent change is on disk; changes that come together are written once."""
-OTHERWISE_EVERY = 15 * 60.0
-LAST_WRITE_LIMIT = 2.0
+WRITE_INTERVAL = 15 * 60.0
+LAST_WRITE_TIMEOUT = 2.0
 """Seconds that the last write may take: a slow card must not hold the exit."""
 
 
-class Memory:
+class StateFile:
     """The file: read at start, locked while we run, written whole.
 
     Urgent changes (identity, keys, units, learned choices) are written within seconds, others at
@@ -48,9 +48,9 @@ class Memory:
         path: Path | None,
         clock: Clock,
         *,
-        urgent_within: float = URGENT_WITHIN,
-        otherwise_every: float = OTHERWISE_EVERY,
-        last_write_limit: float = LAST_WRITE_LIMIT,
+        urgent_within: float = URGENT_DELAY,
+        otherwise_every: float = WRITE_INTERVAL,
+        last_write_limit: float = LAST_WRITE_TIMEOUT,
         write: Callable[[Path, str], None] | None = None,
     ) -> None:
         self._path = path
@@ -58,16 +58,16 @@ class Memory:
         self._urgent_within = urgent_within
         self._otherwise_every = otherwise_every
         self._last_write_limit = last_write_limit
-        self._write_file = write or write_whole
-        self._meters: dict[str, MeterMemory] = {}
+        self._write_file = write or write_atomically
+        self._meters: dict[str, MeterState] = {}
         self._dirty = asyncio.Event()
         self._urgent = asyncio.Event()
         self._written = clock.monotonic()
         self._one_writer = threading.Lock()
-        self._failing = False
-        self._last: Future[None] | None = None
+        self._is_failing = False
+        self._last_write: Future[None] | None = None
         self._lock: int | None = None
-        self.ended_well = True
+        self.clean_shutdown = True
         """Whether the process before this one wrote all that it knew before it ended."""
 
     def open(self) -> None:
@@ -76,74 +76,74 @@ class Memory:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock, self.ended_well = lock(self._path)
+            self._lock, self.clean_shutdown = acquire_lock(self._path)
         except OSError as error:
-            self.ended_well = False  # nobody can say
-            self._say_unwritable(error)
+            self.clean_shutdown = False  # nobody can say
+            self._warn_unwritable(error)
         self._meters = self._read(self._path)
         self._clock.not_before = max([self._clock.not_before, *self._times()])
 
     @property
-    def meters(self) -> Mapping[str, MeterMemory]:
+    def meters(self) -> Mapping[str, MeterState]:
         """All that is remembered, meters that are configured no longer included."""
         return self._meters
 
-    def meter(self, id_: str) -> MeterMemory:
+    def meter(self, id_: str) -> MeterState:
         """The memory of one meter, empty when there was none."""
-        return self._meters.setdefault(id_, MeterMemory())
+        return self._meters.setdefault(id_, MeterState())
 
     def forget(self, id_: str) -> None:
         """Drop a meter."""
         if self._meters.pop(id_, None) is not None:
-            self.changed(urgent=True)
+            self.mark_changed(urgent=True)
 
-    def not_after(self, now: datetime) -> None:
+    def clamp_times(self, now: datetime) -> None:
         """The clock was set back: moments that are still to come were told by a wrong clock."""
         for meter in self._meters.values():
             if meter.last_poll is not None:
                 meter.last_poll = min(meter.last_poll, now)
-            stamps: list[StoredReading | StoredTotal] = [
+            stamps: list[LastReading | LastTotal] = [
                 *meter.readings.values(),
                 *meter.totals.values(),
             ]
             for stamped in stamps:
                 if stamped.time is not None:
                     stamped.time = min(stamped.time, now)
-        self.changed(urgent=True)
+        self.mark_changed(urgent=True)
 
-    def changed(self, *, urgent: bool = False) -> None:
+    def mark_changed(self, *, urgent: bool = False) -> None:
         """Something in it changed. To be called in the loop's thread."""
         self._dirty.set()
         if urgent:
             self._urgent.set()
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """The task that writes when it is time; ends by cancellation, having written."""
         try:
             while True:
-                await self._until_due()
+                await self._wait_until_due()
                 await asyncio.wrap_future(self._start_write())
         finally:
             if self._dirty.is_set():
                 self._start_write()
-            if self._last is not None:
+            if self._last_write is not None:
                 await asyncio.wait(
-                    [asyncio.wrap_future(self._last)], timeout=self._last_write_limit
+                    [asyncio.wrap_future(self._last_write)], timeout=self._last_write_limit
                 )
 
     def close(self) -> None:
         """Write what changed and release the lock."""
         if self._dirty.is_set():
             self._start_write()
-        if self._last is not None:
-            wait([self._last], timeout=self._last_write_limit)
+        if self._last_write is not None:
+            wait([self._last_write], timeout=self._last_write_limit)
         if self._lock is not None:
-            if not self._failing and (self._last is None or self._last.done()):
+            if not self._is_failing and (self._last_write is None or self._last_write.done()):
                 os.truncate(self._lock, 0)
             os.close(self._lock)
             self._lock = None
 
-    async def _until_due(self) -> None:
+    async def _wait_until_due(self) -> None:
         await self._dirty.wait()
         rest = self._written + self._otherwise_every - self._clock.monotonic()
         try:
@@ -161,7 +161,7 @@ class Memory:
         text = dumps(self._meters)
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # from here on nobody can cancel it
-        self._last = done
+        self._last_write = done
         threading.Thread(
             target=self._write, args=(text, done), name="kamstrup-memory", daemon=True
         ).start()
@@ -172,17 +172,17 @@ class Memory:
             if self._path is not None:
                 with self._one_writer:
                     self._write_file(self._path, text)
-                if self._failing:
-                    self._failing = False
+                if self._is_failing:
+                    self._is_failing = False
                     _LOG.info("%s can be written again", self._path)
         except OSError as error:
-            self._say_unwritable(error)
+            self._warn_unwritable(error)
         finally:
             done.set_result(None)
 
-    def _say_unwritable(self, error: OSError) -> None:
-        if not self._failing:
-            self._failing = True
+    def _warn_unwritable(self, error: OSError) -> None:
+        if not self._is_failing:
+            self._is_failing = True
             _LOG.warning(
                 "%s cannot be written (%s): after a restart meters are announced only once they"
                 " have answered; free the disk, make the directory writable, or set"
@@ -191,7 +191,7 @@ class Memory:
                 error.strerror or error,
             )
 
-    def _read(self, path: Path) -> dict[str, MeterMemory]:
+    def _read(self, path: Path) -> dict[str, MeterState]:
         try:
             text = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -204,7 +204,7 @@ class Memory:
             return parse(text)
         except NewerVersionError as error:
             _set_aside(path, "newer", f"was written by a newer version ({error})")
-        except CORRUPT as error:
+        except CORRUPT_ERRORS as error:
             _set_aside(path, "corrupt", f"is corrupt ({type(error).__name__}: {error})")
         return {}
 
@@ -226,13 +226,13 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     return (Path(home) if home else Path.home()) / ".local/state/kamstrup-mqtt"
 
 
-def found_models(memories: Mapping[str, MeterMemory]) -> dict[str, str]:
+def detected_models(memories: Mapping[str, MeterState]) -> dict[str, str]:
     """Meter -> the model that it was found to be (`model: auto`)."""
     found = {id_: memory.learned.get(detection.LEARNED) for id_, memory in memories.items()}
     return {id_: model for id_, model in found.items() if model is not None}
 
 
-def peek(path: Path) -> Mapping[str, MeterMemory]:
+def read_only(path: Path) -> Mapping[str, MeterState]:
     """What is remembered now, without lock and without touching the file; for `discovery`.
 
     Nothing where there is no file or none that makes sense: the daemon says why. Raises
@@ -245,11 +245,11 @@ def peek(path: Path) -> Mapping[str, MeterMemory]:
             f"{path}: permission denied; the daemon's memory is its own: do this as the daemon's"
             " user, or as root"
         ) from None
-    except (OSError, NewerVersionError, *CORRUPT):
+    except (OSError, NewerVersionError, *CORRUPT_ERRORS):
         return {}
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Replace the file at once or not at all, also when the power goes. Raises OSError.
 
     For its owner only: it holds customers' numbers and when somebody was at home.
@@ -273,7 +273,7 @@ def write_whole(path: Path, text: str) -> None:
         os.close(directory)
 
 
-def lock(path: Path) -> tuple[int, bool]:
+def acquire_lock(path: Path) -> tuple[int, bool]:
     """Make the memory in `path` ours: its lock file, open and with our pid in it, ours until it is
     closed; and whether it was empty, as a clean end leaves it. Raises ConfigError when another
     process has it, OSError where none can be made."""

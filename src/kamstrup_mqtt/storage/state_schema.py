@@ -20,17 +20,17 @@ from kamstrup_mqtt.core.clock import parse_rfc3339, rfc3339
 from kamstrup_mqtt.core.model import Scalar, SourceId
 
 VERSION = 1
-_LARGEST_POWER = 1000
+_MAX_EXPONENT = 1000
 """Of ten; far beyond a mantissa of 255 bytes. More would be written out as that many digits."""
-_ALIKE = 64
-"""Mappings that `shared` knows."""
+_MAX_SHARED = 64
+"""Mappings that `intern_mapping` knows."""
 _V = TypeVar("_V")
-CORRUPT = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
+CORRUPT_ERRORS = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 """What reading a damaged text can raise."""
 
 
 @dataclass(slots=True)
-class StoredReading:
+class LastReading:
     """The last valid reading of one group. `values`: key -> value in the key's frozen unit."""
 
     time: datetime | None
@@ -38,15 +38,16 @@ class StoredReading:
 
 
 @dataclass(slots=True)
-class StoredTotal:
-    """The last accepted value of a total."""
+class LastTotal:
+    """The last accepted value of a total, in `unit`."""
 
     value: Scalar
     time: datetime | None
+    unit: str | None = None
 
 
 @dataclass(slots=True)
-class MeterMemory:
+class MeterState:
     """What is remembered of one configured meter. Whoever changes it calls Memory.changed().
     Mappings are replaced, never changed in place: others hold them too.
 
@@ -61,8 +62,8 @@ class MeterMemory:
     model: str | None = None
     details: dict[str, str] = field(default_factory=dict)
     units: Mapping[str, str | None] = field(default_factory=dict)
-    readings: dict[str, StoredReading] = field(default_factory=dict)
-    totals: dict[str, StoredTotal] = field(default_factory=dict)
+    readings: dict[str, LastReading] = field(default_factory=dict)
+    totals: dict[str, LastTotal] = field(default_factory=dict)
     last_poll: datetime | None = None
     backfilled: datetime | None = None
     unsupported: dict[SourceId, datetime] = field(default_factory=dict)
@@ -75,14 +76,14 @@ class NewerVersionError(Exception):
     """A text of a later version of this program."""
 
 
-def dumps(meters: Mapping[str, MeterMemory]) -> str:
+def dumps(meters: Mapping[str, MeterState]) -> str:
     """The text of all meters."""
     return decimal_json.dumps(
         {"version": VERSION, "meters": {id_: _stored(meter) for id_, meter in meters.items()}}
     )
 
 
-def _stored(meter: MeterMemory) -> dict[str, Any]:
+def _stored(meter: MeterState) -> dict[str, Any]:
     whole: dict[str, Any] = {
         "serial": meter.serial,
         "serial_source": meter.serial_source,
@@ -107,7 +108,7 @@ def _stored(meter: MeterMemory) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if value not in (None, {}, [])}
 
 
-def parse(text: bytes) -> dict[str, MeterMemory]:
+def parse(text: bytes) -> dict[str, MeterState]:
     """The meters in the file; raises one of CORRUPT, or NewerVersionError."""
     whole = json.loads(text.decode("utf-8"), parse_float=Decimal)
     json.dumps(whole, ensure_ascii=False, default=str).encode()  # half a character has no place
@@ -116,22 +117,22 @@ def parse(text: bytes) -> dict[str, MeterMemory]:
     return {id_: _meter(stored) for id_, stored in whole["meters"].items()}
 
 
-def _meter(stored: dict[str, Any]) -> MeterMemory:
-    return MeterMemory(
+def _meter(stored: dict[str, Any]) -> MeterState:
+    return MeterState(
         serial=_text(stored.get("serial")),
         serial_source=_source(stored["serial_source"]) if "serial_source" in stored else None,
         model=_text(stored.get("model")),
         details=_texts(stored.get("details", {})),
-        units=shared({key: _text(unit) for key, unit in stored.get("units", {}).items()}),
+        units=intern_mapping({key: _text(unit) for key, unit in stored.get("units", {}).items()}),
         readings={
-            group: StoredReading(
+            group: LastReading(
                 _time(reading["time"]),
                 {key: _scalar(value) for key, value in reading["values"].items()},
             )
             for group, reading in stored.get("readings", {}).items()
         },
         totals={
-            key: StoredTotal(_total(total["value"]), _time(total["time"]))
+            key: LastTotal(_total(total["value"]), _time(total["time"]))
             for key, total in stored.get("totals", {}).items()
         },
         last_poll=_time(stored.get("last_poll")),
@@ -140,17 +141,17 @@ def _meter(stored: dict[str, Any]) -> MeterMemory:
             _source(source): parse_rfc3339(time) for source, time in stored.get("unsupported", [])
         },
         learned=_texts(stored.get("learned", {})),
-        announced=shared(_texts(stored.get("announced", {}))),
+        announced=intern_mapping(_texts(stored.get("announced", {}))),
         announced_as=_text(stored.get("announced_as")),
     )
 
 
-@lru_cache(maxsize=_ALIKE)
+@lru_cache(maxsize=_MAX_SHARED)
 def _of_items(items: tuple[tuple[str, _V], ...]) -> Mapping[str, _V]:
     return dict(items)
 
 
-def shared(mapping: Mapping[str, _V]) -> Mapping[str, _V]:
+def intern_mapping(mapping: Mapping[str, _V]) -> Mapping[str, _V]:
     """The mapping, or one like it that was seen before: meters of one model know the same keys,
     and are announced with the same components."""
     return _of_items(tuple(mapping.items()))
@@ -181,13 +182,13 @@ def _scalar(value: Any) -> Scalar:
         return value
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise TypeError(f"{value!r} where a value belongs")
-    return possible(Decimal(value))
+    return check_magnitude(Decimal(value))
 
 
-def possible(value: Decimal) -> Decimal:
+def check_magnitude(value: Decimal) -> Decimal:
     """The number; raises ValueError for one that no meter can send, and that would be written out
     as a million digits."""
-    if not value.is_finite() or abs(value.adjusted()) > _LARGEST_POWER:
+    if not value.is_finite() or abs(value.adjusted()) > _MAX_EXPONENT:
         raise ValueError("a number that no meter can send")
     return value
 
@@ -195,4 +196,4 @@ def possible(value: Decimal) -> Decimal:
 def _total(value: Any) -> Scalar:
     """A number with more than 18 digits stands in the file as a text."""
     scalar = _scalar(value)
-    return possible(Decimal(scalar)) if isinstance(scalar, str) else scalar
+    return check_magnitude(Decimal(scalar)) if isinstance(scalar, str) else scalar

@@ -104,7 +104,7 @@ def events(framer: Framer, pieces: list[bytes]) -> list[Event]:
         if piece:
             framer.receive_data(piece)
         else:
-            framer.silence()
+            framer.end_burst()
         found += drain(framer)
     return found
 

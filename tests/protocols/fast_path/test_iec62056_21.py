@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.fast_path.iec62056_21 import BlockCheck, ReadoutTemplate, make_template
 from kamstrup_mqtt.protocols.fast_path.layout import MAX_LAYOUTS, TemplateDecoder
-from kamstrup_mqtt.protocols.iec62056_21.block_check import KINDS, matching
+from kamstrup_mqtt.protocols.iec62056_21.block_check import KINDS, matching_rules
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
 from tests.support import iec_recordings
 from tests.support.decoded import changed, outcome
@@ -159,7 +159,7 @@ def test_check_characters_of_other_digits(start: bytes, text: bytes, seed: int) 
         for check in (*right, *(right[1] ^ 1 << bit for bit in range(7)), rng.randrange(128)):
             block = other + bytes((check,))
             rules = tuple(kind for kind, by in zip(KINDS, right, strict=True) if by == check)
-            assert matching(block) == rules
+            assert matching_rules(block) == rules
             whole = start + block
             assert check_of.matching_rules(whole, int.from_bytes(whole, "big")) == rules
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object
+from kamstrup_mqtt.core.model import DecodedValue, LinkState
 from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.fast_path.layout import (
     MAX_LAYOUTS,
@@ -98,10 +98,10 @@ def test_any_digits_character_by_character(near: list[int], more: bytes) -> None
 
 
 OBJECTS = [
-    Object("a", 1, Decimal(1), "W"),
-    Object("b", "text", "text"),
-    Object("c", 3, Decimal("0.3"), "?", unknown_unit=True),
-    Object("d", 4, None),
+    DecodedValue("a", 1, Decimal(1), "W"),
+    DecodedValue("b", "text", "text"),
+    DecodedValue("c", 3, Decimal("0.3"), "?", unknown_unit=True),
+    DecodedValue("d", 4, None),
 ]
 
 
@@ -122,17 +122,17 @@ def test_built_objects_are_in_message_order(changing: list[int], numbers: list[i
 def test_all_objects_may_change() -> None:
     objects = ObjectTemplate(OBJECTS, range(4)).build([9, 8, 7, 6], [None, "x", None, Decimal(0)])
     assert objects == (
-        Object("a", 9, None, "W"),
-        Object("b", 8, "x"),
-        Object("c", 7, None, "?", unknown_unit=True),
-        Object("d", 6, Decimal(0)),
+        DecodedValue("a", 9, None, "W"),
+        DecodedValue("b", 8, "x"),
+        DecodedValue("c", 7, None, "?", unknown_unit=True),
+        DecodedValue("d", 6, Decimal(0)),
     )
 
 
 def test_built_objects_are_ordinary_objects() -> None:
     made, _ = ObjectTemplate(OBJECTS[:2], [0]).build([5], [Decimal(5)])
-    same = Object("a", 5, Decimal(5), "W")
-    assert type(made) is Object
+    same = DecodedValue("a", 5, Decimal(5), "W")
+    assert type(made) is DecodedValue
     assert (made, repr(made), hash(made)) == (same, repr(same), hash(same))
     assert (made.id, made.raw, made.value, made.unit, made.unknown_unit) == ("a", 5, 5, "W", False)
     assert made._replace(unit="kW") == same._replace(unit="kW")

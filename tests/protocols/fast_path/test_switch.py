@@ -28,12 +28,12 @@ TEMPLATES = {"han": ListTemplate, "kmp": AnswerTemplate, "iec62056-21": ReadoutT
 
 def decode(protocol: str, wires: Sequence[bytes], **options: bool) -> int:
     """The number of objects of the last message."""
-    codec = registry.protocol(protocol).codec(**options)
+    codec = registry.find_protocol(protocol).make_codec(**options)
     framer: Framer = codec.framer()
     count = 0
     for wire in wires:
         framer.receive_data(wire)
-        framer.silence()
+        framer.end_burst()
         (frame,) = drain(framer)
         assert isinstance(frame, Frame)
         count = len(codec.decode(frame).objects)
@@ -81,7 +81,7 @@ def test_framer_takes_the_second_message_in_one_step(
 
     monkeypatch.setattr(framer, method, counted)
     for fast_path, stepwise in ((True, False), (False, True)):
-        codec = registry.protocol(protocol).codec(fast_path=fast_path)
+        codec = registry.find_protocol(protocol).make_codec(fast_path=fast_path)
         line = codec.framer()
         calls.clear()
         for n, wire in enumerate(wires):
@@ -96,5 +96,5 @@ def test_framer_takes_the_second_message_in_one_step(
 
 @pytest.mark.parametrize("protocol", sorted(registry.all_protocols()))
 def test_every_codec_takes_the_option(protocol: str) -> None:
-    make = registry.protocol(protocol).codec
+    make = registry.find_protocol(protocol).make_codec
     assert type(make(fast_path=False)) is type(make())

@@ -11,7 +11,7 @@ import pytest
 from kamstrup_mqtt.core.errors import ConfigError, MeterError, ReplayError
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.emulators.han import make
-from kamstrup_mqtt.protocols.base import Frame, Moment
+from kamstrup_mqtt.protocols.base import Frame, Timestamp
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys, unwrap
 from tests.support.framing import frames_of
@@ -148,6 +148,8 @@ def test_the_codec_drops_what_was_sent_before_and_warns_of_a_restart() -> None:
     with pytest.raises(ReplayError):
         reader.decode(frame(frame_counter="2"))
     message = reader.decode(frame(frame_counter="3"))
-    heard = hear(reader, message, Moment(None, 1.0))
+    heard = hear(reader, message, Timestamp(None, 1.0))
     assert [(level, "began anew" in text) for level, text in heard.followed.log[:1]] == [(30, True)]
-    assert not hear(reader, reader.decode(frame(frame_counter="4")), Moment(None, 2.0)).followed.log
+    assert not hear(
+        reader, reader.decode(frame(frame_counter="4")), Timestamp(None, 2.0)
+    ).followed.log

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object, Scalar
+from kamstrup_mqtt.core.model import DecodedValue, LinkState, Scalar
 from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.han import SPEC, HanCodec, apdu, axdr, datetimes
 from kamstrup_mqtt.protocols.han.apdu import DateHeader
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.codec import kamstrup_body
-from kamstrup_mqtt.protocols.han.framing import wrap
+from kamstrup_mqtt.protocols.han.framing import encode_frame
 from tests.support.framing import frames_of
 from tests.support.han_recordings import (
     HOURLY_1,
@@ -169,7 +169,7 @@ def test_a_clock_that_was_never_set() -> None:
     message = decode(wire)
     assert message.header["meter_time"] is None
     assert (message.header["weekday"], message.header["clock_status"]) == (6, 1)
-    assert message.objects[1] == Object("0-1:1.0.0.255", "07d0010106000000ff800001", None)
+    assert message.objects[1] == DecodedValue("0-1:1.0.0.255", "07d0010106000000ff800001", None)
 
 
 def test_one_phase_sends_nulls_for_the_phases_it_lacks() -> None:
@@ -190,8 +190,8 @@ def test_one_phase_sends_nulls_for_the_phases_it_lacks() -> None:
 
 def test_a_null_behind_a_code_is_a_value_that_did_not_come() -> None:
     message = decode(pushed("02 05 0A 01 4B 0906 0101010700FF 00 0906 0101020700FF 06 00000007"))
-    assert message.objects[1] == Object("1-1:1.7.0.255", None, None)
-    assert message.objects[2] == Object("1-1:2.7.0.255", 7, Decimal(7), "W")
+    assert message.objects[1] == DecodedValue("1-1:1.7.0.255", None, None)
+    assert message.objects[2] == DecodedValue("1-1:2.7.0.255", 7, Decimal(7), "W")
 
 
 def test_what_has_no_name_or_no_code_stays_visible() -> None:
@@ -205,17 +205,17 @@ def test_what_has_no_name_or_no_code_stays_visible() -> None:
         )
     )
     assert message.objects[1:] == (
-        Object("1-1:99.9.9.255", 7, Decimal(7)),
-        Object("1-1:99.9.10.255", "dead", "dead"),
-        Object("element_6", 258, Decimal(258)),
-        Object("1-1:1.7.0.255", 5, Decimal(5), "W"),
+        DecodedValue("1-1:99.9.9.255", 7, Decimal(7)),
+        DecodedValue("1-1:99.9.10.255", "dead", "dead"),
+        DecodedValue("element_6", 258, Decimal(258)),
+        DecodedValue("1-1:1.7.0.255", 5, Decimal(5), "W"),
     )
-    assert SPEC.key("element_6") is None
+    assert SPEC.key_of("element_6") is None
 
 
 def test_a_structure_as_a_value_is_shown_as_octets() -> None:
     message = decode(pushed("02 03 0A 01 4B 0906 0101010700FF 02 01 12 0001"))
-    assert message.objects[1] == Object("1-1:1.7.0.255", "0201120001", "0201120001")
+    assert message.objects[1] == DecodedValue("1-1:1.7.0.255", "0201120001", "0201120001")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_structure_as_a_value_is_shown_as_octets() -> None:
 )
 def test_texts(octets: str, raw: str | int, value: Scalar) -> None:
     message = decode(pushed(f"02 03 0A 08 4B616D7374727570 0906 0101000001FF {octets}"))
-    assert message.objects[1] == Object("1-1:0.0.1.255", raw, value)
+    assert message.objects[1] == DecodedValue("1-1:0.0.1.255", raw, value)
 
 
 @pytest.mark.parametrize(
@@ -285,12 +285,12 @@ def test_an_aidon_list_by_the_scalers_it_carries() -> None:
     message = decode(hdlc(bytes.fromhex("E6E700 0F 40000000 00" + AIDON), "41 08 83 13"))
     assert (message.header["source"], message.header["list_id"]) == ("0883", "AIDON_V0001")
     assert message.objects == (
-        Object("1-1:0.2.129.255", "AIDON_V0001", "AIDON_V0001"),
-        Object("1-0:1.7.0.255", 12633, Decimal(12633), "W"),
-        Object("1-0:31.7.0.255", -10, Decimal("-1.0"), "A"),
-        Object("1-0:32.7.0.255", 2320, Decimal("232.0"), "V"),
-        Object("1-0:1.8.0.255", 10955402, Decimal(109554020), "Wh"),
-        Object("1-0:14.7.0.255", 500, Decimal("50.0"), "DLMS unit 123"),
+        DecodedValue("1-1:0.2.129.255", "AIDON_V0001", "AIDON_V0001"),
+        DecodedValue("1-0:1.7.0.255", 12633, Decimal(12633), "W"),
+        DecodedValue("1-0:31.7.0.255", -10, Decimal("-1.0"), "A"),
+        DecodedValue("1-0:32.7.0.255", 2320, Decimal("232.0"), "V"),
+        DecodedValue("1-0:1.8.0.255", 10955402, Decimal(109554020), "Wh"),
+        DecodedValue("1-0:14.7.0.255", 500, Decimal("50.0"), "DLMS unit 123"),
     )
 
 
@@ -313,9 +313,9 @@ def test_pairs_in_structures_of_their_own() -> None:
         )
     )
     assert message.objects == (
-        Object("1-0:1.7.0.255", 24, None),
-        Object("0-0:96.1.0.255", "AB", "AB"),
-        Object("1-0:31.7.0.255", 45, Decimal("0.45"), "A"),
+        DecodedValue("1-0:1.7.0.255", 24, None),
+        DecodedValue("0-0:96.1.0.255", "AB", "AB"),
+        DecodedValue("1-0:31.7.0.255", 45, Decimal("0.45"), "A"),
     )
 
 
@@ -359,7 +359,7 @@ def test_what_cannot_be_read_says_why(wire: bytes, state: LinkState, message: st
 
 def test_kaifas_first_list_is_one_number() -> None:
     message = decode(pushed("02 01 06 00000396", "09 0C 07E1090E 04 131F04 FF 8000 00"))
-    assert message.objects == (Object("1-0:1.7.0.255", 918, Decimal(918), "W"),)
+    assert message.objects == (DecodedValue("1-0:1.7.0.255", 918, Decimal(918), "W"),)
     assert message.header["maker"] == "kaifa"
 
 
@@ -428,7 +428,7 @@ def test_a_list_that_nobody_knows_is_walked() -> None:
     message = decode(pushed("02 03 0A 03 414243 06 00000001 12 0002"))
     assert [obj.id for obj in message.objects] == ["list_id", "element_2", "element_3"]
     assert message.header["maker"] is None
-    assert SPEC.unknown_key("element_2") == "obis_element_2"
+    assert SPEC.fallback_key("element_2") == "obis_element_2"
 
 
 @given(st.binary(max_size=80))
@@ -466,7 +466,7 @@ def encode(
 ) -> bytes:
     body = kamstrup_body(list_id, entries)
     message = apdu.write(datetimes.write(moment), body, date_header)
-    return wrap(apdu.LLC + message, b"\x2b", b"\x21", 0x13)
+    return encode_frame(apdu.LLC + message, b"\x2b", b"\x21", 0x13)
 
 
 def test_a_list_is_encoded_as_the_seed_has_it() -> None:

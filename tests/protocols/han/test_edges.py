@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Message
+from kamstrup_mqtt.core.model import DecodedValue, LinkState
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Message
 from kamstrup_mqtt.protocols.han import SPEC, HanCodec, HdlcFramer, apdu, axdr
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.framing import header_end
@@ -26,7 +26,7 @@ def decode(wire: bytes) -> Message:
     return HanCodec().decode(frame)
 
 
-def last(elements: int, body: str) -> Object:
+def last(elements: int, body: str) -> DecodedValue:
     return decode(pushed(f"02 {elements:02X} {body}")).objects[-1]
 
 
@@ -54,7 +54,7 @@ def test_codes_of_the_three_phases() -> None:
 
 
 def test_the_key_of_a_nameless_source_keeps_its_letters() -> None:
-    assert SPEC.unknown_key("element_A") == "obis_element_A"
+    assert SPEC.fallback_key("element_A") == "obis_element_A"
 
 
 # framing
@@ -64,23 +64,23 @@ def test_rubbish_is_reported_as_soon_as_there_are_1024_bytes_of_it() -> None:
     framer = HdlcFramer()
     assert events_of(framer, [b"\x55" * 1023], quiet=False) == []
     assert events_of(framer, [b"\x55"], quiet=False) == [
-        Dropped(DropReason.GARBAGE, b"\x55" * 1024)
+        DroppedBytes(DropReason.GARBAGE, b"\x55" * 1024)
     ]
     # also when a frame may begin behind it
     assert events_of(HdlcFramer(), [b"\x55" * 1024 + b"\x7e\xa0"], quiet=False) == [
-        Dropped(DropReason.GARBAGE, b"\x55" * 1024)
+        DroppedBytes(DropReason.GARBAGE, b"\x55" * 1024)
     ]
 
 
 def test_rubbish_keeps_its_first_byte() -> None:
-    assert events_of(HdlcFramer(), [b"X" + LIVE_1])[0] == Dropped(DropReason.GARBAGE, b"X")
+    assert events_of(HdlcFramer(), [b"X" + LIVE_1])[0] == DroppedBytes(DropReason.GARBAGE, b"X")
 
 
 def test_a_start_is_judged_as_soon_as_it_can_be() -> None:
     # a length of 6 is seen in the third byte, a wrong HCS in its own second one
     for start, reason in (("7E A0 06", "length"), ("7E A0 E2 2B 21 13 24 9A", "checksum")):
         wire = bytes.fromhex(start)
-        assert events_of(HdlcFramer(), [wire]) == [Dropped(DropReason(reason), wire)]
+        assert events_of(HdlcFramer(), [wire]) == [DroppedBytes(DropReason(reason), wire)]
 
 
 def test_an_address_without_an_end() -> None:
@@ -133,20 +133,20 @@ def test_why_a_list_cannot_be_read(body: str, why: str) -> None:
 
 
 def test_the_codes_of_others_in_a_kamstrup_list_have_its_units() -> None:
-    assert last(3, KAMSTRUP + "09 06 0100010700FF 06 00000B08") == Object(
+    assert last(3, KAMSTRUP + "09 06 0100010700FF 06 00000B08") == DecodedValue(
         "1-0:1.7.0.255", 2824, Decimal(2824), "W"
     )
 
 
 def test_a_text_of_six_letters_is_no_code() -> None:
-    assert last(4, KAMSTRUP + POWER + "0A 06 414243444546") == Object(
+    assert last(4, KAMSTRUP + POWER + "0A 06 414243444546") == DecodedValue(
         "element_4", "ABCDEF", "ABCDEF"
     )
 
 
 def test_twelve_bytes_are_a_date_only_where_a_clock_stands() -> None:
     octets = "07e3011d02010005ff800000"
-    assert last(5, KAMSTRUP + POWER + NAMELESS + "09 0C" + octets) == Object(
+    assert last(5, KAMSTRUP + POWER + NAMELESS + "09 0C" + octets) == DecodedValue(
         "1-1:99.9.9.255", octets, octets
     )
 
@@ -161,16 +161,20 @@ def test_twelve_bytes_are_a_date_only_where_a_clock_stands() -> None:
     ],
 )
 def test_what_is_text(value: str, shown: str) -> None:
-    assert last(5, KAMSTRUP + POWER + NAMELESS + value) == Object("1-1:99.9.9.255", shown, shown)
+    assert last(5, KAMSTRUP + POWER + NAMELESS + value) == DecodedValue(
+        "1-1:99.9.9.255", shown, shown
+    )
 
 
 def test_a_wrong_hcs_is_noticed_whatever_came_before() -> None:
     # no header is known yet, or that of the frame before: neither excuses a wrong HCS
     damaged = bytes.fromhex("7E A0 E2 2B 21 13 24 9A")
     assert events_of(HdlcFramer(), [b"\x00" + damaged]) == [
-        Dropped(DropReason.CHECKSUM, b"\x00" + damaged)
+        DroppedBytes(DropReason.CHECKSUM, b"\x00" + damaged)
     ]
-    assert events_of(HdlcFramer(), [LIVE_1, damaged])[-1] == Dropped(DropReason.CHECKSUM, damaged)
+    assert events_of(HdlcFramer(), [LIVE_1, damaged])[-1] == DroppedBytes(
+        DropReason.CHECKSUM, damaged
+    )
     # a length whose low byte is 00
     damaged = bytes.fromhex("7E A1 00 2B 21 13 00 00")
-    assert events_of(HdlcFramer(), [damaged]) == [Dropped(DropReason.CHECKSUM, damaged)]
+    assert events_of(HdlcFramer(), [damaged]) == [DroppedBytes(DropReason.CHECKSUM, damaged)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kamstrup_mqtt.protocols.base import Dropped, DropReason
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason
 from kamstrup_mqtt.protocols.han.framing import HdlcFramer
 from tests.support.framing import events_of
 from tests.support.han_recordings import LIVE_1
@@ -25,5 +25,5 @@ P1 = b"/KFM5KAIFA-METER\r\n\r\n0-0:1.0.0(251215172330W)\r\n1-0:1.8.0(000001.000*
     ],
 )
 def test_other_ports_telegrams(wire: bytes, reason: DropReason) -> None:
-    assert events_of(HdlcFramer(), [wire]) == [Dropped(reason, wire)]
-    assert events_of(HdlcFramer(), [wire[:30], wire[30:], LIVE_1])[0] == Dropped(reason, wire)
+    assert events_of(HdlcFramer(), [wire]) == [DroppedBytes(reason, wire)]
+    assert events_of(HdlcFramer(), [wire[:30], wire[30:], LIVE_1])[0] == DroppedBytes(reason, wire)

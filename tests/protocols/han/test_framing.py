@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.han import framing
-from kamstrup_mqtt.protocols.han.framing import MAX_MESSAGE, HdlcFramer, header_end, wrap, x25
+from kamstrup_mqtt.protocols.han.framing import (
+    MAX_MESSAGE,
+    HdlcFramer,
+    encode_frame,
+    header_end,
+    x25,
+)
 from tests.support.framing import check_framer, drain, events_of, frames_of, single_bytes
 from tests.support.han_recordings import HOURLY_1, LIVE_1, LIVE_2, LIVE_3, SEED, fcs, hdlc
 
@@ -18,7 +24,7 @@ def frame(wire: bytes) -> Frame:
 
 
 def dropped(events: list[Event]) -> list[tuple[DropReason, bytes]]:
-    return [(event.reason, event.raw) for event in events if isinstance(event, Dropped)]
+    return [(event.reason, event.raw) for event in events if isinstance(event, DroppedBytes)]
 
 
 def test_x25() -> None:
@@ -60,9 +66,9 @@ def test_garbage_between_frames_is_dropped_between_them() -> None:
     events = events_of(HdlcFramer(), [LIVE_1 + b"\x00\xff~zz" + LIVE_3 + b"\x13\x37"])
     assert events == [
         frame(LIVE_1),
-        Dropped(DropReason.GARBAGE, b"\x00\xff~zz"),
+        DroppedBytes(DropReason.GARBAGE, b"\x00\xff~zz"),
         frame(LIVE_3),
-        Dropped(DropReason.GARBAGE, b"\x13\x37"),
+        DroppedBytes(DropReason.GARBAGE, b"\x13\x37"),
     ]
 
 
@@ -85,14 +91,14 @@ def test_a_wrong_length_is_noticed_at_the_header_and_holds_nothing_up() -> None:
     framer = HdlcFramer()
     framer.receive_data(b"\x7e\xa7\xff" + LIVE_1[3:] + LIVE_2)
     assert list(drain(framer)) == [
-        Dropped(DropReason.CHECKSUM, b"\x7e\xa7\xff" + LIVE_1[3:]),
+        DroppedBytes(DropReason.CHECKSUM, b"\x7e\xa7\xff" + LIVE_1[3:]),
         frame(LIVE_2),
     ]
 
 
 def test_a_damaged_frame_is_dropped_whole() -> None:
     damaged = LIVE_1[:100] + b"\xff" + LIVE_1[101:]
-    expected = Dropped(DropReason.CHECKSUM, damaged)
+    expected = DroppedBytes(DropReason.CHECKSUM, damaged)
     assert events_of(HdlcFramer(), [damaged]) == [expected]
     assert events_of(HdlcFramer(), single_bytes(damaged)) == [expected]
     assert events_of(HdlcFramer(), [damaged + LIVE_2]) == [expected, frame(LIVE_2)]
@@ -104,15 +110,15 @@ def test_the_header_is_verified_before_the_frame_is_complete() -> None:
     framer.receive_data(damaged)
     assert list(drain(framer)) == []
     framer.receive_data(LIVE_2[:20])  # the start of a good one: what came before is settled
-    assert list(drain(framer)) == [Dropped(DropReason.CHECKSUM, damaged)]
+    assert list(drain(framer)) == [DroppedBytes(DropReason.CHECKSUM, damaged)]
 
 
 def test_silence_gives_up_a_partial_frame() -> None:
     framer = HdlcFramer()
     framer.receive_data(LIVE_1[:100])
     assert list(drain(framer)) == []
-    framer.silence()
-    assert list(drain(framer)) == [Dropped(DropReason.TRUNCATED, LIVE_1[:100])]
+    framer.end_burst()
+    assert list(drain(framer)) == [DroppedBytes(DropReason.TRUNCATED, LIVE_1[:100])]
     framer.receive_data(LIVE_2)
     assert list(drain(framer)) == [frame(LIVE_2)]
 
@@ -121,24 +127,24 @@ def test_silence_finds_the_good_frames_behind_a_partial_one() -> None:
     framer = HdlcFramer()
     framer.receive_data(HOURLY_1[:60] + LIVE_1)  # 288 bytes: the hourly list would be 302
     assert list(drain(framer)) == []
-    framer.silence()
-    assert list(drain(framer)) == [Dropped(DropReason.TRUNCATED, HOURLY_1[:60]), frame(LIVE_1)]
+    framer.end_burst()
+    assert list(drain(framer)) == [DroppedBytes(DropReason.TRUNCATED, HOURLY_1[:60]), frame(LIVE_1)]
 
 
 def test_silence_in_front_of_new_bytes_keeps_the_order() -> None:
     framer = HdlcFramer()
     framer.receive_data(LIVE_1[:100])
-    framer.silence()
+    framer.end_burst()
     framer.receive_data(LIVE_2)
     assert list(drain(framer)) == [
-        Dropped(DropReason.TRUNCATED, LIVE_1[:100]),
+        DroppedBytes(DropReason.TRUNCATED, LIVE_1[:100]),
         frame(LIVE_2),
     ]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 7])
 def test_silence_after_a_few_bytes(size: int) -> None:
-    expected = [] if size == 1 else [Dropped(DropReason.TRUNCATED, LIVE_1[:size])]
+    expected = [] if size == 1 else [DroppedBytes(DropReason.TRUNCATED, LIVE_1[:size])]
     assert events_of(HdlcFramer(), [LIVE_1[:size]]) == expected
     assert events_of(HdlcFramer(), []) == []
 
@@ -148,7 +154,7 @@ def test_a_frame_whose_flags_were_lost_is_one_all_the_same() -> None:
     no_end = Frame(LIVE_1[:-1], LIVE_1[1:-3], "push")
     assert events_of(HdlcFramer(), [LIVE_1[:-1]]) == [no_end]
     events = events_of(HdlcFramer(), [LIVE_1[:-1] + b"\x55" + LIVE_2])
-    assert events == [no_end, Dropped(DropReason.GARBAGE, b"\x55"), frame(LIVE_2)]
+    assert events == [no_end, DroppedBytes(DropReason.GARBAGE, b"\x55"), frame(LIVE_2)]
     no_start = Frame(LIVE_1[1:], LIVE_1[1:-3], "push")
     for chunks in ([LIVE_1[1:]], single_bytes(LIVE_1[1:])):
         assert events_of(HdlcFramer(), chunks) == [no_start]
@@ -180,7 +186,7 @@ def test_starts_that_are_none(start: str, reason: DropReason) -> None:
     if reason is DropReason.GARBAGE and wire[1] == 0x90:
         wire = wire[1:]
     events = events_of(HdlcFramer(), [bytes.fromhex(start) + LIVE_1])
-    assert events == [Dropped(reason, wire), frame(LIVE_1)]
+    assert events == [DroppedBytes(reason, wire), frame(LIVE_1)]
 
 
 def test_addresses_of_several_bytes() -> None:
@@ -208,7 +214,7 @@ def test_segments_are_put_together() -> None:
     (found,) = frames_of(HdlcFramer(), [first, second + last])
     assert found.raw == first + second + last
     assert found.payload == first[1:-3] + b"CD~EF"
-    assert wrap(LLC + b"\x0fAB", b"\x2b", b"\x21", 0x13, segmented=True) == first
+    assert encode_frame(LLC + b"\x0fAB", b"\x2b", b"\x21", 0x13, segmented=True) == first
     # quiet between them is no loss
     framer = HdlcFramer()
     assert events_of(framer, [first]) == []
@@ -218,26 +224,26 @@ def test_segments_are_put_together() -> None:
 def test_segments_that_lost_one_are_given_up() -> None:
     first, last = hdlc(LLC + b"\x0f", segmented=True), hdlc(b"EF")
     whole = hdlc(LLC + b"\x0fX")
-    lost = Dropped(DropReason.TRUNCATED, first)
+    lost = DroppedBytes(DropReason.TRUNCATED, first)
     assert events_of(HdlcFramer(), [first + whole]) == [lost, frame(whole)]
     assert events_of(HdlcFramer(), [first + first + last])[0] == lost
     damaged = bytearray(last)
     damaged[-2] ^= 1
     assert events_of(HdlcFramer(), [first + bytes(damaged) + whole]) == [
         lost,
-        Dropped(DropReason.CHECKSUM, bytes(damaged)),
+        DroppedBytes(DropReason.CHECKSUM, bytes(damaged)),
         frame(whole),
     ]
     other = hdlc(b"EF", "41 03 13")  # from elsewhere
     assert events_of(HdlcFramer(), [first + other]) == [lost, frame(other)]
     middle = hdlc(b"CD", segmented=True)
-    assert events_of(HdlcFramer(), [middle]) == [Dropped(DropReason.TRUNCATED, middle)]
+    assert events_of(HdlcFramer(), [middle]) == [DroppedBytes(DropReason.TRUNCATED, middle)]
 
 
 def test_a_message_without_end_is_given_up() -> None:
     first, more = hdlc(LLC + bytes(2000), segmented=True), hdlc(bytes(2000), segmented=True)
     found = events_of(HdlcFramer(), [first, *[more] * 8])
-    assert [type(event) for event in found] == [Dropped]
+    assert [type(event) for event in found] == [DroppedBytes]
     assert len(found[0].raw) > MAX_MESSAGE
 
 
@@ -245,9 +251,9 @@ def test_the_largest_frame() -> None:
     wire = hdlc(bytes(2047 - 9))
     assert len(wire) == 2049
     assert frames_of(HdlcFramer(), [wire[:1000], wire[1000:]]) == [frame(wire)]
-    assert wrap(bytes(2047 - 9), b"\x2b", b"\x21", 0x13) == wire
+    assert encode_frame(bytes(2047 - 9), b"\x2b", b"\x21", 0x13) == wire
     with pytest.raises(ValueError, match="2048 bytes are more than one HDLC frame holds"):
-        wrap(bytes(2047 - 8), b"\x2b", b"\x21", 0x13)
+        encode_frame(bytes(2047 - 8), b"\x2b", b"\x21", 0x13)
 
 
 @pytest.mark.parametrize(
@@ -260,12 +266,12 @@ def test_a_hundred_kilobytes_of_rubbish_stay_bounded(rubbish: bytes) -> None:
     for start in range(0, len(stream), 1000):
         framer.receive_data(stream[start : start + 1000])
         for event in drain(framer):
-            assert isinstance(event, Dropped)
+            assert isinstance(event, DroppedBytes)
             assert len(event.raw) <= 4096
         assert len(framer._buffer) - framer._position <= framing.MAX_LENGTH + 2
-        assert len(framer._rubbish) <= 2 * framing.MAX_RUBBISH
-    assert framing.MAX_RUBBISH == 1024
-    framer.silence()
+        assert len(framer._garbage) <= 2 * framing.MAX_GARBAGE
+    assert framing.MAX_GARBAGE == 1024
+    framer.end_burst()
     list(drain(framer))
     framer.receive_data(LIVE_1)
     assert list(drain(framer)) == [frame(LIVE_1)]
@@ -284,7 +290,7 @@ def test_any_bytes_in_any_split(chunks: list[bytes]) -> None:
 
 @given(st.binary(max_size=2000))
 def test_what_is_wrapped_is_found(information: bytes) -> None:
-    wire = wrap(information, b"\x41", b"\x08\x83", 0x13)
+    wire = encode_frame(information, b"\x41", b"\x08\x83", 0x13)
     assert [f.payload[8:] for f in frames_of(HdlcFramer(), [wire])] == [information]
     assert header_end(wire, 1) == 7
 
@@ -304,33 +310,33 @@ def test_what_is_wanted_is_what_is_missing(wire: bytes) -> None:
     for at, byte in enumerate(wire, 1):
         framer.receive_data(bytes([byte]))
         assert framer.next_event() == (frame(wire) if at == len(wire) else None)
-        assert framer.wanted == (len(wire) - at if at >= 8 else 0)
-    assert framer.wanted == 0
+        assert framer.bytes_needed == (len(wire) - at if at >= 8 else 0)
+    assert framer.bytes_needed == 0
 
 
 def test_nothing_is_wanted_before_a_wrong_header_or_after_a_silence() -> None:
     wrong = LIVE_1[:6] + bytes([LIVE_1[6] ^ 1]) + LIVE_1[7:60]
-    assert fed(wrong).wanted == 0
+    assert fed(wrong).bytes_needed == 0
     framer = fed(LIVE_1[:60])
-    assert framer.wanted == len(LIVE_1) - 60
-    framer.silence()
+    assert framer.bytes_needed == len(LIVE_1) - 60
+    framer.end_burst()
     list(drain(framer))
-    assert framer.wanted == 0
+    assert framer.bytes_needed == 0
 
 
 def test_what_is_wanted_of_the_next_frame_behind_others() -> None:
-    assert fed(b"\x00\x01" + LIVE_1 + LIVE_2[1:20]).wanted == len(LIVE_2) - 20
+    assert fed(b"\x00\x01" + LIVE_1 + LIVE_2[1:20]).bytes_needed == len(LIVE_2) - 20
 
 
 def test_wrong_parity_after_good_frames() -> None:
     """Three bursts alike, none of them a frame, after frames that were right."""
     framer = fed(LIVE_1, LIVE_2, LIVE_3)
-    framer.silence()
+    framer.end_burst()
     wrong = bytes.fromhex("7E 55 2B 48 A2") + bytes(80)
     reasons = []
     for _ in range(4):
         framer.receive_data(wrong)
-        framer.silence()
+        framer.end_burst()
         reasons += [reason for reason, _ in dropped(list(drain(framer)))]
     assert reasons == [DropReason.GARBAGE] * 2 + [DropReason.PARITY] * 2
 
@@ -341,9 +347,9 @@ def test_a_good_frame_in_a_burst_shows_that_the_parity_is_right() -> None:
         framer = fed(LIVE_1)
         reasons = []
         for _ in range(4):
-            framer.silence()
+            framer.end_burst()
             framer.receive_data(first)
             framer.receive_data(LIVE_2[len(first) :] + wrong)
-            framer.silence()
+            framer.end_burst()
             reasons += [reason for reason, _ in dropped(list(drain(framer)))]
         assert reasons == [DropReason.GARBAGE] * 4

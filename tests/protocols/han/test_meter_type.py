@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from kamstrup_mqtt.core.model import Object
+from kamstrup_mqtt.core.model import DecodedValue
 from kamstrup_mqtt.emulators.registry import make_emulator
-from kamstrup_mqtt.protocols.base import Frame, Message, Moment
+from kamstrup_mqtt.protocols.base import Frame, Message, Timestamp
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
-from kamstrup_mqtt.protocols.han.meter_type import KEYS, recognise
+from kamstrup_mqtt.protocols.han.meter_type import KEYS, identify_model
 from tests.support.framing import frames_of
 from tests.support.han_recordings import HOURLY_1, LIVE_1
 from tests.support.han_session import hear
@@ -22,7 +22,7 @@ DIRECT, TRANSFORMERS = {"connection": "direct"}, {"connection": "transformers"}
 
 
 def learned(codec: HanCodec, frame: Frame) -> dict[str, str]:
-    heard = hear(codec, codec.decode(frame), Moment(None, 0.0))
+    heard = hear(codec, codec.decode(frame), Timestamp(None, 0.0))
     return {key: value for key, value in heard.followed.learned.items() if key in KEYS}
 
 
@@ -79,16 +79,18 @@ def test_a_list_that_says_too_little_changes_nothing() -> None:
     codec = HanCodec()
     (frame,) = frames_of(HdlcFramer(), [LIVE_1])
     learned(codec, frame)
-    power = Object("1-1:1.7.0.255", 5, None, "W")
-    heard = hear(codec, Message({"maker": "kamstrup", "elements": 3}, (power,)), Moment(None, 1.0))
+    power = DecodedValue("1-1:1.7.0.255", 5, None, "W")
+    heard = hear(
+        codec, Message({"maker": "kamstrup", "elements": 3}, (power,)), Timestamp(None, 1.0)
+    )
     assert heard.followed.learned["recognised"] == "kamstrup_han_3phase"
-    assert recognise(Message({"maker": None}, (power,)), {"1.7.0": power}) == {}
-    assert recognise(Message({"maker": "kaifa"}, (power,)), {"1.7.0": power}) == {}
+    assert identify_model(Message({"maker": None}, (power,)), {"1.7.0": power}) == {}
+    assert identify_model(Message({"maker": "kaifa"}, (power,)), {"1.7.0": power}) == {}
 
 
 def test_what_was_recognised_is_remembered() -> None:
     before = {**KAMSTRUP, **DIRECT, "energy_scale": "10"}
-    heard = hear(HanCodec(learned=before), Message({"maker": None}, ()), Moment(None, 0.0))
+    heard = hear(HanCodec(learned=before), Message({"maker": None}, ()), Timestamp(None, 0.0))
     assert {key: heard.followed.learned.get(key) for key in KEYS} == {**KAMSTRUP, **DIRECT}
 
 

@@ -43,13 +43,13 @@ def test_only_a_full_code_has_bytes(text: str) -> None:
     ],
 )
 def test_what_a_user_may_write(text: str, source: str) -> None:
-    assert SPEC.source(text) == source
+    assert SPEC.parse_source(text) == source
 
 
 @pytest.mark.parametrize("text", ["", "60", "0x3C", "1.7", "1.7.256", "1-1:1.7.0.255.1", "a.b.c"])
 def test_what_a_user_may_not_write(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not an OBIS code: write 1\.7\.0, 1-1:1\.7\.0 or"):
-        SPEC.source(text)
+        SPEC.parse_source(text)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_a_user_may_not_write(text: str) -> None:
     ],
 )
 def test_keys(code: str | int, key: str | None) -> None:
-    assert SPEC.key(code) == key
+    assert SPEC.key_of(code) == key
 
 
 def test_every_key_is_a_quantity_in_the_unit_of_its_measure() -> None:
@@ -113,10 +113,15 @@ def test_every_key_is_a_quantity_in_the_unit_of_its_measure() -> None:
     ],
 )
 def test_the_key_of_a_code_without_a_name(code: str, key: str) -> None:
-    assert SPEC.unknown_key(code) == key
+    assert SPEC.fallback_key(code) == key
     assert unnamed(key).enabled is False
 
 
 def test_the_protocol() -> None:
-    assert (SPEC.name, SPEC.line, SPEC.pushed, SPEC.checksum) == ("han", "2400 8N1", True, "crc16")
+    assert (SPEC.name, SPEC.line_settings, SPEC.is_pushed, SPEC.checksum) == (
+        "han",
+        "2400 8N1",
+        True,
+        "crc16",
+    )
     assert str(SPEC.serial) == "2400 8N1"

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from kamstrup_mqtt.emulators.parity_fault import as_8e1
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Frame
+from kamstrup_mqtt.emulators.parity_fault import misread_as_8e1
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Frame
 from kamstrup_mqtt.protocols.han.framing import HdlcFramer
 from tests.support.framing import drain, events_of
 from tests.support.han_recordings import SEED, fcs, hdlc
@@ -76,7 +76,7 @@ def damaged(wire: bytes, rng: random.Random) -> bytes:
             wire[:at] + rng.randbytes(rng.randint(1, 4)) + wire[at:],
             wire[:at],
             wire[at:],
-            as_8e1(wire),
+            misread_as_8e1(wire),
         )
     )
 
@@ -142,14 +142,14 @@ def test_a_little_noise_between_segments_is_no_lost_segment() -> None:
     first, last = hdlc(b"\xe6\xe7\x00\x0fAB", segmented=True), hdlc(b"CD")
     framer = HdlcFramer()
     events = events_of(framer, [first, b"\xff\xff", last])
-    assert [type(event) for event in events] == [Dropped, Frame]
+    assert [type(event) for event in events] == [DroppedBytes, Frame]
     assert events[1].raw == first + last  # type: ignore[union-attr]
     # as much as the shortest segment may have been one
     for noise in (b"\xff" * 7, hdlc(b"X")[:-3]):
         framer.receive_data(first + noise + last)
-        kinds = [e.reason for e in drain(framer) if isinstance(e, Dropped)]
-        framer.silence()
-        kinds += [e.reason for e in drain(framer) if isinstance(e, Dropped)]
+        kinds = [e.reason for e in drain(framer) if isinstance(e, DroppedBytes)]
+        framer.end_burst()
+        kinds += [e.reason for e in drain(framer) if isinstance(e, DroppedBytes)]
         assert DropReason.TRUNCATED in kinds
 
 
@@ -194,9 +194,9 @@ def test_stepping_over_starts_changes_nothing(seed: int) -> None:
             for framer in (fast, plain):
                 framer.receive_data(chunk[at : at + size])
                 if is_quiet:
-                    framer.silence()
+                    framer.end_burst()
             assert list(drain(fast)) == list(drain(plain))
-            assert fast.wanted == plain.wanted
+            assert fast.bytes_needed == plain.bytes_needed
     assert events_of(fast, []) == events_of(plain, [])
 
 

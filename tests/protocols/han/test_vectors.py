@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Frame, Message
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Frame, Message
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from kamstrup_mqtt.protocols.han.cipher import Keys, unwrap
 from tests.support.framing import events_of, frames_of
@@ -175,7 +175,7 @@ def test_encrypted_ones_give_the_plaintext_beside_them(vector: dict[str, Any]) -
 def test_the_signature_of_a_wrong_parity(vector: dict[str, Any]) -> None:
     """Real captures (gh355) and simulated ones; what is broken otherwise is not called so."""
     (*_, last) = events_of(HdlcFramer(), [bytes.fromhex(vector["hex"])])
-    assert isinstance(last, Dropped)
+    assert isinstance(last, DroppedBytes)
     wrong = vector["name"].startswith(("synthetic_wrong_parity", "amsreader_gh355"))
     assert (last.reason is DropReason.PARITY) is wrong
 
@@ -201,6 +201,6 @@ def test_all_of_them_in_one_stream_in_random_chunks() -> None:
             isinstance(e, Frame) for e in events_of(framer, [stream[at : at + size]], quiet=False)
         )
         at += size
-    framer.silence()
+    framer.end_burst()
     found += sum(isinstance(e, Frame) for e in events_of(framer, [b""]))
     assert found == expected

@@ -9,8 +9,16 @@ from typing import Any
 import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object, SerialParams
-from kamstrup_mqtt.protocols.base import Answer, Ask, Configure, Dropped, Frame, Pause, Send
+from kamstrup_mqtt.core.model import DecodedValue, LinkState, SerialParams
+from kamstrup_mqtt.protocols.base import (
+    Configure,
+    DroppedBytes,
+    Frame,
+    Pause,
+    PollRequest,
+    PollResponse,
+    Send,
+)
 from kamstrup_mqtt.protocols.iec62056_21 import SPEC, parity
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
 from tests.support import iec_recordings
@@ -19,16 +27,16 @@ from tests.support.kmp_ascii_conversation import Outcome, hold
 from tests.support.shared_vectors import Vector, shared_vectors
 
 SEED = (
-    Object("manufacturer", "KAM", "KAM"),
-    Object("ident", "685-382-OK-10", "685-382-OK-10"),
-    Object("0.0", "10865272", "10865272"),
-    Object("1.20", "0009032", Decimal(9032), "kWh"),
-    Object("1.20.1", "0009031", Decimal(9031), "kWh"),
-    Object("1.20.2", "0000001", Decimal(1), "kWh"),
-    Object("1.31", "0057392", Decimal(57392), "h"),
-    Object("1.26", "0000000", Decimal(0)),
-    Object("1.6", "000001,5", Decimal("1.5"), "kW"),
-    Object("1.6*1", "000002,8", Decimal("2.8"), "kW"),
+    DecodedValue("manufacturer", "KAM", "KAM"),
+    DecodedValue("ident", "685-382-OK-10", "685-382-OK-10"),
+    DecodedValue("0.0", "10865272", "10865272"),
+    DecodedValue("1.20", "0009032", Decimal(9032), "kWh"),
+    DecodedValue("1.20.1", "0009031", Decimal(9031), "kWh"),
+    DecodedValue("1.20.2", "0000001", Decimal(1), "kWh"),
+    DecodedValue("1.31", "0057392", Decimal(57392), "h"),
+    DecodedValue("1.26", "0000000", Decimal(0)),
+    DecodedValue("1.6", "000001,5", Decimal("1.5"), "kW"),
+    DecodedValue("1.6*1", "000002,8", Decimal("2.8"), "kW"),
 )
 """Seed 000, README: the ten values of the first listing."""
 
@@ -37,7 +45,7 @@ CRLF = bytes.fromhex("AF 3F 21 8D 0A")
 LF = bytes.fromhex("AF 3F 21 0A")
 ACK_000 = bytes.fromhex("06 30 30 30 8D 0A")
 ACK_050 = bytes.fromhex("06 30 35 30 8D 0A")
-ASK = Ask(sources=("1.20", "2.8.0"))
+ASK = PollRequest(sources=("1.20", "2.8.0"))
 
 
 def frame(wire: bytes) -> Frame:
@@ -58,10 +66,16 @@ def fault(state: LinkState = LinkState.NO_BYTES) -> MeterError:
 
 
 def send(data: bytes, *, answer: bool = True) -> Send:
-    return Send(data=data, first_byte=3.0, between=2.0, total=60.0, answer=answer)
+    return Send(
+        data=data,
+        response_timeout=3.0,
+        inter_byte_timeout=2.0,
+        total_timeout=60.0,
+        expects_response=answer,
+    )
 
 
-def objects_of(block: bytes) -> list[Object]:
+def objects_of(block: bytes) -> list[DecodedValue]:
     codec = IecCodec(bcc="none")
     event = events_of(codec.framer(), [b"\x02" + block + b"\x03\x00"])[-1]
     assert isinstance(event, Frame)
@@ -81,7 +95,7 @@ def test_the_readout_of_the_seed() -> None:
         "bcc": "sum",
         "bcc_ok": True,
     }
-    assert [SPEC.key(obj.id) for obj in message.objects] == [
+    assert [SPEC.key_of(obj.id) for obj in message.objects] == [
         "manufacturer",
         "model",
         "customer_number",
@@ -123,10 +137,10 @@ def test_a_p1_telegram_says_that_its_crc_holds() -> None:
     message = IecCodec().decode(frame(P1))
     assert (message.header["mode"], message.header["bcc"]) == ("D", "crc16")
     assert message.objects == (
-        Object("manufacturer", "KAM", "KAM"),
-        Object("ident", "", None),
-        Object("0-0:1.0.0", "211115100940W", "211115100940W"),
-        Object("1-0:1.8.0", "00000003.997", Decimal("3.997"), "kWh"),
+        DecodedValue("manufacturer", "KAM", "KAM"),
+        DecodedValue("ident", "", None),
+        DecodedValue("0-0:1.0.0", "211115100940W", "211115100940W"),
+        DecodedValue("1-0:1.8.0", "00000003.997", Decimal("3.997"), "kWh"),
     )
     assert str(message.objects[3].value) == "3.997"
 
@@ -233,7 +247,7 @@ def test_mode_a_needs_one_request() -> None:
     assert codec.framer().early_ident is False
     steps, answer = hold(codec.poll(ASK), [DATA])
     assert steps == [send(CRLF)]
-    assert answer == Answer(objects=SEED, unsupported=frozenset({"2.8.0"}))
+    assert answer == PollResponse(objects=SEED, unsupported=frozenset({"2.8.0"}))
     assert codec.framer().early_ident is True
 
 
@@ -253,7 +267,7 @@ def test_a_poll_turns_its_framer_to_conversation() -> None:
     ],
 )
 def test_sign_on_by_the_options(options: dict[str, object], request_: bytes) -> None:
-    steps, _ = hold(SPEC.codec(**options).poll(ASK), [DATA])  # type: ignore[attr-defined]
+    steps, _ = hold(SPEC.make_codec(**options).poll(ASK), [DATA])  # type: ignore[attr-defined]
     assert steps == [send(request_)]
 
 
@@ -368,15 +382,24 @@ def test_lf_alone_is_tried_when_nothing_came_and_remembered() -> None:
     [("nul", bytes(66), 1.6), ("ident", bytes.fromhex("AFA3B1"), 5.0)],
 )
 def test_a_sleeping_meter_is_woken_before_the_sign_on(wake: Any, data: bytes, rest: float) -> None:
-    woken = [Send(data=data, first_byte=0, between=0, total=0, answer=False), Pause(rest)]
+    woken = [
+        Send(
+            data=data,
+            response_timeout=0,
+            inter_byte_timeout=0,
+            total_timeout=0,
+            expects_response=False,
+        ),
+        Pause(rest),
+    ]
     steps, _ = hold(
-        IecCodec(wake=wake).poll(Ask(sources=())),
+        IecCodec(wake=wake).poll(PollRequest(sources=())),
         [None, None, fault(), None, None, None, DATA],
     )
     assert steps == [*woken, send(CRLF), Pause(1.6), *woken, send(CRLF)]
     # damaged, it is awake
     steps, _ = hold(
-        IecCodec(wake=wake).poll(Ask(sources=())),
+        IecCodec(wake=wake).poll(PollRequest(sources=())),
         [None, None, fault(LinkState.CHECKSUM), None, DATA],
     )
     assert steps == [*woken, send(CRLF), Pause(1.6), send(CRLF)]
@@ -384,7 +407,7 @@ def test_a_sleeping_meter_is_woken_before_the_sign_on(wake: Any, data: bytes, re
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_woken_at_300_baud_where_the_line_has_another_speed(fixed: bool) -> None:
-    conversation = IecCodec(wake="ident", baudrate=9600).poll(Ask(sources=()))
+    conversation = IecCodec(wake="ident", baudrate=9600).poll(PollRequest(sources=()))
     assert next(conversation) == Configure(300)
     if fixed:  # a bridge: 2.2 s of zeros at its own speed
         step = conversation.throw(fault())
@@ -401,7 +424,7 @@ def test_woken_at_300_baud_where_the_line_has_another_speed(fixed: bool) -> None
 
 def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
     with pytest.raises(MeterError):
-        hold(IecCodec().poll(Ask(sources=(), knock=True)), [fault()])
+        hold(IecCodec().poll(PollRequest(sources=(), probe_only=True)), [fault()])
 
 
 def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:
@@ -464,7 +487,7 @@ def test_what_was_learned_holds() -> None:
     ):
         codec = IecCodec(learned={"bcc": kind})
         assert isinstance(events_of(codec.framer(), [good])[-1], Frame)
-        assert isinstance(events_of(codec.framer(), [bad])[-1], Dropped)
+        assert isinstance(events_of(codec.framer(), [bad])[-1], DroppedBytes)
     codec = IecCodec(learned={"bcc": "crc"})
     assert isinstance(events_of(codec.framer(), [by_xor])[-1], Frame)
 
@@ -472,7 +495,7 @@ def test_what_was_learned_holds() -> None:
 def test_the_protocol_as_the_program_knows_it() -> None:
     assert SPEC.name == "iec62056-21"
     assert SPEC.serial == SerialParams(300, 8, "N", 1, dtr=False, rts=True)
-    assert (SPEC.line, SPEC.pushed, SPEC.checksum) == ("300 7E1", False, "weak")
+    assert (SPEC.line_settings, SPEC.is_pushed, SPEC.checksum) == ("300 7E1", False, "weak")
 
 
 @pytest.mark.parametrize(
@@ -494,18 +517,18 @@ def test_the_protocol_as_the_program_knows_it() -> None:
 )
 def test_keys(address: str, key: str | None) -> None:
     """quantities.md, and iec62056_21.md 7."""
-    assert SPEC.key(address) == key
+    assert SPEC.key_of(address) == key
 
 
 def test_names_of_addresses_that_have_none() -> None:
-    assert SPEC.unknown_key("32.7.0") == "obis_32_7_0"
-    assert SPEC.unknown_key("1-0:C.1*255") == "obis_1_0_c_1_255"
+    assert SPEC.fallback_key("32.7.0") == "obis_32_7_0"
+    assert SPEC.fallback_key("1-0:C.1*255") == "obis_1_0_c_1_255"
 
 
 def test_addresses_as_a_user_writes_them() -> None:
-    assert SPEC.source(" 1.6*1 ") == "1.6*1"
+    assert SPEC.parse_source(" 1.6*1 ") == "1.6*1"
     with pytest.raises(ValueError, match=r"energy import: not an address"):
-        SPEC.source("energy import")
+        SPEC.parse_source("energy import")
 
 
 def test_parity_bits() -> None:
@@ -525,7 +548,7 @@ def test_shared_vectors(vector: Vector) -> None:
     codec = IecCodec()
     events = events_of(codec.framer(), [bytes.fromhex(vector["hex"])])
     if vector["bcc_ok_sum"] is False and vector["bcc_ok_xor"] is False:
-        assert isinstance(events[-1], Dropped)
+        assert isinstance(events[-1], DroppedBytes)
         codec = IecCodec(bcc="none")
         events = events_of(codec.framer(), [bytes.fromhex(vector["hex"])])
     assert isinstance(events[-1], Frame)

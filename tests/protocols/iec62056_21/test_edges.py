@@ -10,10 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object
-from kamstrup_mqtt.protocols.base import Ask, Configure, Dropped, DropReason, Frame, Pause, Send
+from kamstrup_mqtt.core.model import DecodedValue, LinkState
+from kamstrup_mqtt.protocols.base import (
+    Configure,
+    DroppedBytes,
+    DropReason,
+    Frame,
+    Pause,
+    PollRequest,
+    Send,
+)
 from kamstrup_mqtt.protocols.iec62056_21 import SPEC
-from kamstrup_mqtt.protocols.iec62056_21.block_check import BccVote, bcc, matching
+from kamstrup_mqtt.protocols.iec62056_21.block_check import BccVote, bcc, matching_rules
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
 from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
 from tests.protocols.iec62056_21.test_framing import crc_by_bits, cut, data, make, request
@@ -23,14 +31,20 @@ from tests.support.kmp_ascii_conversation import hold
 
 CRLF = bytes.fromhex("AF 3F 21 8D 0A")
 LF = bytes.fromhex("AF 3F 21 0A")
-ASK = Ask(sources=("1.20",))
+ASK = PollRequest(sources=("1.20",))
 DATA = data(iec_recordings.SEED)
 ISKRA = data(iec_recordings.ISKRA)
 ISKRA_IDENT = Frame(iec_recordings.ISKRA[:17], iec_recordings.ISKRA[:17], "answer", "ident")
 
 
 def send(text: bytes, *, answer: bool = True) -> Send:
-    return Send(data=text, first_byte=3.0, between=2.0, total=60.0, answer=answer)
+    return Send(
+        data=text,
+        response_timeout=3.0,
+        inter_byte_timeout=2.0,
+        total_timeout=60.0,
+        expects_response=answer,
+    )
 
 
 def fault(state: LinkState) -> MeterError:
@@ -51,11 +65,11 @@ def test_a_cr_alone_ends_a_line() -> None:
 
 def test_a_line_broken_off_by_the_next_one() -> None:
     assert cut(b"/KA" + iec_recordings.SIGN_ON) == [
-        Dropped(DropReason.TRUNCATED, b"/KA"),
+        DroppedBytes(DropReason.TRUNCATED, b"/KA"),
         request(iec_recordings.SIGN_ON),
     ]
     assert cut(b"/KA" + iec_recordings.ACK_050) == [
-        Dropped(DropReason.TRUNCATED, b"/KA"),
+        DroppedBytes(DropReason.TRUNCATED, b"/KA"),
         request(iec_recordings.ACK_050, "ack"),
     ]
 
@@ -63,12 +77,14 @@ def test_a_line_broken_off_by_the_next_one() -> None:
 def test_a_line_is_no_line_at_64_bytes() -> None:
     framer = make()
     assert events_of(framer, [b"/" + b"a" * 62], quiet=False) == []
-    assert events_of(framer, [b"a"], quiet=False) == [Dropped(DropReason.GARBAGE, b"/" + b"a" * 63)]
+    assert events_of(framer, [b"a"], quiet=False) == [
+        DroppedBytes(DropReason.GARBAGE, b"/" + b"a" * 63)
+    ]
 
 
 def test_an_acknowledgement_broken_off_by_a_sign_on() -> None:
     assert cut(b"\x0605" + iec_recordings.SIGN_ON) == [
-        Dropped(DropReason.GARBAGE, b"\x0605"),
+        DroppedBytes(DropReason.GARBAGE, b"\x0605"),
         request(iec_recordings.SIGN_ON),
     ]
 
@@ -78,7 +94,7 @@ def test_an_acknowledgement_ends_at_its_lf_or_with_its_sixth_byte() -> None:
     assert events_of(make(), [short], quiet=False) == [request(short, "ack")]
     assert events_of(make(), [b"\x06050x"], quiet=False) == []
     assert events_of(make(), [b"\x06050xy"], quiet=False) == [
-        Dropped(DropReason.GARBAGE, b"\x06050xy")
+        DroppedBytes(DropReason.GARBAGE, b"\x06050xy")
     ]
 
 
@@ -89,7 +105,7 @@ def test_data_lines_before_an_stx_are_garbage() -> None:
     ident, block = iec_recordings.SEED[:20], iec_recordings.SEED[20:]
     assert block[:1] == b"\x02"
     assert cut(ident + b"1.8" + block) == [
-        Dropped(DropReason.GARBAGE, b"1.8"),
+        DroppedBytes(DropReason.GARBAGE, b"1.8"),
         data(iec_recordings.SEED),
     ]
 
@@ -98,7 +114,7 @@ def test_lines_are_too_long_at_16384_bytes() -> None:
     framer = make()
     assert events_of(framer, [iec_recordings.IDENT + b"1" * 16383], quiet=False) == []
     assert events_of(framer, [b"1"], quiet=False) == [
-        Dropped(DropReason.LENGTH, iec_recordings.IDENT + b"1" * 16384)
+        DroppedBytes(DropReason.LENGTH, iec_recordings.IDENT + b"1" * 16384)
     ]
 
 
@@ -110,7 +126,9 @@ def test_a_telegram_ends_at_once() -> None:
 def test_behind_the_end_of_the_lines_eight_bytes_are_too_many() -> None:
     framer, wire = make(), b"/XYZ3D-METER\r\n\r\n1.8.0(1)\r\n!ABCDEF"
     assert events_of(framer, [wire], quiet=False) == []
-    assert events_of(framer, [b"G"], quiet=False) == [Dropped(DropReason.CHECKSUM, wire + b"G")]
+    assert events_of(framer, [b"G"], quiet=False) == [
+        DroppedBytes(DropReason.CHECKSUM, wire + b"G")
+    ]
 
 
 def test_a_bang_within_brackets_ends_nothing() -> None:
@@ -127,7 +145,7 @@ def test_lines_without_any_brackets_end_too() -> None:
 @pytest.mark.parametrize("tail", [b"! \r\n", b"!X\r\n", b"!\x7e\r\n"])
 def test_more_than_a_line_end_behind_the_end_is_damage(tail: bytes) -> None:
     wire = b"/XYZ3D-METER\r\n\r\n1.8.0(1)\r\n" + tail
-    assert cut(wire) == [Dropped(DropReason.CHECKSUM, wire)]
+    assert cut(wire) == [DroppedBytes(DropReason.CHECKSUM, wire)]
 
 
 # check characters
@@ -136,14 +154,14 @@ def test_more_than_a_line_end_behind_the_end_is_damage(tail: bytes) -> None:
 def test_a_check_character_that_was_lost_costs_one_readout() -> None:
     without = iec_recordings.SEED[:-1]
     assert cut(without + iec_recordings.SIGN_ON) == [
-        Dropped(DropReason.CHECKSUM, without),
+        DroppedBytes(DropReason.CHECKSUM, without),
         request(iec_recordings.SIGN_ON),
     ]
 
 
 def test_no_check_of_readouts_is_still_one_of_commands() -> None:
     damaged = iec_recordings.BREAK[:-1] + b"\x70"
-    assert cut(damaged, bcc="none") == [Dropped(DropReason.CHECKSUM, damaged)]
+    assert cut(damaged, bcc="none") == [DroppedBytes(DropReason.CHECKSUM, damaged)]
 
 
 def test_one_frame_of_a_kamstrup_in_mode_c_decides_nothing() -> None:
@@ -159,8 +177,8 @@ def test_one_frame_of_a_kamstrup_in_mode_c_decides_nothing() -> None:
 
 def test_an_identification_tells_maker_and_model() -> None:
     assert IecCodec().decode(ISKRA_IDENT).objects == (
-        Object("manufacturer", "ISk", "ISk"),
-        Object("ident", "ME172-0000", "ME172-0000"),
+        DecodedValue("manufacturer", "ISk", "ISk"),
+        DecodedValue("ident", "ME172-0000", "ME172-0000"),
     )
 
 
@@ -177,10 +195,10 @@ def test_the_text_of_a_request(wire: bytes, kind: str, text: str) -> None:
 
 
 def test_addresses_in_capitals_and_small_letters() -> None:
-    assert SPEC.source(" C.1.0 ") == "C.1.0"
-    assert SPEC.source("c.1.0") == "c.1.0"
+    assert SPEC.parse_source(" C.1.0 ") == "C.1.0"
+    assert SPEC.parse_source("c.1.0") == "c.1.0"
     with pytest.raises(ValueError, match="not an address") as caught:
-        SPEC.source("1 8")
+        SPEC.parse_source("1 8")
     assert (
         str(caught.value) == "1 8: not an address; write it as the meter sends it, such as 1.20.1"
     )
@@ -234,7 +252,7 @@ def test_something_else_than_a_readout_is_a_fault_of_the_line() -> None:
 def test_garbage_is_reported_as_soon_as_there_are_256_bytes_of_it() -> None:
     framer = make()
     assert events_of(framer, [b"U" * 255], quiet=False) == []
-    assert events_of(framer, [b"U"], quiet=False) == [Dropped(DropReason.GARBAGE, b"U" * 256)]
+    assert events_of(framer, [b"U"], quiet=False) == [DroppedBytes(DropReason.GARBAGE, b"U" * 256)]
 
 
 def test_blank_lines_are_kept_up_to_64_bytes() -> None:
@@ -253,18 +271,18 @@ def test_a_block_is_too_long_at_16384_bytes() -> None:
     block = b"\x02" + b"1" * 16382
     assert events_of(framer, [iec_recordings.IDENT + block], quiet=False) == []
     assert events_of(framer, [b"1"], quiet=False) == [
-        Dropped(DropReason.LENGTH, iec_recordings.IDENT + block + b"1")
+        DroppedBytes(DropReason.LENGTH, iec_recordings.IDENT + block + b"1")
     ]
 
 
 def test_a_block_broken_off_by_a_command_or_a_line() -> None:
     begun = iec_recordings.IDENT + b"\x021.8.0(1)"
     assert cut(begun + iec_recordings.BREAK) == [
-        Dropped(DropReason.TRUNCATED, begun),
+        DroppedBytes(DropReason.TRUNCATED, begun),
         request(iec_recordings.BREAK, "command"),
     ]
     assert cut(begun + b"\r\n" + iec_recordings.SIGN_ON) == [
-        Dropped(DropReason.TRUNCATED, begun + b"\r\n"),
+        DroppedBytes(DropReason.TRUNCATED, begun + b"\r\n"),
         request(iec_recordings.SIGN_ON),
     ]
 
@@ -275,8 +293,8 @@ def test_any_character_may_stand_in_a_short_request(line: bytes) -> None:
 
 
 def test_a_whole_line_that_means_nothing_is_garbage() -> None:
-    assert cut(b"/1 x\r\n") == [Dropped(DropReason.GARBAGE, b"/1 x\r\n")]
-    assert cut(b"/1 x") == [Dropped(DropReason.TRUNCATED, b"/1 x")]
+    assert cut(b"/1 x\r\n") == [DroppedBytes(DropReason.GARBAGE, b"/1 x\r\n")]
+    assert cut(b"/1 x") == [DroppedBytes(DropReason.TRUNCATED, b"/1 x")]
 
 
 @pytest.mark.parametrize("ident", [b"/KAM \r\n", b"/KAMX\r\n"])
@@ -289,7 +307,7 @@ def test_one_frame_of_a_kamstrup_in_mode_a_decides(ident: bytes) -> None:
 
 
 def test_no_check_character_is_right_by_no_rule() -> None:
-    assert matching(b"") == ()
+    assert matching_rules(b"") == ()
 
 
 @given(st.binary(max_size=700) | st.builds(bytes.__mul__, st.binary(max_size=3), st.just(9000)))

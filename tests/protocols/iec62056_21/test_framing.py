@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.iec62056_21.block_check import BccOption, BccVote
 from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
 from tests.support import iec_recordings
@@ -103,7 +103,7 @@ def test_in_conversation_modes_b_and_c_tell_their_identification_at_once() -> No
             request(iec_recordings.SIGN_ON),
             Frame(ident, ident, "answer", "ident"),
         ]
-        assert events_of(framer, [b"\x00x"]) == [Dropped(DropReason.GARBAGE, b"x")]
+        assert events_of(framer, [b"\x00x"]) == [DroppedBytes(DropReason.GARBAGE, b"x")]
         assert frames_of(framer, [iec_recordings.TWO_SETS]) == [
             data(ident + iec_recordings.TWO_SETS),
         ]
@@ -113,7 +113,7 @@ def test_in_conversation_modes_b_and_c_tell_their_identification_at_once() -> No
 def test_in_conversation_mode_a_comes_whole_or_not_at_all() -> None:
     assert cut(iec_recordings.OFFICIAL, early=True) == [data(iec_recordings.OFFICIAL)]
     assert cut(iec_recordings.IDENT, early=True) == [
-        Dropped(DropReason.TRUNCATED, iec_recordings.IDENT)
+        DroppedBytes(DropReason.TRUNCATED, iec_recordings.IDENT)
     ]
     stx_damaged = iec_recordings.OFFICIAL.replace(b"\x02", b"\x42")
     assert not [e for e in cut(stx_damaged, early=True) if isinstance(e, Frame)]
@@ -126,7 +126,7 @@ def test_a_told_identification_does_not_stick_to_a_later_meter() -> None:
     assert cut(wire, early=True)[-1] == data(iec_recordings.OFFICIAL)
     told = b"/ISk5ME172-0000\r\n"
     broken = cut(told + b"\x021.8.0(1)\x03\x7f", early=True)
-    assert broken[-1] == Dropped(DropReason.CHECKSUM, b"\x021.8.0(1)\x03\x7f")
+    assert broken[-1] == DroppedBytes(DropReason.CHECKSUM, b"\x021.8.0(1)\x03\x7f")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_after_what_is_broken_the_next_frame_is_found(wire: bytes, kept: bytes) 
 )
 def test_what_is_broken_is_dropped_with_the_reason(wire: bytes, reason: DropReason) -> None:
     events = cut(wire)
-    assert isinstance(events[0], Dropped)
+    assert isinstance(events[0], DroppedBytes)
     assert events[0].reason is reason
     assert not [event for event in events if isinstance(event, Frame)]
 
@@ -220,7 +220,7 @@ def test_parity_errors_are_counted_and_refused() -> None:
     damaged[5] ^= 0x81
     damaged[6] ^= 0x80
     (dropped, frame) = events_of(framer, [bytes(damaged)])
-    assert dropped == Dropped(DropReason.CHECKSUM, bytes(damaged[:20]))
+    assert dropped == DroppedBytes(DropReason.CHECKSUM, bytes(damaged[:20]))
     assert isinstance(frame, Frame)
     assert frame.raw == iec_recordings.OFFICIAL_7E1[20:]
     assert framer.parity_errors == 2

@@ -10,7 +10,15 @@ import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import LinkState, SourceId
-from kamstrup_mqtt.protocols.base import Answer, Ask, Conversation, Frame, Pause, Send, Step
+from kamstrup_mqtt.protocols.base import (
+    Conversation,
+    Frame,
+    Pause,
+    PollRequest,
+    PollResponse,
+    Send,
+    Step,
+)
 from kamstrup_mqtt.protocols.kmp import KmpCodec
 from tests.support.framing import frames_of
 from tests.support.kmp_frames import answer, request
@@ -51,11 +59,11 @@ class Line:
         self.sent: list[bytes] = []
         self.pauses: list[float] = []
 
-    def run(self, ask: Ask) -> Answer:
+    def run(self, ask: PollRequest) -> PollResponse:
         return self._carry_out(self.codec.poll(ask))[0]
 
-    def _carry_out(self, conversation: Conversation) -> list[Answer]:
-        ended: list[Answer] = []
+    def _carry_out(self, conversation: Conversation) -> list[PollResponse]:
+        ended: list[PollResponse] = []
 
         def whole() -> Generator[Step, Frame | None, None]:
             ended.append((yield from conversation))
@@ -88,18 +96,19 @@ def line(*said: bytes | MeterError) -> Line:
     return Line(KmpCodec(), in_turn(*said))
 
 
-def ids(found: Answer) -> list[SourceId]:
+def ids(found: PollResponse) -> list[SourceId]:
     return [obj.id for obj in found.objects]
 
 
 def test_limits_of_the_standard_are_the_defaults() -> None:
-    (step,) = [next(KmpCodec().poll(Ask(sources=(1002,))))]
+    (step,) = [next(KmpCodec().poll(PollRequest(sources=(1002,))))]
     assert step == Send(
         data=bytes.fromhex("803F100103EA4CB70D"),
-        first_byte=1.6,
-        between=0.5,
-        total=6.0,
-        expected=19,  # 40 dst CID, RID unit NoB SiEx and four bytes, CRC 0D, and a stuffed one
+        response_timeout=1.6,
+        inter_byte_timeout=0.5,
+        total_timeout=6.0,
+        # 40 dst CID, RID unit NoB SiEx and four bytes, CRC 0D, and a stuffed one
+        expected_bytes=19,
     )
     codec = KmpCodec()
     assert (codec.address, codec.tries, codec.pause) == (0x3F, 3, 1.6)
@@ -110,16 +119,20 @@ def test_the_options_are_used() -> None:
         address=0x7F, tries=2, first_byte=1, between=2, total=3, pause=4, learned={"x": "y"}
     )
     wire = Line(codec, in_turn(DAMAGED, answer("7F02 00000007")))
-    assert next(codec.poll(Ask(sources=("serial_no",)))) == Send(
-        data=request("7F02"), first_byte=1, between=2, total=3, expected=10
+    assert next(codec.poll(PollRequest(sources=("serial_no",)))) == Send(
+        data=request("7F02"),
+        response_timeout=1,
+        inter_byte_timeout=2,
+        total_timeout=3,
+        expected_bytes=10,
     )
-    assert wire.run(Ask(sources=("serial_no",))).objects[0].value == "7"
+    assert wire.run(PollRequest(sources=("serial_no",))).objects[0].value == "7"
     assert wire.pauses == [4]
 
 
 def test_registers_come_by_number_in_chunks_of_eight() -> None:
     wire = line(registers(*range(1, 9)), registers(10, 9))
-    found = wire.run(Ask(sources=tuple(range(1, 11))))
+    found = wire.run(PollRequest(sources=tuple(range(1, 11))))
     assert wire.sent == [ask_registers(*range(1, 9)), ask_registers(9, 10)]
     assert {obj.id: obj.value for obj in found.objects} == {n: Decimal(n) for n in range(1, 11)}
     assert found.unsupported == frozenset()
@@ -127,19 +140,19 @@ def test_registers_come_by_number_in_chunks_of_eight() -> None:
 
 
 def test_what_the_meter_leaves_out_is_unsupported_and_spoils_nothing() -> None:
-    found = line(registers(60, 80)).run(Ask(sources=(60, 266, 80)))
+    found = line(registers(60, 80)).run(PollRequest(sources=(60, 266, 80)))
     assert ids(found) == [60, 80]
     assert found.unsupported == {266}
 
 
 def test_an_empty_answer_supports_nothing() -> None:
-    found = line(answer("3F10")).run(Ask(sources=(60, 266)))
-    assert found == Answer(objects=(), unsupported=frozenset({60, 266}))
+    found = line(answer("3F10")).run(PollRequest(sources=(60, 266)))
+    assert found == PollResponse(objects=(), unsupported=frozenset({60, 266}))
 
 
 def test_identity_comes_first_and_the_type_last() -> None:
     wire = line(SERIAL, registers(60), TYPE)
-    found = wire.run(Ask(sources=(60,), identity=("serial_no", 1001)))
+    found = wire.run(PollRequest(sources=(60,), identity=("serial_no", 1001)))
     assert wire.sent == [request("3F02"), ask_registers(60), request("3F01")]
     assert ids(found) == ["serial_no", 60, "type", "software"]
     assert found.objects[0].value == "123456"
@@ -147,7 +160,7 @@ def test_identity_comes_first_and_the_type_last() -> None:
 
 def test_without_serial_number_register_1001_is_asked() -> None:
     wire = line(SILENT, registers(60, 1001), SILENT)
-    found = wire.run(Ask(sources=(60,), identity=("serial_no", 1001)))
+    found = wire.run(PollRequest(sources=(60,), identity=("serial_no", 1001)))
     assert wire.sent == [request("3F02"), ask_registers(60, 1001), request("3F01")]
     assert ids(found) == [60, 1001]
     assert found.unsupported == frozenset()
@@ -155,14 +168,14 @@ def test_without_serial_number_register_1001_is_asked() -> None:
 
 def test_register_1001_is_asked_once() -> None:
     wire = line(registers(1001), TYPE)
-    wire.run(Ask(sources=(1001,), identity=(1001,)))
+    wire.run(PollRequest(sources=(1001,), identity=(1001,)))
     assert wire.sent == [ask_registers(1001), request("3F01")]
 
 
 def test_a_silent_meter_is_asked_three_times_and_given_up() -> None:
     wire = line(SILENT, SILENT, SILENT, SILENT)
     with pytest.raises(MeterError) as caught:
-        wire.run(Ask(sources=(60, 68)))
+        wire.run(PollRequest(sources=(60, 68)))
     assert caught.value.state is LinkState.NO_BYTES
     # the fourth question is whether it is there at all
     assert wire.sent == [ask_registers(60, 68)] * 3 + [request("3F02")]
@@ -173,27 +186,27 @@ def test_a_silent_meter_that_is_only_asked_who_it_is() -> None:
     for source in ("serial_no", "type"):
         wire = line(SILENT, SILENT, SILENT)
         with pytest.raises(MeterError):
-            wire.run(Ask(sources=(source,)))
+            wire.run(PollRequest(sources=(source,)))
         assert len(wire.sent) == 3
 
 
 def test_damage_is_repeated_after_a_rest() -> None:
     wire = line(DAMAGED, DAMAGED, registers(60))
-    assert ids(wire.run(Ask(sources=(60,)))) == [60]
+    assert ids(wire.run(PollRequest(sources=(60,)))) == [60]
     assert wire.pauses == [1.6, 1.6]
 
 
 def test_damage_three_times_is_the_end() -> None:
     wire = line(DAMAGED, DAMAGED, DAMAGED)
     with pytest.raises(MeterError) as caught:
-        wire.run(Ask(sources=(60,)))
+        wire.run(PollRequest(sources=(60,)))
     assert caught.value.state is LinkState.CHECKSUM
     assert len(wire.sent) == 3
 
 
 def test_a_serial_number_that_comes_damaged_is_asked_again() -> None:
     wire = line(DAMAGED, SERIAL, registers(60), TYPE)
-    found = wire.run(Ask(sources=(60,), identity=("serial_no", 1001)))
+    found = wire.run(PollRequest(sources=(60,), identity=("serial_no", 1001)))
     assert ids(found) == ["serial_no", 60, "type", "software"]
 
 
@@ -211,12 +224,12 @@ def test_a_serial_number_that_comes_damaged_is_asked_again() -> None:
 )
 def test_an_answer_to_another_request_is_not_ours(late: bytes) -> None:
     wire = line(late, registers(60))
-    assert ids(wire.run(Ask(sources=(60,)))) == [60]
+    assert ids(wire.run(PollRequest(sources=(60,)))) == [60]
     assert len(wire.sent) == 2
 
 
 def test_nothing_at_all_is_no_answer() -> None:
-    conversation = KmpCodec(tries=1).poll(Ask(sources=(60,)))
+    conversation = KmpCodec(tries=1).poll(PollRequest(sources=(60,)))
     next(conversation)
     with pytest.raises(MeterError, match="answer to another request: nothing"):
         conversation.send(None)
@@ -234,7 +247,7 @@ def test_a_register_that_silences_the_meter_is_found_by_halves() -> None:
         return SILENT
 
     wire = Line(KmpCodec(), meter)
-    found = wire.run(Ask(sources=asked))
+    found = wire.run(PollRequest(sources=asked))
     assert ids(found) == [60, 68, 74, 80]
     assert found.unsupported == {155}
     # three tries for all, two for 74 155 80 and for 155 80 and for 155, each time asked whether
@@ -252,33 +265,33 @@ def test_a_request_that_fails_takes_nothing_from_the_one_before(
     failure: MeterError, tries: int
 ) -> None:
     wire = line(SERIAL, registers(*range(1, 8)), *[failure] * tries)
-    found = wire.run(Ask(sources=(*range(1, 18), "type"), identity=("serial_no",)))
+    found = wire.run(PollRequest(sources=(*range(1, 18), "type"), identity=("serial_no",)))
     assert ids(found) == ["serial_no", *range(1, 8)]
     assert found.unsupported == {8}  # that one was left out; of the others nothing is known
-    assert found.failed == {*range(9, 18), "type"}
-    assert found.fault is failure
+    assert found.failed_sources == {*range(9, 18), "type"}
+    assert found.error is failure
 
 
 def test_where_no_register_came_the_poll_failed() -> None:
     wire = line(SERIAL, registers(), *[DAMAGED] * 3)
     with pytest.raises(MeterError, match="wrong checksum"):
-        wire.run(Ask(sources=tuple(range(1, 10)), identity=("serial_no",)))
+        wire.run(PollRequest(sources=tuple(range(1, 10)), identity=("serial_no",)))
 
 
 @pytest.mark.parametrize("identity", [(), ("serial_no",)])
 def test_a_meter_that_was_mute_is_knocked_at_once(identity: tuple[SourceId, ...]) -> None:
     wire = line(SILENT)
     with pytest.raises(MeterError, match="no answer"):
-        wire.run(Ask(sources=(60, 68), identity=identity, knock=True))
+        wire.run(PollRequest(sources=(60, 68), identity=identity, probe_only=True))
     assert len(wire.sent) == 1
     assert wire.pauses in ([], [1.6])
 
 
 def test_one_that_answers_the_knock_is_asked_as_always() -> None:
     wire = line(registers(*range(1, 9)), DAMAGED, DAMAGED, registers(9))
-    found = wire.run(Ask(sources=tuple(range(1, 10)), knock=True))
+    found = wire.run(PollRequest(sources=tuple(range(1, 10)), probe_only=True))
     assert ids(found) == [*range(1, 10)]
-    assert found.fault is None
+    assert found.error is None
 
 
 def test_decode_is_for_both_directions() -> None:

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import Json, LinkState, Object
-from kamstrup_mqtt.protocols.base import Ask, Dropped, DropReason, Message
+from kamstrup_mqtt.core.model import DecodedValue, Json, LinkState
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Message, PollRequest
 from kamstrup_mqtt.protocols.kmp import SPEC
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
 from kamstrup_mqtt.protocols.kmp.messages import decode_message, get_register, register_answer
@@ -34,7 +34,7 @@ def read(wire: bytes) -> Message:
 
 
 def line(tries: int, *said: bytes | MeterError) -> Line:
-    codec = SPEC.codec(tries=tries)
+    codec = SPEC.make_codec(tries=tries)
     return Line(codec, in_turn(*said))  # type: ignore[arg-type]
 
 
@@ -90,10 +90,10 @@ def test_registers_of_the_three_phases() -> None:
 
 
 def test_the_first_and_the_last_register_number() -> None:
-    assert SPEC.source("0") == 0
-    assert SPEC.source("65535") == 65535
+    assert SPEC.parse_source("0") == 0
+    assert SPEC.parse_source("65535") == 65535
     with pytest.raises(ValueError, match="is no register") as caught:
-        SPEC.source("65536")
+        SPEC.parse_source("65536")
     assert str(caught.value) == (
         "'65536' is no register: give its number from 0 to 65535 (60 or 0x3C), or one of"
         " serial_no, type, software"
@@ -105,8 +105,8 @@ def test_the_first_and_the_last_register_number() -> None:
 
 def test_a_type_in_hex_letters_and_the_first_and_last_software_letter() -> None:
     assert read(answer("3F01 0ABC 0105")).objects == (
-        Object("type", "0ABC", "0ABC"),
-        Object("software", "A5", "A5"),
+        DecodedValue("type", "0ABC", "0ABC"),
+        DecodedValue("software", "A5", "A5"),
     )
     assert read(answer("3F01 0ABC 1A05")).objects[1].value == "Z5"
     assert read(answer("3F01 0ABC 1B05")).objects[1].value == "1B05"
@@ -127,9 +127,9 @@ def test_eight_registers_in_a_request() -> None:
 
 def test_a_register_without_a_value_and_one_of_an_unknown_unit() -> None:
     # NoB 0: five bytes are a whole register
-    assert read(answer("3F10 003C 08 00 00")).objects == (Object(60, None, None),)
+    assert read(answer("3F10 003C 08 00 00")).objects == (DecodedValue(60, None, None),)
     assert read(answer("3F10 003C 7E 01 00 05")).objects == (
-        Object(60, 5, Decimal(5), None, unknown_unit=True),
+        DecodedValue(60, 5, Decimal(5), None, unknown_unit=True),
     )
 
 
@@ -202,7 +202,9 @@ def test_why_a_value_cannot_be_written(unit: int, text: str, nob: int, message: 
 def test_garbage_is_reported_as_soon_as_there_are_256_bytes_of_it() -> None:
     framer = KmpFramer()
     assert events_of(framer, [b"\x55" * 255], quiet=False) == []
-    assert events_of(framer, [b"\x55"], quiet=False) == [Dropped(DropReason.GARBAGE, b"\x55" * 256)]
+    assert events_of(framer, [b"\x55"], quiet=False) == [
+        DroppedBytes(DropReason.GARBAGE, b"\x55" * 256)
+    ]
 
 
 # conversation
@@ -210,13 +212,13 @@ def test_garbage_is_reported_as_soon_as_there_are_256_bytes_of_it() -> None:
 
 def test_the_meter_rests_after_a_question_that_it_does_not_know() -> None:
     wire = line(3, SILENT, registers(60, 1001), SILENT)
-    wire.run(Ask(sources=(60,), identity=("serial_no", 1001)))
+    wire.run(PollRequest(sources=(60,), identity=("serial_no", 1001)))
     assert wire.pauses == [1.6, 1.6]
 
 
 def test_an_answer_to_another_request_is_shown() -> None:
     with pytest.raises(MeterError, match="another request") as caught:
-        line(1, SERIAL).run(Ask(sources=(60,)))
+        line(1, SERIAL).run(PollRequest(sources=(60,)))
     assert caught.value.state is LinkState.BYTES_NO_FRAMES
     assert f"another request: {SERIAL.hex(' ')}" in str(caught.value)
 
@@ -224,6 +226,6 @@ def test_an_answer_to_another_request_is_shown() -> None:
 def test_a_register_between_two_that_were_asked_is_not_ours() -> None:
     # 003C 0044: the bytes 3C 00 in the middle are no register
     wire = line(3, registers(0x3C00), registers(60, 68))
-    found = wire.run(Ask(sources=(60, 68)))
+    found = wire.run(PollRequest(sources=(60, 68)))
     assert wire.sent == [ask_registers(60, 68)] * 2
     assert found.unsupported == frozenset()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Frame
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Frame
 from kamstrup_mqtt.protocols.kmp.framing import (
     MAX_FRAME,
     MAX_GARBAGE,
@@ -64,7 +64,7 @@ def test_an_acknowledgement_stands_alone() -> None:
     assert events_of(KmpFramer(), [request("3F0100") + b"\x06"])[-1] == ack
     # within garbage a 06 is as good as any other byte
     assert events_of(KmpFramer(), [bytes.fromhex("55 06 06")]) == [
-        Dropped(DropReason.GARBAGE, bytes.fromhex("55 06 06"))
+        DroppedBytes(DropReason.GARBAGE, bytes.fromhex("55 06 06"))
     ]
 
 
@@ -78,9 +78,9 @@ def test_garbage_between_frames_is_one_event_for_each_run() -> None:
     noise = bytes.fromhex("55 AA 0D 1B 7F")
     events = events_of(KmpFramer(), single_bytes(noise + frame + noise))
     assert events == [
-        Dropped(DropReason.GARBAGE, noise),
+        DroppedBytes(DropReason.GARBAGE, noise),
         Frame(frame, bytes.fromhex("3F10"), "answer"),
-        Dropped(DropReason.GARBAGE, noise),
+        DroppedBytes(DropReason.GARBAGE, noise),
     ]
 
 
@@ -104,9 +104,9 @@ DAMAGED = {
 @pytest.mark.parametrize("sent", DAMAGED)
 def test_damage_is_named_and_the_next_frame_found(sent: str) -> None:
     damaged, good = bytes.fromhex(sent), answer("3F10")
-    assert events_of(KmpFramer(), [damaged]) == [Dropped(DAMAGED[sent], damaged)]
+    assert events_of(KmpFramer(), [damaged]) == [DroppedBytes(DAMAGED[sent], damaged)]
     assert events_of(KmpFramer(), [damaged + good]) == [
-        Dropped(DAMAGED[sent], damaged),
+        DroppedBytes(DAMAGED[sent], damaged),
         Frame(good, bytes.fromhex("3F10"), "answer"),
     ]
 
@@ -115,7 +115,7 @@ def test_damage_is_named_and_the_next_frame_found(sent: str) -> None:
 def test_a_start_byte_within_a_frame_begins_a_new_one(start: str) -> None:
     cut, good = bytes.fromhex("403F1003EA2F"), wire(start, "3F10")
     events = events_of(KmpFramer(), [cut + good])
-    assert events[0] == Dropped(DropReason.TRUNCATED, cut)
+    assert events[0] == DroppedBytes(DropReason.TRUNCATED, cut)
     assert isinstance(events[1], Frame)
     assert events[1].raw == good
 
@@ -136,7 +136,7 @@ def test_every_pair_of_bytes_survives_stuffing(first: int) -> None:
 def test_an_endless_frame_is_cut_and_the_next_one_found() -> None:
     framer, good = KmpFramer(), answer("3F10")
     events = events_of(framer, [b"\x40" + b"\x55" * MAX_FRAME * 2, good])
-    assert events[0] == Dropped(DropReason.LENGTH, b"\x40" + b"\x55" * (MAX_FRAME - 1))
+    assert events[0] == DroppedBytes(DropReason.LENGTH, b"\x40" + b"\x55" * (MAX_FRAME - 1))
     assert events[-1] == Frame(good, bytes.fromhex("3F10"), "answer")
 
 
@@ -153,7 +153,7 @@ def test_100_kB_of_rubbish_fill_nothing(byte: int) -> None:
         framer.receive_data(bytes((byte,)) * 100)
         assert all(len(getattr(event, "raw", b"")) <= MAX_FRAME for event in drain(framer))
         assert len(framer._frame) + len(framer._garbage) <= MAX_FRAME
-    framer.silence()
+    framer.end_burst()
     for _event in drain(framer):
         pass
     good = answer("3F10")

@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, LinkState, SourceId
 from kamstrup_mqtt.protocols.base import (
-    Ask,
     Configure,
     Frame,
     LogCursor,
     LogQuery,
     Pause,
+    PollRequest,
     Send,
     Step,
 )
@@ -156,16 +156,19 @@ def test_answers_are_built_as_captured() -> None:
     ("objects", "time"),
     [
         (
-            (Object(348, "", "2026-01-20T00:00:04"), Object(1003, 0, "2025-01-01")),
+            (DecodedValue(348, "", "2026-01-20T00:00:04"), DecodedValue(1003, 0, "2025-01-01")),
             "2026-01-20T00:00:04",
         ),
-        ((Object(1003, 0, "2026-01-20"), Object(1002, 0, "12:30:00")), "2026-01-20T12:30:00"),
-        ((Object(1003, 0, "2026-01-20"),), "2026-01-20"),
-        ((Object(1002, 0, "12:30:00"),), None),
-        ((Object(60, 1, Decimal(1)),), None),
+        (
+            (DecodedValue(1003, 0, "2026-01-20"), DecodedValue(1002, 0, "12:30:00")),
+            "2026-01-20T12:30:00",
+        ),
+        ((DecodedValue(1003, 0, "2026-01-20"),), "2026-01-20"),
+        ((DecodedValue(1002, 0, "12:30:00"),), None),
+        ((DecodedValue(60, 1, Decimal(1)),), None),
     ],
 )
-def test_when_a_record_was_written(objects: tuple[Object, ...], time: str | None) -> None:
+def test_when_a_record_was_written(objects: tuple[DecodedValue, ...], time: str | None) -> None:
     assert Record(1, objects).time == time
 
 
@@ -194,7 +197,7 @@ class Line:
         if not isinstance(step, Send):
             return conversation.send(None)
         self.sent.append(step.data)
-        if not step.answer:
+        if not step.expects_response:
             return conversation.send(None)
         said = next(self.said)
         if isinstance(said, MeterError):
@@ -305,7 +308,7 @@ def test_setting_the_clock() -> None:
 
 
 def test_values_of_a_record_leave_out_its_clocks() -> None:
-    record = Record(1, (Object(1003, 0, "x"), Object(60, 1, Decimal(1))))
+    record = Record(1, (DecodedValue(1003, 0, "x"), DecodedValue(60, 1, Decimal(1))))
     assert [obj.id for obj in record.values] == [60]
 
 
@@ -392,7 +395,7 @@ def test_a_bridge_cannot_change_its_speed() -> None:
 
 def test_a_poll_wakes_the_meter_first_and_again_after_silence() -> None:
     line = Line(SILENT, answer("3F10 03EA2F0400 00030E33"))
-    line.hold(KmpCodec(wake="nul").poll(Ask(sources=(1002,))))
+    line.hold(KmpCodec(wake="nul").poll(PollRequest(sources=(1002,))))
     ask = request("3F10 01 03EA")
     assert line.sent == [bytes(240), ask, bytes(240), ask]
 

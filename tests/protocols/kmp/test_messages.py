@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import Json, LinkState, Object
+from kamstrup_mqtt.core.model import DecodedValue, Json, LinkState
 from kamstrup_mqtt.protocols.base import Message
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
 from kamstrup_mqtt.protocols.kmp.messages import (
@@ -45,7 +45,7 @@ def test_register_1002_of_seed_002() -> None:
     assert asked == Message(header("request", "0x10", "GetRegister", registers=[1002]))
     answered = read("403F1003EA2F040000030E33B2320D")
     assert answered == Message(
-        header("answer", "0x10", "GetRegister"), (Object(1002, 200243, "20:02:43"),)
+        header("answer", "0x10", "GetRegister"), (DecodedValue(1002, 200243, "20:02:43"),)
     )
 
 
@@ -53,10 +53,10 @@ def test_type_and_serial_number_of_the_standard() -> None:
     # Kamstrup 5512-447 rev M1, 6.2.1: type 0004, software F1; 6.2.2: 01234567h
     assert read("403F0100041BF90126990D") == Message(
         header("answer", "0x01", "GetType", type="0004", software="F1"),
-        (Object("type", "0004", "0004"), Object("software", "F1", "F1")),
+        (DecodedValue("type", "0004", "0004"), DecodedValue("software", "F1", "F1")),
     )
     assert read("403F0201234567E9560D") == Message(
-        header("answer", "0x02", "GetSerialNo"), (Object("serial_no", 19088743, "19088743"),)
+        header("answer", "0x02", "GetSerialNo"), (DecodedValue("serial_no", 19088743, "19088743"),)
     )
     assert read("803F01058A0D") == Message(header("request", "0x01", "GetType"))
     assert read("803F0235E90D") == Message(header("request", "0x02", "GetSerialNo"))
@@ -79,14 +79,14 @@ def test_eight_registers_of_the_readme() -> None:
         )
     )
     assert message.objects == (
-        Object(60, 303, Decimal("0.303"), "GJ"),
-        Object(68, 11388, Decimal("11.388"), "m³"),
-        Object(80, 0, Decimal("0.0"), "kW"),
-        Object(74, 3, Decimal(3), "L/h"),
-        Object(86, 6162, Decimal("61.62"), "°C"),
-        Object(87, 5402, Decimal("54.02"), "°C"),
-        Object(89, 760, Decimal("7.60"), "K"),
-        Object(266, 84208, Decimal(84208), "Wh"),
+        DecodedValue(60, 303, Decimal("0.303"), "GJ"),
+        DecodedValue(68, 11388, Decimal("11.388"), "m³"),
+        DecodedValue(80, 0, Decimal("0.0"), "kW"),
+        DecodedValue(74, 3, Decimal(3), "L/h"),
+        DecodedValue(86, 6162, Decimal("61.62"), "°C"),
+        DecodedValue(87, 5402, Decimal("54.02"), "°C"),
+        DecodedValue(89, 760, Decimal("7.60"), "K"),
+        DecodedValue(266, 84208, Decimal(84208), "Wh"),
     )
     assert [str(obj.value) for obj in message.objects][2] == "0.0"
 
@@ -95,8 +95,8 @@ def test_a_long_number_that_names_the_meter_is_digits_in_pairs() -> None:
     """kmp.md 1.6: on electricity registers NoB 8..16 of unit 33 is an identifier, shown as BCD."""
     message = read(answer("3F10 03F2 33 0A 00 00010203040506070809 0033 33 08 00 0000000012345678"))
     assert message.objects == (
-        Object(1010, "00010203040506070809", "00010203040506070809"),
-        Object(51, "0000000012345678", "0000000012345678"),
+        DecodedValue(1010, "00010203040506070809", "00010203040506070809"),
+        DecodedValue(51, "0000000012345678", "0000000012345678"),
     )
     # a heat meter's customer number of four bytes is a number, and so is any other register
     assert read(answer("3F10 03F2 33 04 00 00BC614E")).objects[0].value == Decimal(12345678)

@@ -11,9 +11,14 @@ from kamstrup_mqtt.protocols.kmp.registers import KEYS
 
 
 def test_the_specification() -> None:
-    assert (SPEC.name, SPEC.line, SPEC.pushed, SPEC.checksum) == ("kmp", "1200 8N2", False, "crc16")
+    assert (SPEC.name, SPEC.line_settings, SPEC.is_pushed, SPEC.checksum) == (
+        "kmp",
+        "1200 8N2",
+        False,
+        "crc16",
+    )
     assert SPEC.serial == SerialParams(1200, 8, "N", 2)
-    assert SPEC.codec is KmpCodec
+    assert SPEC.make_codec is KmpCodec
 
 
 def test_every_key_is_a_quantity() -> None:
@@ -63,11 +68,11 @@ def test_every_key_is_a_quantity() -> None:
     ],
 )
 def test_keys(source: int | str, key: str | None) -> None:
-    assert SPEC.key(source) == key
+    assert SPEC.key_of(source) == key
 
 
 def test_a_register_without_a_key_goes_by_its_number() -> None:
-    assert SPEC.unknown_key(266) == "register_266"
+    assert SPEC.fallback_key(266) == "register_266"
 
 
 @pytest.mark.parametrize(
@@ -84,10 +89,10 @@ def test_a_register_without_a_key_goes_by_its_number() -> None:
     ],
 )
 def test_ways_to_name_a_register(text: str, source: int | str) -> None:
-    assert SPEC.source(text) == source
+    assert SPEC.parse_source(text) == source
 
 
 @pytest.mark.parametrize("text", ["", "heat", "-1", "65536", "0x10000", "3C", "1.8.0", "6_0"])
 def test_what_is_no_register_is_refused_with_advice(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no register: give its number from 0 to 65535"):
-        SPEC.source(text)
+        SPEC.parse_source(text)

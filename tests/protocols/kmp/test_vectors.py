@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kamstrup_mqtt.core.decimal_json import plain
-from kamstrup_mqtt.core.model import Object
+from kamstrup_mqtt.core.model import DecodedValue
 from kamstrup_mqtt.protocols.base import Frame
 from kamstrup_mqtt.protocols.kmp import KmpCodec
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer, encode_frame
@@ -66,7 +66,7 @@ def check_registers(frame: Frame, registers: list[Any]) -> None:
         check_register(obj, register)
 
 
-def check_register(obj: Object, register: Vector) -> None:
+def check_register(obj: DecodedValue, register: Vector) -> None:
     shown, raw = str(register["value"]), register["raw"]
     if isinstance(obj.value, Decimal):
         assert plain(obj.value) == shown

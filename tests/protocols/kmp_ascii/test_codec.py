@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object, SerialParams
-from kamstrup_mqtt.protocols.base import Ask, Dropped, Frame, Pause, Send
+from kamstrup_mqtt.core.model import DecodedValue, LinkState, SerialParams
+from kamstrup_mqtt.protocols.base import DroppedBytes, Frame, Pause, PollRequest, Send
 from kamstrup_mqtt.protocols.kmp_ascii import SPEC
 from kamstrup_mqtt.protocols.kmp_ascii.codec import KmpAsciiCodec
 from kamstrup_mqtt.protocols.kmp_ascii.fields import FIELDS
@@ -18,23 +18,23 @@ from tests.support.kmp_ascii_conversation import hold
 from tests.support.shared_vectors import Vector, shared_vectors
 
 IDENTITY = (
-    Object("FE01.meter_type", "685382OK10", "685382OK10"),
-    Object("FE01.meter_id", 123456, "123456"),
-    Object("FE01.customer_number", 10865272, "10865272"),
+    DecodedValue("FE01.meter_type", "685382OK10", "685382OK10"),
+    DecodedValue("FE01.meter_id", 123456, "123456"),
+    DecodedValue("FE01.customer_number", 10865272, "10865272"),
 )
 ENERGY = (
-    Object("FE90.energy", 9032, Decimal(9032), "kWh"),
-    Object("FE90.field1", 0, Decimal(0)),
-    Object("FE90.operating_hours", 57037, Decimal(57037), "h"),
-    Object("FE90.energy_high_res", 903233, Decimal("9032.33"), "kWh"),
-    Object("FE90.peak_power", 1559, Decimal(1559), "W"),
-    Object("FE90.customer_number", 10865272, "10865272"),
-    Object("FE90.production_number", 268439699, "268439699"),
+    DecodedValue("FE90.energy", 9032, Decimal(9032), "kWh"),
+    DecodedValue("FE90.field1", 0, Decimal(0)),
+    DecodedValue("FE90.operating_hours", 57037, Decimal(57037), "h"),
+    DecodedValue("FE90.energy_high_res", 903233, Decimal("9032.33"), "kWh"),
+    DecodedValue("FE90.peak_power", 1559, Decimal(1559), "W"),
+    DecodedValue("FE90.customer_number", 10865272, "10865272"),
+    DecodedValue("FE90.production_number", 268439699, "268439699"),
 )
 TARIFFS = (
-    Object("FE95.energy", 9032, Decimal(9032), "kWh"),
-    Object("FE95.tariff_1", 9031, Decimal(9031), "kWh"),
-    Object("FE95.tariff_2", 1, Decimal(1), "kWh"),
+    DecodedValue("FE95.energy", 9032, Decimal(9032), "kWh"),
+    DecodedValue("FE95.tariff_1", 9031, Decimal(9031), "kWh"),
+    DecodedValue("FE95.tariff_2", 1, Decimal(1), "kWh"),
 )
 """kmp.md 3.2, the tables of FE 01, FE 90 and FE 95."""
 
@@ -66,7 +66,9 @@ def fault(state: LinkState) -> MeterError:
         (kmp_ascii_recordings.MEMORY_ANSWER, "FE 01", 24 * "FF", ()),
     ],
 )
-def test_answers(wire: bytes, command: str, data: str | None, objects: tuple[Object, ...]) -> None:
+def test_answers(
+    wire: bytes, command: str, data: str | None, objects: tuple[DecodedValue, ...]
+) -> None:
     message = KmpAsciiCodec().decode(frame(wire))
     assert message.objects == objects
     assert message.header["direction"] == "answer"
@@ -126,7 +128,7 @@ def test_high_resolution_total_only_while_it_is_the_same_total(
 )
 def test_a_type_that_is_no_text_is_shown_as_hex(octets: str, text: str) -> None:
     objects = KmpAsciiCodec().decode(frame(with_lrc("H", "FE01" + octets + 34 * "00"))).objects
-    assert objects[0] == Object("FE01.meter_type", text, text)
+    assert objects[0] == DecodedValue("FE01.meter_type", text, text)
 
 
 def test_defaults_of_the_time_limits() -> None:
@@ -143,7 +145,7 @@ def test_defaults_of_the_time_limits() -> None:
 
 
 def test_a_poll_sends_each_command_once_and_returns_all_thirteen() -> None:
-    ask = Ask(sources=tuple(field.id for field in FIELDS), identity=("FE01.meter_id",))
+    ask = PollRequest(sources=tuple(field.id for field in FIELDS), identity=("FE01.meter_id",))
     steps, answer = hold(
         KmpAsciiCodec(first_byte=0.1, between=0.2, total=0.3).poll(ask),
         map(
@@ -156,7 +158,7 @@ def test_a_poll_sends_each_command_once_and_returns_all_thirteen() -> None:
         ),
     )
     assert steps == [
-        Send(data=data, first_byte=0.1, between=0.2, total=0.3)
+        Send(data=data, response_timeout=0.1, inter_byte_timeout=0.2, total_timeout=0.3)
         for data in (
             kmp_ascii_recordings.IDENTITY_REQUEST,
             kmp_ascii_recordings.ENERGY_REQUEST,
@@ -170,7 +172,7 @@ def test_a_poll_sends_each_command_once_and_returns_all_thirteen() -> None:
 
 def test_only_the_commands_that_are_needed_are_sent() -> None:
     steps, answer = hold(
-        KmpAsciiCodec().poll(Ask(sources=("FE95.tariff_1", "FE77.what"))),
+        KmpAsciiCodec().poll(PollRequest(sources=("FE95.tariff_1", "FE77.what"))),
         [frame(kmp_ascii_recordings.TARIFFS_ANSWER)],
     )
     assert [step.data for step in steps if isinstance(step, Send)] == [
@@ -181,7 +183,7 @@ def test_only_the_commands_that_are_needed_are_sent() -> None:
 
 def test_a_failed_try_is_repeated_after_a_pause() -> None:
     steps, answer = hold(
-        KmpAsciiCodec(pause=0.5).poll(Ask(sources=("FE95.energy",))),
+        KmpAsciiCodec(pause=0.5).poll(PollRequest(sources=("FE95.energy",))),
         [
             fault(LinkState.CHECKSUM),
             None,
@@ -198,7 +200,7 @@ def test_a_failed_try_is_repeated_after_a_pause() -> None:
 @pytest.mark.parametrize("state", [LinkState.NO_BYTES, LinkState.ECHO_ONLY])
 def test_a_command_that_this_meter_does_not_have_spoils_nothing(state: LinkState) -> None:
     steps, answer = hold(
-        KmpAsciiCodec(tries=1).poll(Ask(sources=("FE90.energy", "FE95.energy"))),
+        KmpAsciiCodec(tries=1).poll(PollRequest(sources=("FE90.energy", "FE95.energy"))),
         [
             frame(kmp_ascii_recordings.ENERGY_ANSWER),
             fault(state),
@@ -215,24 +217,26 @@ def test_a_command_that_fails_takes_nothing_from_those_before() -> None:
     damaged = fault(LinkState.CHECKSUM)
     wanted = ("FE01.meter_type", "FE90.energy", "FE95.energy", "FE00.x")
     steps, answer = hold(
-        KmpAsciiCodec(tries=2).poll(Ask(sources=wanted)),
+        KmpAsciiCodec(tries=2).poll(PollRequest(sources=wanted)),
         [frame(kmp_ascii_recordings.IDENTITY_ANSWER), damaged, None, damaged],
     )
     assert len(steps) == 4
     assert answer.objects == IDENTITY
-    assert answer.failed == {"FE90.energy", "FE95.energy"}
+    assert answer.failed_sources == {"FE90.energy", "FE95.energy"}
     assert answer.unsupported == {"FE00.x"}
-    assert answer.fault is damaged
+    assert answer.error is damaged
 
 
 def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
     with pytest.raises(MeterError, match="as the exchange says"):
         hold(
-            KmpAsciiCodec().poll(Ask(sources=("FE90.energy", "FE95.energy"), knock=True)),
+            KmpAsciiCodec().poll(
+                PollRequest(sources=("FE90.energy", "FE95.energy"), probe_only=True)
+            ),
             [fault(LinkState.NO_BYTES)],
         )
     _, answer = hold(
-        KmpAsciiCodec().poll(Ask(sources=("FE90.energy", "FE95.energy"), knock=True)),
+        KmpAsciiCodec().poll(PollRequest(sources=("FE90.energy", "FE95.energy"), probe_only=True)),
         [
             frame(kmp_ascii_recordings.ENERGY_ANSWER),
             *(fault(LinkState.NO_BYTES), None, fault(LinkState.NO_BYTES), None),
@@ -245,7 +249,7 @@ def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
 def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:
     with pytest.raises(MeterError) as caught:
         hold(
-            KmpAsciiCodec(tries=2).poll(Ask(sources=("FE90.energy",))),
+            KmpAsciiCodec(tries=2).poll(PollRequest(sources=("FE90.energy",))),
             2 * [fault(LinkState.NO_BYTES), None, fault(LinkState.NO_BYTES)],
         )
     assert caught.value.state is LinkState.NO_BYTES
@@ -262,19 +266,19 @@ def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:
 )
 def test_what_cannot_be_read_ends_the_poll(outcome: Frame | MeterError, message: str) -> None:
     with pytest.raises(MeterError, match=message):
-        hold(KmpAsciiCodec(tries=1).poll(Ask(sources=("FE90.energy",))), [outcome])
+        hold(KmpAsciiCodec(tries=1).poll(PollRequest(sources=("FE90.energy",))), [outcome])
 
 
 def test_the_protocol_as_the_program_knows_it() -> None:
     assert SPEC.name == "kmp-ascii"
     assert SPEC.serial == SerialParams(1200, 8, "E", 2, dtr=None, rts=None)
-    assert str(SPEC.serial) == SPEC.line == "1200 8E2"
-    assert (SPEC.pushed, SPEC.checksum) == (False, "weak")
+    assert str(SPEC.serial) == SPEC.line_settings == "1200 8E2"
+    assert (SPEC.is_pushed, SPEC.checksum) == (False, "weak")
 
 
 def test_keys_of_the_thirteen_values() -> None:
     """decisions.md, Units and numbers; in the order of seed 000."""
-    assert [SPEC.key(field.id) for field in FIELDS] == [
+    assert [SPEC.key_of(field.id) for field in FIELDS] == [
         "meter_type",
         "meter_id",
         "customer_number",
@@ -289,15 +293,15 @@ def test_keys_of_the_thirteen_values() -> None:
         "energy_import_tariff_1",
         "energy_import_tariff_2",
     ]
-    assert SPEC.key("FE90.nothing") is None
-    assert SPEC.unknown_key("FE90.nothing") == "register_fe90_nothing"
+    assert SPEC.key_of("FE90.nothing") is None
+    assert SPEC.fallback_key("FE90.nothing") == "register_fe90_nothing"
 
 
 def test_sources_as_a_user_writes_them() -> None:
-    assert SPEC.source(" fe90.ENERGY ") == "FE90.energy"
-    assert SPEC.source("energy_import") == "FE90.energy"
+    assert SPEC.parse_source(" fe90.ENERGY ") == "FE90.energy"
+    assert SPEC.parse_source("energy_import") == "FE90.energy"
     with pytest.raises(ValueError, match=r"0x3C: the 685-382 has no such value.*FE95\.tariff_2"):
-        SPEC.source("0x3C")
+        SPEC.parse_source("0x3C")
 
 
 @pytest.mark.parametrize(
@@ -307,10 +311,10 @@ def test_shared_vectors(vector: Vector) -> None:
     """Whole frames verify or are refused as the vectors say."""
     framer = KmpAsciiCodec().framer()
     framer.receive_data(bytes.fromhex(vector["hex"]))
-    framer.silence()
+    framer.end_burst()
     event = framer.next_event()
     if not vector["verified"]:
-        assert isinstance(event, Dropped)
+        assert isinstance(event, DroppedBytes)
         return
     assert isinstance(event, Frame)
     assert event.payload == bytes.fromhex(vector["payload"])

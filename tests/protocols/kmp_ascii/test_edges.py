@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object
-from kamstrup_mqtt.protocols.base import Ask, Dropped, DropReason, Frame, Pause, Send
+from kamstrup_mqtt.core.model import DecodedValue, LinkState
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Frame, Pause, PollRequest, Send
 from kamstrup_mqtt.protocols.kmp_ascii import SPEC
 from kamstrup_mqtt.protocols.kmp_ascii.codec import KmpAsciiCodec, memory_request
 from kamstrup_mqtt.protocols.kmp_ascii.framing import KmpAsciiFramer
@@ -34,22 +34,27 @@ def test_the_memory_from_900_to_923() -> None:
 def test_the_defaults_as_they_act() -> None:
     silent = MeterError(LinkState.CHECKSUM, "as the exchange says")
     steps, answer = hold(
-        KmpAsciiCodec().poll(Ask(sources=("FE95.tariff_2",))),
+        KmpAsciiCodec().poll(PollRequest(sources=("FE95.tariff_2",))),
         [silent, None, silent, None, frame(kmp_ascii_recordings.TARIFFS_ANSWER)],
     )
-    asked = Send(data=kmp_ascii_recordings.TARIFFS_REQUEST, first_byte=1.0, between=0.6, total=4.0)
+    asked = Send(
+        data=kmp_ascii_recordings.TARIFFS_REQUEST,
+        response_timeout=1.0,
+        inter_byte_timeout=0.6,
+        total_timeout=4.0,
+    )
     assert steps == [asked, Pause(1.6), asked, Pause(1.6), asked]
     assert answer.unsupported == frozenset()
     with pytest.raises(MeterError, match="as the exchange says"):  # not a fourth time
         hold(
-            KmpAsciiCodec().poll(Ask(sources=("FE95.tariff_2",))),
+            KmpAsciiCodec().poll(PollRequest(sources=("FE95.tariff_2",))),
             [silent, None, silent, None, silent],
         )
 
 
 def test_a_short_answer_is_asked_for_again() -> None:
     steps, answer = hold(
-        KmpAsciiCodec().poll(Ask(sources=("FE95.tariff_2",))),
+        KmpAsciiCodec().poll(PollRequest(sources=("FE95.tariff_2",))),
         [with_lrc("H", "FE9501000023"), None, frame(kmp_ascii_recordings.TARIFFS_ANSWER)],
     )
     assert steps[1] == Pause(1.6)
@@ -86,19 +91,19 @@ def test_addresses_are_shown_of_a_request_for_memory_alone() -> None:
 )
 def test_why_an_answer_is_refused(outcome: Frame | None, message: str) -> None:
     with pytest.raises(MeterError) as caught:
-        hold(KmpAsciiCodec(tries=1).poll(Ask(sources=("FE90.energy",))), [outcome])
+        hold(KmpAsciiCodec(tries=1).poll(PollRequest(sources=("FE90.energy",))), [outcome])
     assert caught.value.state is LinkState.BYTES_NO_FRAMES
     assert message in str(caught.value)
 
 
 def test_a_type_keeps_its_last_letter() -> None:
     objects = KmpAsciiCodec().decode(with_lrc("H", "FE01" + "41425820" + 40 * "00")).objects
-    assert objects[0] == Object("FE01.meter_type", "ABX", "ABX")
+    assert objects[0] == DecodedValue("FE01.meter_type", "ABX", "ABX")
 
 
 def test_what_may_be_chosen_is_listed() -> None:
     with pytest.raises(ValueError, match="no such value") as caught:
-        SPEC.source("60")
+        SPEC.parse_source("60")
     assert str(caught.value) == (
         "60: the 685-382 has no such value; choose from FE01.meter_type, FE01.meter_id,"
         " FE01.customer_number, FE90.energy, FE90.field1, FE90.operating_hours,"
@@ -110,11 +115,13 @@ def test_what_may_be_chosen_is_listed() -> None:
 def test_garbage_is_reported_as_soon_as_there_are_256_bytes_of_it() -> None:
     framer = KmpAsciiFramer()
     assert events_of(framer, [b"x" * 255], quiet=False) == []
-    assert events_of(framer, [b"x"], quiet=False) == [Dropped(DropReason.GARBAGE, b"x" * 256)]
+    assert events_of(framer, [b"x"], quiet=False) == [DroppedBytes(DropReason.GARBAGE, b"x" * 256)]
 
 
 def test_a_frame_is_too_long_at_520_bytes() -> None:
     """'H', 258 bytes of payload and the LRC as pairs, CR: 1 + 2 × 259 + 1; no CR has come."""
     framer = KmpAsciiFramer()
     assert events_of(framer, [b"H" + b"0" * 518], quiet=False) == []
-    assert events_of(framer, [b"0"], quiet=False) == [Dropped(DropReason.LENGTH, b"H" + b"0" * 519)]
+    assert events_of(framer, [b"0"], quiet=False) == [
+        DroppedBytes(DropReason.LENGTH, b"H" + b"0" * 519)
+    ]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.kmp_ascii.framing import KmpAsciiFramer, encode, lrc
 from tests.support import kmp_ascii_recordings
 from tests.support.framing import check_framer
@@ -20,7 +20,7 @@ def cut(*parts: bytes, silence: bool = True) -> list[Event]:
         while (event := framer.next_event()) is not None:
             events.append(event)
     if silence:
-        framer.silence()
+        framer.end_burst()
         while (event := framer.next_event()) is not None:
             events.append(event)
     assert framer.parity_errors == 0
@@ -83,14 +83,14 @@ def test_echo_and_answer_in_one_burst() -> None:
 @pytest.mark.parametrize(
     ("wire", "expected"),
     [
-        (b"HFE9000002348FF\r", [Dropped(DropReason.CHECKSUM, b"HFE9000002348FF\r")]),
-        (b"HFE9000002348FF", [Dropped(DropReason.CHECKSUM, b"HFE9000002348FF")]),
-        (b"HFE9", [Dropped(DropReason.TRUNCATED, b"HFE9")]),
-        (b"HFE9\r", [Dropped(DropReason.LENGTH, b"HFE9\r")]),
-        (b"HFE900\r", [Dropped(DropReason.LENGTH, b"HFE900\r")]),
-        (b"H\r", [Dropped(DropReason.LENGTH, b"H\r")]),
-        (b"HFE9x0", [Dropped(DropReason.GARBAGE, b"HFE9x0")]),
-        (b"xyz\r", [Dropped(DropReason.GARBAGE, b"xyz\r")]),
+        (b"HFE9000002348FF\r", [DroppedBytes(DropReason.CHECKSUM, b"HFE9000002348FF\r")]),
+        (b"HFE9000002348FF", [DroppedBytes(DropReason.CHECKSUM, b"HFE9000002348FF")]),
+        (b"HFE9", [DroppedBytes(DropReason.TRUNCATED, b"HFE9")]),
+        (b"HFE9\r", [DroppedBytes(DropReason.LENGTH, b"HFE9\r")]),
+        (b"HFE900\r", [DroppedBytes(DropReason.LENGTH, b"HFE900\r")]),
+        (b"H\r", [DroppedBytes(DropReason.LENGTH, b"H\r")]),
+        (b"HFE9x0", [DroppedBytes(DropReason.GARBAGE, b"HFE9x0")]),
+        (b"xyz\r", [DroppedBytes(DropReason.GARBAGE, b"xyz\r")]),
         (b"\r\n\x00", []),
     ],
 )
@@ -100,16 +100,16 @@ def test_what_is_no_frame_is_dropped_with_the_reason(wire: bytes, expected: list
 
 def test_a_frame_broken_off_by_the_next_start_is_truncated() -> None:
     events = cut(b"HFE9000" + kmp_ascii_recordings.HELLO_ANSWER)
-    assert events[0] == Dropped(DropReason.TRUNCATED, b"HFE9000")
+    assert events[0] == DroppedBytes(DropReason.TRUNCATED, b"HFE9000")
     assert frames(events) == [kmp_ascii_recordings.HELLO_ANSWER]
-    assert cut(b"HFE900000" + kmp_ascii_recordings.HELLO_ANSWER)[0] == Dropped(
+    assert cut(b"HFE900000" + kmp_ascii_recordings.HELLO_ANSWER)[0] == DroppedBytes(
         DropReason.TRUNCATED, b"HFE900000"
     )
 
 
 def test_too_long_is_dropped_and_the_next_frame_found() -> None:
     events = cut(b"H" + b"00" * 300 + b"\r" + kmp_ascii_recordings.HELLO_ANSWER)
-    assert isinstance(events[0], Dropped)
+    assert isinstance(events[0], DroppedBytes)
     assert events[0].reason is DropReason.LENGTH
     assert frames(events) == [kmp_ascii_recordings.HELLO_ANSWER]
 

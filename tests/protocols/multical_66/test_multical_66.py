@@ -14,13 +14,13 @@ from kamstrup_mqtt.core.errors import ConfigError, MeterError
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.protocols.base import (
-    Answer,
-    Ask,
     Configure,
-    Dropped,
+    DroppedBytes,
     DropReason,
     Frame,
     Pause,
+    PollRequest,
+    PollResponse,
     Send,
 )
 from kamstrup_mqtt.protocols.multical_66 import SPEC, Multical66Codec
@@ -59,7 +59,7 @@ def test_answers(text: bytes) -> None:
 def test_an_answer_that_was_cut_off(cut: int) -> None:
     framer = Multical66Framer()
     framer.receive_data(even(ONE)[:cut])
-    framer.silence()
+    framer.end_burst()
     assert frames_of(framer, [even(ONE)]) == [frame(ONE)]
     # without silence between, where the whole one begins cannot be told; nothing wrong is read
     for found in frames_of(Multical66Framer(), [even(ONE)[:cut] + even(ONE)]):
@@ -69,21 +69,23 @@ def test_an_answer_that_was_cut_off(cut: int) -> None:
 def test_requests_and_what_is_none() -> None:
     asked = Frame(ASK_1, b"/#1", "request", "request")
     assert events_of(Multical66Framer(), [b"\0" * 20 + ASK_1 + even(ONE)]) == [asked, frame(ONE)]
-    other = Dropped(DropReason.GARBAGE, b"/?!\n")
+    other = DroppedBytes(DropReason.GARBAGE, b"/?!\n")
     assert events_of(Multical66Framer(), [b"/?!\n" + ASK_1]) == [other, asked]
     damaged = bytearray(even(ONE))
     damaged[3] ^= 1
     framer = Multical66Framer()
-    assert events_of(framer, [bytes(damaged)]) == [Dropped(DropReason.CHECKSUM, bytes(damaged))]
+    assert events_of(framer, [bytes(damaged)]) == [
+        DroppedBytes(DropReason.CHECKSUM, bytes(damaged))
+    ]
     assert framer.parity_errors == 1
-    assert events_of(Multical66Framer(), [b"abc\r"]) == [Dropped(DropReason.GARBAGE, b"abc\r")]
+    assert events_of(Multical66Framer(), [b"abc\r"]) == [DroppedBytes(DropReason.GARBAGE, b"abc\r")]
     (long,) = events_of(Multical66Framer(), [b"a" * 256])
-    assert long == Dropped(DropReason.LENGTH, b"a" * 256)
+    assert long == DroppedBytes(DropReason.LENGTH, b"a" * 256)
     framer = Multical66Framer()
     framer.receive_data(ONE[:9])
-    framer.silence()
-    framer.silence()
-    assert framer.next_event() == Dropped(DropReason.TRUNCATED, ONE[:9])
+    framer.end_burst()
+    framer.end_burst()
+    assert framer.next_event() == DroppedBytes(DropReason.TRUNCATED, ONE[:9])
     assert framer.next_event() is None
 
 
@@ -91,7 +93,7 @@ def test_requests_and_what_is_none() -> None:
 def test_rubbish(data: bytes) -> None:
     framer = Multical66Framer()
     framer.receive_data(data)
-    framer.silence()
+    framer.end_burst()
     while (event := framer.next_event()) is not None:
         assert len(event.raw) <= 256
 
@@ -110,30 +112,30 @@ def test_what_the_numbers_mean() -> None:
     asked = Multical66Codec().decode(Frame(ASK_1, b"/#1", "request", "request"))
     assert asked.header["text"] == "/#1"
     with pytest.raises(MeterError, match="not the 10 numbers"):
-        talk(Multical66Codec(tries=1), Ask(sources=("#1.t1",)), frame(TWO))
+        talk(Multical66Codec(tries=1), PollRequest(sources=("#1.t1",)), frame(TWO))
 
 
 def test_names() -> None:
-    assert SPEC.key("#1.t1") == "temp1"
-    assert SPEC.key("#1.energy") is None
-    assert SPEC.unknown_key("#1.energy") == "register_1_energy"
-    assert SPEC.source(" #2.CUSTOMER ") == "#2.customer"
+    assert SPEC.key_of("#1.t1") == "temp1"
+    assert SPEC.key_of("#1.energy") is None
+    assert SPEC.fallback_key("#1.energy") == "register_1_energy"
+    assert SPEC.parse_source(" #2.CUSTOMER ") == "#2.customer"
     with pytest.raises(ValueError, match="is no field"):
-        SPEC.source("60")
+        SPEC.parse_source("60")
 
 
 def test_a_codec_makes_its_framer() -> None:
-    assert isinstance(SPEC.codec().framer(), Multical66Framer)
+    assert isinstance(SPEC.make_codec().framer(), Multical66Framer)
 
 
-def talk(codec: Multical66Codec, ask: Ask, *said: Any) -> tuple[Answer, list[Any]]:
+def talk(codec: Multical66Codec, ask: PollRequest, *said: Any) -> tuple[PollResponse, list[Any]]:
     replies, steps = iter(said), []
     conversation = codec.poll(ask)
     step = next(conversation)
     try:
         while True:
             steps.append(step)
-            if isinstance(step, Send) and step.answer:
+            if isinstance(step, Send) and step.expects_response:
                 reply = next(replies)
                 failed = isinstance(reply, MeterError)
                 step = conversation.throw(reply) if failed else conversation.send(reply)
@@ -144,7 +146,7 @@ def talk(codec: Multical66Codec, ask: Ask, *said: Any) -> tuple[Answer, list[Any
 
 
 def test_asked_at_300_and_heard_at_1200() -> None:
-    ask = Ask(sources=("#1.t1", "#2.customer", "#9.x"))
+    ask = PollRequest(sources=("#1.t1", "#2.customer", "#9.x"))
     answer, steps = talk(Multical66Codec(), ask, frame(ONE), frame(TWO))
     assert [step.data for step in steps if isinstance(step, Send)] == [ASK_1, b"", ASK_2, b""]
     speeds = [step.baudrate for step in steps if isinstance(step, Configure)]
@@ -155,27 +157,27 @@ def test_asked_at_300_and_heard_at_1200() -> None:
 
 
 def test_again_after_a_failure() -> None:
-    answer, steps = talk(Multical66Codec(), Ask(sources=()), SILENT, frame(ONE))
+    answer, steps = talk(Multical66Codec(), PollRequest(sources=()), SILENT, frame(ONE))
     assert len(answer.objects) == 10
     speeds = [step.baudrate for step in steps if isinstance(step, Configure)]
     assert speeds == [1200, 300, 1200, 300]
     with pytest.raises(MeterError, match="no answer"):
-        talk(Multical66Codec(), Ask(sources=()), SILENT, SILENT)
+        talk(Multical66Codec(), PollRequest(sources=()), SILENT, SILENT)
 
 
 def test_a_second_answer_that_fails_takes_nothing_from_the_first() -> None:
-    ask = Ask(sources=("#1.t1", "#2.customer"))
+    ask = PollRequest(sources=("#1.t1", "#2.customer"))
     answer, _ = talk(Multical66Codec(), ask, frame(ONE), SILENT, SILENT)
     assert len(answer.objects) == 10
-    assert answer.failed == {"#2.customer"}
+    assert answer.failed_sources == {"#2.customer"}
     assert answer.unsupported == frozenset()
-    assert answer.fault is SILENT
+    assert answer.error is SILENT
 
 
 def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
     with pytest.raises(MeterError, match="no answer"):
-        talk(Multical66Codec(), Ask(sources=("#1.t1", "#2.date"), knock=True), SILENT)
-    ask = Ask(sources=("#1.t1", "#2.date"), knock=True)
+        talk(Multical66Codec(), PollRequest(sources=("#1.t1", "#2.date"), probe_only=True), SILENT)
+    ask = PollRequest(sources=("#1.t1", "#2.date"), probe_only=True)
     answer, _ = talk(Multical66Codec(), ask, frame(ONE), SILENT, frame(TWO))
     assert len(answer.objects) == 20
 
@@ -186,8 +188,10 @@ def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
     [("nul", bytes(60), 1.6), ("ident", ASK_1, 5.0)],
 )
 def test_woken_before_it_is_asked(wake: Any, data: bytes, rest: float) -> None:
-    _, steps = talk(Multical66Codec(wake=wake), Ask(sources=("#1.t1",)), frame(ONE))
-    assert steps[0] == Send(data=data, first_byte=0, between=0, total=0, answer=False)
+    _, steps = talk(Multical66Codec(wake=wake), PollRequest(sources=("#1.t1",)), frame(ONE))
+    assert steps[0] == Send(
+        data=data, response_timeout=0, inter_byte_timeout=0, total_timeout=0, expects_response=False
+    )
     assert steps[1] == Pause(rest)
     assert [step.data for step in steps[2:] if isinstance(step, Send)] == [ASK_1, b""]
 
@@ -197,16 +201,16 @@ def test_an_answer_of_which_only_the_form_is_known_is_told_as_it_is() -> None:
     assert not frames_of(Multical66Framer(), [even(line)])  # /#1 and /#2 have ten numbers
     codec = Multical66Codec()
     framer = codec.framer()
-    answer, steps = talk(codec, Ask(sources=("#3",)), frame(line))
+    answer, steps = talk(codec, PollRequest(sources=("#3",)), frame(line))
     assert steps[0].data == bytes.fromhex("AFA333")  # 33 has four ones
     assert frames_of(framer, [even(line)]) == [frame(line)]
     (found,) = answer.objects
     assert (found.id, found.value) == ("#3", "0000001 0000002 0000003")
-    assert SPEC.unknown_key("#3") == "register_3"
-    assert SPEC.source("#3") == "#3"
+    assert SPEC.fallback_key("#3") == "register_3"
+    assert SPEC.parse_source("#3") == "#3"
     with pytest.raises(ValueError, match="is no field"):
-        SPEC.source("#7")  # the log of 960 hours
-    talk(codec, Ask(sources=("#1.t1",)), frame(ONE))
+        SPEC.parse_source("#7")  # the log of 960 hours
+    talk(codec, PollRequest(sources=("#1.t1",)), frame(ONE))
     assert not frames_of(framer, [even(line)])
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from kamstrup_mqtt.cli import INTERRUPTED, tables
 from kamstrup_mqtt.cli.arguments import positive_seconds, tcp_port
-from kamstrup_mqtt.cli.demo.board import Board, Line
+from kamstrup_mqtt.cli.demo.board import DemoBoard, Line
 from kamstrup_mqtt.cli.emulate import stop_signals
 from kamstrup_mqtt.core.errors import ConfigError, LinkError
 from kamstrup_mqtt.core.model import LinkState
@@ -125,7 +125,7 @@ async def _demo(args: argparse.Namespace, make_broker: Any) -> int:
     stopped = stop_signals(signal.SIGHUP)
     with tempfile.TemporaryDirectory(prefix="kamstrup-mqtt-demo-") as folder, _shown() as board:
         async with contextlib.AsyncExitStack() as stack:
-            broker = await stack.enter_async_context(make_broker(args.mqtt_port, board.heard))
+            broker = await stack.enter_async_context(make_broker(args.mqtt_port, board.on_message))
             print(
                 f"broker on 127.0.0.1 port {broker.port}; see everything with:"
                 f" mosquitto_sub -h 127.0.0.1 -p {broker.port} -t '#' -v",
@@ -235,24 +235,24 @@ def _end_of_log(folder: str) -> str:
 
 
 @contextlib.contextmanager
-def _shown() -> Iterator[Board]:
+def _shown() -> Iterator[DemoBoard]:
     """A board that is shown: one live table on a terminal, a line for each reading elsewhere."""
     names = {meter.id: meter.name for meter in METERS}
     if not sys.stdout.isatty():
-        yield Board(Topics(), names, _print_line)
+        yield DemoBoard(Topics(), names, _print_line)
         return
     from rich.live import Live
 
     def redraw(_: Line) -> None:
         live.update(_table(board), refresh=True)
 
-    board = Board(Topics(), names, redraw)
+    board = DemoBoard(Topics(), names, redraw)
     with Live(auto_refresh=False) as live:
         live.update(_table(board), refresh=True)
         yield board
 
 
-def _table(board: Board) -> Any:
+def _table(board: DemoBoard) -> Any:
     rows = [[tables.printable(cell) for cell in row] for row in board.rows()]
     newest = max((time for time, _, _ in rows), default="") or "not yet"
     # the time is said once: 80 columns and 24 lines are enough for all four meters

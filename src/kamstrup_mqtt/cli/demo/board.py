@@ -18,7 +18,7 @@ Line = tuple[str, str, str]
 
 
 @dataclass
-class Board:
+class DemoBoard:
     """The newest reading of each group of each meter. `changed` is called with each new line."""
 
     topics: Topics
@@ -28,7 +28,7 @@ class Board:
     _groups: dict[tuple[str, str], Line] = field(default_factory=dict)
     _published: set[str] = field(default_factory=set)
 
-    def heard(self, topic: str, payload: bytes) -> None:
+    def on_message(self, topic: str, payload: bytes) -> None:
         """Take one message that the broker received."""
         if not payload:
             return  # a retained message is cleared

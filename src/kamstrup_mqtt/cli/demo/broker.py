@@ -20,17 +20,17 @@ from amqtt.session import ApplicationMessage
 from kamstrup_mqtt.core.errors import LinkError
 from kamstrup_mqtt.core.model import LinkState
 
-Heard = Callable[[str, bytes], None]
+OnMessage = Callable[[str, bytes], None]
 """Called with topic and payload of each message that the broker took."""
 
 _LOOPBACK = "127.0.0.1"
 _LISTENER = "default"
 
 
-class Ear(BasePlugin[BrokerContext]):  # type: ignore[misc]  # amqtt comes without types
+class MessageListener(BasePlugin[BrokerContext]):  # type: ignore[misc]  # amqtt comes without types
     """Tells what the broker received."""
 
-    heard: Heard | None = None
+    heard: OnMessage | None = None
 
     async def on_broker_message_received(
         self, *, client_id: str, message: ApplicationMessage
@@ -46,7 +46,7 @@ class DemoBroker:
     Port 0 is a free one. Raises LinkError when the port cannot be had.
     """
 
-    def __init__(self, port: int, heard: Heard) -> None:
+    def __init__(self, port: int, heard: OnMessage) -> None:
         self.port = port
         self._heard = heard
 
@@ -60,13 +60,13 @@ class DemoBroker:
                 listeners={_LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)},
                 plugins={
                     "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True},
-                    f"{__name__}.{Ear.__name__}": {},
+                    f"{__name__}.{MessageListener.__name__}": {},
                 },
             )
         )
-        ear = self._broker.plugins_manager.get_plugin(Ear.__name__)
-        if not isinstance(ear, Ear):
-            raise TypeError(f"amqtt loaded {ear!r} instead of {Ear.__name__}")
+        ear = self._broker.plugins_manager.get_plugin(MessageListener.__name__)
+        if not isinstance(ear, MessageListener):
+            raise TypeError(f"amqtt loaded {ear!r} instead of {MessageListener.__name__}")
         ear.heard = self._heard
         accept = functools.partial(self._broker.stream_connected, listener_name=_LISTENER)
         try:

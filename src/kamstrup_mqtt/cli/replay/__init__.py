@@ -19,13 +19,13 @@ from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED
 from kamstrup_mqtt.cli.arguments import with_instance
 from kamstrup_mqtt.cli.output import put
 from kamstrup_mqtt.cli.replay.connections import waited_for, without_broker
-from kamstrup_mqtt.cli.replay.event_loop import ReplayLoop, ReplayTime
+from kamstrup_mqtt.cli.replay.event_loop import ReplayClock, ReplayLoop
 from kamstrup_mqtt.config import Config, loader
 from kamstrup_mqtt.config.redaction import MASK
 from kamstrup_mqtt.core import log
 from kamstrup_mqtt.core.clock import RecordedClock, rfc3339
 from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
-from kamstrup_mqtt.daemon.app import App, Ending
+from kamstrup_mqtt.daemon.app import App, ExitReason
 from kamstrup_mqtt.links.address import RecordedLine
 from kamstrup_mqtt.links.recording import file_format
 from kamstrup_mqtt.links.recording.file_format import Recording
@@ -107,12 +107,12 @@ def run(args: argparse.Namespace) -> int:
     if args.print and not args.verbose:
         logging.getLogger("kamstrup_mqtt.mqtt").setLevel(logging.WARNING)  # there is no broker
     replay = Replay(
-        found, _staged(config, found, args), ReplayTime(args.speed), printing=args.print
+        found, _replay_config(config, found, args), ReplayClock(args.speed), printing=args.print
     )
     with asyncio.Runner(loop_factory=lambda: ReplayLoop(replay.time)) as runner:
         ending = runner.run(replay.run())
     replay.report(sys.stderr if args.print else sys.stdout)
-    if ending is Ending.INTERRUPTED:
+    if ending is ExitReason.INTERRUPTED:
         return INTERRUPTED
     return DONE if replay.reached else FAILED
 
@@ -131,9 +131,9 @@ def _config(args: argparse.Namespace) -> Config | None:
     return config
 
 
-def _recorded_config(path: Path, found: Recording) -> Config:
+def _recorded_config(path: Path, recorded: Recording) -> Config:
     """The meters as they were configured when they were recorded; the keys are not known."""
-    meters = [{k: v for k, v in m.items() if v != MASK} for m in found.header.meters]
+    meters = [{k: v for k, v in m.items() if v != MASK} for m in recorded.header.meters]
     try:
         return Config.model_validate({"meters": meters})
     except ValueError:
@@ -142,17 +142,17 @@ def _recorded_config(path: Path, found: Recording) -> Config:
         ) from None
 
 
-def _staged(config: Config, found: Recording, args: argparse.Namespace) -> Config:
+def _replay_config(config: Config, recorded: Recording, args: argparse.Namespace) -> Config:
     """The configuration of the replay: the meters that are both recorded and configured, their
     recordings as ports, and nothing of the real daemon's. Raises ConfigError."""
     configured = {meter.id: meter for meter in config.meters}
-    both = [id_ for id_ in found.meters if id_ in configured]
+    both = [id_ for id_ in recorded.meters if id_ in configured]
     if not both:
         raise ConfigError(
-            f"none of the recorded meters ({', '.join(found.meters)}) is configured"
+            f"none of the recorded meters ({', '.join(recorded.meters)}) is configured"
             f" ({', '.join(configured)}); the ids must be the same"
         )
-    for id_ in found.meters:
+    for id_ in recorded.meters:
         if id_ not in configured:
             _LOG.warning("%s was recorded, but is not configured: left out", id_)
     meters = tuple(configured[i].model_copy(update={"port": RecordedLine(i)}) for i in both)
@@ -172,24 +172,24 @@ class Replay:
     """One run of a recording. `reached`: anything was published."""
 
     def __init__(
-        self, found: Recording, config: Config, time: ReplayTime, *, printing: bool
+        self, recorded: Recording, config: Config, time: ReplayClock, *, printing: bool
     ) -> None:
         self.time = time
         self.reached = False
-        self._recording = found
+        self._recording = recorded
         self._config = config
         self._printing = printing
         self._unprinted: Exception | None = None
         self._stop: Callable[[], None] = lambda: None
-        self._clock = RecordedClock(found.header.started, time.time)  # time stands until we run
+        self._clock = RecordedClock(recorded.header.started, time.time)  # time stands until we run
         self._player: Player | None = None
         self._runs = 0
-        self._told: set[str] = set()
+        self._seen_records: set[str] = set()
         self._readings: Counter[str] = Counter()
         self._counts: dict[str, Counter[str]] = {meter.id: Counter() for meter in config.meters}
         self._records = {config.mqtt.topics.history(meter.id): meter.id for meter in config.meters}
 
-    async def run(self) -> Ending:
+    async def run(self) -> ExitReason:
         """Until the recording ends, or a signal comes."""
         loop = asyncio.get_running_loop()
         ids = {meter.id for meter in self._config.meters}
@@ -197,8 +197,8 @@ class Replay:
         playing = asyncio.create_task(self._player.play())
         try:
             with tempfile.TemporaryDirectory(prefix="kamstrup-mqtt-") as directory:
-                ending = Ending.RELOAD
-                while ending is Ending.RELOAD:  # a meter told its model, and is read as that
+                ending = ExitReason.RELOAD
+                while ending is ExitReason.RELOAD:  # a meter told its model, and is read as that
                     ending = await self._daemon(directory, self._player, playing)
         finally:
             playing.cancel()
@@ -209,19 +209,21 @@ class Replay:
             playing.result()
         return ending
 
-    async def _daemon(self, directory: str, player: Player, playing: asyncio.Task[None]) -> Ending:
+    async def _daemon(
+        self, directory: str, player: Player, playing: asyncio.Task[None]
+    ) -> ExitReason:
         self._runs += 1
         app = App(
             self._config,
             environ={"STATE_DIRECTORY": directory, "RUNTIME_DIRECTORY": directory},
             clock=self._clock,
-            arm=lambda _: None,  # its seconds are not those of the host
+            exit_timer=lambda _: None,  # its seconds are not those of the host
             open_link=player.open,
             connect=self._connector(),
             seed=f"{self._recording.header} {self._runs}",
         )
-        self._stop = partial(app.end, Ending.STOPPED)
-        playing.add_done_callback(lambda _: app.end(Ending.STOPPED))
+        self._stop = partial(app.request_exit, ExitReason.STOPPED)
+        playing.add_done_callback(lambda _: app.request_exit(ExitReason.STOPPED))
         ending = await app.run()
         for id_, counters in app.counters.items():
             self._counts[id_].update(frames=counters.frames, dropped=counters.dropped)
@@ -230,16 +232,16 @@ class Replay:
     def _connector(self) -> Connector:
         if self._printing:
             return without_broker(self._print)
-        return waited_for(self.time.hold, self._note)
+        return waited_for(self.time.hold, self._count_message)
 
-    def _note(self, topic: str, payload: str, retained: bool) -> None:
+    def _count_message(self, topic: str, payload: str, retained: bool) -> None:
         self.reached = True
-        if topic in self._records and payload not in self._told:  # some come twice
-            self._told.add(payload)
+        if topic in self._records and payload not in self._seen_records:  # some come twice
+            self._seen_records.add(payload)
             self._readings[self._records[topic]] += 1
 
     def _print(self, topic: str, payload: str, retained: bool) -> None:
-        self._note(topic, payload, retained)
+        self._count_message(topic, payload, retained)
         value = payload if payload.startswith("{") else json.dumps(payload)
         time = json.dumps(rfc3339(self._clock.now()))
         if self._unprinted is None:

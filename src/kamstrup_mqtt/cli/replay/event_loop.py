@@ -25,7 +25,7 @@ _LOOK = 0.2
 """Real seconds between two looks at the clock while it is held."""
 
 
-class ReplayTime:
+class ReplayClock:
     """`speed` None: as fast as possible. Its `time` is the loop's and the daemon's clock.
 
     Between two waits the clock stands: what our own work takes is made up for by shorter waits, and
@@ -80,7 +80,7 @@ class ReplayTime:
 class _Selector(selectors.DefaultSelector):
     """Waits by a ReplayTime."""
 
-    def __init__(self, clock: ReplayTime) -> None:
+    def __init__(self, clock: ReplayClock) -> None:
         super().__init__()
         self._clock = clock
 
@@ -98,7 +98,7 @@ class _Selector(selectors.DefaultSelector):
 class ReplayLoop(asyncio.SelectorEventLoop):
     """A loop whose time is a ReplayTime."""
 
-    def __init__(self, clock: ReplayTime) -> None:
+    def __init__(self, clock: ReplayClock) -> None:
         super().__init__(_Selector(clock))
         self._replay_clock = clock
 

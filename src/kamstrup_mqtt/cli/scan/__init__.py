@@ -21,14 +21,14 @@ from kamstrup_mqtt.cli.scan.passive import HAN, Ear, Pushed
 from kamstrup_mqtt.cli.scan.record import EVERYTHING, Record
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import ConfigError, LinkError, MeterError
-from kamstrup_mqtt.core.model import Object, SerialParams, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, SerialParams, SourceId
 from kamstrup_mqtt.links.address import PortAddress, SerialDevice
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.meters import detection, registry
 from kamstrup_mqtt.meters.model import MeterModel
-from kamstrup_mqtt.protocols.base import Answer, Ask, PolledCodec, ProtocolSpec
-from kamstrup_mqtt.reading.conversation import Exchange
+from kamstrup_mqtt.protocols.base import PolledCodec, PollRequest, PollResponse, ProtocolSpec
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
 from kamstrup_mqtt.storage.state_file import state_directory
 
@@ -132,7 +132,7 @@ class Found:
     attempt: Attempt
     model: str
     serial: str | None
-    objects: dict[SourceId, Object] = field(default_factory=dict)
+    objects: dict[SourceId, DecodedValue] = field(default_factory=dict)
     encrypted: bool = False
 
 
@@ -206,16 +206,16 @@ class _Scan:
         options = dict(attempt.options) | {"tries": 2}
         if self._args.timeout is not None:
             options["first_byte"] = self._args.timeout
-        codec = cast(PolledCodec, attempt.spec.codec(**options))
-        exchange = Exchange(link, codec.framer(), Counters(), _log)
+        codec = cast(PolledCodec, attempt.spec.make_codec(**options))
+        exchange = ConversationRunner(link, codec.framer(), Counters(), _log)
         kmp = attempt.protocol == "kmp"
         listed = () if attempt.model is None else _listed(attempt.model, attempt.protocol)
-        ask = Ask(sources=() if kmp else listed, identity=("serial_no",) if kmp else ())
+        ask = PollRequest(sources=() if kmp else listed, identity=("serial_no",) if kmp else ())
         try:
             answer = await exchange.run(codec.poll(ask))
             if kmp:
                 self._say("a KMP meter answers; which model?")
-                probes = Ask(sources=detection.PROBES, identity=("serial_no", 1001))
+                probes = PollRequest(sources=detection.PROBES, identity=("serial_no", 1001))
                 answer = await exchange.run(codec.poll(probes))
         except MeterError as error:
             _log.debug("%s", error)
@@ -225,7 +225,9 @@ class _Scan:
             await self._registers(exchange, codec, self.found)
         return True
 
-    async def _registers(self, exchange: Exchange, codec: PolledCodec, found: Found) -> None:
+    async def _registers(
+        self, exchange: ConversationRunner, codec: PolledCodec, found: Found
+    ) -> None:
         record = self._record(found) if self._args.all else None
         wanted: Sequence[int] = range(EVERYTHING) if self._args.all else known_registers()
         done = record.load(found.objects) if record is not None else 0
@@ -249,11 +251,11 @@ class _Scan:
                 record.save(found.objects, done)
 
     async def _chunk(
-        self, exchange: Exchange, codec: PolledCodec, found: Found, registers: list[int]
+        self, exchange: ConversationRunner, codec: PolledCodec, found: Found, registers: list[int]
     ) -> None:
         for left in (1, 0):
             try:
-                answer = await exchange.run(codec.poll(Ask(sources=tuple(registers))))
+                answer = await exchange.run(codec.poll(PollRequest(sources=tuple(registers))))
                 break
             except MeterError:
                 if not left:
@@ -285,7 +287,7 @@ class _Scan:
 
 
 def _listed(model: str, protocol: str) -> tuple[SourceId, ...]:
-    groups = registry.all_models()[model].dialects[protocol].groups
+    groups = registry.all_models()[model].profiles[protocol].groups
     return tuple(source for group in groups.values() for source in group)
 
 
@@ -293,7 +295,7 @@ def known_registers() -> list[int]:
     """Every register that some KMP model lists."""
     numbers: dict[int, None] = {}
     for model in registry.models_of("kmp").values():
-        dialect = model.dialects["kmp"]
+        dialect = model.profiles["kmp"]
         for source in (*(s for group in dialect.groups.values() for s in group), *dialect.more):
             if isinstance(source, int):
                 numbers[source] = None
@@ -308,14 +310,14 @@ def hours_for(registers: int, params: SerialParams, pause: float) -> float:
     return -(-registers // CHUNK) * each / 3600
 
 
-def _found(attempt: Attempt, answer: Answer) -> Found:
+def _found(attempt: Attempt, answer: PollResponse) -> Found:
     objects = {obj.id: obj for obj in answer.objects}
     if attempt.protocol == "kmp":
         model = detection.guess(answer.objects)
         serial = objects.get("serial_no") or objects.get(1001)
         return Found(attempt, model, _text(serial), objects)
     model = attempt.model or _readout_model(objects, attempt)
-    dialect = registry.all_models()[model].dialects[attempt.protocol]
+    dialect = registry.all_models()[model].profiles[attempt.protocol]
     serial = next((objects[s] for s in dialect.identity if s in objects), None)
     return Found(attempt, model, _text(serial), objects)
 
@@ -332,7 +334,7 @@ def _readout_model(objects: Iterable[SourceId], attempt: Attempt) -> str:
     return "iec_meter"
 
 
-def _text(obj: Object | None) -> str | None:
+def _text(obj: DecodedValue | None) -> str | None:
     return None if obj is None or obj.value is None else str(obj.value)
 
 
@@ -365,7 +367,7 @@ def _print(args: argparse.Namespace, address: PortAddress, found: Found) -> None
             " GPK61; put them into the environment under these names, or see encryption_key_file",
             file=sys.stderr,
         )
-    tables.show(
+    tables.print_table(
         f"{found.attempt.protocol} at {found.attempt.line}: {name}{serial}",
         ("id", "key", "value", "unit"),
         table,
@@ -390,11 +392,11 @@ def config_block(address: PortAddress, found: Found) -> str:
     ]
     if found.encrypted:
         lines += ['    encryption_key: "${GPK60}"', '    authentication_key: "${GPK61}"']
-    usual = model.dialects[attempt.protocol].serial or attempt.spec.serial
+    usual = model.profiles[attempt.protocol].serial or attempt.spec.serial
     local = isinstance(address, SerialDevice)
     if local and usual.baudrate != attempt.params.baudrate:
         lines.append(f"    baudrate: {attempt.params.baudrate}")
-    dialect = model.dialects[attempt.protocol]
+    dialect = model.profiles[attempt.protocol]
     if not any(dialect.groups.values()) and attempt.protocol == "kmp":
         lines.append("    custom:")
         numbers = sorted(id_ for id_ in found.objects if isinstance(id_, int))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object, SerialParams, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, LinkState, SerialParams, SourceId
 from kamstrup_mqtt.links.address import PortAddress, SerialDevice
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.meters import registry
@@ -31,13 +31,13 @@ class Pushed:
     """A list that came. `encrypted`: what is in it cannot be read without the meter's keys."""
 
     params: SerialParams
-    objects: dict[SourceId, Object] = field(default_factory=dict)
+    objects: dict[SourceId, DecodedValue] = field(default_factory=dict)
     encrypted: bool = False
 
     @property
     def serial(self) -> str | None:
         """The meter's number, if the list has it."""
-        identity = registry.all_models()["auto"].dialects[HAN].identity
+        identity = registry.all_models()["auto"].profiles[HAN].identity
         found = (self.objects[source].value for source in identity if source in self.objects)
         return next((str(value) for value in found if value is not None), None)
 
@@ -86,7 +86,7 @@ class Ear:
         self._left -= seconds
         self._say(f"listening for lists at {params}, up to {seconds:.0f} s ...")
         link = await open_link(self._address, params)
-        codec = registry.all_protocols()[HAN].codec()
+        codec = registry.all_protocols()[HAN].make_codec()
         listener = Listener(link, codec.framer(), Counters(), _log)
         began = listener.last_byte
         try:
@@ -104,7 +104,7 @@ class Ear:
     def _read(self, event: Event | None, params: SerialParams) -> Pushed | None:
         if not isinstance(event, Frame):
             return None
-        codec = registry.all_protocols()[HAN].codec()
+        codec = registry.all_protocols()[HAN].make_codec()
         try:
             objects = codec.decode(event).objects
         except MeterError as error:

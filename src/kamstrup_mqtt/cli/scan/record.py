@@ -9,8 +9,8 @@ from pathlib import Path
 
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import ConfigError
-from kamstrup_mqtt.core.model import Object, SourceId
-from kamstrup_mqtt.storage.state_file import write_whole
+from kamstrup_mqtt.core.model import DecodedValue, SourceId
+from kamstrup_mqtt.storage.state_file import write_atomically
 
 EVERYTHING = 0x10000
 """Registers that there can be."""
@@ -22,7 +22,7 @@ class Record:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def load(self, objects: dict[SourceId, Object]) -> int:
+    def load(self, objects: dict[SourceId, DecodedValue]) -> int:
         """How many registers were asked for already; those that answered are put into
         `objects`."""
         try:
@@ -37,14 +37,14 @@ class Record:
                 " file with --resume"
             ) from error
         for number in registers:
-            objects.setdefault(number, Object(number, None, None))
+            objects.setdefault(number, DecodedValue(number, None, None))
         return max(0, min(done, EVERYTHING))
 
     def save(self, objects: Iterable[SourceId], done: int) -> None:
         numbers = sorted(id_ for id_ in objects if isinstance(id_, int))
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._path, decimal_json.dumps({"done": done, "registers": numbers}))
+            write_atomically(self._path, decimal_json.dumps({"done": done, "registers": numbers}))
         except OSError as error:
             raise ConfigError(
                 f"{self._path}: {error.strerror}; name another file with --resume"

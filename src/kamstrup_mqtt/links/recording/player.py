@@ -127,22 +127,22 @@ class _Line:
             state = event.state or LinkState.PORT_MISSING
             self._failure = LinkError(state, event.text or "the line was lost when it was recorded")
             if self.link is not None:
-                self.link.lose(LinkError(state, str(self._failure)))
+                self.link.mark_lost(LinkError(state, str(self._failure)))
         # what we closed or set ourselves is done again by ourselves
 
     def deliver(self, data: bytes) -> None:
         """Bytes come from the line, as soon as it is open."""
-        if self.link is None or self.link.lost is not None:
+        if self.link is None or self.link.loss is not None:
             self._held.append(data)
             self.given.clear()
             return
         self.link.hear(data)
 
-    def open(self, params: SerialParams, silence: float | None) -> ReplayLink:
+    def open(self, params: SerialParams, idle_timeout: float | None) -> ReplayLink:
         """Raises LinkError while the recorded line was lost or could not be opened."""
         if self._failure is not None:
             raise LinkError(self._failure.state, str(self._failure))
-        self.link = ReplayLink(self, params, self.silence if silence is None else silence)
+        self.link = ReplayLink(self, params, self.silence if idle_timeout is None else idle_timeout)
         held, self._held = self._held, []
         self.given.set()
         for data in held:
@@ -198,11 +198,11 @@ class Player:
         params: SerialParams,
         *,
         open_timeout: float,
-        silence: float | None = None,
+        idle_timeout: float | None = None,
     ) -> Link:
         """The line of the recorded meter. Raises LinkError."""
         assert isinstance(address, RecordedLine)
-        return self._lines[address.meter].open(params, silence)
+        return self._lines[address.meter].open(params, idle_timeout)
 
     async def play(self) -> None:
         """Until the recording ends."""
@@ -221,32 +221,32 @@ class Player:
 class ReplayLink(StreamLink):
     """An open line of a recording."""
 
-    def __init__(self, line: _Line, params: SerialParams, silence: float) -> None:
-        super().__init__(params, silence)
+    def __init__(self, line: _Line, params: SerialParams, idle_timeout: float) -> None:
+        super().__init__(params, idle_timeout)
         self._line = line
 
     def hear(self, data: bytes) -> None:
         """Bytes come, if we still listen."""
-        if self.lost is None:
+        if self.loss is None:
             self._line.played.received += len(data)
             self.data_received(data)
 
     async def write(self, data: bytes) -> None:
-        self.check()
+        self.raise_if_lost()
         request = self._line.find(data)
         if request is not None:
             early = self._line.start + request.at - self._loop.time()
             if 0 < early <= EARLY:
                 await asyncio.sleep(early)
-                self.check()
+                self.raise_if_lost()
             now = self._loop.time()
             for after, answer in request.answer:
                 self._loop.call_at(now + after, self.hear, answer)
-        self._written(data)
+        self._record_sent(data)
 
     async def drain(self) -> None:
-        self.check()
-        await self._off_the_wire()
+        self.raise_if_lost()
+        await self._wait_until_sent()
 
     async def set_baudrate(self, baudrate: int) -> None:
         await self.drain()
@@ -255,7 +255,9 @@ class ReplayLink(StreamLink):
                 LinkState.REFUSED,
                 "the recorded line is behind a bridge, to which its speed belongs",
             )
-        self._remember_speed(baudrate)
+        self._set_baudrate_param(baudrate)
 
     async def close(self) -> None:
-        self.lose(LinkError(LinkState.PORT_MISSING, f"{self._line.meter} was closed"), by_us=True)
+        self.mark_lost(
+            LinkError(LinkState.PORT_MISSING, f"{self._line.meter} was closed"), by_us=True
+        )

@@ -44,11 +44,13 @@ class Recorder:
         params: SerialParams,
         *,
         open_timeout: float,
-        silence: float | None = None,
+        idle_timeout: float | None = None,
     ) -> Link:
         """The open line, tapped. Raises LinkError."""
         try:
-            link = await self._opener(address, params, open_timeout=open_timeout, silence=silence)
+            link = await self._opener(
+                address, params, open_timeout=open_timeout, idle_timeout=idle_timeout
+            )
         except LinkError as error:
             self._failed(address, error)
             raise
@@ -62,11 +64,11 @@ class Recorder:
                     event="reopened" if again else "opened",
                     params=params,
                     link="tcp" if isinstance(address, TcpBridge) else "serial",
-                    silence=link.silence,
+                    silence=link.idle_timeout,
                 )
             )
         assert isinstance(link, StreamLink)  # whatever opens has bytes that come by themselves
-        link.tapped(_Tap(self, link, self.meters[address]))
+        link.attach_tap(_Tap(self, link, self.meters[address]))
         return link
 
     def _failed(self, address: PortAddress, error: LinkError) -> None:
@@ -111,7 +113,7 @@ class _Tap:
                 Line(at=self._recorder.now(), meter=meter, event="changed", params=params)
             )
 
-    def ended(self, reason: LinkError, *, by_us: bool) -> None:
+    def closed(self, reason: LinkError, *, by_us: bool) -> None:
         """The line is lost, or closed by us."""
         for meter in self._meters:
             self._recorder.put(

@@ -1,14 +1,14 @@
 """Aidon single-phase electricity meters with a HAN port (6515)."""
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="Aidon, one phase",
     manufacturer="Aidon",
     medium="electricity",
-    dialects={
-        "han": Dialect(
+    profiles={
+        "han": ProtocolProfile(
             groups={
                 "live": (
                     "1-1:0.2.129.255",

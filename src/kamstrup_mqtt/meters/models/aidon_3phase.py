@@ -1,15 +1,15 @@
 """Aidon three-phase electricity meters with a HAN port (6525, 6534), and Landis+Gyr E350."""
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="Aidon, three phases",
     manufacturer="Aidon",
     medium="electricity",
     note="On three-wire (IT) networks the voltages are line to line, and I of L2 is missing.",
-    dialects={
-        "han": Dialect(
+    profiles={
+        "han": ProtocolProfile(
             groups={
                 "live": (
                     "1-1:0.2.129.255",

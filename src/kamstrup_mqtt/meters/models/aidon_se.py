@@ -1,7 +1,7 @@
 """Aidon electricity meters in Sweden: one list every 10 s, which tells no serial number."""
 
 from kamstrup_mqtt.core.model import SerialParams, SourceId
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 REACTIVE_PHASES: dict[SourceId, dict[str, object]] = {
     f"1-0:{21 + 20 * phase + code}.7.0.255": {"name": f"Reactive power {way} L{phase + 1}"}
@@ -15,8 +15,8 @@ MODEL = MeterModel(
     manufacturer="Aidon",
     medium="electricity",
     note="Its list has no serial number: the id of the configuration stands for it.",
-    dialects={
-        "han": Dialect(
+    profiles={
+        "han": ProtocolProfile(
             groups={
                 "live": (
                     "1-0:1.7.0.255",

@@ -5,7 +5,7 @@ models apart, and what is read from a meter that turns out to be none of those t
 knows; `more` is what the configuration may list meanwhile.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 from kamstrup_mqtt.meters.models.aidon_se import REACTIVE_PHASES
 
 # fmt: off
@@ -25,8 +25,8 @@ MODEL = MeterModel(
     note="HAN: Kamstrup, Aidon or Kaifa, recognised by its lists. KMP: the meter is asked once,"
     " then read as the model it is, with that model's interval. For an electricity meter set"
     " baudrate: 9600.",
-    dialects={
-        "han": Dialect(
+    profiles={
+        "han": ProtocolProfile(
             groups={
                 "live": (
                     "list_id",
@@ -114,7 +114,7 @@ MODEL = MeterModel(
             overrides=REACTIVE_PHASES,
             periods={"live": 10, "hourly": 3600},
         ),
-        "kmp": Dialect(
+        "kmp": ProtocolProfile(
             groups={
                 "values": (
                     *(60, 68, 74, 86, 1, 1023, 404, 1058),

@@ -5,13 +5,13 @@ Unconfirmed: FE 90's second field (0 in every sample); that its fourth is the to
 inferred and checked in every answer.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="685-382",
     medium="electricity",
-    dialects={
-        "kmp-ascii": Dialect(
+    profiles={
+        "kmp-ascii": ProtocolProfile(
             groups={
                 "values": (
                     "FE01.meter_type",
@@ -39,7 +39,7 @@ MODEL = MeterModel(
                 },
             },
         ),
-        "iec62056-21": Dialect(
+        "iec62056-21": ProtocolProfile(
             groups={
                 "values": (
                     "manufacturer",

@@ -4,14 +4,14 @@ A readout comes whole, so everything in it is shown; what is published by defaul
 electricity meters send.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="Any IEC 62056-21 meter",
     manufacturer="",
     medium="any",
-    dialects={
-        "iec62056-21": Dialect(
+    profiles={
+        "iec62056-21": ProtocolProfile(
             groups={"values": ("manufacturer", "ident", "0.0.0", "1.8.0", "1.8.1", "1.8.2")},
         )
     },

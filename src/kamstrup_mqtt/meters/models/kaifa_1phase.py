@@ -1,14 +1,14 @@
 """Kaifa single-phase electricity meters with a HAN port (MA105)."""
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="Kaifa, one phase",
     manufacturer="Kaifa",
     medium="electricity",
-    dialects={
-        "han": Dialect(
+    profiles={
+        "han": ProtocolProfile(
             groups={
                 "live": (
                     "1-0:0.2.129.255",

@@ -1,15 +1,15 @@
 """Kaifa three-phase electricity meters with a HAN port (MA304)."""
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="Kaifa, three phases",
     manufacturer="Kaifa",
     medium="electricity",
     note="A three-wire MA304H3E tells 0 for the voltage of L2.",
-    dialects={
-        "han": Dialect(
+    profiles={
+        "han": ProtocolProfile(
             groups={
                 "live": (
                     "1-0:0.2.129.255",

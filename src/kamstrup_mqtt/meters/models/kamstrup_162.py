@@ -5,12 +5,12 @@ from dataclasses import replace
 from kamstrup_mqtt.meters.models.kamstrup_382 import MODEL as KAMSTRUP_382
 
 _OTHER_PHASES = frozenset((1081, 1082, 1345, 1346, 1171, 1172))
-_382 = KAMSTRUP_382.dialects["kmp"]
+_382 = KAMSTRUP_382.profiles["kmp"]
 
 MODEL = replace(
     KAMSTRUP_382,
     name="162",
-    dialects={
+    profiles={
         "kmp": replace(
             _382,
             groups={"values": (1, 1023, 1054, 1076, 2, 1024, 19, 23)},

@@ -5,7 +5,7 @@ point differs from meter to meter: the frame says it.
 """
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 # fmt: off
 _MORE = (
@@ -21,8 +21,8 @@ _MORE = (
 MODEL = MeterModel(
     name="382J, 382L, 382M",
     medium="electricity",
-    dialects={
-        "kmp": Dialect(
+    profiles={
+        "kmp": ProtocolProfile(
             groups={"values": (1, 1023, 1054, 1055, 1056, 1076, 1077, 1078, 2, 1024, 19, 23)},
             more=_MORE,
             identity=("serial_no", 1001),

@@ -1,13 +1,13 @@
 """382C and 684, three-phase electricity meters (`/KAM 68438BC450000`): IEC 62056-21 in mode A at
 300 7E1, with OBIS addresses and a decimal point."""
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="382C, 684",
     medium="electricity",
-    dialects={
-        "iec62056-21": Dialect(
+    profiles={
+        "iec62056-21": ProtocolProfile(
             groups={
                 "values": (
                     *("manufacturer", "ident", "0.0.0", "1.8.0", "1.8.1", "1.8.2", "1.8.3"),

@@ -2,13 +2,13 @@
 the first byte on. Others of this name speak KMP: `kamstrup_382`."""
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="382L (IEC 62056-21)",
     medium="electricity",
-    dialects={
-        "iec62056-21": Dialect(
+    profiles={
+        "iec62056-21": ProtocolProfile(
             groups={
                 "values": (
                     *("manufacturer", "ident", "0.0.0", "1.8.0", "1.8.1", "1.8.2"),

@@ -1,12 +1,12 @@
 """Kamstrup single-phase electricity meters with a HAN port (686)."""
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="HAN meter, one phase",
     medium="electricity",
-    dialects={
-        "han": Dialect(
+    profiles={
+        "han": ProtocolProfile(
             groups={
                 "live": (
                     "list_id",

@@ -1,13 +1,13 @@
 """Kamstrup three-phase electricity meters with a HAN port (684 direct, 685 with transformers)."""
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="HAN meter, three phases",
     medium="electricity",
     note="On three-wire (IT) networks the voltages are line to line.",
-    dialects={
-        "han": Dialect(
+    profiles={
+        "han": ProtocolProfile(
             groups={
                 "live": (
                     "list_id",

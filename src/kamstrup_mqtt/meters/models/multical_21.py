@@ -3,14 +3,14 @@
 What its info code (99) means over KMP is not confirmed, so it is switched off.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="MULTICAL 21 / flowIQ",
     medium="water",
     battery=True,
-    dialects={
-        "kmp": Dialect(
+    profiles={
+        "kmp": ProtocolProfile(
             groups={"values": (68, 74, 99, 1004, "info_text")},
             more=(243, 292, 299, 1001),
             identity=("serial_no", 1001),

@@ -4,7 +4,7 @@ Register 266 is register 60 in Wh without whole 10 MWh: no total by itself.
 What its info code (99) means is not confirmed, so it is switched off.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 # fmt: off
 _MORE = (
@@ -17,8 +17,8 @@ MODEL = MeterModel(
     name="MULTICAL 302",
     medium="heat",
     battery=True,
-    dialects={
-        "kmp": Dialect(
+    profiles={
+        "kmp": ProtocolProfile(
             groups={"values": (60, 266, 68, 74, 80, 86, 87, 89, 1004, 239, "heat_energy_precise")},
             more=_MORE,
             identity=("serial_no", 1001),

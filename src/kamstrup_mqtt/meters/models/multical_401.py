@@ -4,14 +4,14 @@ The older MULTICAL 66 and III answer alike. Some of them want two stop bits.
 """
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="MULTICAL 401",
     medium="heat",
     battery=True,
-    dialects={
-        "iec62056-21": Dialect(
+    profiles={
+        "iec62056-21": ProtocolProfile(
             groups={"values": ("6.8", "6.26", "6.31", "0.0")},
             more=("manufacturer", "ident"),
             serial=SerialParams(300, 8, "N", 2, dtr=False, rts=True),

@@ -3,7 +3,7 @@
 Its optical eye sleeps about 30 minutes after the last button or reading.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 # fmt: off
 _MORE = (
@@ -18,8 +18,8 @@ MODEL = MeterModel(
     battery=True,
     interval=28 * 60.0,
     longest=30 * 60.0,
-    dialects={
-        "kmp": Dialect(
+    profiles={
+        "kmp": ProtocolProfile(
             groups={
                 "values": (
                     *(60, 68, 86, 87, 89, 74, 80, 1004, 99, 113),

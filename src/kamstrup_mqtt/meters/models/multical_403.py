@@ -11,9 +11,9 @@ from kamstrup_mqtt.meters.models.multical_603 import MODEL as MULTICAL_603
 MODEL = replace(
     MULTICAL_603,
     name="MULTICAL 403",
-    dialects={
+    profiles={
         "kmp": replace(
-            MULTICAL_603.dialects["kmp"],
+            MULTICAL_603.profiles["kmp"],
             info={99: "sum_403", 369: "bits_369"},
         )
     },

@@ -3,7 +3,7 @@
 Register 155 counts Wh by itself, from an unknown start, and has been read on a 602: it is no total.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 # fmt: off
 _MORE = (
@@ -17,8 +17,8 @@ MODEL = MeterModel(
     name="MULTICAL 601",
     medium="heat",
     battery=True,
-    dialects={
-        "kmp": Dialect(
+    profiles={
+        "kmp": ProtocolProfile(
             groups={
                 "values": (
                     *(60, 155, 68, 86, 87, 89, 74, 80, 1004, 99, 113, "heat_energy_precise"),

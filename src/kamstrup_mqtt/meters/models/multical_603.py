@@ -4,7 +4,7 @@ Register 266 is register 60 in Wh without whole 10 MWh; 369 holds the bits of th
 capture has confirmed what the bits of 369 and the numbers of 99 mean: they are told as text.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 # fmt: off
 _MORE = (
@@ -21,8 +21,8 @@ MODEL = MeterModel(
     name="MULTICAL 603",
     medium="heat",
     battery=True,
-    dialects={
-        "kmp": Dialect(
+    profiles={
+        "kmp": ProtocolProfile(
             groups={
                 "values": (
                     *(60, 266, 68, 74, 80, 86, 87, 89, 369, 99, 1004, 175),

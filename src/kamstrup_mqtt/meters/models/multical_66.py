@@ -3,19 +3,19 @@ sends at once (mode A), `/KAM0MC` wants an acknowledgement; either is understood
 by their own request `/#1`, whose other numbers have neither unit nor decimal point."""
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="MULTICAL 66, MULTICAL III",
     medium="heat",
     battery=True,
-    dialects={
-        "iec62056-21": Dialect(
+    profiles={
+        "iec62056-21": ProtocolProfile(
             groups={"values": ("6.8", "6.26", "6.31", "0.0")},
             more=("manufacturer", "ident"),
             serial=SerialParams(300, 8, "N", 2, dtr=False, rts=True),
         ),
-        "multical-66": Dialect(
+        "multical-66": ProtocolProfile(
             groups={
                 "values": (
                     *("#1.t1", "#1.t2", "#1.diff", "#1.hours", "#1.info", "info_text"),

@@ -4,7 +4,7 @@
 What its info code (99) means is not confirmed, so it is switched off.
 """
 
-from kamstrup_mqtt.meters.model import Dialect, MeterModel
+from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 from kamstrup_mqtt.meters.models.multical_601 import MODEL as MULTICAL_601
 
 _MODULES = (171, 172, 184, 185, 218, 219, 220, 221)
@@ -13,10 +13,10 @@ MODEL = MeterModel(
     name="MULTICAL 801",
     medium="heat",
     battery=True,
-    dialects={
-        "kmp": Dialect(
+    profiles={
+        "kmp": ProtocolProfile(
             groups={"values": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113, "info_text")},
-            more=(*MULTICAL_601.dialects["kmp"].more, *_MODULES),
+            more=(*MULTICAL_601.profiles["kmp"].more, *_MODULES),
             identity=("serial_no", 1001),
             overrides={
                 99: {"name": "Info code (unconfirmed)", "enabled": False},

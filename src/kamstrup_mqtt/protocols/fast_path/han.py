@@ -112,7 +112,7 @@ class _Scaling:
         self._meter_type = push_lists.meter_type(walked)
         self._energy_scale = energy_scale
         self._current = current
-        self._codes = [push_lists.short(pair.id) for pair in pairs]
+        self._codes = [push_lists.short_code(pair.id) for pair in pairs]
         last = {code: index for index, code in enumerate(self._codes)}
         self._voltages = [index for code, index in last.items() if code in VOLTAGES]
         self._steps: dict[Scales | None, list[Decimal]] = {}
@@ -131,9 +131,11 @@ class _Scaling:
     def _scales(self, counts: tuple[int, ...]) -> Scales | None:
         if not self._is_kamstrup:
             return None
-        if self._current.is_settled(self._meter_type):
-            return self._current.settled([counts[index] for index in self._voltages])
-        return self._current.of(dict(zip(self._codes, counts, strict=True)), self._meter_type)
+        if self._current.is_final(self._meter_type):
+            return self._current.final_scales([counts[index] for index in self._voltages])
+        return self._current.scales_for(
+            dict(zip(self._codes, counts, strict=True)), self._meter_type
+        )
 
     def _steps_of(self, scales: Scales | None) -> list[Decimal]:
         """The value of a count of 1, for each number."""

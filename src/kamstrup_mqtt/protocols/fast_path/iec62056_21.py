@@ -26,9 +26,9 @@ from kamstrup_mqtt.protocols.iec62056_21.block_check import (
     bcc,
     bcc_sum,
     expected_rule,
-    verdict,
+    header_fields,
 )
-from kamstrup_mqtt.protocols.iec62056_21.readout import MAX_BLOCK, parse_ident, value_positions
+from kamstrup_mqtt.protocols.iec62056_21.readout import MAX_BLOCK, parse_ident, value_spans
 
 _STX: Final = b"\x02"
 _SINGLE_READOUT: Final = re.compile(
@@ -43,7 +43,7 @@ def make_template(frame: Frame, message: Message) -> ReadoutTemplate | None:
     start = payload.find(_STX) + 1
     if frame.kind != "data" or not start:  # a readout in mode D has another check
         return None
-    positions = list(value_positions(payload[start:-2].decode("ascii")))
+    positions = list(value_spans(payload[start:-2].decode("ascii")))
     first = len(message.objects) - len(positions)  # the identification has objects, too
     fields = [
         _Field(start + begin, start + end, place)
@@ -160,7 +160,7 @@ class ReadoutTemplate:
             return None
         header = self._headers.get(rules)
         if header is None:
-            header = self._headers[rules] = {**self._header, **verdict(rules)}
+            header = self._headers[rules] = {**self._header, **header_fields(rules)}
         raws = self._layout.select(payload.decode("ascii"))
         values = map(call, self._converters, raws)
         return tuple.__new__(Message, (header, self._objects.build(raws, values)))

@@ -18,7 +18,7 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from kamstrup_mqtt.core.model import Object, Scalar
+from kamstrup_mqtt.core.model import DecodedValue, Scalar
 from kamstrup_mqtt.protocols.base import Frame, Message
 
 MAX_LAYOUTS: Final = 8
@@ -106,24 +106,24 @@ class ObjectTemplate:
     """Rebuilds the objects of a message: those at the indices `changing` get a new raw and value,
     the others are those of the learned message."""
 
-    def __init__(self, learned: Sequence[Object], changing: Sequence[int]) -> None:
+    def __init__(self, learned: Sequence[DecodedValue], changing: Sequence[int]) -> None:
         constant = [index for index in range(len(learned)) if index not in changing]
         self._constant = [learned[index] for index in constant]
         self._ids = [learned[index].id for index in changing]
         self._units = [learned[index].unit for index in changing]
         self._unknown = [learned[index].unknown_unit for index in changing]
         order = [*constant, *changing]
-        self._in_order: Callable[[list[Object]], tuple[Object, ...]] = tuple
+        self._in_order: Callable[[list[DecodedValue]], tuple[DecodedValue, ...]] = tuple
         if order != sorted(order):
             self._in_order = itemgetter(*map(order.index, sorted(order)))
 
     def build(
         self, raws: Iterable[int | str | None], values: Iterable[Scalar]
-    ) -> tuple[Object, ...]:
+    ) -> tuple[DecodedValue, ...]:
         """All objects of a message. `raws` and `values` are in the order of `changing`."""
         rows = zip(self._ids, raws, values, self._units, self._unknown)  # noqa: B905 (takes time)
-        # what Object() does, without its Python function: a third of the time
-        objects = map(tuple.__new__, repeat(Object), rows)
+        # what DecodedValue() does, without its Python function: a third of the time
+        objects = map(tuple.__new__, repeat(DecodedValue), rows)
         return self._in_order([*self._constant, *objects])
 
 

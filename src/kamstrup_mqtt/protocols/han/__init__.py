@@ -10,12 +10,12 @@ SPEC = ProtocolSpec(
     name="han",
     title="HAN push (HDLC and DLMS)",
     serial=SerialParams(2400, 8, "N", 1),
-    line="2400 8N1",
-    pushed=True,
-    codec=HanCodec,
-    key=obis.key,
-    source=obis.source,
-    unknown_key=obis.unknown_key,
+    line_settings="2400 8N1",
+    is_pushed=True,
+    make_codec=HanCodec,
+    key_of=obis.key_of,
+    parse_source=obis.parse_source,
+    fallback_key=obis.fallback_key,
     checksum="crc16",
 )
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import Json, Scalar
-from kamstrup_mqtt.protocols.base import Followed, Frame, Message, Moment, Told
+from kamstrup_mqtt.core.model import Json
+from kamstrup_mqtt.protocols.base import Frame, Message, PushedReading, SessionUpdate, Timestamp
 from kamstrup_mqtt.protocols.fast_path import han as templates
 from kamstrup_mqtt.protocols.fast_path.layout import TemplateDecoder
 from kamstrup_mqtt.protocols.han import apdu, axdr, cipher, obis, push_lists
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys
 from kamstrup_mqtt.protocols.han.framing import HdlcFramer, header_end
-from kamstrup_mqtt.protocols.han.meter_session import WARNING, Follower
+from kamstrup_mqtt.protocols.han.meter_session import WARNING, HanSession
 from kamstrup_mqtt.protocols.han.scales import CurrentScale
 
 
@@ -24,9 +23,9 @@ class HanCodec:
     """Reads the lists that one meter pushes.
 
     energy_scale        Wh per count of a Kamstrup meter's energies: 10, 1, or None: learned from
-                        the power (`hear`); the lists do not tell it
+                        the power (`process`); the lists do not tell it
     encryption_key, authentication_key  16 bytes each (GPK60, GPK61), or None
-    learned             what `Followed.learned` said before
+    learned             what `SessionUpdate.learned` said before
     fast_path           decode by templates where possible; False: by the reference parser alone
     """
 
@@ -53,7 +52,7 @@ class HanCodec:
             )
             self._decode = TemplateDecoder(self._parse, make).decode
         self._log: list[tuple[int, str]] = []
-        self._follower = Follower(energy_scale, learned or {})
+        self._session = HanSession(energy_scale, learned or {})
 
     def framer(self) -> HdlcFramer:
         """A framer for one opened link."""
@@ -67,7 +66,7 @@ class HanCodec:
     def _parse(self, frame: Frame) -> Message:
         """The reference parser: reads a list element by element."""
         addresses, information = _split(frame.payload)
-        apdu_, cipher = self._clear(apdu.message(information))
+        apdu_, cipher = self._decrypt(apdu.message(information))
         notification = apdu.read(apdu_)
         walked = push_lists.walk(notification.body)
         header: dict[str, Json] = {
@@ -83,7 +82,7 @@ class HanCodec:
         }
         return Message(header, push_lists.objects(walked, self.energy_scale, self._current))
 
-    def _clear(self, message: bytes) -> tuple[bytes, dict[str, Json]]:
+    def _decrypt(self, message: bytes) -> tuple[bytes, dict[str, Json]]:
         """The message in clear, and what its envelope says."""
         if not apdu.is_encrypted(message):
             return message, {}
@@ -100,24 +99,18 @@ class HanCodec:
             "frame_counter": envelope.counter,
         }
 
-    def resume(
-        self, totals: Mapping[str, tuple[Scalar, datetime | None]], *, exact: bool = True
-    ) -> None:
-        """Go on from these totals; see `protocols.base.PushedCodec`."""
-        self._follower.resume(totals, exact=exact)
-
-    def accept(self) -> tuple[str | None, Mapping[str, str]]:
+    def accept_held(self) -> tuple[str | None, Mapping[str, str]]:
         """Believe what is held back; see `protocols.base.PushedCodec`."""
-        accepted = self._follower.accept()
-        return accepted, self._follower.learned()
+        accepted = self._session.accept_held()
+        return accepted, self._session.learned_state()
 
-    def hear(self, message: Message, moment: Moment) -> Told:
+    def process(self, message: Message, received_at: Timestamp) -> PushedReading:
         """Take a message in the light of those before it; see `protocols.base.PushedCodec`."""
-        return self._follower.hear(message, moment)
+        return self._session.process(message, received_at)
 
-    def follow(self) -> Followed:
+    def learn(self) -> SessionUpdate:
         """Learn from the message that was heard last; see `protocols.base.PushedCodec`."""
-        followed = self._follower.follow()
+        followed = self._session.learn()
         if self._log:
             followed = replace(followed, log=(*self._log, *followed.log))
             self._log.clear()

@@ -16,7 +16,7 @@ COUNTS: Final = 3
 """By how much they may differ: a little more than was ever seen."""
 
 
-def check(counts: Mapping[str, int]) -> str | None:
+def check_phases(counts: Mapping[str, int]) -> str | None:
     """What does not add up, in words; None: nothing, or nothing to compare. `counts`: OBIS code
     without A, B and F ("1.7.0") -> count as sent."""
     for quantity, limit, what in (("7.0", WATTS, "powers"), ("8.0", COUNTS, "registers")):

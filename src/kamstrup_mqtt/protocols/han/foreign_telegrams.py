@@ -18,7 +18,7 @@ _M_BUS: Final = re.compile(rb"\x68(.)\1\x68", re.DOTALL)
 _P1: Final = re.compile(rb"/[A-Z]{3}[0-9][ -~]*\r\n")
 
 
-def recognise(raw: bytes | bytearray) -> DropReason | None:
+def detect_protocol(raw: bytes | bytearray) -> DropReason | None:
     """What bytes that are no frame are instead; None: nobody knows."""
     if _M_BUS.match(raw):
         return DropReason.M_BUS

@@ -22,14 +22,14 @@ from binascii import crc_hqx
 from functools import lru_cache
 from typing import Final
 
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.han import foreign_telegrams
-from kamstrup_mqtt.protocols.han.parity import ParityWatch
+from kamstrup_mqtt.protocols.han.parity import ParityMonitor
 
 FLAG: Final = 0x7E
 MAX_LENGTH: Final = 0x7FF
 """The largest value of the length field; a whole frame is two flags longer."""
-MAX_RUBBISH: Final = 1024
+MAX_GARBAGE: Final = 1024
 """Bytes that belong to no frame are handed out at the latest when there are so many of them."""
 
 MAX_MESSAGE: Final = 16 * 1024
@@ -46,7 +46,7 @@ _ENDLESS = 6  # bytes that show an address without end: none that is passed over
 
 
 @lru_cache(maxsize=2)
-def _passing(start: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+def _skip_pattern(start: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """What passes over starts that are none, up to behind the last of them; `start` matches one.
 
     The first: one start with all of its header (group 1), or with an address that does not end;
@@ -79,7 +79,7 @@ def x25(data: bytes | bytearray) -> bytes:
     return crc.to_bytes(2, "big").translate(_REVERSED)
 
 
-def is_right(data: bytes) -> bool:
+def has_valid_checksum(data: bytes) -> bool:
     """Whether `data` ends in its CRC-16/X-25: with it, the same remainder is always left."""
     return crc_hqx(data.translate(_REVERSED), 0xFFFF) == _REMAINDER
 
@@ -103,7 +103,7 @@ def header_end(data: bytes | bytearray, start: int) -> int | None:
     return position + 1
 
 
-def wrap(
+def encode_frame(
     information: bytes,
     destination: bytes,
     source: bytes,
@@ -137,18 +137,18 @@ class HdlcFramer:
         self._fast_path = fast_path
         self._buffer = bytearray()
         self._position = 0  # all before it is settled
-        self._rubbish = bytearray()
+        self._garbage = bytearray()
         self._reason = DropReason.GARBAGE
         self._known_header = b"\x00"  # format..HCS of the last good frame: verified already
         self._known_length = 0
         self._bad_header = b"\x00"  # format..HCS of the last header that was wrong
         self._events: list[Event] = []  # one or two: an empty deque takes 760 bytes
         self._segments: list[Frame] = []
-        self._parity = ParityWatch()
+        self._parity = ParityMonitor()
         self._missing = 0
 
     @property
-    def wanted(self) -> int:
+    def bytes_needed(self) -> int:
         """Bytes that the frame which has begun still lacks: its header is right, and tells."""
         return self._missing
 
@@ -172,17 +172,17 @@ class HdlcFramer:
             return False
         if not data[0] == data[-1] == FLAG or not self._is_between_frames():
             return False
-        if not is_right(data[1:-1]):
+        if not has_valid_checksum(data[1:-1]):
             return False
         self._buffer[:] = b"\x7e"  # its flag may open the next
         self._position = 0
         kind = "segment" if data[1] & _SEGMENTED else ""
-        self._take(tuple.__new__(Frame, (data, data[1:-3], "push", kind)))
+        self._accept_frame(tuple.__new__(Frame, (data, data[1:-3], "push", kind)))
         return True
 
     def _is_between_frames(self) -> bool:
         """Whether nothing but flags has come since the last event."""
-        return not self._rubbish and not self._buffer[self._position :].strip(b"\x7e")
+        return not self._garbage and not self._buffer[self._position :].strip(b"\x7e")
 
     def next_event(self) -> Event | None:
         """The next frame or drop, None when more bytes are needed."""
@@ -190,25 +190,25 @@ class HdlcFramer:
             found = self._scan(quiet=False)
             if found is None:
                 return None
-            self._take(found)
+            self._accept_frame(found)
         return self._events.pop(0)
 
-    def silence(self) -> None:
+    def end_burst(self) -> None:
         """The line was quiet: a frame that began will not end; what follows it may be whole."""
         while (found := self._scan(quiet=True)) is not None:
-            self._take(found)
+            self._accept_frame(found)
         self._missing = 0
-        if self._parity.silence() and self._events and isinstance(self._events[-1], Dropped):
-            self._events[-1] = Dropped(DropReason.PARITY, self._events[-1].raw)
+        if self._parity.end_burst() and self._events and isinstance(self._events[-1], DroppedBytes):
+            self._events[-1] = DroppedBytes(DropReason.PARITY, self._events[-1].raw)
 
-    def _take(self, event: Event) -> None:
+    def _accept_frame(self, event: Event) -> None:
         """Make an event of what was found; segments wait for their last one."""
-        if isinstance(event, Dropped):
+        if isinstance(event, DroppedBytes):
             if len(event.raw) >= _MIN_LENGTH:
                 self._give_up_segments()  # one of them may be what was lost
             self._events.append(event)
             return
-        self._parity.good()
+        self._parity.mark_valid()
         if not self._segments and event.kind != "segment":
             self._events.append(event)
             return
@@ -219,11 +219,13 @@ class HdlcFramer:
             self._events.append(event)
             return
         if not self._segments and not event.payload.startswith(_LLC, info):
-            self._events.append(Dropped(DropReason.TRUNCATED, event.raw))  # its beginning is lost
+            self._events.append(
+                DroppedBytes(DropReason.TRUNCATED, event.raw)
+            )  # its beginning is lost
             return
         self._segments.append(event)
         if event.kind != "segment":
-            self._events.append(self._joined())
+            self._events.append(self._join_segments())
         elif sum(len(segment.raw) for segment in self._segments) > MAX_MESSAGE:
             self._give_up_segments()
 
@@ -234,7 +236,7 @@ class HdlcFramer:
         same = first[2 : info - 2] == frame.payload[2 : info - 2]
         return same and not frame.payload.startswith(_LLC, info)
 
-    def _joined(self) -> Frame:
+    def _join_segments(self) -> Frame:
         payload = bytearray(self._segments[0].payload)
         for segment in self._segments[1:]:
             payload += segment.payload[(header_end(segment.payload, 0) or 0) + 2 :]
@@ -246,7 +248,7 @@ class HdlcFramer:
         if self._segments:
             raw = b"".join(segment.raw for segment in self._segments)
             self._segments.clear()
-            self._events.append(Dropped(DropReason.TRUNCATED, raw))
+            self._events.append(DroppedBytes(DropReason.TRUNCATED, raw))
 
     def _scan(self, *, quiet: bool) -> Event | None:
         while True:
@@ -257,19 +259,19 @@ class HdlcFramer:
             if found is None or found[0] == _FLAG:
                 if quiet:
                     self._skip(len(self._buffer))  # a flag alone begins nothing more
-                return self._drop() if quiet or len(self._rubbish) >= MAX_RUBBISH else None
+                return self._drop() if quiet or len(self._garbage) >= MAX_GARBAGE else None
             end = self._header(at)
-            if self._rubbish and (isinstance(end, int) or len(self._rubbish) >= MAX_RUBBISH):
+            if self._garbage and (isinstance(end, int) or len(self._garbage) >= MAX_GARBAGE):
                 return self._drop()
-            verdict = self._body(begin, at, end, quiet) if isinstance(end, int) else end
-            if isinstance(verdict, Frame):
-                self._position = at + len(verdict.payload) + 2  # its flag may open the next
-                return verdict
-            if verdict is None and not quiet:
+            header_fields = self._body(begin, at, end, quiet) if isinstance(end, int) else end
+            if isinstance(header_fields, Frame):
+                self._position = at + len(header_fields.payload) + 2  # its flag may open the next
+                return header_fields
+            if header_fields is None and not quiet:
                 return None
             if begin < at or isinstance(end, int):  # else it is no start of a frame
-                self._blame(verdict or DropReason.TRUNCATED)
-            self._set_aside(at + 1)  # look on behind the start, not behind the end
+                self._record_reason(header_fields or DropReason.TRUNCATED)
+            self._discard_until(at + 1)  # look on behind the start, not behind the end
             self._step_over()
 
     def _is_flagged(self, at: int) -> bool:
@@ -309,7 +311,7 @@ class HdlcFramer:
             self._missing = end + 1 - len(buffer)
             return None
         checked = bytes(buffer[at:end])
-        if not is_right(checked):
+        if not has_valid_checksum(checked):
             return DropReason.CHECKSUM
         raw = bytes(buffer[begin : end + buffer.startswith(_FLAG, end)])
         kind = "segment" if checked[0] & _SEGMENTED else ""
@@ -320,16 +322,16 @@ class HdlcFramer:
         it; flags between frames are no loss."""
         if start == self._position:
             return
-        if not self._rubbish:
+        if not self._garbage:
             while self._position < start and self._buffer[self._position] == FLAG:
                 self._position += 1
-        self._set_aside(start)
+        self._discard_until(start)
 
-    def _set_aside(self, end: int) -> None:
-        self._rubbish += self._buffer[self._position : end]
+    def _discard_until(self, end: int) -> None:
+        self._garbage += self._buffer[self._position : end]
         self._position = end
 
-    def _blame(self, reason: DropReason) -> None:
+    def _record_reason(self, reason: DropReason) -> None:
         """Why what is being set aside is no frame: the first reason says most."""
         if self._reason is DropReason.GARBAGE:
             self._reason = reason
@@ -340,26 +342,26 @@ class HdlcFramer:
         A start behind a flag may tell the reason, as long as that is open: it is left to `_scan`,
         as are a header that is right or not all there, and all that would be too much rubbish."""
         is_open = self._reason is DropReason.GARBAGE
-        passing, repeated = _passing(_UNFLAGGED if is_open else _ANY)
+        passing, repeated = _skip_pattern(_UNFLAGGED if is_open else _ANY)
         buffer, position = self._buffer, self._position
-        limit = position + MAX_RUBBISH - len(self._rubbish)
+        limit = position + MAX_GARBAGE - len(self._garbage)
         while found := passing.match(buffer, position, limit + _ENDLESS - 1):
             header = found[1]
             if header == self._bad_header:  # noise repeats itself
                 found = repeated.match(buffer, found.start(1), limit + len(header) - 1) or found
             elif header is not None:
-                if is_right(header):
+                if has_valid_checksum(header):
                     break
                 self._bad_header = header
             position = found.end()
-        self._set_aside(position)
+        self._discard_until(position)
 
-    def _drop(self) -> Dropped | None:
-        if not self._rubbish:
+    def _drop(self) -> DroppedBytes | None:
+        if not self._garbage:
             return None
-        dropped = Dropped(
-            foreign_telegrams.recognise(self._rubbish) or self._reason, bytes(self._rubbish)
+        dropped = DroppedBytes(
+            foreign_telegrams.detect_protocol(self._garbage) or self._reason, bytes(self._garbage)
         )
-        self._rubbish.clear()
+        self._garbage.clear()
         self._reason = DropReason.GARBAGE
         return dropped

@@ -15,16 +15,16 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from kamstrup_mqtt.core.model import DIRECT, TRANSFORMERS, Object
+from kamstrup_mqtt.core.model import DIRECT, TRANSFORMERS, DecodedValue
 from kamstrup_mqtt.protocols.base import Message
 
-MODEL: Final = "recognised"
-MAKER: Final = "manufacturer"
-CONNECTION: Final = "connection"
-KEYS: Final = (MODEL, MAKER, CONNECTION)
+MODEL_KEY: Final = "recognised"
+MAKER_KEY: Final = "manufacturer"
+CONNECTION_KEY: Final = "connection"
+KEYS: Final = (MODEL_KEY, MAKER_KEY, CONNECTION_KEY)
 """Under which names it is learned: the id of a model, its maker, DIRECT or TRANSFORMERS."""
 
-TYPES: Final = ("1-1:96.1.1.255", "0-0:96.1.7.255")
+TYPE_CODES: Final = ("1-1:96.1.1.255", "0-0:96.1.7.255")
 
 _MAKERS: Final = {"kamstrup": "Kamstrup", "aidon": "Aidon", "kaifa": "Kaifa"}
 _DIRECT: Final = ("684", "686", "6515", "6525", "6534", "MA105", "MA304H")
@@ -32,28 +32,28 @@ _TRANSFORMERS: Final = ("685", "MA304T")
 _MILLIAMPERES: Final = -3
 
 
-def recognise(message: Message, short: Mapping[str, Object]) -> dict[str, str]:
-    """What a list tells of its meter, by KEYS. `short`: its objects by C.D.E."""
+def identify_model(message: Message, by_code: Mapping[str, DecodedValue]) -> dict[str, str]:
+    """What a list tells of its meter, by KEYS. `by_code`: its objects by C.D.E."""
     maker = message.header.get("maker")
     if not isinstance(maker, str):
         return {}
     found = {}
-    if _is_there(short.get("32.7.0")):
-        phases = "3phase" if _is_there(short.get("72.7.0")) else "1phase"
+    if _is_there(by_code.get("32.7.0")):
+        phases = "3phase" if _is_there(by_code.get("72.7.0")) else "1phase"
         family = "kamstrup_han" if maker == "kamstrup" else maker
-        found[MODEL] = f"{family}_{phases}"
-        if found[MODEL] == "aidon_3phase" and message.header.get("list_id") is None:
-            found[MODEL] = "aidon_se"
+        found[MODEL_KEY] = f"{family}_{phases}"
+        if found[MODEL_KEY] == "aidon_3phase" and message.header.get("list_id") is None:
+            found[MODEL_KEY] = "aidon_se"
         embriq = str(message.header.get("list_id")).startswith("EMBRIQ")
-        found[MAKER] = "Landis+Gyr" if embriq else _MAKERS[maker]
-    connection = _connection(maker, message, short)
-    return found if connection is None else {**found, CONNECTION: connection}
+        found[MAKER_KEY] = "Landis+Gyr" if embriq else _MAKERS[maker]
+    connection = _connection(maker, message, by_code)
+    return found if connection is None else {**found, CONNECTION_KEY: connection}
 
 
-def _connection(maker: str, message: Message, short: Mapping[str, Object]) -> str | None:
-    told = {str(obj.id): obj.value for obj in message.objects if obj.id in TYPES}
+def _connection(maker: str, message: Message, by_code: Mapping[str, DecodedValue]) -> str | None:
+    told = {str(obj.id): obj.value for obj in message.objects if obj.id in TYPE_CODES}
     type_ = next((str(value) for value in told.values() if value is not None), "")
-    current = short.get("31.7.0")
+    current = by_code.get("31.7.0")
     if type_.startswith(_TRANSFORMERS):
         return TRANSFORMERS
     if type_.startswith(_DIRECT):
@@ -65,5 +65,5 @@ def _connection(maker: str, message: Message, short: Mapping[str, Object]) -> st
     return TRANSFORMERS if fine else None
 
 
-def _is_there(obj: Object | None) -> bool:
+def _is_there(obj: DecodedValue | None) -> bool:
     return obj is not None and obj.value is not None

@@ -122,7 +122,7 @@ def read(code: str) -> bytes:
     return bytes(int(group) for group in match.groups())
 
 
-def source(text: str) -> SourceId:
+def parse_source(text: str) -> SourceId:
     """The source that `text` names: "1.7.0", "1-1:1.7.0" and "1-1:1.7.0.255" are the same.
 
     Raises ValueError with a message for the user.
@@ -142,11 +142,11 @@ def source(text: str) -> SourceId:
     return f"{a}-{b}:{c}.{d}.{e}.{255 if f is None else f}"
 
 
-def key(source: SourceId) -> str | None:
+def key_of(source: SourceId) -> str | None:
     """The public key of a code, None when it has no name."""
     return KEYS.get(str(source))
 
 
-def unknown_key(source: SourceId) -> str:
+def fallback_key(source: SourceId) -> str:
     """The key of a code without a name: "1-1:99.9.9.255" -> "obis_1_1_99_9_9_255"."""
     return "obis_" + re.sub(r"[^0-9A-Za-z]+", "_", str(source))

@@ -35,56 +35,56 @@ SIGNATURES: Final = tuple(
         "7E 68 A7 0D 13 CE E6 1E",
     )
 )
-STEADY: Final = 3
+SIMILAR_BURSTS: Final = 3
 """Bursts in a row that must be alike."""
-SPREAD: Final = 3
+MAX_LENGTH_DIFFERENCE: Final = 3
 """Bytes by which their lengths may differ."""
 
 _FLAG = 0x7E
-_ALIKE = 5  # the first bytes of every burst: flag, format, addresses, control
+_COMPARED_BYTES = 5  # the first bytes of every burst: flag, format, addresses, control
 _FORMAT = range(0xA0, 0xB0)  # a right format field: then the parity is right too
 _SHORTEST, _LONGEST = 60, 1024
 
 
-class ParityWatch:
+class ParityMonitor:
     """Looks at what comes between two silences."""
 
     def __init__(self) -> None:
         self._burst = bytearray()
-        self._good = False
-        self._before: list[bytes] = []
+        self._is_valid = False
+        self._previous_bursts: list[bytes] = []
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
         self._burst += data[: _LONGEST + 1 - len(self._burst)]
 
-    def good(self) -> None:
+    def mark_valid(self) -> None:
         """A frame with right checksums was among them."""
-        self._good = True
+        self._is_valid = True
 
-    def silence(self) -> bool:
+    def end_burst(self) -> bool:
         """The burst is over: whether it was a line of 8N1 read as 8E1."""
         burst, self._burst = bytes(self._burst), bytearray()
-        good, self._good = self._good, False
-        if good:
-            self._before.clear()
+        is_valid, self._is_valid = self._is_valid, False
+        if is_valid:
+            self._previous_bursts.clear()
             return False
         if not burst:
             return False
         if not _SHORTEST <= len(burst) <= _LONGEST:
-            self._before.clear()
+            self._previous_bursts.clear()
             return False
         if burst.startswith(SIGNATURES):
             return True
-        alike = [before for before in self._before if _alike(before, burst)]
-        self._before = [*alike[1 - STEADY :], burst]
-        return len(self._before) == STEADY
+        alike = [before for before in self._previous_bursts if _is_similar(before, burst)]
+        self._previous_bursts = [*alike[1 - SIMILAR_BURSTS :], burst]
+        return len(self._previous_bursts) == SIMILAR_BURSTS
 
 
-def _alike(one: bytes, other: bytes) -> bool:
+def _is_similar(one: bytes, other: bytes) -> bool:
     return (
         one[0] == _FLAG
         and one[1] not in _FORMAT
-        and one[:_ALIKE] == other[:_ALIKE]
-        and abs(len(one) - len(other)) <= SPREAD
+        and one[:_COMPARED_BYTES] == other[:_COMPARED_BYTES]
+        and abs(len(one) - len(other)) <= MAX_LENGTH_DIFFERENCE
     )

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object, Scalar
+from kamstrup_mqtt.core.model import DecodedValue, LinkState, Scalar
 from kamstrup_mqtt.core.units import power
 from kamstrup_mqtt.protocols.han import axdr, datetimes, kaifa, obis
 from kamstrup_mqtt.protocols.han.axdr import Element
@@ -80,12 +80,14 @@ def walk(body: Element) -> Walked:
     return Walked(_text_of(pairs, *_LIST_IDS), maker, len(body.value), pairs)
 
 
-def objects(walked: Walked, energy_scale: int | None, current: CurrentScale) -> tuple[Object, ...]:
+def objects(
+    walked: Walked, energy_scale: int | None, current: CurrentScale
+) -> tuple[DecodedValue, ...]:
     """Every object of a list. `energy_scale`: Wh per count of the energies of a Kamstrup meter;
     None: not known, they have no value."""
     assumed = None
     if walked.maker == "kamstrup":
-        assumed = current.of(_counts(walked.pairs), meter_type(walked))
+        assumed = current.scales_for(_counts(walked.pairs), meter_type(walked))
     maker = walked.maker
     return tuple(
         _object(pair, measure(pair.id, pair.measure, maker, energy_scale, assumed))
@@ -123,10 +125,12 @@ def _is_positional(elements: tuple[Element, ...]) -> bool:
 
 def _counts(pairs: Iterable[Pair]) -> Mapping[str, int]:
     """What `scales` needs: the numbers, by C, D and E of their code."""
-    return {short(pair.id): pair.value.value for pair in pairs if isinstance(pair.value.value, int)}
+    return {
+        short_code(pair.id): pair.value.value for pair in pairs if isinstance(pair.value.value, int)
+    }
 
 
-def short(code: str) -> str:
+def short_code(code: str) -> str:
     """C, D and E of a code: "1-1:31.7.0.255" is "31.7.0"."""
     return code.partition(":")[2].removesuffix(".255")
 
@@ -179,19 +183,19 @@ def _text_of(pairs: Iterable[Pair], *codes: str) -> str | None:
     return text(found) if isinstance(found, bytes) else None
 
 
-def _object(pair: Pair, measure: Measure | None) -> Object:
+def _object(pair: Pair, measure: Measure | None) -> DecodedValue:
     value = pair.value.value
     if value is None:
-        return Object(pair.id, None, None)
+        return DecodedValue(pair.id, None, None)
     if isinstance(value, tuple):
         octets = axdr.write(pair.value).hex()
-        return Object(pair.id, octets, octets)
+        return DecodedValue(pair.id, octets, octets)
     if isinstance(value, bytes):
         raw, shown = _octets(pair, value)
-        return Object(pair.id, raw, shown)
+        return DecodedValue(pair.id, raw, shown)
     if measure is None:
-        return Object(pair.id, value, None)
-    return Object(pair.id, value, power(value, measure.exponent), measure.unit)
+        return DecodedValue(pair.id, value, None)
+    return DecodedValue(pair.id, value, power(value, measure.exponent), measure.unit)
 
 
 def measure(

@@ -20,12 +20,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-HIGHEST_VOLTS: Final = 1000
-LEAST_POWER: Final = 100.0
+MAX_VOLTS: Final = 1000
+MIN_POWER: Final = 100.0
 """VA below which the rounding of the currents says more than the current itself."""
-POSSIBLE: Final = 0.85
+MIN_RATIO: Final = 0.85
 """The least r that rounding leaves of 1."""
-USUAL: Final = 3.0
+MAX_RATIO: Final = 3.0
 """The largest r of meters whose phases import and export at once, 2.9 in the recordings."""
 
 VOLTAGES: Final = ("32.7.0", "52.7.0", "72.7.0")
@@ -48,34 +48,34 @@ class CurrentScale:
 
     def __init__(self) -> None:
         self._current = _CENTI
-        self._proven = False
+        self._is_proven = False
 
-    def of(self, counts: Mapping[str, int], meter_type: str | None) -> Scales:
+    def scales_for(self, counts: Mapping[str, int], meter_type: str | None) -> Scales:
         """The scales of a frame. `counts`: OBIS code without A, B and F ("31.7.0") -> count."""
         voltage = voltage_exponent([counts.get(code, 0) for code in VOLTAGES])
-        if self.is_settled(meter_type):
+        if self.is_final(meter_type):
             return Scales(voltage, self._current)
         ratio = _ratio(counts, voltage, meter_type)
         if ratio is not None:
-            if ratio / 10 < POSSIBLE:
+            if ratio / 10 < MIN_RATIO:
                 self._current = _CENTI
-                self._proven = ratio >= POSSIBLE
-            elif ratio / 10 <= USUAL:
+                self._is_proven = ratio >= MIN_RATIO
+            elif ratio / 10 <= MAX_RATIO:
                 self._current = _MILLI
         return Scales(voltage, self._current)
 
-    def is_settled(self, meter_type: str | None) -> bool:
+    def is_final(self, meter_type: str | None) -> bool:
         """Whether no frame of this meter can change the scale of its currents any more."""
-        return self._proven or _is_direct(meter_type)
+        return self._is_proven or _is_direct(meter_type)
 
-    def settled(self, voltages: Sequence[int]) -> Scales:
+    def final_scales(self, voltages: Sequence[int]) -> Scales:
         """The scales of a frame with these counts of voltage, of a meter that is settled."""
         return Scales(voltage_exponent(voltages), self._current)
 
 
 def voltage_exponent(counts: Sequence[int]) -> int:
     """The scale of the voltages of a frame."""
-    return _CENTI if counts and max(counts) > HIGHEST_VOLTS else 0
+    return _CENTI if counts and max(counts) > MAX_VOLTS else 0
 
 
 def _is_direct(meter_type: str | None) -> bool:
@@ -97,7 +97,7 @@ def _ratio(counts: Mapping[str, int], voltage: int, meter_type: str | None) -> f
     if _is_three_wire(meter_type):
         apparent /= math.sqrt(3)
     power = _power(counts)
-    if power is None or power < LEAST_POWER or not apparent:
+    if power is None or power < MIN_POWER or not apparent:
         return None
     return apparent / power
 

@@ -74,7 +74,7 @@ _OBIS_MEDIUM = re.compile(r"^\d{1,3}-\d{1,3}:")
 _TEXT = re.compile(r"^(0\.0(\.\d+)?|C\.1(\.\d+)?|96\.1\.\d+|0\.9\.[12]|0\.1\.2)$")
 
 
-def short(address: str) -> str:
+def short_address(address: str) -> str:
     """The short form of an OBIS code: `1-0:1.8.0*255` -> `1.8.0`."""
     return _OBIS_MEDIUM.sub("", address).removesuffix("*255")
 
@@ -82,7 +82,7 @@ def short(address: str) -> str:
 @lru_cache(maxsize=1024)
 def is_text(address: str) -> bool:
     """Numbers that name something, dates and times: leading zeros are kept."""
-    return _TEXT.match(short(address)) is not None
+    return _TEXT.match(short_address(address)) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -96,7 +96,7 @@ def unit_of(address: str, printed: str) -> str | None:
 
 def key_of(source: SourceId) -> str | None:
     """The public key of an address; None when it has none."""
-    return _KEYS.get(short(str(source)))
+    return _KEYS.get(short_address(str(source)))
 
 
 def parse_source(text: str) -> SourceId:
@@ -107,6 +107,6 @@ def parse_source(text: str) -> SourceId:
     return address
 
 
-def unknown_key(source: SourceId) -> str:
+def fallback_key(source: SourceId) -> str:
     """The key of an address that has none of its own: `32.7.0` -> `obis_32_7_0`."""
     return "obis_" + re.sub(r"[^a-z0-9]", "_", str(source).lower())

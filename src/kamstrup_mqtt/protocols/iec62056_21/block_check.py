@@ -48,7 +48,7 @@ def _xor(text: bytes) -> int:
     return number ^ number >> 8
 
 
-def matching(block: bytes) -> tuple[BccKind, ...]:
+def matching_rules(block: bytes) -> tuple[BccKind, ...]:
     """The rules by which the last character of `block` is right."""
     if not block:
         return ()
@@ -59,7 +59,7 @@ def matching(block: bytes) -> tuple[BccKind, ...]:
     return ("sum",) if by_sum else ()
 
 
-def verdict(matches: tuple[BccKind, ...]) -> dict[str, Json]:
+def header_fields(matches: tuple[BccKind, ...]) -> dict[str, Json]:
     """What a header tells of the check character: "sum", "xor", "both" or "none"."""
     kind = "none" if not matches else matches[0] if len(matches) == 1 else "both"
     return {"bcc": kind, "bcc_ok": bool(matches)}
@@ -115,7 +115,7 @@ class BccVote:
         """Whether a frame that verifies by `matches` is good."""
         return self.rule in matches or self.unchecked or (self.is_open and matches != ())
 
-    def count(self, matches: tuple[BccKind, ...], expected: BccKind | None) -> None:
+    def add_vote(self, matches: tuple[BccKind, ...], expected: BccKind | None) -> None:
         """Take the vote of a good frame; `expected` is the rule that its maker is known for."""
         if not self.is_open or len(matches) != 1:
             return

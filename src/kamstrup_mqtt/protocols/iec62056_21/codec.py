@@ -6,22 +6,27 @@ from collections.abc import Generator, Mapping
 from typing import Literal
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import Json, LinkState, Object
+from kamstrup_mqtt.core.model import DecodedValue, Json, LinkState
 from kamstrup_mqtt.protocols.base import (
-    Answer,
-    Ask,
     Configure,
     Conversation,
     Frame,
     Message,
     Pause,
+    PollRequest,
+    PollResponse,
     Send,
     Step,
 )
 from kamstrup_mqtt.protocols.fast_path import iec62056_21 as templates
 from kamstrup_mqtt.protocols.fast_path.layout import LayoutCache, TemplateDecoder
 from kamstrup_mqtt.protocols.iec62056_21 import parity
-from kamstrup_mqtt.protocols.iec62056_21.block_check import BccOption, BccVote, matching, verdict
+from kamstrup_mqtt.protocols.iec62056_21.block_check import (
+    BccOption,
+    BccVote,
+    header_fields,
+    matching_rules,
+)
 from kamstrup_mqtt.protocols.iec62056_21.framing import P1_CRC, STX, IecFramer
 from kamstrup_mqtt.protocols.iec62056_21.readout import (
     BAUD_B,
@@ -82,7 +87,7 @@ class IecCodec:
         self._max_baudrate = max_baudrate
         self._software_parity = parity == "software"
         self._tries = tries
-        self._limits = (first_byte, between, total)
+        self._timeouts = (first_byte, between, total)
         self._pause = pause
         self._reaction = reaction
         self._wake = wake
@@ -118,17 +123,19 @@ class IecCodec:
 
     # conversation
 
-    def poll(self, ask: Ask) -> Conversation:
-        """Read the meter out: everything it sends is in the answer, whatever `ask` lists.
+    def poll(self, poll_request: PollRequest) -> Conversation:
+        """Read the meter out: everything it sends is in the answer, whatever `poll_request` lists.
 
         Raises MeterError when no readout came.
         """
         self._polled = True
         if self._framer is not None:
             self._framer.early_ident = True
-        return self._answer(ask, (yield from self._readout(ask.knock)))
+        return self._answer_request(
+            poll_request, (yield from self._readout(poll_request.probe_only))
+        )
 
-    def _answer(self, ask: Ask, frame: Frame) -> Answer:
+    def _answer_request(self, ask: PollRequest, frame: Frame) -> PollResponse:
         objects = self.decode(frame).objects
         learned: dict[str, str] = {}
         if self._vote.learned is not None:
@@ -136,17 +143,17 @@ class IecCodec:
         if self._line_end_known:
             learned["sign_on"] = "lf" if self._lf_only else "crlf"
         came = {obj.id for obj in objects}
-        return Answer(
+        return PollResponse(
             objects=objects,
             unsupported=frozenset(s for s in ask.sources if s not in came),
             learned=learned,
         )
 
-    def _readout(self, knock: bool) -> _Talk:
-        """The tries, and one with the other line end when none got a single byte; to `knock`, one
-        alone. A meter that was silent is woken again."""
+    def _readout(self, probe_only: bool) -> _Talk:
+        """The tries, and one with the other line end when none got a single byte; to `probe_only`,
+        one alone. A meter that was silent is woken again."""
         yield from self._wake_up()
-        for _ in range(0 if knock else self._tries - 1):
+        for _ in range(0 if probe_only else self._tries - 1):
             try:
                 return (yield from self._session(self._lf_only))
             except MeterError as error:
@@ -156,7 +163,7 @@ class IecCodec:
         try:
             return (yield from self._session(self._lf_only))
         except MeterError as error:
-            if knock or error.state not in _SILENT:
+            if probe_only or error.state not in _SILENT:
                 raise
             silent = error
         yield Pause(self._pause)
@@ -173,15 +180,15 @@ class IecCodec:
 
     def _session(self, lf_only: bool) -> _Talk:
         """One sign-on and its readout; the line has its first speed before and after."""
-        yield from self._set_speed(self._start_baudrate)
+        yield from self._set_baudrate(self._start_baudrate)
         try:
             frame = yield self._send(self._sign_on + (b"\n" if lf_only else b"\r\n"))
             if frame is not None and frame.kind == "ident":
-                frame = yield from self._go_on(frame)
+                frame = yield from self._continue_session(frame)
         except MeterError:
-            yield from self._set_speed(self._start_baudrate)
+            yield from self._set_baudrate(self._start_baudrate)
             raise
-        yield from self._set_speed(self._start_baudrate)
+        yield from self._set_baudrate(self._start_baudrate)
         if frame is None or frame.kind != "data":
             kind = "nothing" if frame is None else f"a frame of kind {frame.kind}"
             raise MeterError(
@@ -190,15 +197,15 @@ class IecCodec:
             )
         return frame
 
-    def _go_on(self, frame: Frame) -> Generator[Step, Frame | None, Frame | None]:
+    def _continue_session(self, frame: Frame) -> Generator[Step, Frame | None, Frame | None]:
         """After the identification of a meter in mode B or C."""
         ident = _ident_of(frame.payload.decode("ascii"))
         assert ident is not None  # the framer parsed it
         if ident.mode == "B":
-            yield from self._set_speed(BAUD_B.get(ident.baud_char, self._start_baudrate))
+            yield from self._set_baudrate(BAUD_B.get(ident.baud_char, self._start_baudrate))
             return (yield self._send(b""))
         yield Pause(self._reaction)
-        baudrate = yield from self._wanted_speed(ident)
+        baudrate = yield from self._requested_baudrate(ident)
         if baudrate is None:
             # any other baud character than the meter's own keeps the speed
             return (yield self._send(b"\x06000\r\n"))
@@ -206,10 +213,10 @@ class IecCodec:
         if baudrate == self._baudrate:
             return (yield self._send(acknowledge))
         yield self._send(acknowledge, answer=False)
-        yield from self._set_speed(baudrate)
+        yield from self._set_baudrate(baudrate)
         return (yield self._send(b""))
 
-    def _wanted_speed(self, ident: Ident) -> Generator[Step, Frame | None, int | None]:
+    def _requested_baudrate(self, ident: Ident) -> Generator[Step, Frame | None, int | None]:
         """The speed to change to; None to stay."""
         baudrate = BAUD_C.get(ident.baud_char)
         if baudrate is None or baudrate > self._max_baudrate or baudrate == self._baudrate:
@@ -222,7 +229,7 @@ class IecCodec:
                 self._fixed_speed = True
         return None if self._fixed_speed else baudrate
 
-    def _set_speed(self, baudrate: int) -> Generator[Step, Frame | None, None]:
+    def _set_baudrate(self, baudrate: int) -> Generator[Step, Frame | None, None]:
         if baudrate == self._baudrate:
             return
         try:
@@ -233,13 +240,13 @@ class IecCodec:
         self._baudrate = baudrate
 
     def _send(self, text: bytes, *, answer: bool = True) -> Send:
-        first_byte, between, total = self._limits
+        first_byte, between, total = self._timeouts
         return Send(
             data=parity.with_parity(text) if self._software_parity else text,
-            first_byte=first_byte,
-            between=between,
-            total=total,
-            answer=answer,
+            response_timeout=first_byte,
+            inter_byte_timeout=between,
+            total_timeout=total,
+            expects_response=answer,
         )
 
 
@@ -284,9 +291,9 @@ def _decode_data(header: dict[str, Json], frame: Frame, text: str) -> Message:
         header |= {"mode": "D", "bcc": "crc16" if crc else "none"}
         block = text[len(text.splitlines()[0]) :]
     else:
-        header |= verdict(matching(frame.payload[start + 1 :]))
+        header |= header_fields(matching_rules(frame.payload[start + 1 :]))
         block = text[start + 1 : -2]
-    objects: tuple[Object, ...] = tuple(parse_data_sets(block))
+    objects: tuple[DecodedValue, ...] = tuple(parse_data_sets(block))
     if not objects:
         raise MeterError(LinkState.BYTES_NO_FRAMES, f"no values in the readout: {text!r}")
     return Message(header, (*(ident.objects() if ident else ()), *objects))

@@ -25,14 +25,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
 from kamstrup_mqtt.protocols.fast_path.layout import LayoutCache
 from kamstrup_mqtt.protocols.iec62056_21 import parity
 from kamstrup_mqtt.protocols.iec62056_21.block_check import (
     BccVote,
     crc16_arc,
     expected_rule,
-    matching,
+    matching_rules,
 )
 from kamstrup_mqtt.protocols.iec62056_21.readout import MAX_BLOCK, Ident, parse_ident
 
@@ -74,9 +74,9 @@ _RUNS: Mapping[_State, tuple[re.Pattern[bytes], int]] = MappingProxyType(
 
 class IecFramer:
     """One line's framer; holds at most one block of 16 KiB. `vote` knows which BCC is right,
-    `known` the readouts that were read already."""
+    `readout_cache` the readouts that were read already."""
 
-    wanted = 0
+    bytes_needed = 0
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class IecFramer:
         self._slash = False  # a '/' in this line of a block
         self._garbage = bytearray()
         self._ident = bytearray()  # a good identification line that waits for its data
-        self._ident_told = False  # ... and came as a frame already
+        self._ident_emitted = False  # ... and came as a frame already
         self._events: deque[Event] = deque()
 
     def receive_data(self, data: bytes) -> None:
@@ -130,7 +130,7 @@ class IecFramer:
         if text is not data and (parity.errors(data[:start]) or parity.errors(data[start:])):
             return False
         if not is_decided:
-            vote.count(rules, known.expected)
+            vote.add_vote(rules, known.expected)
         self._events.append(tuple.__new__(Frame, (data, text, "answer", "data")))
         return True
 
@@ -151,7 +151,7 @@ class IecFramer:
         """The next frame or drop, None when more bytes are needed."""
         return self._events.popleft() if self._events else None
 
-    def silence(self) -> None:
+    def end_burst(self) -> None:
         """The line was quiet: what is whole but for its line end is a frame, the rest dropped."""
         state = self._state
         if state == "line":
@@ -190,7 +190,7 @@ class IecFramer:
         elif char in _IGNORED:
             if char in (CR, LF) and self._ident and len(self._ident) < _MAX_LINE:
                 self._ident.append(byte)  # a blank line tells mode D
-        elif self._ident and not self._ident_told and char >= 0x20:
+        elif self._ident and not self._ident_emitted and char >= 0x20:
             self._drop_garbage()
             self._raw.append(byte)
             self._state = "lines"
@@ -295,7 +295,7 @@ class IecFramer:
         self._ident[:] = raw
         ident = self._parsed_ident()
         if self.early_ident and ident is not None and ident.mode != "A":
-            self._ident_told = True
+            self._ident_emitted = True
             self._events.append(Frame(raw, parity.strip(raw), "answer", "ident"))
 
     def _finish_ack(self) -> None:
@@ -307,7 +307,7 @@ class IecFramer:
     def _finish_block(self, check: int) -> None:
         text = self._text()
         command = text[0] == SOH
-        matches = matching(text[1:] + bytes((check & 0x7F,)))
+        matches = matching_rules(text[1:] + bytes((check & 0x7F,)))
         good = bool(matches) if command else self._vote.accepts(matches)
         if not good and check & 0x7F in _STARTS:
             # the check character was lost: this is the next start
@@ -320,7 +320,7 @@ class IecFramer:
         elif command:
             self._emit(bytes(self._raw), "request", "command")
         else:
-            self._vote.count(matches, expected_rule(self._parsed_ident()))
+            self._vote.add_vote(matches, expected_rule(self._parsed_ident()))
             self._emit_data("answer")
 
     def _finish_lines(self) -> None:
@@ -370,29 +370,29 @@ class IecFramer:
 
     def _release_ident(self) -> None:
         """No data followed the identification: it is a frame of its own, or of no use."""
-        if self._ident and not self._ident_told:
+        if self._ident and not self._ident_emitted:
             raw = bytes(self._ident)
             if self.early_ident:
-                self._events.append(Dropped(DropReason.TRUNCATED, raw))
+                self._events.append(DroppedBytes(DropReason.TRUNCATED, raw))
             else:
                 self._events.append(Frame(raw, parity.strip(raw), "answer", "ident"))
             self._forget_ident()
 
     def _forget_ident(self) -> None:
         self._ident.clear()
-        self._ident_told = False
+        self._ident_emitted = False
 
     def _drop(self, reason: DropReason, *, with_ident: bool = False) -> None:
         raw = bytes(self._raw)
-        if with_ident and not self._ident_told:
+        if with_ident and not self._ident_emitted:
             raw = bytes(self._ident) + raw
             self._forget_ident()
-        self._events.append(Dropped(reason, raw))
+        self._events.append(DroppedBytes(reason, raw))
         self._reset()
 
     def _drop_garbage(self) -> None:
         if self._garbage:
-            self._events.append(Dropped(DropReason.GARBAGE, bytes(self._garbage)))
+            self._events.append(DroppedBytes(DropReason.GARBAGE, bytes(self._garbage)))
             self._garbage.clear()
 
     def _reset(self) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from kamstrup_mqtt.core.model import Object, Scalar
+from kamstrup_mqtt.core.model import DecodedValue, Scalar
 from kamstrup_mqtt.protocols.iec62056_21.addresses import IDENT, MANUFACTURER, is_text, unit_of
 
 BAUD_C = {"0": 300, "1": 600, "2": 1200, "3": 2400, "4": 4800, "5": 9600, "6": 19200}
@@ -48,12 +48,12 @@ class Ident:
             return "C"
         return "B" if "A" <= self.baud_char <= "I" else "A"
 
-    def objects(self) -> tuple[Object, ...]:
+    def objects(self) -> tuple[DecodedValue, ...]:
         """Manufacturer and model as objects of their own."""
         model = self.text.strip()
         return (
-            Object(MANUFACTURER, self.manufacturer, self.manufacturer),
-            Object(IDENT, self.text, model or None),
+            DecodedValue(MANUFACTURER, self.manufacturer, self.manufacturer),
+            DecodedValue(IDENT, self.text, model or None),
         )
 
 
@@ -63,17 +63,17 @@ def parse_ident(line: str) -> Ident | None:
     return Ident(*match.groups()) if match else None
 
 
-def parse_data_sets(text: str) -> Iterator[Object]:
+def parse_data_sets(text: str) -> Iterator[DecodedValue]:
     """The data sets of a block, in the order sent; one object for each pair of brackets."""
     address = ""
     for match in _DATA_SET.finditer(text):
         address = match[1] or address
         if address:
             raw, _, unit = match[2].partition("*")
-            yield Object(address, raw, _value(address, raw), unit_of(address, unit))
+            yield DecodedValue(address, raw, _value(address, raw), unit_of(address, unit))
 
 
-def value_positions(text: str) -> Iterator[tuple[int, int]]:
+def value_spans(text: str) -> Iterator[tuple[int, int]]:
     """Start and end of the raw values that `parse_data_sets` finds, in its order."""
     address = ""
     for match in _DATA_SET.finditer(text):

@@ -5,7 +5,7 @@ from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
 from kamstrup_mqtt.protocols.kmp.log_reading import KmpLogReader
-from kamstrup_mqtt.protocols.kmp.registers import key_of, parse_source, unknown_key
+from kamstrup_mqtt.protocols.kmp.registers import fallback_key, key_of, parse_source
 
 __all__ = ["SPEC", "KmpCodec"]
 
@@ -13,12 +13,12 @@ SPEC = ProtocolSpec(
     name="kmp",
     title="KMP (MULTICAL)",
     serial=SerialParams(baudrate=1200, bytesize=8, parity="N", stopbits=2),
-    line="1200 8N2",
-    pushed=False,
-    codec=KmpCodec,
-    key=key_of,
-    source=parse_source,
-    unknown_key=unknown_key,
+    line_settings="1200 8N2",
+    is_pushed=False,
+    make_codec=KmpCodec,
+    key_of=key_of,
+    parse_source=parse_source,
+    fallback_key=fallback_key,
     checksum="crc16",
     log_reader=KmpLogReader,
 )

@@ -9,14 +9,14 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, LinkState, SourceId
 from kamstrup_mqtt.protocols.base import (
-    Answer,
-    Ask,
     Conversation,
     Frame,
     Message,
     Pause,
+    PollRequest,
+    PollResponse,
     Send,
     Step,
 )
@@ -94,13 +94,13 @@ class KmpCodec:
         """A frame of either direction read. Raises MeterError for impossible contents."""
         return self._decode(frame)
 
-    def poll(self, ask: Ask) -> Conversation:
+    def poll(self, poll_request: PollRequest) -> Conversation:
         """Serial number, registers in order, type; what is not asked for is left out.
 
         Raises MeterError when the meter does not answer. A register that it leaves out, or for
         which alone it keeps silent, is unsupported and spoils nothing else.
         """
-        return (yield from _Poll(self, ask).run())
+        return (yield from _Poll(self, poll_request).run())
 
     def wake_up(self) -> Generator[Step, Frame | None, None]:
         """Wake the eye, where that was configured; what it says to that is not listened to."""
@@ -116,35 +116,37 @@ class KmpCodec:
 class _Poll:
     """One conversation, and what it has brought so far."""
 
-    def __init__(self, codec: KmpCodec, ask: Ask) -> None:
+    def __init__(self, codec: KmpCodec, poll_request: PollRequest) -> None:
         self._codec = codec
-        self._ask = ask
-        self._objects: dict[SourceId, Object] = {}
+        self._poll_request = poll_request
+        self._objects: dict[SourceId, DecodedValue] = {}
         self._awake = False  # the meter has answered in this poll
-        self._tries = 1 if ask.knock else codec.tries
+        self._tries = 1 if poll_request.probe_only else codec.tries
 
     def run(self) -> Conversation:
         yield from self._codec.wake_up()
-        wanted = set(self._ask.sources) | set(self._ask.identity)
-        registers = [source for source in self._ask.sources if isinstance(source, int)]
+        wanted = set(self._poll_request.sources) | set(self._poll_request.identity)
+        registers = [source for source in self._poll_request.sources if isinstance(source, int)]
         if GET_SERIAL_NO in wanted:
             payload = get_serial_no(self._codec.address)
-            yield from self._extra(payload, needed=self._ask.knock or not registers)
+            yield from self._optional_request(
+                payload, needed=self._poll_request.probe_only or not registers
+            )
         if GET_SERIAL_NO not in self._objects:
             registers += [
                 source
-                for source in self._ask.identity
+                for source in self._poll_request.identity
                 if isinstance(source, int) and source not in registers
             ]
         failed, fault = yield from self._all_registers(registers)
-        if fault is None and (self._ask.identity or wanted & {GET_TYPE, SOFTWARE}):
-            yield from self._extra(get_type(self._codec.address), needed=not self._awake)
-        lacking = frozenset(self._ask.sources) - self._objects.keys()
-        return Answer(
+        if fault is None and (self._poll_request.identity or wanted & {GET_TYPE, SOFTWARE}):
+            yield from self._optional_request(get_type(self._codec.address), needed=not self._awake)
+        lacking = frozenset(self._poll_request.sources) - self._objects.keys()
+        return PollResponse(
             objects=tuple(self._objects.values()),
             unsupported=lacking - failed,
-            failed=lacking & failed,
-            fault=fault,
+            failed_sources=lacking & failed,
+            error=fault,
         )
 
     def _all_registers(
@@ -163,7 +165,9 @@ class _Poll:
             self._tries = self._codec.tries  # it is awake
         return frozenset(), None
 
-    def _extra(self, payload: bytes, *, needed: bool) -> Generator[Step, Frame | None, None]:
+    def _optional_request(
+        self, payload: bytes, *, needed: bool
+    ) -> Generator[Step, Frame | None, None]:
         """Ask what a meter may well not answer: silence is taken for an answer unless `needed`."""
         try:
             yield from self._exchange(payload, self._tries, accept_silence=not needed)
@@ -184,7 +188,7 @@ class _Poll:
         try:
             yield from self._exchange(payload, tries)
         except MeterError as error:
-            knocked = self._ask.knock and not self._awake
+            knocked = self._poll_request.probe_only and not self._awake
             if error.state not in _SILENT or knocked or not (yield from self._is_awake()):
                 raise
             if len(registers) > 1:
@@ -208,10 +212,10 @@ class _Poll:
         codec = self._codec
         send = Send(
             data=encode_frame("request", payload),
-            first_byte=codec.first_byte,
-            between=codec.between,
-            total=codec.total,
-            expected=_expected(payload),
+            response_timeout=codec.first_byte,
+            inter_byte_timeout=codec.between,
+            total_timeout=codec.total,
+            expected_bytes=_expected_length(payload),
         )
         while True:
             tries -= 1
@@ -236,20 +240,22 @@ class _Poll:
         )
         if frame is not None and ours:
             message = self._codec.decode(frame)
-            if {obj.id for obj in message.objects if isinstance(obj.id, int)} <= _asked(payload):
+            if {
+                obj.id for obj in message.objects if isinstance(obj.id, int)
+            } <= _requested_registers(payload):
                 return message
         sent = frame.raw.hex(" ") if frame else "nothing"
         raise MeterError(LinkState.BYTES_NO_FRAMES, f"answer to another request: {sent}")
 
-    def _keep(self, objects: Iterable[Object]) -> None:
+    def _keep(self, objects: Iterable[DecodedValue]) -> None:
         for obj in objects:
             self._objects.setdefault(obj.id, obj)
 
 
-def _expected(payload: bytes) -> int:
+def _expected_length(payload: bytes) -> int:
     """Bytes of the answer when its values have the usual four bytes."""
     return 10 + 9 * payload[2] if payload[1] == CID_GET_REGISTER else 10
 
 
-def _asked(payload: bytes) -> set[int]:
+def _requested_registers(payload: bytes) -> set[int]:
     return {int.from_bytes(payload[at : at + 2], "big") for at in range(3, len(payload), 2)}

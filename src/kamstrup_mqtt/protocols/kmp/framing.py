@@ -10,7 +10,7 @@ from binascii import crc_hqx
 from collections import deque
 from typing import Literal
 
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
 
 # | start | dst | CID | data 0..n | CRC hi | CRC lo | stop |     5512-447, 3
 # |  80   |                                       |  0D  |     to the meter
@@ -86,7 +86,7 @@ def encode_frame(direction: Literal["request", "answer"], payload: bytes) -> byt
 class KmpFramer:
     """Cuts a stream into KMP frames, requests and answers alike."""
 
-    wanted = 0
+    bytes_needed = 0
     parity_errors = 0
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class KmpFramer:
         for piece in _PIECE.findall(data):
             if piece.startswith(_STARTS):
                 if self._frame or self._garbage:
-                    self.silence()
+                    self.end_burst()
                 self._inside(piece)
             elif self._frame:
                 self._inside(piece)
@@ -110,7 +110,7 @@ class KmpFramer:
         """The next frame or drop, None when more bytes are needed."""
         return self._events.popleft() if self._events else None
 
-    def silence(self) -> None:
+    def end_burst(self) -> None:
         """What is incomplete now stays so."""
         if self._frame:
             self._give_up(DropReason.TRUNCATED)
@@ -155,9 +155,9 @@ class KmpFramer:
             self._events.append(Frame(frame, inner[:-2], direction))
 
     def _give_up(self, reason: DropReason) -> None:
-        self._events.append(Dropped(reason, self._frame))
+        self._events.append(DroppedBytes(reason, self._frame))
         self._frame = b""
 
     def _drop_garbage(self) -> None:
-        self._events.append(Dropped(DropReason.GARBAGE, bytes(self._garbage)))
+        self._events.append(DroppedBytes(DropReason.GARBAGE, bytes(self._garbage)))
         self._garbage.clear()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kamstrup_mqtt.core.model import Json, Object
+from kamstrup_mqtt.core.model import DecodedValue, Json
 from kamstrup_mqtt.protocols.kmp.values import Coded, decode_value
 
 CID_LOG_LAST = 0xA1
@@ -38,7 +38,7 @@ class Record:
     """One row of a log: its number and its values."""
 
     id: int
-    objects: tuple[Object, ...]
+    objects: tuple[DecodedValue, ...]
 
     @property
     def time(self) -> str | None:
@@ -54,7 +54,7 @@ class Record:
         return f"{day}T{clock_}" if isinstance(clock_, str) else day
 
     @property
-    def values(self) -> tuple[Object, ...]:
+    def values(self) -> tuple[DecodedValue, ...]:
         """The objects that are not clocks."""
         return tuple(obj for obj in self.objects if obj.id not in CLOCKS)
 
@@ -133,19 +133,19 @@ class _Column:
     nob: int
     siex: int
 
-    def read(self, data: bytes) -> Object:
+    def read(self, data: bytes) -> DecodedValue:
         value = decode_value(Coded(self.unit, self.siex, data))
-        return Object(self.register, value.raw, value.value, value.unit)
+        return DecodedValue(self.register, value.raw, value.value, value.unit)
 
 
-def _first_row(data: _Bytes, count: int) -> Iterator[tuple[_Column, Object]]:
+def _first_row(data: _Bytes, count: int) -> Iterator[tuple[_Column, DecodedValue]]:
     for _ in range(count):
         register, unit, nob, siex = (data.number(size) for size in (2, 1, 1, 1))
         column = _Column(register, unit, nob, siex)
         yield column, column.read(data.take(nob))
 
 
-def _row(data: _Bytes, columns: Sequence[_Column]) -> tuple[Object, ...]:
+def _row(data: _Bytes, columns: Sequence[_Column]) -> tuple[DecodedValue, ...]:
     return tuple(column.read(data.take(column.nob)) for column in columns)
 
 

@@ -23,7 +23,7 @@ from kamstrup_mqtt.protocols.kmp.messages import (
 )
 
 T = TypeVar("T")
-Talk = Generator[Step, Frame | None, Frame]
+LogConversation = Generator[Step, Frame | None, Frame]
 Records = Generator[Step, Frame | None, "tuple[Record, ...]"]
 
 LONGEST = 200
@@ -34,14 +34,14 @@ HEAT_ENERGY = 60
 """The register that heat meters have and electricity meters lack."""
 
 
-def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> Talk:
+def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> LogConversation:
     """Send a request until its answer comes. Raises the MeterError of the last try."""
     send = Send(
         data=encode_frame("request", payload),
-        first_byte=codec.first_byte,
-        between=codec.between,
-        total=codec.total,
-        expected=expected,
+        response_timeout=codec.first_byte,
+        inter_byte_timeout=codec.between,
+        total_timeout=codec.total,
+        expected_bytes=expected,
     )
     left = codec.tries
     while True:
@@ -57,7 +57,7 @@ def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> Talk:
         yield Pause(codec.pause)
 
 
-def _first(codec: KmpCodec, payload: bytes, lacking: str) -> Talk:
+def _first(codec: KmpCodec, payload: bytes, lacking: str) -> LogConversation:
     """The first request to a log. A meter that says nothing to it may well answer others."""
     try:
         return (yield from inquire(codec, payload))
@@ -225,10 +225,10 @@ def write_clock(codec: KmpCodec, at: datetime) -> Generator[Step, Frame | None, 
     """
     frame = yield Send(
         data=encode_frame("request", set_clock(codec.address, at)),
-        first_byte=codec.first_byte,
-        between=codec.between,
-        total=codec.total,
-        expected=1,
+        response_timeout=codec.first_byte,
+        inter_byte_timeout=codec.between,
+        total_timeout=codec.total,
+        expected_bytes=1,
     )
     if frame is None or frame.kind != "ack":
         raise MeterError(LinkState.REFUSED, "the meter did not acknowledge the new time")

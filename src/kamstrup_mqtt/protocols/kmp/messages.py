@@ -12,7 +12,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import Json, LinkState, Object
+from kamstrup_mqtt.core.model import DecodedValue, Json, LinkState
 from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.kmp.log_messages import CID_LOGGER, CIDS_LOG, decode_log, decode_logger
 from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, IDENTIFIERS, SOFTWARE
@@ -50,7 +50,7 @@ _LONG = 8
 REGISTER = struct.Struct(">HBBB")
 """Register, unit, NoB, SiEx."""
 
-_Fields = tuple[dict[str, Json], tuple[Object, ...]]
+_Fields = tuple[dict[str, Json], tuple[DecodedValue, ...]]
 
 
 def decode_message(frame: Frame) -> Message:
@@ -93,7 +93,7 @@ def _expect(data: bytes, length: int) -> None:
 def _serial_no(data: bytes) -> _Fields:
     _expect(data, 4)
     serial = int.from_bytes(data, "big")
-    return {}, (Object(GET_SERIAL_NO, serial, str(serial)),)
+    return {}, (DecodedValue(GET_SERIAL_NO, serial, str(serial)),)
 
 
 # | MT, 2 bytes | SW letter, 1 = A | SW number |                             6.2.1
@@ -102,7 +102,7 @@ def _type(data: bytes) -> _Fields:
     kind, (letter, revision) = data[:2].hex().upper(), data[2:]
     known = 1 <= letter <= 26
     software = f"{chr(ord('A') - 1 + letter)}{revision}" if known else data[2:].hex().upper()
-    objects = (Object(GET_TYPE, kind, kind), Object(SOFTWARE, software, software))
+    objects = (DecodedValue(GET_TYPE, kind, kind), DecodedValue(SOFTWARE, software, software))
     return {"type": kind, "software": software}, objects
 
 
@@ -131,7 +131,7 @@ def _asked_registers(data: bytes) -> _Fields:
 #
 # A register that the meter does not have is left out: only the RID tells which one a value is.
 def _answered_registers(data: bytes) -> _Fields:
-    objects: list[Object] = []
+    objects: list[DecodedValue] = []
     at, end = 0, len(data)
     while at < end:
         if end - at < REGISTER.size:
@@ -141,7 +141,7 @@ def _answered_registers(data: bytes) -> _Fields:
         if at > end:
             raise ValueError(f"register {register} ends after {nob - at + end} of {nob} bytes")
         objects.append(
-            Object(register, *read_register(register, Coded(unit, siex, data[at - nob : at])))
+            DecodedValue(register, *read_register(register, Coded(unit, siex, data[at - nob : at])))
         )
     return {}, tuple(objects)
 

@@ -136,7 +136,7 @@ def key_of(source: SourceId) -> str | None:
     return KEYS.get(source)
 
 
-def unknown_key(source: SourceId) -> str:
+def fallback_key(source: SourceId) -> str:
     """The key of a register without a name."""
     return f"register_{source}"
 

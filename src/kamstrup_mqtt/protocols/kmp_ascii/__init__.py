@@ -3,17 +3,17 @@
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 from kamstrup_mqtt.protocols.kmp_ascii.codec import KmpAsciiCodec
-from kamstrup_mqtt.protocols.kmp_ascii.fields import key_of, parse_source, unknown_key
+from kamstrup_mqtt.protocols.kmp_ascii.fields import fallback_key, key_of, parse_source
 
 SPEC = ProtocolSpec(
     name="kmp-ascii",
     title="KMP-ASCII (685-382)",
     serial=SerialParams(baudrate=1200, bytesize=8, parity="E", stopbits=2),
-    line="1200 8E2",
-    pushed=False,
-    codec=KmpAsciiCodec,
-    key=key_of,
-    source=parse_source,
-    unknown_key=unknown_key,
+    line_settings="1200 8E2",
+    is_pushed=False,
+    make_codec=KmpAsciiCodec,
+    key_of=key_of,
+    parse_source=parse_source,
+    fallback_key=fallback_key,
     checksum="weak",
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import Json, LinkState, Object
+from kamstrup_mqtt.core.model import DecodedValue, Json, LinkState
 from kamstrup_mqtt.protocols.base import (
-    Answer,
-    Ask,
     Conversation,
     Frame,
     Message,
     Pause,
+    PollRequest,
+    PollResponse,
     Send,
     Step,
 )
@@ -45,9 +45,8 @@ _NO_ANSWER = (LinkState.NO_BYTES, LinkState.ECHO_ONLY)
 class KmpAsciiCodec:
     """One 685-382 asked over KMP-ASCII.
 
-    `tries` per command, with a `pause` after each that failed; `first_byte`, `between` and
-    `total` in seconds as in `Send`.
-    """
+    `tries` per command, with a `pause` after each that failed; `response_timeout`,
+    `inter_byte_timeout` and `total_timeout` in seconds as in `Send`."""
 
     def __init__(
         self,
@@ -85,23 +84,25 @@ class KmpAsciiCodec:
             return Message(header)
         return Message(header, _objects(command, data))
 
-    def poll(self, ask: Ask) -> Conversation:
-        """Ask for what `ask` wants, each command once.
+    def poll(self, poll_request: PollRequest) -> Conversation:
+        """Ask for what `poll_request` wants, each command once.
 
         A command that stays unanswered while the meter answers another is one that this meter
         does not have. Raises MeterError when nothing, or something unreadable, came; once
         something has come, what fails takes nothing away.
         """
-        wanted = (*ask.identity, *ask.sources)
+        wanted = (*poll_request.identity, *poll_request.sources)
         commands = {c for c in map(command_of, wanted) if c is not None}
-        objects: list[Object] = []
+        objects: list[DecodedValue] = []
         answered: set[bytes] = set()
         fault: MeterError | None = None
         for command, request in _REQUESTS.items():
             if command not in commands:
                 continue
             try:
-                objects += yield from self._ask(command, request, ask.knock and not answered)
+                objects += yield from self._request(
+                    command, request, poll_request.probe_only and not answered
+                )
             except MeterError as error:
                 if not objects:
                     raise
@@ -109,19 +110,19 @@ class KmpAsciiCodec:
                 break
             answered.add(command)
         came = {obj.id for obj in objects}
-        lacking = frozenset(s for s in ask.sources if s not in came)
+        lacking = frozenset(s for s in poll_request.sources if s not in came)
         failed = frozenset(s for s in lacking if command_of(s) in commands - answered)
-        return Answer(
-            objects=tuple(objects), unsupported=lacking - failed, failed=failed, fault=fault
+        return PollResponse(
+            objects=tuple(objects), unsupported=lacking - failed, failed_sources=failed, error=fault
         )
 
-    def _ask(
-        self, command: bytes, request: bytes, knock: bool
-    ) -> Generator[Step, Frame | None, tuple[Object, ...]]:
+    def _request(
+        self, command: bytes, request: bytes, probe_only: bool
+    ) -> Generator[Step, Frame | None, tuple[DecodedValue, ...]]:
         try:
-            frame = yield from self._exchange(command, request, 1 if knock else self._tries)
+            frame = yield from self._exchange(command, request, 1 if probe_only else self._tries)
         except MeterError as error:
-            if knock or error.state not in _NO_ANSWER:
+            if probe_only or error.state not in _NO_ANSWER:
                 raise
             # the protocol has no refusal: is the meter there at all?
             try:
@@ -136,9 +137,9 @@ class KmpAsciiCodec:
     ) -> Generator[Step, Frame | None, Frame]:
         send = Send(
             data=encode("@", request),
-            first_byte=self._first_byte,
-            between=self._between,
-            total=self._total,
+            response_timeout=self._first_byte,
+            inter_byte_timeout=self._between,
+            total_timeout=self._total,
         )
         for _ in range(tries - 1):
             try:
@@ -162,7 +163,7 @@ def _checked(command: bytes, frame: Frame | None) -> Frame:
     return frame
 
 
-def _objects(command: bytes, data: bytes) -> tuple[Object, ...]:
+def _objects(command: bytes, data: bytes) -> tuple[DecodedValue, ...]:
     length = DATA_LENGTH.get(command)
     if length == len(data):
         return read_fields(command, data)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Literal
 
-from kamstrup_mqtt.core.model import Object, Scalar, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, Scalar, SourceId
 from kamstrup_mqtt.core.units import power
 
 HELLO = bytes.fromhex("FE00")
@@ -88,14 +88,14 @@ def command_of(source: SourceId) -> bytes | None:
     return field.command if field else None
 
 
-def read_fields(command: bytes, data: bytes) -> tuple[Object, ...]:
+def read_fields(command: bytes, data: bytes) -> tuple[DecodedValue, ...]:
     """The objects in the answer to `command`; `data` has the length that DATA_LENGTH tells."""
     fields = _BY_COMMAND[command]
     numbers = {f.id: int.from_bytes(_part(f, data), f.order) for f in fields}
     return tuple(
         _text(field, _part(field, data))
         if field.form == "text"
-        else Object(field.id, numbers[field.id], _value(field, numbers), field.unit)
+        else DecodedValue(field.id, numbers[field.id], _value(field, numbers), field.unit)
         for field in fields
     )
 
@@ -104,11 +104,11 @@ def _part(field: Field, data: bytes) -> bytes:
     return data[field.offset : field.offset + field.size]
 
 
-def _text(field: Field, part: bytes) -> Object:
+def _text(field: Field, part: bytes) -> DecodedValue:
     text = part.rstrip(b"\x00 ").decode("latin-1")
     if not (text.isascii() and text.isprintable()):
         text = part.hex().upper()  # never written, or another meter's memory
-    return Object(field.id, text, text)
+    return DecodedValue(field.id, text, text)
 
 
 def _value(field: Field, numbers: Mapping[str, int]) -> Scalar:
@@ -150,7 +150,7 @@ def parse_source(text: str) -> SourceId:
     raise ValueError(f"{text}: the 685-382 has no such value; choose from {known}")
 
 
-def unknown_key(source: SourceId) -> str:
+def fallback_key(source: SourceId) -> str:
     """The key of a source that has none of its own."""
     slug = "".join(c if c.isascii() and c.isalnum() else "_" for c in str(source).lower())
     return f"register_{slug}"

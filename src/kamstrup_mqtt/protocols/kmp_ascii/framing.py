@@ -15,7 +15,7 @@ import re
 from collections import deque
 from typing import Literal
 
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
 
 REQUEST, ANSWER, CR = 0x40, 0x48, 0x0D
 
@@ -48,7 +48,7 @@ class KmpAsciiFramer:
     is quiet: recordings often lack the CR.
     """
 
-    wanted = 0
+    bytes_needed = 0
 
     def __init__(self) -> None:
         self.parity_errors = 0
@@ -73,7 +73,7 @@ class KmpAsciiFramer:
         """The next frame or drop, None when more bytes are needed."""
         return self._events.popleft() if self._events else None
 
-    def silence(self) -> None:
+    def end_burst(self) -> None:
         """The line was quiet: the frame begun is whole (but for its CR) or it is dropped."""
         self._end(last=True)
         self._drop_garbage()
@@ -120,10 +120,10 @@ class KmpAsciiFramer:
             self._frame.clear()
 
     def _drop(self, reason: DropReason) -> None:
-        self._events.append(Dropped(reason, bytes(self._frame)))
+        self._events.append(DroppedBytes(reason, bytes(self._frame)))
         self._frame.clear()
 
     def _drop_garbage(self) -> None:
         if self._garbage:
-            self._events.append(Dropped(DropReason.GARBAGE, bytes(self._garbage)))
+            self._events.append(DroppedBytes(DropReason.GARBAGE, bytes(self._garbage)))
             self._garbage.clear()

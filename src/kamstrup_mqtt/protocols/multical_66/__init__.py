@@ -3,18 +3,18 @@
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 from kamstrup_mqtt.protocols.multical_66.codec import Multical66Codec
-from kamstrup_mqtt.protocols.multical_66.fields import key_of, parse_source, unknown_key
+from kamstrup_mqtt.protocols.multical_66.fields import fallback_key, key_of, parse_source
 
 SPEC = ProtocolSpec(
     name="multical-66",
     title="MULTICAL 66 and III (/#1)",
     # asked at 300 baud, answered at 1200; seven bits and even parity are done in software
     serial=SerialParams(baudrate=300, bytesize=8, parity="N", stopbits=2),
-    line="300 7E2",
-    pushed=False,
-    codec=Multical66Codec,
-    key=key_of,
-    source=parse_source,
-    unknown_key=unknown_key,
+    line_settings="300 7E2",
+    is_pushed=False,
+    make_codec=Multical66Codec,
+    key_of=key_of,
+    parse_source=parse_source,
+    fallback_key=fallback_key,
     checksum="weak",
 )

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import LinkState, Object, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, LinkState, SourceId
 from kamstrup_mqtt.protocols.base import (
-    Answer,
-    Ask,
     Configure,
     Conversation,
     Frame,
     Message,
     Pause,
+    PollRequest,
+    PollResponse,
     Send,
     Step,
 )
@@ -61,7 +61,7 @@ class Multical66Codec:
     ) -> None:
         self._baudrate = baudrate
         self._tries = tries
-        self._limits = (first_byte, between, total)
+        self._timeouts = (first_byte, between, total)
         self._pause = pause
         self._wake = wake
         self._framer = Multical66Framer()
@@ -81,12 +81,12 @@ class Multical66Codec:
         request = "1" if all(len(number) == 7 for number in numbers) else "2"
         return Message({"direction": "answer", "request": f"/#{request}"}, _read(request, text))
 
-    def poll(self, ask: Ask) -> Conversation:
+    def poll(self, poll_request: PollRequest) -> Conversation:
         """Send the requests whose fields are wanted. Raises MeterError when the first is not
         answered, or where the speed belongs to a bridge."""
-        asked = {request_of(source) for source in ask.sources if source in SOURCES}
+        asked = {request_of(source) for source in poll_request.sources if source in SOURCES}
         wanted = [request for request in REQUESTS if request in asked]
-        found: dict[SourceId, Object] = {}
+        found: dict[SourceId, DecodedValue] = {}
         yield from wake_up(
             self._wake, baudrate=self._baudrate, bits=BITS, pause=WAKE_REST, ident_rest=self._pause
         )
@@ -95,19 +95,23 @@ class Multical66Codec:
             if n:
                 yield Pause(self._pause)
             try:
-                objects = yield from self._ask(request, 1 if ask.knock and not n else self._tries)
+                objects = yield from self._ask(
+                    request, 1 if poll_request.probe_only and not n else self._tries
+                )
             except MeterError as error:
                 if not n:
                     raise
                 fault = error
                 break
             found.update({obj.id: obj for obj in objects})
-        missing = frozenset(ask.sources) - found.keys()
+        missing = frozenset(poll_request.sources) - found.keys()
         if fault is not None:
-            return Answer(objects=tuple(found.values()), failed=missing, fault=fault)
-        return Answer(objects=tuple(found.values()), unsupported=missing)
+            return PollResponse(objects=tuple(found.values()), failed_sources=missing, error=fault)
+        return PollResponse(objects=tuple(found.values()), unsupported=missing)
 
-    def _ask(self, request: str, left: int) -> Generator[Step, Frame | None, tuple[Object, ...]]:
+    def _ask(
+        self, request: str, left: int
+    ) -> Generator[Step, Frame | None, tuple[DecodedValue, ...]]:
         while True:
             left -= 1
             try:
@@ -132,11 +136,17 @@ class Multical66Codec:
         return frame
 
     def _send(self, data: bytes, *, answer: bool = True) -> Send:
-        first_byte, between, total = self._limits
-        return Send(data=data, first_byte=first_byte, between=between, total=total, answer=answer)
+        first_byte, between, total = self._timeouts
+        return Send(
+            data=data,
+            response_timeout=first_byte,
+            inter_byte_timeout=between,
+            total_timeout=total,
+            expects_response=answer,
+        )
 
 
-def _read(request: str, text: str) -> tuple[Object, ...]:
+def _read(request: str, text: str) -> tuple[DecodedValue, ...]:
     try:
         return objects(request, text.split())
     except ValueError as error:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from types import MappingProxyType
 
-from kamstrup_mqtt.core.model import Object, SourceId
+from kamstrup_mqtt.core.model import DecodedValue, SourceId
 
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -55,11 +55,11 @@ def request_of(source: SourceId) -> str:
     return str(source).removeprefix("#").partition(".")[0]
 
 
-def objects(request: str, numbers: list[str]) -> tuple[Object, ...]:
+def objects(request: str, numbers: list[str]) -> tuple[DecodedValue, ...]:
     """The fields of an answer to `/#request`. Raises ValueError when there are not so many."""
     if request in WHOLE:
         line = " ".join(numbers)
-        return (Object(f"#{request}", line, line),)
+        return (DecodedValue(f"#{request}", line, line),)
     fields = FIELDS[request]
     if len(numbers) != len(fields) or len(numbers[0]) != _FIRST_WIDTH[request]:
         raise ValueError(f"not the {len(fields)} numbers of this answer")
@@ -67,14 +67,14 @@ def objects(request: str, numbers: list[str]) -> tuple[Object, ...]:
     return tuple(_object(f"#{request}.{field}", field, text) for field, text in pairs)
 
 
-def _object(source: str, field: str, text: str) -> Object:
+def _object(source: str, field: str, text: str) -> DecodedValue:
     if field in _TEXT:
-        return Object(source, text, text)
+        return DecodedValue(source, text, text)
     number = int(text)
     if field in _HUNDREDTHS:
         value = Decimal((int(number < 0), tuple(map(int, str(abs(number)))), -2))
-        return Object(source, number, value, _HUNDREDTHS[field])
-    return Object(source, number, Decimal(number), "h" if field == "hours" else None)
+        return DecodedValue(source, number, value, _HUNDREDTHS[field])
+    return DecodedValue(source, number, Decimal(number), "h" if field == "hours" else None)
 
 
 def key_of(source: SourceId) -> str | None:
@@ -82,7 +82,7 @@ def key_of(source: SourceId) -> str | None:
     return _KEYS.get(source)
 
 
-def unknown_key(source: SourceId) -> str:
+def fallback_key(source: SourceId) -> str:
     """The key of a field without a name: `#1.energy` -> `register_1_energy`."""
     return "register_" + re.sub(r"[^a-z0-9]+", "_", str(source).lower()).strip("_")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from kamstrup_mqtt.protocols.base import Dropped, DropReason, Event, Frame
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
 
 # | number | blank | number | ... | CR |      answer, 1200 7E2: ten numbers of seven digits, the
 #                                             first of /#2 of eleven; a sign takes a digit's place;
@@ -31,7 +31,7 @@ class Multical66Framer:
     """One line's framer. Characters without parity bits are taken too: a bridge may strip them.
     `any_count`: the answer that is awaited may have any number of numbers."""
 
-    wanted = 0
+    bytes_needed = 0
 
     def __init__(self) -> None:
         self.any_count = False
@@ -58,7 +58,7 @@ class Multical66Framer:
         """The next frame or drop, None when more bytes are needed."""
         return self._events.popleft() if self._events else None
 
-    def silence(self) -> None:
+    def end_burst(self) -> None:
         """What is incomplete now stays so."""
         if self._raw:
             self._drop(DropReason.TRUNCATED)
@@ -74,7 +74,7 @@ class Multical66Framer:
 
     def _drop_before(self, start: int) -> None:
         if start:  # noise; an answer has no mark of its own where it begins
-            self._events.append(Dropped(DropReason.GARBAGE, bytes(self._raw[:start])))
+            self._events.append(DroppedBytes(DropReason.GARBAGE, bytes(self._raw[:start])))
             del self._raw[:start]
 
     def _check(self) -> None:
@@ -95,5 +95,5 @@ class Multical66Framer:
             self._events.append(Frame(raw, text, "answer", kind))
 
     def _drop(self, reason: DropReason) -> None:
-        self._events.append(Dropped(reason, bytes(self._raw)))
+        self._events.append(DroppedBytes(reason, bytes(self._raw)))
         self._raw.clear()
