@@ -70,7 +70,11 @@ def _meter_limits(meter: Meter) -> MeterLimits:
 
 
 def reader_config(
-    meter: Meter, learned: Mapping[str, str], on_model_found: Callable[[str], None] | None
+    meter: Meter,
+    learned: Mapping[str, str],
+    on_model_found: Callable[[str], None] | None,
+    *,
+    fast_path: bool = True,
 ) -> ReaderConfig:
     """What a reader needs for a meter; `on_model_found` is called with the model of one that is
     asked for it."""
@@ -80,7 +84,7 @@ def reader_config(
         id=meter.id,
         name=meter.name,
         spec=spec,
-        codec=spec.make_codec(**meter.codec_options(), learned=learned),
+        codec=spec.make_codec(**meter.codec_options(), learned=learned, fast_path=fast_path),
         plan=intern_plan(meter.plan()),
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
