@@ -331,8 +331,8 @@ async def test_a_clock_that_is_set_restamps_what_nobody_was_told(
 
 def pictures(app: App) -> list[datetime]:
     """When the meters were last read, as the publisher would say it."""
-    found = getattr(app, "_pictures", {}).values()
-    return [picture.last_reading for picture in found if picture.last_reading is not None]
+    found = getattr(app, "_devices", {}).values()
+    return [device.last_reading for device in found if device.last_reading is not None]
 
 
 async def test_a_model_that_is_found_is_read_as_such(

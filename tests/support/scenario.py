@@ -142,7 +142,8 @@ class Stage:
 
     def status(self) -> str:
         """Empty while the daemon is being made."""
-        return self.app._control_commands.status_text() if hasattr(self.app, "_answers") else ""
+        commands = getattr(self.app, "_control_commands", None)
+        return "" if commands is None else str(commands.status_text())
 
     def health(self) -> dict[str, Any]:
         return dict(self.app._control_commands.handlers["health"]({}))

@@ -48,7 +48,7 @@ def inputs_of(profile: ProtocolProfile, source: SourceId) -> tuple[SourceId, ...
 def affected_sources(
     profile: ProtocolProfile, sources: Iterable[SourceId], failed: frozenset[SourceId]
 ) -> frozenset[SourceId]:
-    """Those of `sources` that cannot be told because of what `failed` to come."""
+    """Return those of `sources` that need one of the `failed` ones."""
     return frozenset(s for s in sources if not failed.isdisjoint(inputs_of(profile, s)))
 
 

@@ -146,8 +146,8 @@ class PollResponse:
     objects      everything that was read, identity included
     unsupported  what the meter answered without, though asked
     learned      choices to remember for this meter (such as {"bcc": "sum"})
-    failed       what was asked for in a request that brought no answer, while others did ...
-    fault        ... and why it brought none
+    failed_sources  sources of requests that got no answer while others did ...
+    error        ... and why they got none
     """
 
     objects: tuple[DecodedValue, ...]
@@ -229,15 +229,15 @@ class PushedCodec(Codec, Protocol):
     """A codec of a meter that sends by itself."""
 
     def accept_held(self) -> tuple[str | None, Mapping[str, str]]:
-        """The user's word that what it holds back is right: what that was, in words (None: it
-        holds nothing back), and all that is to be remembered now."""
+        """Accept the values held back, on the user's word. Return a description of them (None if
+        there were none) and the state to save."""
 
     def process(self, message: Message, received_at: Timestamp) -> PushedReading:
-        """Take a message that came at `received_at` for what it is worth after those before it.
-        What nobody waits for is left to `learn`."""
+        """Return what to publish for a message received at `received_at`, given the earlier ones.
+        Slower learning is left to `learn`."""
 
     def learn(self) -> SessionUpdate:
-        """Learn from the message that was heard last; once for each, before the next is heard."""
+        """Learn from the message processed last; call it once for each, before the next one."""
 
 
 class PolledCodec(Codec, Protocol):
@@ -310,11 +310,11 @@ class ProtocolSpec:
 
     name        as in the configuration: kmp, kmp-ascii, iec62056-21, han
     serial      the line as the program opens it (IEC 62056-21 does 7E1 itself over 8N1)
-    line        the line as the documents write it: "1200 8N2", "300 7E1"
-    pushed      the meter sends by itself; its codec has no `poll`
-    codec       makes a Codec (PolledCodec unless pushed) from the options of a configured meter
-    key         source -> public key of the quantity, None when the protocol's table has none
-    source      the source that a number or text in a configuration or on the command line
+    line_settings  the line as the documents write it: "1200 8N2", "300 7E1"
+    is_pushed   the meter sends by itself; its codec has no `poll`
+    make_codec  makes a Codec (PolledCodec unless pushed) from the options of a configured meter
+    key_of      source -> public key of the quantity, None when the protocol's table has none
+    parse_source  the source that a number or text in a configuration or on the command line
                 names ("0x3C" -> 60); raises ValueError with a message for the user
     checksum    "crc16" or "weak" (LRC, 7-bit BCC): how many agreeing values the guard asks for
     log_reader  makes a LogReader from a meter's codec; None if the protocol cannot read logs

@@ -24,8 +24,8 @@ from kamstrup_mqtt.storage.state_file import StateFile
 
 
 class PushReader:
-    """The pushed half of a reader. `good` is called at each good reading, `turn` awaited
-    before a list that came together with another."""
+    """Reader of a pushing meter. Calls `on_reading` at each valid reading and awaits
+    `yield_control` between lists that arrived together."""
 
     def __init__(
         self,

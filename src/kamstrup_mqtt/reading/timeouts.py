@@ -12,21 +12,21 @@ HEARTBEAT_MARGIN = 5.0
 class ReaderTimeouts:
     """The reader's time limits in seconds (`max_silent_polls`: a count).
 
-    no_bytes, no_frames  a pushing meter's silence after which it is said that nothing comes
-    hunt                 bytes without a list, before the other parity is tried
-    reopen_mute          a pushed line that stays silent is closed and opened again
-    unsupported_retry    until a register that the meter left out is asked for again
-    retry_first, _cap    from a failed poll to the next try, on mains meters
-    retry_asleep         the same on battery meters that said nothing (which cost them nothing);
-                         one that did answer is left alone until its interval has passed
-    mute                 polls in a row that brought nothing, after which only one request is tried
-    restart_first, _cap  from an unexpected exception to going on
-    read_mains, _battery between two `read` commands
-    recheck              from a reading with an implausible total to asking once more
-    diagnosis            between two reports of changed counters
-    port_check           between two looks at the port while no poll is due
-    steady               for which a port that is open again must stay so to be called back
-    tick                 between two looks at a pushed line that has nothing else to be looked for
+    no_bytes, no_frames    silence of a pushing meter before the missing data is reported
+    parity_timeout         bytes without a list before the other parity is tried
+    reopen_after           silence on a pushed line before it is closed and opened again
+    unsupported_retry      delay before an unsupported register is requested again
+    retry_first, _cap      delay from a failed poll to the next try, on mains meters
+    retry_asleep           the same on battery meters that did not answer, which costs them
+                           nothing; one that answered is left alone until its interval has passed
+    max_silent_polls       unanswered polls in a row before only one request is tried
+    restart_first, _cap    delay from an unexpected exception to the restart
+    read_mains, _battery   shortest time between two `read` commands
+    recheck_delay          delay from a reading with an implausible total to the second read
+    diagnosis_interval     time between two reports of changed counters
+    port_check_interval    time between two checks of the port while no poll is due
+    reopen_grace           time that a reopened port must stay open to count as back
+    idle_check             time between two checks of a pushed line without other deadlines
     """
 
     no_bytes: float = 30.0

@@ -73,7 +73,7 @@ class Sent:
 class Line:
     """What happened to the line.
 
-    opened, reopened  with `params`, `link` and `silence` (Link.silence)
+    opened, reopened  with `params`, `link` and `silence` (Link.idle_timeout)
     failed, lost      with `state` and `text`: it could not be opened, or broke
     closed            by us
     changed           set to `params`
