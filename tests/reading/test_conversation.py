@@ -350,19 +350,6 @@ async def test_a_listener_says_what_it_waits_for() -> None:
     await events.aclose()
 
 
-async def test_a_listener_that_has_whole_frames_only_is_not_woken_by_the_silence() -> None:
-    line = Quiet()
-    listener = FrameListener(line, HdlcFramer(), Counters(), LOG, idle_check=5.0)
-    events = listener.events()
-    line.come(LIVE_1)
-    assert isinstance(await anext(events), Frame)
-    waiting = asyncio.ensure_future(anext(events))
-    await asyncio.sleep(5 * line.idle_timeout)
-    assert not waiting.done()
-    waiting.cancel()
-    await asyncio.wait([waiting])
-
-
 async def test_a_listener_looks_when_it_was_asked_to() -> None:
     line = Quiet()
     listener = FrameListener(line, HdlcFramer(), Counters(), LOG, idle_check=60.0)

@@ -141,7 +141,7 @@ def _print(args: argparse.Namespace, records: list[Record]) -> None:
 
 def _table(records: list[Record]) -> tuple[list[str], list[list[object]]]:
     """Columns named by key, with the unit behind it."""
-    ids = dict.fromkeys(obj.id for record in records for obj in talks.values(record.objects))
+    ids = dict.fromkeys(obj.id for record in records for obj in record.values)
     units = {obj.id: obj.unit for record in records for obj in record.objects if obj.unit}
     names = [registry.key_of(SPEC.name, id_) or SPEC.fallback_key(id_) for id_ in ids]
     columns = [

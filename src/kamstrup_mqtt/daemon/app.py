@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from kamstrup_mqtt.config import Config, Meter, with_models
+from kamstrup_mqtt.config.environment import uses_fast_path
 from kamstrup_mqtt.core.clock import Clock, rfc3339
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.heartbeat import Heartbeat
@@ -99,6 +100,7 @@ class App:
         self._config = config
         self._reload = reload
         self._environ = environ
+        self._fast_path = uses_fast_path(environ)
         self._clock = clock or Clock()
         self._timeouts = timeouts or DaemonTimeouts()
         self._exit_timer = exit_timer or start_exit_timer
@@ -226,6 +228,7 @@ class App:
                 meter,
                 self._state_file.meter(meter.id).reader.learned,
                 self._on_model_found if meter.model == detection.AUTO else None,
+                fast_path=self._fast_path,
             ),
             port,
             self._report_queue,

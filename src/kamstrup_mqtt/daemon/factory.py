@@ -100,7 +100,11 @@ def _meter_limits(meter: Meter) -> MeterLimits:
 
 
 def reader_config(
-    meter: Meter, learned: Learned, on_model_found: Callable[[str], None] | None
+    meter: Meter,
+    learned: Learned,
+    on_model_found: Callable[[str], None] | None,
+    *,
+    fast_path: bool = True,
 ) -> ReaderConfig:
     """Return what a reader knows of a meter. `on_model_found` is called with the model of a meter
     whose model is `auto`."""
@@ -110,7 +114,9 @@ def reader_config(
         id=meter.id,
         name=meter.name,
         spec=spec,
-        codec=spec.make_codec(**meter.codec_options(), learned=learned.as_mapping()),
+        codec=spec.make_codec(
+            **meter.codec_options(), learned=learned.as_mapping(), fast_path=fast_path
+        ),
         plan=intern_plan(meter.plan()),
         serial=meter.serial_params(),
         interval=meter.interval_seconds,

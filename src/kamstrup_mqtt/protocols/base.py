@@ -9,7 +9,7 @@ conversation is tested without one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -72,10 +72,6 @@ class Framer(Protocol):
     def bytes_needed(self) -> int:
         """Bytes that must still come before there can be another event; 0: nobody can say."""
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether a silence now would change nothing; False where nobody can say."""
-
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
 
@@ -83,7 +79,7 @@ class Framer(Protocol):
         """The next frame or drop, None when more bytes are needed."""
 
     def end_burst(self) -> None:
-        """The line was quiet: what is incomplete now becomes DroppedBytes (by next_event)."""
+        """The line was quiet: what is incomplete now becomes a DroppedBytes (by next_event)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +247,64 @@ class PolledCodec(Codec, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogQuery:
+    """What to read of the log that a meter keeps.
+
+    log      the period of its records ("hour", "day", "month", "year"), or its number
+    sources  the values to read, the most important first; a protocol leaves out what does not fit
+             into one request
+    since    how far to read back, on the meter's clock (without zone)
+    limit    the number of records to read at most
+    """
+
+    log: str | int
+    sources: tuple[SourceId, ...]
+    since: datetime
+    limit: int
+
+
+class LogRecord(Protocol):
+    """One record of a meter's log."""
+
+    @property
+    def time(self) -> str | None:
+        """When the meter wrote it, on its own clock: ISO 8601 without zone, perhaps a date alone.
+
+        None if the record has no time.
+        """
+
+    @property
+    def values(self) -> tuple[DecodedValue, ...]:
+        """The recorded values, without clocks."""
+
+
+class LogCursor(Protocol):
+    """Reads a log backwards from its newest record, one request at a time."""
+
+    is_done: bool
+
+    @property
+    def records(self) -> Sequence[LogRecord]:
+        """The records read so far, the newest first."""
+
+    def read_next(self) -> Generator[Step, Frame | None, None]:
+        """Send the next request. Raises MeterError if the meter does not answer it."""
+
+
+class LogReader(Protocol):
+    """Reads the log of one meter. Each method is a short conversation; see `Step`."""
+
+    def read_clock(self) -> Generator[Step, Frame | None, datetime]:
+        """Return the meter's clock, without zone. Raises MeterError."""
+
+    def open_log(self, query: LogQuery) -> Generator[Step, Frame | None, LogCursor]:
+        """Find out what the log holds and return a cursor that has read nothing yet.
+
+        Raises MeterError if the meter has no such log or the log holds none of the values.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolSpec:
     """What the rest of the program knows of a protocol.
 
@@ -263,6 +317,7 @@ class ProtocolSpec:
     parse_source  the source that a number or text in a configuration or on the command line
                 names ("0x3C" -> 60); raises ValueError with a message for the user
     checksum    "crc16" or "weak" (LRC, 7-bit BCC): how many agreeing values the guard asks for
+    log_reader  makes a LogReader from a meter's codec; None if the protocol cannot read logs
     """
 
     name: str
@@ -275,3 +330,4 @@ class ProtocolSpec:
     parse_source: Callable[[str], SourceId]
     fallback_key: Callable[[SourceId], str]
     checksum: Literal["crc16", "weak"]
+    log_reader: Callable[..., LogReader] | None = None

@@ -61,7 +61,6 @@ class FrameListener:
                 event = self._stream.next_event()
                 if event is not None:
                     await self._yield_control()  # a line that floods us leaves the others theirs
-            quiet = quiet or framer.is_idle
             self._link.expect_bytes(framer.bytes_needed)
             data = await self._link.read_within(self._seconds_left(quiet))
             if data:

@@ -55,7 +55,6 @@ class PushDecoder:
         if not reading.same_sender:  # the sender is known before its values are judged
             self._learn(reading)
         has_values = self._report(reading, received_at, frame.raw)
-        context.report_queue.flush()  # nothing else is done until the values are on their way
         if reading.same_sender:
             self._learn(reading)
         return has_values

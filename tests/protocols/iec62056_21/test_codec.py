@@ -238,6 +238,7 @@ def test_defaults_of_the_time_limits() -> None:
         "max_baudrate": 9600,
         "wake": None,
         "learned": None,
+        "fast_path": True,
     }
 
 

@@ -140,6 +140,7 @@ def test_defaults_of_the_time_limits() -> None:
         "total": 4.0,
         "pause": 1.6,
         "learned": None,
+        "fast_path": True,
     }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import Json
 from kamstrup_mqtt.protocols.base import Frame, Message, PushedReading, SessionUpdate, Timestamp
-from kamstrup_mqtt.protocols.fast_path.han import HanListCache
+from kamstrup_mqtt.protocols.fast_path import han as templates
+from kamstrup_mqtt.protocols.fast_path.layout import TemplateDecoder
 from kamstrup_mqtt.protocols.han import apdu, axdr, cipher, obis, push_lists
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys
@@ -23,7 +25,8 @@ class HanCodec:
     energy_scale        Wh per count of a Kamstrup meter's energies: 10, 1, or None: learned from
                         the power (`process`); the lists do not tell it
     encryption_key, authentication_key  16 bytes each (GPK60, GPK61), or None
-    learned             what `Followed.learned` said before
+    learned             what `SessionUpdate.learned` said before
+    fast_path           decode by templates where possible; False: by the reference parser alone
     """
 
     def __init__(
@@ -33,29 +36,35 @@ class HanCodec:
         encryption_key: bytes | None = None,
         authentication_key: bytes | None = None,
         learned: Mapping[str, str] | None = None,
+        fast_path: bool = True,
     ) -> None:
         if energy_scale not in (10, 1, None):
             raise ValueError(f"energy_scale is 10 or 1, not {energy_scale}")
         self.energy_scale = energy_scale
         self._keys = Keys(encryption_key, authentication_key)
         self._counters = CounterGuard()
-        self._current_scale = CurrentScale()
-        self._list_cache = HanListCache(energy_scale, self._current_scale)
+        self._current = CurrentScale()
+        self._fast_path = fast_path
+        self._decode = self._parse
+        if fast_path:
+            make = partial(
+                templates.make_template, energy_scale=energy_scale, current=self._current
+            )
+            self._decode = TemplateDecoder(self._parse, make).decode
         self._log: list[tuple[int, str]] = []
         self._session = HanSession(energy_scale, learned or {})
 
     def framer(self) -> HdlcFramer:
         """A framer for one opened link."""
-        return HdlcFramer()
+        return HdlcFramer(fast_path=self._fast_path)
 
     def decode(self, frame: Frame) -> Message:
         """The list in a frame. Raises MeterError for what is no list, or cannot be read, and
         ReplayError for an encrypted list that is older than the last."""
-        known = self._list_cache.decode(frame.payload)
-        return known if known is not None else self._walk(frame)
+        return self._decode(frame)
 
-    def _walk(self, frame: Frame) -> Message:
-        """The plain way, element by element."""
+    def _parse(self, frame: Frame) -> Message:
+        """The reference parser: reads a list element by element."""
         addresses, information = _split(frame.payload)
         apdu_, cipher = self._decrypt(apdu.message(information))
         notification = apdu.read(apdu_)
@@ -71,12 +80,7 @@ class HanCodec:
             "date_header": notification.date_header,
             **cipher,
         }
-        message = Message(
-            header, push_lists.objects(walked, self.energy_scale, self._current_scale)
-        )
-        if not cipher:
-            self._list_cache.learn(frame.payload, apdu_, notification, walked, message)
-        return message
+        return Message(header, push_lists.objects(walked, self.energy_scale, self._current))
 
     def _decrypt(self, message: bytes) -> tuple[bytes, dict[str, Json]]:
         """The message in clear, and what its envelope says."""

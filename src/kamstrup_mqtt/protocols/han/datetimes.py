@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import struct
 from datetime import datetime
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 SIZE: Final = 12
@@ -34,7 +33,6 @@ class MeterClock(NamedTuple):
     status: int
 
 
-@lru_cache(maxsize=16)
 def read(octets: bytes) -> MeterClock:
     """The twelve bytes of a date-time."""
     year, month, day, weekday, hour, minute, second, _, _, status = _FIELDS.unpack(octets)

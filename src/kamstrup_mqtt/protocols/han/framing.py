@@ -23,7 +23,6 @@ from functools import lru_cache
 from typing import Final
 
 from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
-from kamstrup_mqtt.protocols.fast_path.layout import make_frame
 from kamstrup_mqtt.protocols.han import foreign_telegrams
 from kamstrup_mqtt.protocols.han.parity import ParityMonitor
 
@@ -134,7 +133,8 @@ class HdlcFramer:
 
     parity_errors = 0
 
-    def __init__(self) -> None:
+    def __init__(self, *, fast_path: bool = True) -> None:
+        self._fast_path = fast_path
         self._buffer = bytearray()
         self._position = 0  # all before it is settled
         self._garbage = bytearray()
@@ -152,19 +152,10 @@ class HdlcFramer:
         """Bytes that the frame which has begun still lacks: its header is right, and tells."""
         return self._missing
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether a silence now would change nothing: all that came was whole frames."""
-        if self._garbage or not self._parity.is_idle:
-            return False
-        return not self._buffer[self._position :].strip(b"\x7e")  # flags between frames
-
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
-        if self.is_idle:
-            if self._try_complete_frame(data):
-                return
-            self._parity.end_burst()
+        if self._fast_path and self._try_complete_frame(data):
+            return
         self._missing = 0
         if self._position:
             del self._buffer[: self._position]
@@ -173,23 +164,25 @@ class HdlcFramer:
         self._parity.receive_data(data)
 
     def _try_complete_frame(self, data: bytes) -> bool:
-        """Take `data` if it is one good frame and its header the last one's: so bridges hand lists
-        over. Whatever else it may be is searched for."""
-        if not self._known_length or not data.startswith(self._known_header, 1):
+        """Take `data` if it is exactly one good frame with the header of the last one.
+
+        A bridge hands a list over in one piece. Anything else is left to the search.
+        """
+        if len(data) != self._known_length + 2 or not data.startswith(self._known_header, 1):
             return False
-        length = (data[1] & 0x07) << 8 | data[2]
-        if (
-            len(data) != length + 2
-            or not data[0] == data[-1] == FLAG
-            or not has_valid_checksum(data[1:-1])
-        ):
+        if not data[0] == data[-1] == FLAG or not self._is_between_frames():
+            return False
+        if not has_valid_checksum(data[1:-1]):
             return False
         self._buffer[:] = b"\x7e"  # its flag may open the next
         self._position = 0
-        self._parity.reset()
         kind = "segment" if data[1] & _SEGMENTED else ""
-        self._accept_frame(make_frame((data, data[1:-3], "push", kind)))
+        self._accept_frame(tuple.__new__(Frame, (data, data[1:-3], "push", kind)))
         return True
+
+    def _is_between_frames(self) -> bool:
+        """Whether nothing but flags has come since the last event."""
+        return not self._garbage and not self._buffer[self._position :].strip(b"\x7e")
 
     def next_event(self) -> Event | None:
         """The next frame or drop, None when more bytes are needed."""
@@ -270,14 +263,14 @@ class HdlcFramer:
             end = self._header(at)
             if self._garbage and (isinstance(end, int) or len(self._garbage) >= MAX_GARBAGE):
                 return self._drop()
-            verdict = self._body(begin, at, end, quiet) if isinstance(end, int) else end
-            if isinstance(verdict, Frame):
-                self._position = at + len(verdict.payload) + 2  # its flag may open the next
-                return verdict
-            if verdict is None and not quiet:
+            header_fields = self._body(begin, at, end, quiet) if isinstance(end, int) else end
+            if isinstance(header_fields, Frame):
+                self._position = at + len(header_fields.payload) + 2  # its flag may open the next
+                return header_fields
+            if header_fields is None and not quiet:
                 return None
             if begin < at or isinstance(end, int):  # else it is no start of a frame
-                self._record_reason(verdict or DropReason.TRUNCATED)
+                self._record_reason(header_fields or DropReason.TRUNCATED)
             self._discard_until(at + 1)  # look on behind the start, not behind the end
             self._step_over()
 
@@ -322,7 +315,7 @@ class HdlcFramer:
             return DropReason.CHECKSUM
         raw = bytes(buffer[begin : end + buffer.startswith(_FLAG, end)])
         kind = "segment" if checked[0] & _SEGMENTED else ""
-        return make_frame((raw, checked[:-2], "push", kind))
+        return Frame(raw, checked[:-2], "push", kind)
 
     def _skip(self, start: int) -> None:
         """Set aside what lies before the next possible start. A flag that follows rubbish closes

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -109,7 +108,6 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
 TEXT_KEYS: Final = frozenset({"meter_id", "meter_type", LIST_ID})
 
 
-@lru_cache(maxsize=256)  # a meter says what it likes
 def write(octets: bytes) -> str:
     """Six bytes as a code: "1-1:1.7.0.255"."""
     a, b, c, d, e, f = octets

@@ -58,27 +58,20 @@ class ParityMonitor:
         """Take the next bytes of the stream."""
         self._burst += data[: _LONGEST + 1 - len(self._burst)]
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether the burst is known to be none of those."""
-        return self._is_valid or not self._burst
-
     def mark_valid(self) -> None:
         """A frame with right checksums was among them."""
         self._is_valid = True
 
-    def reset(self) -> None:
-        """A burst came that was one frame with right checksums."""
-        self._burst.clear()
-        self._previous_bursts.clear()
-
     def end_burst(self) -> bool:
         """The burst is over: whether it was a line of 8N1 read as 8E1."""
         burst, self._burst = bytes(self._burst), bytearray()
-        good, self._is_valid = self._is_valid, False
+        is_valid, self._is_valid = self._is_valid, False
+        if is_valid:
+            self._previous_bursts.clear()
+            return False
         if not burst:
             return False
-        if good or not _SHORTEST <= len(burst) <= _LONGEST:
+        if not _SHORTEST <= len(burst) <= _LONGEST:
             self._previous_bursts.clear()
             return False
         if burst.startswith(SIGNATURES):

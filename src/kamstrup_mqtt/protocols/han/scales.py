@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 MAX_VOLTS: Final = 1000
@@ -71,11 +70,7 @@ class CurrentScale:
 
     def final_scales(self, voltages: Sequence[int]) -> Scales:
         """The scales of a frame with these counts of voltage, of a meter that is settled."""
-        return _shared_scales(voltage_exponent(voltages), self._current)
-
-
-_shared_scales = cache(Scales)
-"""Those that there are, each made once."""
+        return Scales(voltage_exponent(voltages), self._current)
 
 
 def voltage_exponent(counts: Sequence[int]) -> int:

@@ -7,7 +7,6 @@ ETX [IEC 62056-21 6.2]; Kamstrup adds them, modulo 128 [382 interface specificat
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.core.model import Json
@@ -25,14 +24,14 @@ VOTES = 3
 
 def bcc(kind: BccKind, text: bytes) -> int:
     """The check character of `text`: seven-bit characters behind STX, ETX included."""
-    return (_sum(text) if kind == "sum" else _xor(text)) & 0x7F
+    return (bcc_sum(text) if kind == "sum" else _xor(text)) & 0x7F
 
 
-def _sum(text: bytes) -> int:
+def bcc_sum(text: bytes) -> int:
     """All bytes added, modulo 128: the lower half of Adler-32, while that is below 65521."""
     if len(text) <= _PIECE:
         return zlib.adler32(text, 0)
-    return sum(_sum(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
+    return sum(bcc_sum(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
 
 
 def _xor(text: bytes) -> int:
@@ -54,45 +53,10 @@ def matching_rules(block: bytes) -> tuple[BccKind, ...]:
     if not block:
         return ()
     text, given = block[:-1], block[-1]
-    by_sum, by_xor = _sum(text) & 0x7F == given, _xor(text) & 0x7F == given
+    by_sum, by_xor = bcc_sum(text) & 0x7F == given, _xor(text) & 0x7F == given
     if by_xor:
         return KINDS if by_sum else ("xor",)
     return ("sum",) if by_sum else ()
-
-
-class TemplateCheck:
-    """`matching_rules` for texts that differ from `text` in the digits behind `start`, and in the
-    check character at their end, alone. The block begins at `start`.
-
-    With its check character a block XORs to 0: of each bit there is an even number of ones. Bit 0
-    is that of the sum; bits 1 to 3 are counted; bits 4 to 6 are the same in all digits, so those
-    of the right check character are always the same.
-    """
-
-    __slots__ = ("_ones", "_sum", "_sum_of", "_upper")
-
-    def __init__(self, text: bytes, start: int) -> None:
-        small = len(text) <= _PIECE
-        self._sum_of: Callable[[bytes], int] = zlib.adler32 if small else _sum
-        self._sum = _sum(text[:start]) + small  # Adler-32 begins with 1
-        self._upper = _xor(text[start:-1]) & 0x70
-        size = len(text) - start
-        self._ones = [int.from_bytes(bytes((bit,)) * size, "big") for bit in (2, 4, 8)]
-
-    def matching_rules(self, text: bytes, number: int) -> tuple[BccKind, ...]:
-        """The rules by which the last character of `text` is right; `number` is `text` as one."""
-        check, total = text[-1], self._sum_of(text) - self._sum
-        one, two, three = self._ones
-        odd = (
-            total
-            | (number & one).bit_count()
-            | (number & two).bit_count()
-            | (number & three).bit_count()
-        )
-        by_sum = not total - 2 * check & 0x7F
-        if odd & 1 or check & 0x70 != self._upper:
-            return ("sum",) if by_sum else ()
-        return KINDS if by_sum else ("xor",)
 
 
 def header_fields(matches: tuple[BccKind, ...]) -> dict[str, Json]:

@@ -18,7 +18,8 @@ from kamstrup_mqtt.protocols.base import (
     Send,
     Step,
 )
-from kamstrup_mqtt.protocols.fast_path.iec62056_21 import ReadoutCache
+from kamstrup_mqtt.protocols.fast_path import iec62056_21 as templates
+from kamstrup_mqtt.protocols.fast_path.layout import LayoutCache, TemplateDecoder
 from kamstrup_mqtt.protocols.iec62056_21 import parity
 from kamstrup_mqtt.protocols.iec62056_21.block_check import (
     BccOption,
@@ -79,6 +80,7 @@ class IecCodec:
         max_baudrate: int = 9600,
         wake: Wake | None = None,
         learned: Mapping[str, str] | None = None,
+        fast_path: bool = True,
     ) -> None:
         self._sign_on = f"/?{address}!".encode("ascii")
         self._start_baudrate = baudrate
@@ -97,7 +99,11 @@ class IecCodec:
         self._baudrate = baudrate
         self._framer: IecFramer | None = None
         self._polled = False
-        self._readout_cache = ReadoutCache()
+        self._decode = _parse
+        self._templates: LayoutCache[templates.ReadoutTemplate] | None = None
+        if fast_path:
+            decoder = TemplateDecoder(_parse, templates.make_template)
+            self._decode, self._templates = decoder.decode, decoder.templates
 
     def framer(self) -> IecFramer:
         """A framer for a newly opened line (which has the speed of the sign-on again).
@@ -106,21 +112,14 @@ class IecCodec:
         """
         self._baudrate = self._start_baudrate
         self._fixed_speed = False
-        self._framer = IecFramer(
-            self._vote, readout_cache=self._readout_cache, early_ident=self._polled
-        )
+        self._framer = IecFramer(self._vote, templates=self._templates, early_ident=self._polled)
         return self._framer
 
     # messages
 
     def decode(self, frame: Frame) -> Message:
         """Read a frame; see `framing` for the kinds. Raises MeterError for data without values."""
-        known = self._readout_cache.decode(frame)
-        if known is not None:
-            return known
-        message = _read(frame)
-        self._readout_cache.learn(frame, message)
-        return message
+        return self._decode(frame)
 
     # conversation
 
@@ -251,8 +250,8 @@ class IecCodec:
         )
 
 
-def _read(frame: Frame) -> Message:
-    """The plain way."""
+def _parse(frame: Frame) -> Message:
+    """The reference parser."""
     text = frame.payload.decode("ascii")
     header: dict[str, Json] = {"direction": frame.direction, "kind": frame.kind}
     if frame.kind == "data":

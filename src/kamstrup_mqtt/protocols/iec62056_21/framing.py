@@ -23,11 +23,10 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
-from kamstrup_mqtt.protocols.fast_path.iec62056_21 import ReadoutCache
-from kamstrup_mqtt.protocols.fast_path.layout import make_frame
+from kamstrup_mqtt.protocols.fast_path.layout import LayoutCache
 from kamstrup_mqtt.protocols.iec62056_21 import parity
 from kamstrup_mqtt.protocols.iec62056_21.block_check import (
     BccVote,
@@ -36,6 +35,9 @@ from kamstrup_mqtt.protocols.iec62056_21.block_check import (
     matching_rules,
 )
 from kamstrup_mqtt.protocols.iec62056_21.readout import MAX_BLOCK, Ident, parse_ident
+
+if TYPE_CHECKING:
+    from kamstrup_mqtt.protocols.fast_path.iec62056_21 import ReadoutTemplate
 
 SOH, STX, ETX, EOT, ACK, LF, CR, SLASH, BANG = 0x01, 0x02, 0x03, 0x04, 0x06, 0x0A, 0x0D, 0x2F, 0x21
 
@@ -75,15 +77,18 @@ class IecFramer:
     `readout_cache` the readouts that were read already."""
 
     bytes_needed = 0
-    is_idle = False
 
     def __init__(
-        self, vote: BccVote, *, readout_cache: ReadoutCache | None = None, early_ident: bool = False
+        self,
+        vote: BccVote,
+        *,
+        templates: LayoutCache[ReadoutTemplate] | None = None,
+        early_ident: bool = False,
     ) -> None:
         self.parity_errors = 0
         self.early_ident = early_ident
         self._vote = vote
-        self._readout_cache = readout_cache or ReadoutCache()
+        self._templates = templates
         self._state: _State = "idle"
         self._raw = bytearray()
         self._slash = False  # a '/' in this line of a block
@@ -94,7 +99,7 @@ class IecFramer:
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
-        if self._state == "idle" and self._try_complete_frame(data):
+        if self._state == "idle" and self._try_complete_readout(data):
             return
         at = 0
         while at < len(data):
@@ -103,29 +108,30 @@ class IecFramer:
                 self._take(data[at])
             at += run or 1
 
-    def _try_complete_frame(self, data: bytes) -> bool:
-        """Take `data` if it is one readout from start to end, right, and of a layout that is known,
-        as bridges hand it over. Whatever else it may be is found out character by character."""
+    def _try_complete_readout(self, data: bytes) -> bool:
+        """Take `data` if it is exactly one good readout of a known layout.
+
+        A bridge hands a readout over in one piece. Anything else is left to the byte-wise parser.
+        """
+        if self._templates is None or self._ident or self._garbage:
+            return False
         text = data if data.isascii() else parity.strip(data)
-        known = self._readout_cache.get(len(text))
-        if known is None or not known.is_whole or self._ident or self._garbage:
+        known = self._templates.get(len(text))
+        if known is None or not known.is_single or (self.early_ident and known.is_interactive):
             return False
-        if self.early_ident and known.awaits_ack:
-            return False
-        matches = known.matching_rules(text)
-        if matches is None:
+        rules = known.matching_rules(text)
+        if rules is None:
             return False
         vote = self._vote
-        is_sure = vote.rule in matches  # then nothing is to be found out
-        if not is_sure and not vote.accepts(matches):
+        is_decided = vote.rule in rules
+        if not is_decided and not vote.accepts(rules):
             return False
-        if text is not data and (
-            parity.errors(data[: known.start - 1]) or parity.errors(data[known.start - 1 :])
-        ):
+        start = known.start - 1
+        if text is not data and (parity.errors(data[:start]) or parity.errors(data[start:])):
             return False
-        if not is_sure:
-            vote.add_vote(matches, known.expected_rule)
-        self._events.append(make_frame((data, text, "answer", "data")))
+        if not is_decided:
+            vote.add_vote(rules, known.expected)
+        self._events.append(tuple.__new__(Frame, (data, text, "answer", "data")))
         return True
 
     def _run(self, data: bytes, at: int) -> int:

@@ -29,7 +29,6 @@ MAX_BLOCK = 16384
 """Characters of a block."""
 
 _IDENT = re.compile(r"/([A-Za-z]{3})([ -~])([ -~]{0,32})")
-_WHOLE = re.compile(rb"/[A-Za-z]{3}[ -.0-~]{1,33}\r\n\x02[^\x01-\x04/]*\x03[\x00-\x7f]", re.DOTALL)
 _DATA_SET = re.compile(r"([0-9A-Za-z.:*&#_\-]{0,32}) *\(([^()\x00-\x1f]*)\)")
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)")
 
@@ -64,12 +63,6 @@ def parse_ident(line: str) -> Ident | None:
     return Ident(*match.groups()) if match else None
 
 
-def is_whole(text: bytes) -> bool:
-    """Whether `text` is one identification and one block, with nothing in it that could be the
-    start or the end of anything else."""
-    return len(text) <= MAX_BLOCK and _WHOLE.fullmatch(text) is not None
-
-
 def parse_data_sets(text: str) -> Iterator[DecodedValue]:
     """The data sets of a block, in the order sent; one object for each pair of brackets."""
     address = ""
@@ -81,7 +74,7 @@ def parse_data_sets(text: str) -> Iterator[DecodedValue]:
 
 
 def value_spans(text: str) -> Iterator[tuple[int, int]]:
-    """From where to where the raw values stand that `parse_data_sets` finds, in its order."""
+    """Start and end of the raw values that `parse_data_sets` finds, in its order."""
     address = ""
     for match in _DATA_SET.finditer(text):
         address = match[1] or address

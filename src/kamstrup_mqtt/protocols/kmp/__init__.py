@@ -4,6 +4,7 @@
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
+from kamstrup_mqtt.protocols.kmp.log_reading import KmpLogReader
 from kamstrup_mqtt.protocols.kmp.registers import fallback_key, key_of, parse_source
 
 __all__ = ["SPEC", "KmpCodec"]
@@ -19,4 +20,5 @@ SPEC = ProtocolSpec(
     parse_source=parse_source,
     fallback_key=fallback_key,
     checksum="crc16",
+    log_reader=KmpLogReader,
 )

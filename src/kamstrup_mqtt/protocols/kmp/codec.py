@@ -20,7 +20,8 @@ from kamstrup_mqtt.protocols.base import (
     Send,
     Step,
 )
-from kamstrup_mqtt.protocols.fast_path.kmp import KmpAnswerCache
+from kamstrup_mqtt.protocols.fast_path import kmp as templates
+from kamstrup_mqtt.protocols.fast_path.layout import TemplateDecoder
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer, encode_frame
 from kamstrup_mqtt.protocols.kmp.messages import (
     CID_GET_REGISTER,
@@ -69,6 +70,7 @@ class KmpCodec:
         wake: Wake | None = None,
         baudrate: int = 1200,
         learned: Mapping[str, str] = _NOTHING,
+        fast_path: bool = True,
     ) -> None:
         self.address = address
         self.tries = tries
@@ -78,7 +80,11 @@ class KmpCodec:
         self.pause = pause
         self.wake = wake
         self.baudrate = baudrate
-        self._answer_cache = KmpAnswerCache()
+        self._decode = (
+            TemplateDecoder(decode_message, templates.make_template).decode
+            if fast_path
+            else decode_message
+        )
 
     def framer(self) -> KmpFramer:
         """A framer for a newly opened line."""
@@ -86,12 +92,7 @@ class KmpCodec:
 
     def decode(self, frame: Frame) -> Message:
         """A frame of either direction read. Raises MeterError for impossible contents."""
-        known = self._answer_cache.decode(frame)
-        if known is not None:
-            return known
-        message = decode_message(frame)
-        self._answer_cache.learn(frame, message)
-        return message
+        return self._decode(frame)
 
     def poll(self, poll_request: PollRequest) -> Conversation:
         """Serial number, registers in order, type; what is not asked for is left out.

@@ -11,7 +11,6 @@ from collections import deque
 from typing import Literal
 
 from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
-from kamstrup_mqtt.protocols.fast_path.layout import make_frame
 
 # | start | dst | CID | data 0..n | CRC hi | CRC lo | stop |     5512-447, 3
 # |  80   |                                       |  0D  |     to the meter
@@ -30,10 +29,9 @@ _NEVER_SENT = bytes((REQUEST_START, ANSWER_START, STOP, ACK))
 _STUFFED = frozenset((*_NEVER_SENT, ESCAPE))
 _UNSTUFFED = {bytes((value ^ 0xFF,)): bytes((value,)) for value in _STUFFED}
 _ESCAPE = bytes((ESCAPE,))
-_PIECE = re.compile(rb"[\x80\x40]?[^\x80\x40\x0D]*\x0D?")
+_PIECE = re.compile(rb"[\x80\x40][^\x80\x40\x0D]*+\x0D?|[^\x80\x40\x0D]++\x0D?|\x0D")
 """What a stream is cut into: before each start byte, and behind each stop byte."""
 _STARTS = (bytes((REQUEST_START,)), bytes((ANSWER_START,)))
-_DELIMITERS = bytes((REQUEST_START, ANSWER_START, STOP))
 _SHORTEST = 4  # dst, CID, CRC
 
 MAX_FRAME = 1024
@@ -85,18 +83,10 @@ def encode_frame(direction: Literal["request", "answer"], payload: bytes) -> byt
     return bytes((start,)) + stuff(payload + crc(payload)) + bytes((STOP,))
 
 
-def _is_one_piece(data: bytes) -> bool:
-    """Whether it is one frame from start to stop: so bridges hand over most answers."""
-    if not data.startswith(_STARTS) or data[-1] != STOP:
-        return False
-    return len(data.translate(None, _DELIMITERS)) == len(data) - 2
-
-
 class KmpFramer:
     """Cuts a stream into KMP frames, requests and answers alike."""
 
     bytes_needed = 0
-    is_idle = False
     parity_errors = 0
 
     def __init__(self) -> None:
@@ -106,14 +96,14 @@ class KmpFramer:
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
-        for piece in (data,) if _is_one_piece(data) else _PIECE.findall(data):
+        for piece in _PIECE.findall(data):
             if piece.startswith(_STARTS):
                 if self._frame or self._garbage:
                     self.end_burst()
                 self._inside(piece)
             elif self._frame:
                 self._inside(piece)
-            elif piece:
+            else:
                 self._between(piece)
 
     def next_event(self) -> Event | None:
@@ -162,7 +152,7 @@ class KmpFramer:
             direction: Literal["request", "answer"] = (
                 "request" if frame[0] == REQUEST_START else "answer"
             )
-            self._events.append(make_frame((frame, inner[:-2], direction, "")))
+            self._events.append(Frame(frame, inner[:-2], direction))
 
     def _give_up(self, reason: DropReason) -> None:
         self._events.append(DroppedBytes(reason, self._frame))

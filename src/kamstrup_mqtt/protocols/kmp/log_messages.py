@@ -53,6 +53,11 @@ class Record:
             return None
         return f"{day}T{clock_}" if isinstance(clock_, str) else day
 
+    @property
+    def values(self) -> tuple[DecodedValue, ...]:
+        """The objects that are not clocks."""
+        return tuple(obj for obj in self.objects if obj.id not in CLOCKS)
+
     def as_json(self) -> dict[str, Json]:
         """`{"record": 4, "time": ..., "values": {"39": {"value": 2.286, "unit": "kW"}}}`."""
         values: dict[str, Json] = {

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import DecodedValue, LinkState
-from kamstrup_mqtt.protocols.base import Frame, Pause, Send, Step
+from kamstrup_mqtt.core.model import LinkState
+from kamstrup_mqtt.protocols.base import Frame, LogCursor, LogQuery, Pause, Send, Step
 from kamstrup_mqtt.protocols.kmp import log_messages
 from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
 from kamstrup_mqtt.protocols.kmp.framing import encode_frame
 from kamstrup_mqtt.protocols.kmp.log_messages import LogAnswer, LoggerConfiguration, Record
 from kamstrup_mqtt.protocols.kmp.messages import (
+    MAX_REGISTERS,
     decode_message,
     get_register,
     get_serial_no,
@@ -22,16 +23,18 @@ from kamstrup_mqtt.protocols.kmp.messages import (
 )
 
 T = TypeVar("T")
-Talk = Generator[Step, Frame | None, Frame]
+LogConversation = Generator[Step, Frame | None, Frame]
 Records = Generator[Step, Frame | None, "tuple[Record, ...]"]
 
 LONGEST = 200
 """Bytes of an answer that are asked for at most."""
 MOST_RECORDS = 2000
 """A bound, should a meter's record numbers never end."""
+HEAT_ENERGY = 60
+"""The register that heat meters have and electricity meters lack."""
 
 
-def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> Talk:
+def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> LogConversation:
     """Send a request until its answer comes. Raises the MeterError of the last try."""
     send = Send(
         data=encode_frame("request", payload),
@@ -54,7 +57,7 @@ def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> Talk:
         yield Pause(codec.pause)
 
 
-def _first(codec: KmpCodec, payload: bytes, lacking: str) -> Talk:
+def _first(codec: KmpCodec, payload: bytes, lacking: str) -> LogConversation:
     """The first request to a log. A meter that says nothing to it may well answer others."""
     try:
         return (yield from inquire(codec, payload))
@@ -106,24 +109,11 @@ def configuration(
     return found
 
 
-class LogCursor(Protocol):
-    """Goes back through a log, the newest record first, one request a step."""
-
-    done: bool
-
-    @property
-    def records(self) -> tuple[Record, ...]:
-        """What was found so far, the newest first."""
-
-    def step(self) -> Generator[Step, Frame | None, None]:
-        """The next request. Raises MeterError when it is not answered."""
-
-
 class LoggerCursor:
-    """Through a logger of B8."""
+    """Reads a logger of B8 backwards; see `protocols.base.LogCursor`."""
 
     def __init__(self, codec: KmpCodec, logger: int, query: Query) -> None:
-        self.done = False
+        self.is_done = False
         self._codec = codec
         self._logger = logger
         self._query = query
@@ -137,7 +127,7 @@ class LoggerCursor:
     def records(self) -> tuple[Record, ...]:
         return tuple(self._found)
 
-    def step(self) -> Generator[Step, Frame | None, None]:
+    def read_next(self) -> Generator[Step, Frame | None, None]:
         frame = yield from inquire(self._codec, self._payload)
         answer = _read(log_messages.decode_logger, frame)
         if not isinstance(answer, LogAnswer):
@@ -147,7 +137,7 @@ class LoggerCursor:
         self._found += fresh
         oldest = min((record.id for record in fresh), default=0)
         left = self._query.most - len(self._found)
-        self.done = oldest <= 1 or left < 1 or _reaches(fresh, self._query.start)
+        self.is_done = oldest <= 1 or left < 1 or _reaches(fresh, self._query.start)
         self._payload = log_messages.get_id_past(
             self._codec.address,
             self._logger,
@@ -157,11 +147,11 @@ class LoggerCursor:
         )
 
 
-class RecordCursor:
-    """Through a log of A1 and A2."""
+class NumberedLogCursor:
+    """Reads a log of A1 and A2 backwards; see `protocols.base.LogCursor`."""
 
     def __init__(self, codec: KmpCodec, log: int, query: Query) -> None:
-        self.done = False
+        self.is_done = False
         self._codec = codec
         self._asked = (codec.address, log, query.registers)
         self._query = query
@@ -173,7 +163,7 @@ class RecordCursor:
     def records(self) -> tuple[Record, ...]:
         return tuple(self._found[id_] for id_ in sorted(self._found, reverse=True))
 
-    def step(self) -> Generator[Step, Frame | None, None]:
+    def read_next(self) -> Generator[Step, Frame | None, None]:
         frame = yield from (
             inquire(self._codec, self._payload)
             if self._found
@@ -186,27 +176,27 @@ class RecordCursor:
         oldest = min(self._found, default=0)
         left = self._query.most - len(self._found)
         reached = _reaches([*fresh.values()], self._query.start)
-        self.done = not fresh or oldest == 0 or left < 1 or reached
+        self.is_done = not fresh or oldest == 0 or left < 1 or reached
         count = max(min(self._count, left, oldest), 1)
         self._payload = log_messages.get_log_id(
             *self._asked, count, LONGEST, max(oldest - count, 0)
         )
 
 
-def _walked(walk: LogCursor) -> Records:
-    while not walk.done:
-        yield from walk.step()
-    return walk.records
+def _read_all(cursor: LoggerCursor | NumberedLogCursor) -> Records:
+    while not cursor.is_done:
+        yield from cursor.read_next()
+    return cursor.records
 
 
 def past(codec: KmpCodec, logger: int, query: Query) -> Records:
     """The records of a logger of B8, the newest first."""
-    return (yield from _walked(LoggerCursor(codec, logger, query)))
+    return (yield from _read_all(LoggerCursor(codec, logger, query)))
 
 
 def by_record(codec: KmpCodec, log: int, query: Query) -> Records:
     """The records of a log of A1 and A2, the newest first."""
-    return (yield from _walked(RecordCursor(codec, log, query)))
+    return (yield from _read_all(NumberedLogCursor(codec, log, query)))
 
 
 def _read(decode: Callable[[bytes], T], frame: Frame) -> T:
@@ -244,6 +234,40 @@ def write_clock(codec: KmpCodec, at: datetime) -> Generator[Step, Frame | None, 
         raise MeterError(LinkState.REFUSED, "the meter did not acknowledge the new time")
 
 
-def values(objects: Sequence[DecodedValue]) -> tuple[DecodedValue, ...]:
-    """The objects of a record that are no clock."""
-    return tuple(obj for obj in objects if obj.id not in log_messages.CLOCKS)
+class KmpLogReader:
+    """Reads the log of one KMP meter; see `protocols.base.LogReader`."""
+
+    def __init__(self, codec: KmpCodec) -> None:
+        self._codec = codec
+
+    def read_clock(self) -> Generator[Step, Frame | None, datetime]:
+        """Return the meter's clock, without zone. Raises MeterError."""
+        return (yield from read_clock(self._codec))
+
+    def open_log(self, query: LogQuery) -> Generator[Step, Frame | None, LogCursor]:
+        """Return a cursor for the log that `query` names. Raises MeterError.
+
+        A numbered log is not asked what it holds: it leaves out the registers it lacks.
+        """
+        registers = tuple(source for source in query.sources if isinstance(source, int))
+        if isinstance(query.log, int):
+            # electricity meters have register 1049 instead of 348
+            clock = 348 if HEAT_ENERGY in registers else 1049
+            wanted = _query(query, (clock, 1003, 1002), registers)
+            return NumberedLogCursor(self._codec, query.log, wanted)
+        logger = log_messages.LOGGERS[query.log]
+        held = (yield from configuration(self._codec, logger)).registers
+        clocks = tuple(clock for clock in log_messages.CLOCKS if clock in held)
+        values = tuple(register for register in registers if register in held)
+        if not clocks or not values:
+            raise MeterError(LinkState.REFUSED, "its log holds none of the values that are read")
+        wanted = _query(query, (348,) if 348 in clocks else clocks, values)
+        return LoggerCursor(self._codec, logger, wanted)
+
+
+def _query(query: LogQuery, clocks: tuple[int, ...], values: tuple[int, ...]) -> Query:
+    return Query(
+        registers=(*clocks, *values)[:MAX_REGISTERS],
+        start=query.since.isoformat("T", "seconds"),
+        most=query.limit,
+    )

@@ -57,6 +57,7 @@ class KmpAsciiCodec:
         total: float = 4.0,
         pause: float = 1.6,
         learned: Mapping[str, str] | None = None,  # this protocol has nothing to learn
+        fast_path: bool = True,
     ) -> None:
         self._tries = tries
         self._first_byte = first_byte

@@ -49,7 +49,6 @@ class KmpAsciiFramer:
     """
 
     bytes_needed = 0
-    is_idle = False
 
     def __init__(self) -> None:
         self.parity_errors = 0

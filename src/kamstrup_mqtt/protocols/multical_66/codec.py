@@ -57,6 +57,7 @@ class Multical66Codec:
         pause: float = BETWEEN_REQUESTS,
         wake: Wake | None = None,
         learned: Mapping[str, str] | None = None,
+        fast_path: bool = True,
     ) -> None:
         self._baudrate = baudrate
         self._tries = tries

@@ -32,7 +32,6 @@ class Multical66Framer:
     `any_count`: the answer that is awaited may have any number of numbers."""
 
     bytes_needed = 0
-    is_idle = False
 
     def __init__(self) -> None:
         self.any_count = False
