@@ -199,7 +199,7 @@ def test_another_kind_of_meter_begins_with_nothing() -> None:
             assert part.model == "multical_602"
             assert (part.serial is not None) is is_kept
         assert bool(reader.totals) is bool(device.readings) is is_kept
-        assert reader.last_poll == MOMENT  # the line was polled all the same
+        assert (reader.last_poll is not None) is is_kept
         assert device.announced_as == "0012345678"  # that device is still to be removed
 
 

@@ -277,6 +277,7 @@ class PollReader:
             return False
         context.log.info("the meter is a %s", model)
         self._learn({"model": model})
+        context.state.last_poll = None  # this poll has read no values: read them after the restart
         self.framed_link.port.mark_success()
         context.config.on_model_found(model)
         return True

@@ -161,6 +161,8 @@ def adopt_model(
     from a source that this one has too; else it belongs to another kind of meter."""
     if state.model not in (None, detection.AUTO, model) and state.serial_source not in identity:
         state.reset()
+        if isinstance(state, ReaderState):
+            state.last_poll = None
     state.model = model
 
 
