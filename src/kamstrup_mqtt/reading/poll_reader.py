@@ -47,7 +47,7 @@ class PollReader:
         self._context = context
         self._on_reading = on_reading
         self._unsupported = UnsupportedSources(context)
-        self.reports = make_reports(context, _derivation_inputs(context), self._unsupported.reset)
+        self.reports = make_reports(context, derivation_inputs(context), self._unsupported.reset)
         self.framed_link = FramedLink(port, context, self.reports.status)
         self.read_requests = ReadRequests(context)
         self.idle_event = asyncio.Event()
@@ -326,7 +326,7 @@ def _phase_shift(meter: str, interval: float) -> float:
     return int.from_bytes(digest[:4], "big") / 2**32 * min(interval, SPREAD)
 
 
-def _derivation_inputs(context: ReaderContext) -> frozenset[str]:
+def derivation_inputs(context: ReaderContext) -> frozenset[str]:
     """Return the keys that the published values are derived from."""
     plan = context.config.plan
     sources = derived.sources_to_read(plan.profile, plan.sources)
