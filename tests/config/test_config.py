@@ -16,15 +16,19 @@ from kamstrup_mqtt.config import (
     TlsConfig,
     with_models,
 )
-from kamstrup_mqtt.config.han import HanMeter
 from kamstrup_mqtt.config.loader import load
-from kamstrup_mqtt.config.polled import POLLED, IecMeter, KmpAsciiMeter, KmpMeter
+from kamstrup_mqtt.config.meters import PROTOCOLS, meter_class
+from kamstrup_mqtt.config.protocols.han import HanMeter
+from kamstrup_mqtt.config.protocols.iec62056_21 import IecMeter
+from kamstrup_mqtt.config.protocols.kmp import KmpMeter
+from kamstrup_mqtt.config.protocols.kmp_ascii import KmpAsciiMeter
 from kamstrup_mqtt.config.section import parse_duration
 from kamstrup_mqtt.config.values import CustomValue, ListedValue
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.address import SerialDevice, TcpBridge
 from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.detection import detect_list_model
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "config.example.yaml"
 
@@ -336,7 +340,11 @@ def test_codec_options() -> None:
         "total": 60.0,
         "pause": 1.6,
     }
-    no_keys = {"encryption_key": None, "authentication_key": None}
+    no_keys = {
+        "encryption_key": None,
+        "authentication_key": None,
+        "detect_model": detect_list_model,
+    }
     assert han(energy_scale=1).codec_options() == {"energy_scale": 1, **no_keys}
     assert han(energy_scale="10").codec_options() == {"energy_scale": 10, **no_keys}
     assert han().codec_options() == han(energy_scale="auto").codec_options()
@@ -352,6 +360,7 @@ def test_keys() -> None:
         "energy_scale": None,
         "encryption_key": bytes(range(16)),
         "authentication_key": bytes(range(0xD0, 0xE0)),
+        "detect_model": detect_list_model,
     }
     assert set(meter.secrets()) == {EK, EK.lower(), AK, AK.lower()}
     assert EK.lower() not in repr(meter)
@@ -567,15 +576,17 @@ def test_refused_without_a_file_too() -> None:
 # The example
 
 
+METERS = [meter_class(protocol) for protocol in PROTOCOLS]
+
+
 def sections() -> list[type[BaseModel]]:
     return [
         Config,
         MqttConfig,
         TlsConfig,
         HomeAssistantConfig,
-        HanMeter,
-        *POLLED.values(),
-        *(meter.model_fields["timing"].annotation for meter in POLLED.values()),
+        *METERS,
+        *(m.model_fields["timing"].annotation for m in METERS if "timing" in m.model_fields),
         ListedValue,
         CustomValue,
     ]  # type: ignore[list-item]

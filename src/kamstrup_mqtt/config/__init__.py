@@ -1,43 +1,39 @@
-"""The configuration, checked: broker, Home Assistant, meters. `configfile` reads the file."""
+"""The configuration as pydantic models: broker, Home Assistant, spool, meters.
+
+`config.loader` reads the file.
+"""
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from kamstrup_mqtt.config.broker import MqttConfig, TlsConfig, Topic
+from kamstrup_mqtt.config.cross_check import cross_check
 from kamstrup_mqtt.config.meter import LogLevel, Meter
 from kamstrup_mqtt.config.meters import MeterConfig
 from kamstrup_mqtt.config.section import (
     Directory,
-    ExistingFile,
     Fault,
     Limit,
-    Line,
-    Secret,
     Section,
     Text,
-    as_text,
     validation_error,
 )
-from kamstrup_mqtt.core.topics import Topics
-from kamstrup_mqtt.links.address import PortAddress, SerialDevice, TcpBridge
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.detection import AUTO
+from kamstrup_mqtt.meters.auto import AUTO
 
 __all__ = [
     "Config",
@@ -48,97 +44,8 @@ __all__ = [
     "SpoolConfig",
     "TlsConfig",
     "collect_warnings",
-    "cross_check",
-    "cross_check_raw",
     "with_models",
 ]
-
-PORT, PORT_TLS = 1883, 8883
-
-
-def _topic(text: str) -> str:
-    if re.search(r"[+#\s\x00]", text) or "" in text.split("/") or text.startswith("$"):
-        raise ValueError(
-            "must be a topic without +, #, spaces, a leading $, and without / at its ends"
-        )
-    return text
-
-
-def _host(text: str) -> str:
-    # not quoted: in mqtt://user:password@broker there is a password
-    if re.search(r"[\s/@\[\]]", text) or (":" in text and not _is_address(text)):
-        raise ValueError(
-            "must be the broker's name or address alone: no mqtt://, no user name, no brackets, and"
-            " no :1883 behind it (that is mqtt.port)"
-        )
-    return text
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _instance(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", text):
-        raise ValueError("must be 1 to 32 of A-Z, a-z, 0-9, _ and -")
-    return text
-
-
-Topic: TypeAlias = Annotated[Text, AfterValidator(_topic)]
-
-
-class TlsConfig(Section):
-    """TLS to the broker, its certificate verified. Without `ca_file`: the system's authorities."""
-
-    ca_file: ExistingFile | None = None
-    cert_file: ExistingFile | None = None
-    key_file: ExistingFile | None = None
-    key_password: Secret | None = None
-
-    @model_validator(mode="after")
-    def _key_with_certificate(self) -> TlsConfig:
-        if self.key_file is not None and self.cert_file is None:
-            raise validation_error([(("key_file",), "needs cert_file beside it")])
-        return self
-
-
-def _tls(value: Any) -> Any:
-    if isinstance(value, bool):
-        return {} if value else None
-    return value
-
-
-class MqttConfig(Section):
-    """The broker, and under which topics. `instance`: one per daemon on the broker."""
-
-    host: Annotated[Line, AfterValidator(_host)] = "localhost"
-    tls: Annotated[TlsConfig | None, BeforeValidator(_tls)] = None
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=0, validate_default=True)
-    username: Text | None = None
-    password: Secret | None = None
-    password_file: Text | None = None
-    base: Topic = "kamstrup"
-    instance: Annotated[Text, AfterValidator(_instance)] = "main"
-    version: Annotated[Literal["3.1.1", "5"], BeforeValidator(as_text)] = "3.1.1"
-    keepalive: Annotated[int, Field(ge=5, le=3600)] = 60
-    commands: bool = True
-    client_id: Annotated[Line, Field(max_length=128)] | None = None
-
-    @field_validator("port", mode="before")
-    @classmethod
-    def _default_port(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is None or value == 0:
-            return PORT_TLS if info.data.get("tls") is not None else PORT
-        return value
-
-    @property
-    def topics(self) -> Topics:
-        """The topics of this daemon."""
-        return Topics(self.base, self.instance)
 
 
 def _minimum(value: Any) -> Any:
@@ -153,13 +60,34 @@ def _minimum(value: Any) -> Any:
 
 
 class HomeAssistantConfig(Section):
-    """Discovery. `minimum`: the oldest Home Assistant that must take it without a complaint."""
+    """Discovery messages for Home Assistant."""
 
     enabled: bool = True
+    """Publish discovery messages.
+
+    Example: `enabled: false`
+    """
     prefix: Topic = "homeassistant"
+    """The discovery prefix of Home Assistant.
+
+    Example: `prefix: ha`
+    """
     status_topic: Topic = Field(default="", validate_default=True)
+    """Where Home Assistant announces that it has started.
+
+    Default: `<prefix>/status`
+    Example: `status_topic: homeassistant/status`
+    """
     birth_payload: Text = "online"
+    """The message with which Home Assistant announces its start.
+
+    Example: `birth_payload: online`
+    """
     minimum: Annotated[str, BeforeValidator(_minimum)] = "2025.12"
+    """The oldest version of Home Assistant that must accept everything, at least `2024.11`.
+
+    Example: `minimum: "2024.11"`
+    """
 
     @field_validator("status_topic", mode="before")
     @classmethod
@@ -180,18 +108,29 @@ def _spool(value: Any) -> Any:
 
 
 class SpoolConfig(Section):
-    """Where the history waits for the broker. `spool: always` is short for the mode alone.
-
-    mode       offline: on disk while the broker does not acknowledge; always: before it is sent;
-               memory: never
-    rows, megabytes  how much is kept; the oldest goes first
-    resend     what the broker acknowledged so shortly before the connection was lost is sent again
-    """
+    """Where the history waits for the broker. `spool: always` is short for `mode` alone."""
 
     mode: Literal["offline", "always", "memory"] = "offline"
+    """When records are written to disk: while the broker does not acknowledge (`offline`), before
+    they are sent (`always`), or never (`memory`).
+
+    Example: `mode: always`
+    """
     rows: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
+    """The number of records that are kept. The oldest are dropped and counted.
+
+    Example: `rows: 500000`
+    """
     megabytes: Annotated[int, Field(ge=1, le=100_000)] = 64
+    """The size of the records that are kept.
+
+    Example: `megabytes: 256`
+    """
     resend: Limit = 60.0
+    """What the broker acknowledged in this time before a connection was lost is sent again.
+
+    Example: `resend: 2m`
+    """
 
 
 def _at_least_one(meters: tuple[Meter, ...]) -> tuple[Meter, ...]:
@@ -201,16 +140,38 @@ def _at_least_one(meters: tuple[Meter, ...]) -> tuple[Meter, ...]:
 
 
 class Config(Section):
-    """Everything. `configfile.load` makes it."""
+    """The whole configuration."""
 
     mqtt: MqttConfig = Field(default={}, validate_default=True)
+    """The broker and the topics.
+
+    Example: `mqtt: {host: 192.168.1.10}`
+    """
     homeassistant: HomeAssistantConfig = Field(default={}, validate_default=True)
+    """Discovery for Home Assistant.
+
+    Example: `homeassistant: {enabled: false}`
+    """
     spool: Annotated[SpoolConfig, BeforeValidator(_spool)] = Field(
         default={}, validate_default=True
     )
+    """Where the history waits for the broker.
+
+    Example: `spool: always`
+    """
     meters: Annotated[tuple[MeterConfig, ...], AfterValidator(_at_least_one)]
+    """The meters, at least one."""
     log_level: LogLevel = "info"
+    """The least severe level that is logged.
+
+    Example: `log_level: debug`
+    """
     state_directory: Directory | None = None
+    """Where the state file and the history are kept.
+
+    Default: `$STATE_DIRECTORY`, else `~/.local/state/kamstrup-mqtt`
+    Example: `state_directory: /var/lib/kamstrup-mqtt`
+    """
     _warnings: tuple[str, ...] = PrivateAttr(())
     _from_environment: Mapping[str, str] = PrivateAttr({})
 
@@ -257,64 +218,6 @@ def with_models(config: Config, found: Mapping[str, str]) -> Config:
     )
     same = all(new is old for new, old in zip(meters, config.meters, strict=True))
     return config if same else config.model_copy(update={"meters": meters})
-
-
-def cross_check(meters: Mapping[int, Meter]) -> Iterator[Fault]:
-    """Faults between meters (position -> meter): ids that are not unique, ports that clash."""
-    ids: dict[str, Meter] = {}
-    ports: dict[object, Meter] = {}
-    for index, meter in meters.items():
-        first = ids.setdefault(meter.id, meter)
-        if first is not meter:
-            place = "id" if "id" in meter.model_fields_set else "name"
-            yield (
-                ("meters", index, place),
-                f"the id {meter.id} is that of meter {first.name!r} too; give another id",
-            )
-        owner = ports.setdefault(_same_port(meter.port), meter)
-        clash = _clash(owner, meter) if owner is not meter else None
-        if clash:
-            yield ("meters", index, "port"), clash
-
-
-def cross_check_raw(raw: object, context: dict[str, Any]) -> Iterator[Fault]:
-    """`cross_check` of those of the raw meters that are good by themselves."""
-    from pydantic import TypeAdapter  # for faults only
-
-    adapter: TypeAdapter[Meter] = TypeAdapter(MeterConfig)
-    good = {}
-    for index, meter in enumerate(raw if isinstance(raw, list) else ()):
-        try:
-            good[index] = adapter.validate_python(meter, context=context)
-        except ValidationError:
-            continue  # its own faults are reported already
-    return cross_check(good)
-
-
-def _same_port(port: PortAddress) -> object:
-    """Equal for two spellings of one port: a device and a link to it, H:1 and h:1."""
-    if isinstance(port, TcpBridge):
-        return port.host.lower(), port.port
-    return os.path.realpath(port.path) if isinstance(port, SerialDevice) else port
-
-
-def _clash(owner: Meter, meter: Meter) -> str | None:
-    """Why two meters cannot have the same port; None: they can."""
-    if owner.port != meter.port:
-        return f"is the same port as {owner.port} of meter {owner.name!r}; write both the same way"
-    if owner.is_pushed or meter.is_pushed:
-        return f"{meter.port} is used by meter {owner.name!r}; a HAN port cannot be shared"
-    if owner.protocol_name != meter.protocol_name:
-        return (
-            f"{meter.port} is used by meter {owner.name!r} with protocol {owner.protocol_name};"
-            " meters on one port must speak the same protocol"
-        )
-    if owner.serial_params() != meter.serial_params():
-        return (
-            f"{meter.port} is opened as {owner.serial_params()} for meter {owner.name!r},"
-            f" as {meter.serial_params()} here; give both the same line settings"
-        )
-    return None
 
 
 def collect_warnings(config: Config) -> Iterator[Fault]:

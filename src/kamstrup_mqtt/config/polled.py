@@ -1,4 +1,4 @@
-"""The meters that are asked: what they have in common, and each protocol's own."""
+"""Options of all meters that are polled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BeforeValidator,
     Field,
     field_validator,
     model_validator,
@@ -20,7 +19,6 @@ from kamstrup_mqtt.config.section import (
     Limit,
     Offset,
     Section,
-    Text,
     suggestion,
     validation_error,
 )
@@ -31,11 +29,8 @@ from kamstrup_mqtt.config.values import (
     planned_values,
     sources_by_key,
 )
-from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.links.address import TcpBridge
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.plan import PlannedValue
-from kamstrup_mqtt.protocols.wakeup import Wake
 
 MAINS_INTERVAL = 60.0
 BATTERY_INTERVAL = 3600.0
@@ -46,10 +41,18 @@ SLOW = "slow"
 
 
 class Slow(Section):
-    """Values that are read at an interval of their own."""
+    """Values that are read less often than the rest of the meter."""
 
     interval: Interval
+    """Time from one reading of these values to the next, longer than that of the meter.
+
+    Example: `interval: 1d`
+    """
     values: tuple[ListedValue, ...]
+    """The keys of the values.
+
+    Example: `values: [operating_hours, error_hours]`
+    """
 
     @field_validator("values", mode="before")
     @classmethod
@@ -58,19 +61,36 @@ class Slow(Section):
 
 
 class Polled(Meter):
-    """A meter that is asked.
-
-    interval     None: by the model, 60 s, on a battery 1 h
-    align        polled when local time is a multiple of the interval, plus `offset` seconds
-    slow         values that are read more rarely
-    energy_unit  the unit of the energies that are published as the meter sends them
-    """
+    """Options of meters that are polled: every protocol but `han`."""
 
     interval: Interval | None = None
+    """Time from one poll to the next. Also spelled `update_interval`.
+
+    Default: by model: `1h` on a battery, else `60s`; MULTICAL 402 `28m`
+    Example: `interval: 1h`
+    """
     align: bool = False
+    """Poll when local time is a multiple of the interval.
+
+    Example: `align: true`
+    """
     offset: Offset = 0.0
+    """Move aligned polls. Needs `align: true`.
+
+    Default: `0s`
+    Example: `offset: -60s`
+    """
     slow: Slow | None = None
+    """Values that are read less often than the rest.
+
+    Example: `slow: {interval: 1d, values: [operating_hours]}`
+    """
     energy_unit: Literal["kWh", "MWh", "GJ"] | None = None
+    """Convert the energies that are published as sent.
+
+    Default: the unit that the meter sends
+    Example: `energy_unit: kWh`
+    """
 
     @model_validator(mode="after")
     def _slow_is_slow(self) -> Polled:
@@ -151,12 +171,12 @@ class Polled(Meter):
     def warnings(self) -> Iterator[Fault]:
         if self.interval is None:
             return
-        longest = self.meter_model.longest
-        if longest is not None and self.interval > longest:
+        sleeps_after = self.meter_model.sleeps_after
+        if sleeps_after is not None and self.interval > sleeps_after:
             yield (
                 ("interval",),
-                f"the eye of a {self.meter_model.name} sleeps {longest / 60:g} min after the last"
-                " reading: the next one fails unless a button is pressed, or `wake` wakes it"
+                f"the eye of a {self.meter_model.name} sleeps {sleeps_after / 60:g} min after the"
+                " last reading: the next one fails unless a button is pressed, or `wake` wakes it"
                 f" (interval: 28m keeps it awake)",
             )
         if self.meter_model.battery and self.interval < BATTERY_WARNING:
@@ -168,198 +188,30 @@ class Polled(Meter):
 
 
 class Timing(Section):
-    """Time limits of one exchange, in seconds, and how often it is tried.
-
-    first_byte from the end of the request to the answer's first byte, between from byte to byte,
-    total for the whole answer, pause between two tries.
-    """
+    """Time limits of one request, and how often it is tried."""
 
     first_byte: Limit
+    """Seconds from the end of the request to the first byte of the answer.
+
+    Example: `first_byte: 2.5`
+    """
     between: Limit
+    """Seconds from one byte of the answer to the next.
+
+    Example: `between: 1.0`
+    """
     total: Limit
+    """Seconds for the whole answer.
+
+    Example: `total: 8.0`
+    """
     pause: Limit
+    """Seconds between two tries.
+
+    Example: `pause: 2.0`
+    """
     tries: Annotated[int, Field(ge=1, le=10)]
+    """How often a request is tried.
 
-
-class KmpTiming(Timing):
-    first_byte: Limit = 1.6
-    between: Limit = 0.5
-    total: Limit = 6.0
-    pause: Limit = 1.6
-    tries: Annotated[int, Field(ge=1, le=10)] = 3
-
-
-class KmpAsciiTiming(Timing):
-    first_byte: Limit = 1.0
-    between: Limit = 0.6
-    total: Limit = 4.0
-    pause: Limit = 1.6
-    tries: Annotated[int, Field(ge=1, le=10)] = 3
-
-
-class IecTiming(Timing):
-    first_byte: Limit = 3.0
-    between: Limit = 2.0
-    total: Limit = 60.0
-    pause: Limit = 1.6
-    tries: Annotated[int, Field(ge=1, le=10)] = 2
-
-
-class Backfill(Section):
-    """The meter's own log, read after a gap. Experimental.
-
-    logger    of hours, days, months or years, of 303, 403 and 603
-    log_id    of other meters: a log with this number
-    records   read at most after one gap
+    Example: `tries: 2`
     """
-
-    logger: Literal["hour", "day", "month", "year"] = "hour"
-    log_id: Annotated[int, Field(ge=0, le=255)] | None = None
-    records: Annotated[int, Field(ge=1, le=2000)] = 168
-
-
-def _backfill(value: Any) -> Any:
-    if isinstance(value, bool):
-        return {} if value else None
-    return value
-
-
-def _kmp_address(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return int(value, 0)
-        except ValueError:
-            raise ValueError("must be a number from 0x00 to 0xFF, such as 0x3F") from None
-    return value
-
-
-class KmpMeter(Polled):
-    """A MULTICAL or flowIQ, and every other meter that speaks KMP.
-
-    wake   how a sleeping eye is woken before each poll: nul (a light that flickers for 2 s) or
-           ident (a request of the old protocol at 300 baud, which a bridge cannot send)
-    """
-
-    protocol_name = "kmp"
-    protocol: Literal["kmp"]
-    address: Annotated[int, BeforeValidator(_kmp_address), Field(ge=0, le=0xFF)] = 0x3F
-    wake: Wake | None = None
-    backfill: Annotated[Backfill | None, BeforeValidator(_backfill)] = None
-    timing: KmpTiming = Field(default_factory=KmpTiming)
-
-    @model_validator(mode="after")
-    def _has_log(self) -> KmpMeter:
-        if self.backfill and self.backfill.log_id is None and not self.profile.logger:
-            words = (
-                f"a {self.meter_model.name} has no log of hours that this program can ask for; if"
-                " you know the number of one of its logs: backfill: {log_id: 1}"
-            )
-            raise validation_error([(("backfill",), words)])
-        return self
-
-    def codec_options(self) -> dict[str, Any]:
-        return {
-            "address": self.address,
-            "wake": self.wake,
-            "baudrate": self.serial_params().baudrate,
-            **self.timing.model_dump(),
-        }
-
-
-class KmpAsciiMeter(Polled):
-    """A 685-382 by its own protocol."""
-
-    protocol_name = "kmp-ascii"
-    protocol: Literal["kmp-ascii"]
-    model: Text = "e685_382"
-    timing: KmpAsciiTiming = Field(default_factory=KmpAsciiTiming)
-
-    def codec_options(self) -> dict[str, Any]:
-        return self.timing.model_dump()
-
-
-class IecMeter(Polled):
-    """A meter that answers `/?!` with a readout.
-
-    bcc           the block check: auto finds out and remembers
-    wake          how a sleeping eye (MULTICAL 401, 66) is woken before each poll
-    parity_mode   software: seven bits and parity are done here, over a line of 8N1, which works
-                  alike on a tty and behind a bridge; hardware: by the port
-    """
-
-    protocol_name = "iec62056-21"
-    protocol: Literal["iec62056-21"]
-    model: Text = "e685_382"
-    address: Annotated[Text, Field(max_length=32, pattern=r"^[0-9A-Za-z ]*$")] = ""
-    bcc: Literal["auto", "sum", "xor", "none"] = "auto"
-    wake: Wake | None = None
-    parity_mode: Literal["software", "hardware"] = "software"
-    timing: IecTiming = Field(default_factory=IecTiming)
-
-    def serial_params(self) -> SerialParams:
-        params = super().serial_params()
-        if not self._in_software:
-            return dataclasses.replace(params, bytesize=self._line[0], parity=self._line[1])
-        return dataclasses.replace(params, bytesize=8, parity="N")
-
-    def codec_options(self) -> dict[str, Any]:
-        return {
-            "address": self.address,
-            "bcc": self.bcc,
-            "wake": self.wake,
-            "parity": "software" if self._in_software else "hardware",
-            "baudrate": self.serial_params().baudrate,
-            **self.timing.model_dump(),
-        }
-
-    @property
-    def _line(self) -> tuple[int, Literal["N", "E", "O"]]:
-        """Bits and parity of the line itself: 7E unless the user says otherwise."""
-        return self.bytesize or 7, self.parity or "E"
-
-    @property
-    def _in_software(self) -> bool:
-        # only 7E is done in software; another line is opened as it is
-        return self.parity_mode == "software" and self._line == (7, "E")
-
-    @property
-    def _accepts_unlisted(self) -> bool:
-        return True
-
-
-class Multical66Timing(Timing):
-    first_byte: Limit = 3.0
-    between: Limit = 0.5
-    total: Limit = 8.0
-    pause: Limit = 5.0
-    tries: Annotated[int, Field(ge=1, le=10)] = 2
-
-
-class Multical66Meter(Polled):
-    """A MULTICAL 66 or III by its own requests; on a port of this computer, whose speed changes."""
-
-    protocol_name = "multical-66"
-    protocol: Literal["multical-66"]
-    model: Text = "multical_66"
-    wake: Wake | None = None
-    timing: Multical66Timing = Field(default_factory=Multical66Timing)
-
-    @model_validator(mode="after")
-    def _local(self) -> Multical66Meter:
-        if isinstance(self.port, TcpBridge):
-            words = "this protocol changes the speed of the line, which a TCP bridge cannot"
-            raise validation_error([(("port",), words)])
-        return self
-
-    def codec_options(self) -> dict[str, Any]:
-        return {
-            "baudrate": self.serial_params().baudrate,
-            "wake": self.wake,
-            **self.timing.model_dump(),
-        }
-
-
-POLLED: Mapping[str, type[Polled]] = {
-    meter.protocol_name: meter for meter in (KmpMeter, KmpAsciiMeter, IecMeter, Multical66Meter)
-}
-"""Protocol -> what its meters have."""

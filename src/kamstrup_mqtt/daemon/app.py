@@ -38,9 +38,8 @@ from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.links.port import Port
-from kamstrup_mqtt.meters import detection
-from kamstrup_mqtt.mqtt import Connector, Daemon, Publisher, connect
-from kamstrup_mqtt.mqtt import Limits as PublisherLimits
+from kamstrup_mqtt.meters.auto import AUTO
+from kamstrup_mqtt.mqtt import Connector, DaemonInfo, Publisher, PublisherLimits, connect
 from kamstrup_mqtt.mqtt.incoming import Host
 from kamstrup_mqtt.reading.counters import Counters
 from kamstrup_mqtt.reading.reader import Reader
@@ -172,11 +171,11 @@ class App:
             self._state_file,
             self._report_queue,
             self._devices,
-            lambda: self._publisher.connected,
+            lambda: self._publisher.is_connected,
             interval=self._timeouts.clock,
         )
         self._watchdog = Watchdog(
-            (*self._publisher.deadlines, self._supervisor.heartbeat),
+            (*self._publisher.heartbeats, self._supervisor.heartbeat),
             lambda: self._notifier.send(WATCHDOG="1"),
             clock.monotonic,
             exit_timer=self._arm_watchdog,
@@ -203,7 +202,7 @@ class App:
             self._state_file,
             self._report_queue,
             clock,
-            Daemon(
+            DaemonInfo(
                 version=version(DISTRIBUTION),
                 host=Host(name=socket.gethostname(), boot=_boot_id()),
                 started=rfc3339(clock.now()),
@@ -227,7 +226,7 @@ class App:
             factory.reader_config(
                 meter,
                 self._state_file.meter(meter.id).reader.learned,
-                self._on_model_found if meter.model == detection.AUTO else None,
+                self._on_model_found if meter.model == AUTO else None,
                 fast_path=self._fast_path,
             ),
             port,

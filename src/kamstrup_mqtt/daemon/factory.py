@@ -12,7 +12,7 @@ from kamstrup_mqtt.devices.device import Device, DeviceConfig
 from kamstrup_mqtt.devices.device_readings import MergeRetained
 from kamstrup_mqtt.devices.payloads import Diagnostics
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.limits import MeterLimits
+from kamstrup_mqtt.meters.limits import MeterLimits, limits_for
 from kamstrup_mqtt.meters.plan import intern_plan
 from kamstrup_mqtt.reading.reader_config import BackfillConfig, ReaderConfig
 from kamstrup_mqtt.storage import spool
@@ -20,7 +20,8 @@ from kamstrup_mqtt.storage.history import History, Limits
 from kamstrup_mqtt.storage.state_schema import Learned, MeterState, adopt_model
 
 if TYPE_CHECKING:
-    from kamstrup_mqtt.config.polled import KmpMeter, Polled
+    from kamstrup_mqtt.config.polled import Polled
+    from kamstrup_mqtt.config.protocols.kmp import KmpMeter
 
 
 def make_history(
@@ -93,10 +94,7 @@ def make_device(
 
 
 def _meter_limits(meter: Meter) -> MeterLimits:
-    return MeterLimits(
-        power=meter.max_power or meter.meter_model.power_limit,
-        flow=meter.max_flow or meter.meter_model.max_flow,
-    )
+    return limits_for(meter.meter_model, meter.max_power, meter.max_flow)
 
 
 def reader_config(

@@ -22,6 +22,7 @@ from kamstrup_mqtt.core.model import (
     RetainedState,
     Scalar,
 )
+from kamstrup_mqtt.core.text import sanitize
 from kamstrup_mqtt.core.topics import id_part
 from kamstrup_mqtt.devices.availability import Availability
 from kamstrup_mqtt.devices.device_changes import DeviceChange
@@ -29,7 +30,6 @@ from kamstrup_mqtt.devices.device_config import DeviceConfig
 from kamstrup_mqtt.devices.device_readings import DeviceReadings, MergeRetained
 from kamstrup_mqtt.devices.payloads import Diagnostics, diagnostics_json
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.ha_rules import sanitize
 from kamstrup_mqtt.storage.state_schema import DeviceState, adopt_model
 
 __all__ = ["Device", "DeviceChange", "DeviceConfig"]

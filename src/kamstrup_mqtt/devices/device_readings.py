@@ -19,11 +19,12 @@ from kamstrup_mqtt.core.model import (
     RetainedState,
     Scalar,
 )
+from kamstrup_mqtt.core.text import sanitize
 from kamstrup_mqtt.devices.device_changes import DeviceChange, routine_change
 from kamstrup_mqtt.devices.device_config import DeviceConfig
 from kamstrup_mqtt.devices.retained_state import is_newer, parse_state
 from kamstrup_mqtt.meters import energy
-from kamstrup_mqtt.meters.ha_rules import sanitize, validate_state
+from kamstrup_mqtt.meters.ha_rules import validate_state
 from kamstrup_mqtt.storage.state_schema import DeviceState, LastReading, intern_mapping
 
 MergeRetained = Callable[[RetainedState], Mapping[str, Decimal]]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.model import Diagnosis, LinkState
+from kamstrup_mqtt.core.text import sanitize
 from kamstrup_mqtt.devices.device_config import DeviceConfig
-from kamstrup_mqtt.meters.ha_rules import sanitize
 
 COUNTERS = ("frames", "dropped", "timeouts", "echoes", "reconnects", "internal_errors", "held")
 """Always in the payload, null until a reader has reported them: Home Assistant logs a warning

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 
 from kamstrup_mqtt.core.clock import parse_rfc3339
 from kamstrup_mqtt.core.model import Scalar
-from kamstrup_mqtt.meters.ha_rules import MAX_TEXT, sanitize
+from kamstrup_mqtt.core.text import MAX_LENGTH, sanitize
 from kamstrup_mqtt.storage.state_schema import LastReading, check_magnitude
 
 
@@ -44,7 +44,7 @@ def _like(known: Scalar, retained: object) -> Scalar:
     if isinstance(retained, str) and not isinstance(known, Decimal):
         retained.encode()  # raises for half a character, which cannot be published
         if sanitize(retained) != retained:
-            raise ValueError(f"{retained[:MAX_TEXT]!r} is no published text")
+            raise ValueError(f"{retained[:MAX_LENGTH]!r} is no published text")
         return retained
     try:
         return check_magnitude(Decimal(retained))

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 from kamstrup_mqtt.core.errors import KamstrupMqttError, MeterError
 from kamstrup_mqtt.core.model import LinkState, LoggedReading, SourceId
-from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, distance, own_offset
-from kamstrup_mqtt.meters.plan import map_objects
+from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, ahead_of_utc, nearest_offset
+from kamstrup_mqtt.meters.mapping import map_objects
 from kamstrup_mqtt.protocols.base import Frame, LogCursor, LogQuery, LogReader, LogRecord, Step
 from kamstrup_mqtt.reading.context import ReaderContext
 from kamstrup_mqtt.reading.reader_config import BackfillConfig
@@ -125,8 +125,8 @@ class Backfill:
     def _start_cursor(self, gap: Gap) -> LogConversation:
         meter = yield from self._log_reader.read_clock()
         host = self._context.clock.now() or gap.end
-        ahead = distance(meter, host)
-        self._offset = own_offset(ahead, host)
+        ahead = ahead_of_utc(meter, host)
+        self._offset = nearest_offset(ahead, host)
         if abs(ahead - self._offset) > MAX_ERROR:
             raise MeterError(
                 LinkState.REFUSED,

@@ -14,7 +14,8 @@ from kamstrup_mqtt.core.errors import LinkError, MeterError
 from kamstrup_mqtt.core.model import DecodedValue, LinkState
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.port import Port
-from kamstrup_mqtt.meters import derived, detection, registry
+from kamstrup_mqtt.meters import dependencies, detection, registry
+from kamstrup_mqtt.meters.auto import AUTO
 from kamstrup_mqtt.meters.derived import Deriver
 from kamstrup_mqtt.protocols.base import Framer, PolledCodec, PollRequest, PollResponse
 from kamstrup_mqtt.reading import messages
@@ -271,9 +272,9 @@ class PollReader:
         context = self._context
         if context.config.on_model_found is None:
             return False
-        model = detection.guess(response.objects)
-        if model == detection.UNKNOWN:
-            context.log_once(detection.AUTO, messages.MODEL_UNKNOWN)
+        model = detection.detect_model(response.objects)
+        if model == detection.UNKNOWN_MODEL:
+            context.log_once(AUTO, messages.MODEL_UNKNOWN)
             return False
         context.log.info("the meter is a %s", model)
         self._learn({"model": model})
@@ -329,7 +330,7 @@ def _phase_shift(meter: str, interval: float) -> float:
 def derivation_inputs(context: ReaderContext) -> frozenset[str]:
     """Return the keys that the published values are derived from."""
     plan = context.config.plan
-    sources = derived.sources_to_read(plan.profile, plan.sources)
+    sources = dependencies.sources_to_read(plan.profile, plan.sources)
     return frozenset(
         registry.quantity_for(plan.protocol, plan.profile, source).key for source in sources
     )

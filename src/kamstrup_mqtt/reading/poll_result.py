@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import DecodedValue, SourceId
-from kamstrup_mqtt.meters import derived
+from kamstrup_mqtt.meters import dependencies
 from kamstrup_mqtt.protocols.base import PollResponse
 from kamstrup_mqtt.reading.context import ReaderContext
 from kamstrup_mqtt.reading.link_status import LinkStatus
@@ -34,7 +34,7 @@ class UnsupportedSources:
     def sources_to_read(self, groups: Iterable[str]) -> tuple[SourceId, ...]:
         """Return what to request for these groups now; everything if nothing would be left."""
         now, plan = self._context.clock.monotonic(), self._context.config.plan
-        sources = derived.sources_to_read(plan.profile, plan.sources_of(groups))
+        sources = dependencies.sources_to_read(plan.profile, plan.sources_of(groups))
         return tuple(s for s in sources if self._retry_at.get(s, now) <= now) or sources
 
     def update(self, response: PollResponse) -> None:
@@ -109,7 +109,7 @@ class PartialPoll:
         return tuple(
             group
             for group, wanted in sources.items()
-            if len(derived.affected_sources(plan.profile, wanted, response.failed_sources))
+            if len(dependencies.affected_sources(plan.profile, wanted, response.failed_sources))
             < len(wanted)
         )
 

@@ -23,8 +23,8 @@ from kamstrup_mqtt.core.model import (
     SourceId,
 )
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.model import MAX_POWER_BY_CONNECTION
-from kamstrup_mqtt.meters.plan import MappedObjects, map_objects, to_contract_unit
+from kamstrup_mqtt.meters.limits import MAX_POWER_BY_CONNECTION
+from kamstrup_mqtt.meters.mapping import MappedObjects, map_objects, to_contract_unit
 from kamstrup_mqtt.reading.context import ReaderContext
 from kamstrup_mqtt.reading.messages import describe_rejection
 from kamstrup_mqtt.reading.plausibility import PlausibilityFilter, Rejection, RejectionReason

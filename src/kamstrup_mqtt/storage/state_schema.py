@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.clock import parse_rfc3339, rfc3339
 from kamstrup_mqtt.core.model import Scalar, SourceId
-from kamstrup_mqtt.meters import detection
+from kamstrup_mqtt.meters.auto import AUTO
 
 VERSION = 2
 _MAX_EXPONENT = 1000
@@ -159,7 +159,7 @@ def adopt_model(
 ) -> None:
     """Note the configured model. State of another model is kept only if its serial number comes
     from a source that this one has too; else it belongs to another kind of meter."""
-    if state.model not in (None, detection.AUTO, model) and state.serial_source not in identity:
+    if state.model not in (None, AUTO, model) and state.serial_source not in identity:
         state.reset()
         if isinstance(state, ReaderState):
             state.last_poll = None

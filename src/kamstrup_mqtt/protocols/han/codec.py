@@ -16,6 +16,7 @@ from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys
 from kamstrup_mqtt.protocols.han.framing import HdlcFramer, header_end
 from kamstrup_mqtt.protocols.han.meter_session import WARNING, HanSession
+from kamstrup_mqtt.protocols.han.meter_type import DetectModel, no_model
 from kamstrup_mqtt.protocols.han.scales import CurrentScale
 
 
@@ -27,6 +28,7 @@ class HanCodec:
     encryption_key, authentication_key  16 bytes each (GPK60, GPK61), or None
     learned             what `SessionUpdate.learned` said before
     fast_path           decode by templates where possible; False: by the reference parser alone
+    detect_model        finds the model by its maker, phases and list identifier
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class HanCodec:
         authentication_key: bytes | None = None,
         learned: Mapping[str, str] | None = None,
         fast_path: bool = True,
+        detect_model: DetectModel = no_model,
     ) -> None:
         if energy_scale not in (10, 1, None):
             raise ValueError(f"energy_scale is 10 or 1, not {energy_scale}")
@@ -52,7 +55,7 @@ class HanCodec:
             )
             self._decode = TemplateDecoder(self._parse, make).decode
         self._log: list[tuple[int, str]] = []
-        self._session = HanSession(energy_scale, learned or {})
+        self._session = HanSession(energy_scale, learned or {}, detect_model)
 
     def framer(self) -> HdlcFramer:
         """A framer for one opened link."""
