@@ -35,10 +35,10 @@ EXCERPT_BYTES = 64
 """Bytes shown in a message; the log at DEBUG has all."""
 
 MAX_RECEIVED = 65536
-"""Bytes kept for a report of what came since a request; the oldest are forgotten first."""
+"""Bytes kept of what came since a request, for a report; the oldest are dropped first."""
 
 MAX_DROPS = 256
-"""Pieces kept to tell why no answer came."""
+"""Pieces kept to say why no response came."""
 
 
 def _ignore_wait(_seconds: float) -> None:
@@ -46,11 +46,14 @@ def _ignore_wait(_seconds: float) -> None:
 
 
 class ConversationRunner:
-    """One link, one framer: what a conversation yields is done on the line.
+    """Carries out the steps that a conversation yields.
 
-    `received` holds what came since the last request, for a report; `request_sent`: something was
-    asked; `got_response`: something came back that is not an echo; `is_silent`: not one byte came.
-    `will_act` is told before each wait how long it takes at most."""
+    received      the bytes since the last request, for a report
+    request_sent  whether a request was sent
+    got_response  whether anything but an echo came back
+    is_silent     whether not one byte came back
+    will_act      called before each wait with the seconds that it takes at most
+    """
 
     def __init__(
         self,
@@ -72,8 +75,11 @@ class ConversationRunner:
         self.is_silent = True
 
     async def run(self, conversation: Generator[Step, Frame | None, T]) -> T:
-        """Hold the conversation. Raises LinkError when the line is lost, MeterError when the
-        meter did not answer and the conversation gave up."""
+        """Carry out the conversation and return its result.
+
+        Raises LinkError if the line is lost, and MeterError if the meter does not answer and the
+        conversation gives up.
+        """
         try:
             step = next(conversation)
             while True:
@@ -85,8 +91,8 @@ class ConversationRunner:
                 else:
                     step = conversation.send(frame)
         except StopIteration as stop:
-            answer: T = stop.value
-            return answer
+            result: T = stop.value
+            return result
         finally:
             conversation.close()
 
@@ -107,7 +113,7 @@ class ConversationRunner:
         wire_time = self._link.wire_time(len(step.data))
         expected = self._link.wire_time(step.expected_bytes)
         self._will_act(wire_time + step.total_timeout + expected + 1.0)
-        if step.data:  # else: the conversation waits for more of what it asked for before
+        if step.data:  # else the conversation waits for more responses to its last request
             self._stream.discard_pending()
             self.received.clear()
             self._log.debug("-> %s", format_bytes(step.data))
@@ -120,7 +126,7 @@ class ConversationRunner:
         return await _ResponseWaiter(self, step, wire_time).wait()
 
     def count_echo(self) -> None:
-        """Count an echo; the first one of a meter is told."""
+        """Count an echo, and log the first one of a meter."""
         self._counters.echoes += 1
         if self._counters.echoes == 1:
             self._log.info(
@@ -130,7 +136,7 @@ class ConversationRunner:
 
 
 class _ResponseWaiter:
-    """The wait for one answer."""
+    """Waits for one response."""
 
     def __init__(self, runner: ConversationRunner, step: Send, wire_time: float) -> None:
         self._runner = runner
@@ -139,7 +145,7 @@ class _ResponseWaiter:
         self._echo = EchoFilter(step.data)
         self._clock = asyncio.get_running_loop().time
         now = self._clock()
-        # a bridge may hand an answer over only when all of it has come
+        # a bridge may pass a response on only once all of it has come
         expected = runner._link.wire_time(step.expected_bytes)
         self._first_byte_due = now + wire_time + step.response_timeout + expected
         self._last_moment = now + wire_time + step.total_timeout + expected
@@ -150,7 +156,8 @@ class _ResponseWaiter:
         self._echoes = 0
 
     async def wait(self) -> Frame:
-        """The first frame that is no echo. Raises MeterError with the reason why none came."""
+        """Return the first frame that is no echo. Raises MeterError with the reason why none
+        came."""
         while True:
             frame = self._next_response()
             if frame is not None:
@@ -169,9 +176,9 @@ class _ResponseWaiter:
                 self._end_burst()
 
     def _deadline(self) -> float:
-        """The end of this wait: the line must have been quiet for `inter_byte_timeout` seconds, the
-        time for the first byte must be over (noise may come before the answer), and `total_timeout`
-        ends all."""
+        """Return when this wait ends: after `inter_byte_timeout` seconds of silence, but not before
+        the time for the first byte is over (noise may precede the response), and after
+        `total_timeout` in any case."""
         if self._last_byte is None:
             return min(self._first_byte_due, self._last_moment)
         quiet = self._last_byte + self._inter_byte_timeout

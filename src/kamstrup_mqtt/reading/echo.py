@@ -4,32 +4,32 @@ from __future__ import annotations
 
 
 class EchoFilter:
-    """Takes an exact copy of what we sent off the front of what comes.
+    """Removes an exact copy of what was sent from the beginning of what is received.
 
-    Bytes that may still become the echo are held back: `/?!` and `/KAM...` begin alike.
+    Bytes that may still become the echo are kept back: `/?!` and `/KAM...` begin alike.
     """
 
     def __init__(self, sent: bytes) -> None:
         self._sent = sent
-        self._held = bytearray()
+        self._kept = bytearray()
         self._is_done = not sent
         self.seen = False
 
     def strip(self, data: bytes) -> bytes:
-        """What of `data` (and of what was held back) is not echo."""
+        """Return what of `data`, and of what was kept back, is not the echo."""
         if self._is_done:
             return data
-        self._held += data
-        if self._held.startswith(self._sent):
+        self._kept += data
+        if self._kept.startswith(self._sent):
             self.seen = True
-            del self._held[: len(self._sent)]
-        elif self._sent.startswith(self._held):
+            del self._kept[: len(self._sent)]
+        elif self._sent.startswith(self._kept):
             return b""
         return self.release()
 
     def release(self) -> bytes:
-        """The line is quiet: what was held back is no echo, or one that was cut off."""
+        """Return what was kept back: the line is quiet, so it is no echo, or one cut short."""
         self._is_done = True
-        held = bytes(self._held)
-        self._held.clear()
-        return held
+        kept = bytes(self._kept)
+        self._kept.clear()
+        return kept

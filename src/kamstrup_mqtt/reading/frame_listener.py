@@ -17,10 +17,13 @@ async def _yield_control() -> None:
 
 
 class FrameListener:
-    """What a meter sends by itself. `last_byte` and `last_frame` are loop times; at first both
-    are when the listening began. `wake_at`: the loop time at which whoever listens wants to look
-    at the clock; `idle_check`: the seconds after which it looks in any case. `yield_control` is
-    awaited between two events that came together."""
+    """Yields the frames and drops of one link.
+
+    last_frame     loop time of the last frame, at first of the start
+    wake_at        loop time at which to yield None although nothing came
+    idle_check     seconds after which to yield None in any case
+    yield_control  awaited between two events that came together
+    """
 
     def __init__(
         self,
@@ -42,12 +45,13 @@ class FrameListener:
 
     @property
     def last_byte(self) -> float:
+        """Loop time of the last byte, at first of the start."""
         return max(self._last_read, self._link.last_byte)
 
     async def events(self) -> AsyncGenerator[Event | None, None]:
-        """Frames and drops as they come; None whenever it is time to look at the clock.
+        """Yield frames and drops as they come, and None when a deadline may have passed.
 
-        Raises LinkError when the line is lost.
+        Raises LinkError if the line is lost.
         """
         self._link.start_continuous()
         framer = self._stream.framer
@@ -60,7 +64,7 @@ class FrameListener:
                 yield event
                 event = self._stream.next_event()
                 if event is not None:
-                    await self._yield_control()  # a line that floods us leaves the others theirs
+                    await self._yield_control()  # a flooded line must not starve the others
             self._link.expect_bytes(framer.bytes_needed)
             data = await self._link.read_within(self._seconds_left(quiet))
             if data:
@@ -75,7 +79,7 @@ class FrameListener:
             yield None
 
     def _seconds_left(self, quiet: bool) -> float:
-        """Seconds until something is due though nothing comes."""
+        """Return the seconds until something is due although nothing comes."""
         until = self._clock() + self._idle_check
         if self.wake_at is not None:
             until = min(until, self.wake_at)
@@ -87,6 +91,7 @@ class FrameListener:
 async def listen(
     link: Link, framer: Framer, counters: Counters, log: logging.Logger, *, idle_check: float = 1.0
 ) -> AsyncIterator[Event | None]:
-    """What a pushing meter sends; None at least every `idle_check` seconds while no byte comes."""
+    """Yield what a pushing meter sends, and None at least every `idle_check` seconds while no byte
+    comes."""
     async for event in FrameListener(link, framer, counters, log, idle_check=idle_check).events():
         yield event

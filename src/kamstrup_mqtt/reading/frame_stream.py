@@ -13,14 +13,14 @@ _TEXT = frozenset((*range(0x20, 0x7F), 0x0D, 0x0A, 0x02, 0x03, 0x06))
 
 
 def format_bytes(data: bytes) -> str:
-    """Bytes for the log: hex, and text beside it where it is text (parity bits taken off)."""
+    """Return bytes for the log: in hex, and as text if they are text without their parity bits."""
     seven = bytes(byte & 0x7F for byte in data)
     text = f" {seven.decode('ascii')!r}" if data and _TEXT.issuperset(seven) else ""
     return data.hex(" ") + text
 
 
 class FrameStream:
-    """What came on one link: bytes into the framer, events out of it, counted and logged."""
+    """Feeds the bytes of one link into its framer, and counts and logs the events."""
 
     def __init__(self, link: Link, framer: Framer, counters: Counters, log: logging.Logger) -> None:
         self.link = link
@@ -30,30 +30,34 @@ class FrameStream:
         self._parity = framer.parity_errors
 
     def feed(self, data: bytes) -> None:
+        """Give bytes to the framer."""
         if data:
             self.framer.receive_data(data)
 
     def next_event(self) -> Event | None:
-        """The framer's next event, counted. An echo (a request on our own line) is none of the
-        meter's frames; whoever waits for an answer counts it."""
+        """Return the framer's next event, counted.
+
+        An echo (a request on this program's own line) is none of the meter's frames; whoever waits
+        for a response counts it.
+        """
         event = self.framer.next_event()
         self.counters.parity_errors += self.framer.parity_errors - self._parity
         self._parity = self.framer.parity_errors
-        talks = self.log.isEnabledFor(logging.DEBUG)
+        is_logged = self.log.isEnabledFor(logging.DEBUG)
         if isinstance(event, DroppedBytes):
             self.counters.record_drop(event.reason, event.raw, asyncio.get_running_loop().time())
-            if talks:
+            if is_logged:
                 self.log.debug("<- dropped (%s): %s", event.reason, format_bytes(event.raw))
         elif event is not None:
             self.counters.frames += event.direction != "request"
-            if talks:
+            if is_logged:
                 self.log.debug(
                     "<- %s, checksum right: %s", event.direction, format_bytes(event.raw)
                 )
         return event
 
     def discard_pending(self) -> None:
-        """Throw away what came before we asked."""
+        """Discard what came before the request."""
         old = self.link.discard_input()
         if old:
             self.log.debug("<- not asked for, discarded: %s", format_bytes(old))
