@@ -19,7 +19,7 @@ from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.devices.device import Device, DeviceChange
 from kamstrup_mqtt.devices.unique_ids import assign_suffixes
 from kamstrup_mqtt.mqtt.history_records import RecordEncoder
-from kamstrup_mqtt.storage.history import History
+from kamstrup_mqtt.storage.history.queue import HistoryQueue
 from kamstrup_mqtt.storage.state_file import StateFile
 
 DIAGNOSTICS_INTERVAL = 60.0
@@ -52,15 +52,15 @@ class PublishQueue:
         state_file: StateFile,
         clock: Clock,
         *,
-        history: History | None = None,
+        history: HistoryQueue | None = None,
         diagnostics_interval: float = DIAGNOSTICS_INTERVAL,
     ) -> None:
         self.devices = devices
         self.state_file = state_file
-        self.history = history or History()
+        self.history = history or HistoryQueue()
         self.pending = Pending()
         self.changed = asyncio.Event()
-        self._record_encoder = RecordEncoder(self.history.boot)
+        self._record_encoder = RecordEncoder(self.history.boot_id)
         self._clock = clock
         self._diagnostics_interval = diagnostics_interval
         self._diagnostics_times: dict[str, float] = {}

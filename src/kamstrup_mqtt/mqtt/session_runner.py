@@ -76,7 +76,7 @@ class SessionRunner:
                 raise
             finally:
                 self._session = None
-                self._context.queue.history.lost()
+                self._context.queue.history.end_connection()
                 self._context.callbacks.update_backpressure()
             await self._publish_offline(session)
             self._policy.mark_closed()
