@@ -119,7 +119,7 @@ def reader_config(
         plan=intern_plan(meter.plan()),
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
-        battery=meter.meter_model.battery,
+        battery=meter.meter_model.has_battery,
         detect_parity=meter.detects_parity,
         limits=_meter_limits(meter),
         has_power_limit=meter.max_power is not None,

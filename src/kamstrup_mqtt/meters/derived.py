@@ -37,7 +37,7 @@ class DerivationFault(Enum):
 
 
 class DerivationWarning(NamedTuple):
-    """A fault and its description for the log."""
+    """A warning to log once for each fault."""
 
     fault: DerivationFault
     text: str
@@ -45,7 +45,7 @@ class DerivationWarning(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DerivedValues:
-    """The objects of a poll with the derived ones; what was learned; warnings to log once."""
+    """The objects of a poll with the derived ones, what was learned, and warnings."""
 
     objects: tuple[DecodedValue, ...]
     learned: Mapping[str, str] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class Deriver:
             table = TABLES[self._profile.info_tables[source]]
             text = table.text(code)
             yield DecodedValue(info_text_source(source), text, text)
-            if table.confirmed:
+            if table.is_confirmed:
                 for problem in table.problems:
                     state = ON if table.has_problem(code, problem) else OFF
                     yield DecodedValue(f"problem_{problem}", state, state)
@@ -155,14 +155,13 @@ def _precise_object(wh: Decimal) -> DecodedValue:
 def _from_modulo(total: _Counter, fine: _Counter) -> DerivedValues:
     """The precise energy from register 266."""
     wh = energy.from_modulo(total.value, total.unit, fine.value, fine.unit)
-    if energy.agrees(wh, total.value, total.unit):
+    if energy.is_consistent(wh, total.value, total.unit):
         return DerivedValues((_precise_object(wh),))
-    warning = DerivationWarning(
-        DerivationFault.REGISTERS_DISAGREE,
+    text = (
         f"registers 266 ({fine}) and 60 ({total}) do not agree: heat_energy_precise is not"
-        " calculated",
+        " calculated"
     )
-    return DerivedValues((), {}, (warning,))
+    return DerivedValues((), {}, (DerivationWarning(DerivationFault.REGISTERS_DISAGREE, text),))
 
 
 def _from_offset(total: _Counter, fine: _Counter, offset: str | None) -> DerivedValues:
@@ -170,14 +169,13 @@ def _from_offset(total: _Counter, fine: _Counter, offset: str | None) -> Derived
     warnings: tuple[DerivationWarning, ...] = ()
     if offset is not None:
         wh = energy.from_offset(fine.value, fine.unit, Decimal(offset))
-        if energy.agrees(wh, total.value, total.unit):
+        if energy.is_consistent(wh, total.value, total.unit):
             return DerivedValues((_precise_object(wh),))
-        warning = DerivationWarning(
-            DerivationFault.OFFSET_CHANGED,
+        text = (
             f"register 155 ({fine}) no longer agrees with register 60 ({total}): its offset is"
-            " learned again",
+            " learned again"
         )
-        warnings = (warning,)
+        warnings = (DerivationWarning(DerivationFault.OFFSET_CHANGED, text),)
     learned = energy.learn_offset(total.value, total.unit, fine.value, fine.unit)
     precise = _precise_object(energy.from_offset(fine.value, fine.unit, learned))
     return DerivedValues((precise,), {OFFSET_KEY: format(learned, "f")}, warnings)
