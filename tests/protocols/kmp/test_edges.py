@@ -145,7 +145,7 @@ def test_writing_two_registers() -> None:
 def test_a_request_of_too_few_or_too_many_says_how_many_can_be(count: int) -> None:
     with pytest.raises(ValueError, match="in one request") as caught:
         get_register(0x3F, [60] * count)
-    assert str(caught.value) == f"{count} registers in one request; 1 to 8 can be"
+    assert str(caught.value) == f"{count} registers in a request: 1 to 8 can be read"
 
 
 # values

@@ -231,7 +231,7 @@ def test_what_a_logger_holds() -> None:
     damaged = MeterError(LinkState.CHECKSUM, "wrong checksum")
     with pytest.raises(MeterError, match="wrong checksum"):
         Line(*[damaged] * 3).hold(log_reading.configuration(KmpCodec(), 2))
-    with pytest.raises(MeterError, match="did not tell"):
+    with pytest.raises(MeterError, match="did not say"):
         Line(answer(b"\x3f\xb8" + YEARS)).hold(log_reading.configuration(KmpCodec(), 2))
     with pytest.raises(MeterError, match="cannot be read"):
         Line(answer("3FB805")).hold(log_reading.configuration(KmpCodec(), 2))
@@ -290,7 +290,7 @@ def test_the_clock() -> None:
         "2026-01-20T20:02:43"
     )
     assert line.sent == [request("3F10 03 015C 03EB 03EA")]
-    with pytest.raises(MeterError, match="date and time"):
+    with pytest.raises(MeterError, match="does not send date and time"):
         Line(answer("3F10")).hold(log_reading.read_clock(KmpCodec()))
 
 

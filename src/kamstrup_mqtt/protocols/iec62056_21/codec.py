@@ -1,4 +1,4 @@
-"""Messages and conversation of an optical readout, modes A, B and C."""
+"""Decodes optical readouts and conducts polls in modes A, B and C."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ from kamstrup_mqtt.protocols.wakeup import Wake, wake_up
 ParityOption = Literal["software", "hardware"]
 
 BITS = 10
-"""Of one character: start, seven, parity, stop."""
+"""Bits of one character: start, seven data, parity, stop."""
 WAKE_REST = 1.6
-"""Seconds between the zeros that wake a meter and the sign-on."""
+"""Seconds to wait between the zeros that wake a meter and the sign-on."""
 
 _SILENT = (LinkState.NO_BYTES, LinkState.ECHO_ONLY)
 _Talk = Generator[Step, Frame | None, Frame]
@@ -95,7 +95,7 @@ class IecCodec:
         self._vote = BccVote(bcc, learned.get("bcc"))
         self._lf_only = learned.get("sign_on") == "lf"
         self._line_end_known = "sign_on" in learned
-        self._fixed_speed = False  # the port's speed belongs to a bridge
+        self._fixed_speed = False  # a bridge controls the speed of the port
         self._baudrate = baudrate
         self._framer: IecFramer | None = None
         self._polled = False
@@ -106,22 +106,18 @@ class IecCodec:
             self._decode, self._templates = decoder.decode, decoder.templates
 
     def framer(self) -> IecFramer:
-        """A framer for a newly opened line (which has the speed of the sign-on again).
+        """Return a framer for a newly opened link, which has the speed of the sign-on again.
 
-        For recordings, until `poll` is called: then identifications come early.
+        Until `poll` is called it is a framer for recordings, without early identifications.
         """
         self._baudrate = self._start_baudrate
         self._fixed_speed = False
         self._framer = IecFramer(self._vote, templates=self._templates, early_ident=self._polled)
         return self._framer
 
-    # messages
-
     def decode(self, frame: Frame) -> Message:
-        """Read a frame; see `framing` for the kinds. Raises MeterError for data without values."""
+        """Decode a frame of any kind; see `framing`. Raises MeterError for data without values."""
         return self._decode(frame)
-
-    # conversation
 
     def poll(self, poll_request: PollRequest) -> Conversation:
         """Read the meter out: everything it sends is in the answer, whatever `poll_request` lists.
@@ -179,7 +175,7 @@ class IecCodec:
         yield from wake_up(self._wake, baudrate=self._start_baudrate, bits=BITS, pause=WAKE_REST)
 
     def _session(self, lf_only: bool) -> _Talk:
-        """One sign-on and its readout; the line has its first speed before and after."""
+        """Sign on and read out. The line has the speed of the sign-on before and after."""
         yield from self._set_baudrate(self._start_baudrate)
         try:
             frame = yield self._send(self._sign_on + (b"\n" if lf_only else b"\r\n"))
@@ -193,12 +189,12 @@ class IecCodec:
             kind = "nothing" if frame is None else f"a frame of kind {frame.kind}"
             raise MeterError(
                 LinkState.BYTES_NO_FRAMES,
-                f"{kind} came instead of a readout: another reader on this line?",
+                f"received {kind} instead of a readout: is there another reader on this line?",
             )
         return frame
 
     def _continue_session(self, frame: Frame) -> Generator[Step, Frame | None, Frame | None]:
-        """After the identification of a meter in mode B or C."""
+        """Continue after the identification of a meter in mode B or C."""
         ident = _ident_of(frame.payload.decode("ascii"))
         assert ident is not None  # the framer parsed it
         if ident.mode == "B":
@@ -207,7 +203,7 @@ class IecCodec:
         yield Pause(self._reaction)
         baudrate = yield from self._requested_baudrate(ident)
         if baudrate is None:
-            # any other baud character than the meter's own keeps the speed
+            # a baud character other than the meter's own keeps the speed
             return (yield self._send(b"\x06000\r\n"))
         acknowledge = f"\x060{ident.baud_char}0\r\n".encode("ascii")
         if baudrate == self._baudrate:
@@ -217,13 +213,13 @@ class IecCodec:
         return (yield self._send(b""))
 
     def _requested_baudrate(self, ident: Ident) -> Generator[Step, Frame | None, int | None]:
-        """The speed to change to; None to stay."""
+        """Return the speed to change to, None to keep it."""
         baudrate = BAUD_C.get(ident.baud_char)
         if baudrate is None or baudrate > self._max_baudrate or baudrate == self._baudrate:
             return baudrate if baudrate == self._baudrate else None
         if not self._fixed_speed:
             try:
-                # a bridge must say no before the meter is told to change
+                # find out whether a bridge refuses, before the meter changes its speed
                 yield Configure(self._baudrate)
             except MeterError:
                 self._fixed_speed = True
@@ -251,7 +247,7 @@ class IecCodec:
 
 
 def _parse(frame: Frame) -> Message:
-    """The reference parser."""
+    """Decode a frame: the reference parser."""
     text = frame.payload.decode("ascii")
     header: dict[str, Json] = {"direction": frame.direction, "kind": frame.kind}
     if frame.kind == "data":
@@ -267,7 +263,7 @@ def _parse(frame: Frame) -> Message:
 
 
 def _ident_of(payload: str) -> Ident | None:
-    """The identification at the start of a frame's payload, if there is one."""
+    """Return the identification at the start of a payload. None if it has none."""
     return parse_ident(payload.splitlines()[0])
 
 

@@ -1,4 +1,4 @@
-"""One KMP meter: what is asked, what it answered.
+"""Decodes the frames of a KMP meter and conducts its polls.
 
 Timing and repetition: Kamstrup 5512-447 rev M1, 2.1.
 """
@@ -35,7 +35,7 @@ from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, SOFTW
 from kamstrup_mqtt.protocols.wakeup import Wake, wake_up
 
 BITS = 11
-"""Of one byte on the line: start, eight, two stop bits."""
+"""Bits of one byte on the line: start, eight data and two stop bits."""
 
 _SILENT = (LinkState.NO_BYTES, LinkState.ECHO_ONLY)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -87,23 +87,23 @@ class KmpCodec:
         )
 
     def framer(self) -> KmpFramer:
-        """A framer for a newly opened line."""
+        """Return a framer for a newly opened link."""
         return KmpFramer()
 
     def decode(self, frame: Frame) -> Message:
-        """A frame of either direction read. Raises MeterError for impossible contents."""
+        """Decode a frame of either direction. Raises MeterError if its contents are invalid."""
         return self._decode(frame)
 
     def poll(self, poll_request: PollRequest) -> Conversation:
-        """Serial number, registers in order, type; what is not asked for is left out.
+        """Read the serial number, the registers in order, and the type, as far as requested.
 
-        Raises MeterError when the meter does not answer. A register that it leaves out, or for
-        which alone it keeps silent, is unsupported and spoils nothing else.
+        Raises MeterError if the meter does not answer. A register is unsupported if the meter
+        leaves it out, or does not answer to it alone; the others are read nevertheless.
         """
         return (yield from _Poll(self, poll_request).run())
 
     def wake_up(self) -> Generator[Step, Frame | None, None]:
-        """Wake the eye, where that was configured; what it says to that is not listened to."""
+        """Wake the eye, if that is configured. Answers are ignored."""
         yield from wake_up(
             self.wake,
             baudrate=self.baudrate,
@@ -114,7 +114,7 @@ class KmpCodec:
 
 
 class _Poll:
-    """One conversation, and what it has brought so far."""
+    """One conversation, and what it has read so far."""
 
     def __init__(self, codec: KmpCodec, poll_request: PollRequest) -> None:
         self._codec = codec
@@ -152,8 +152,11 @@ class _Poll:
     def _all_registers(
         self, registers: Sequence[int]
     ) -> Generator[Step, Frame | None, tuple[frozenset[SourceId], MeterError | None]]:
-        """Ask eight at a time. Once some have come, a request that fails ends the poll, and takes
-        nothing away: what was not asked or told for that, and why."""
+        """Read registers, eight in a request.
+
+        A request that fails after others were answered ends the poll; what was read is kept.
+        Returns the sources that were not read for that reason, and the error.
+        """
         for start in range(0, len(registers), MAX_REGISTERS):
             try:
                 yield from self._registers(registers[start : start + MAX_REGISTERS], self._tries)
@@ -168,7 +171,7 @@ class _Poll:
     def _optional_request(
         self, payload: bytes, *, needed: bool
     ) -> Generator[Step, Frame | None, None]:
-        """Ask what a meter may well not answer: silence is taken for an answer unless `needed`."""
+        """Send a request that many meters do not answer. Silence is no error unless `needed`."""
         try:
             yield from self._exchange(payload, self._tries, accept_silence=not needed)
         except MeterError:
@@ -179,10 +182,10 @@ class _Poll:
     def _registers(
         self, registers: Sequence[int], tries: int
     ) -> Generator[Step, Frame | None, None]:
-        """Ask for up to eight registers.
+        """Read up to eight registers.
 
-        Some meters do not leave a register out that they do not have, but keep silent. Only where
-        the meter is known to be awake is it worth while to look for that register, by halves.
+        Some meters answer nothing at all if one register is unsupported. If the meter is awake,
+        bisect the request to find that register.
         """
         payload = get_register(self._codec.address, registers)
         try:
@@ -197,7 +200,7 @@ class _Poll:
                     yield from self._registers(half, min(tries, 2))
 
     def _is_awake(self) -> Generator[Step, Frame | None, bool]:
-        """Whether the meter answers at all just now: it may have fallen asleep in mid-poll."""
+        """Whether the meter answers at all: it may have fallen asleep during the poll."""
         yield Pause(self._codec.pause)
         try:
             yield from self._exchange(get_serial_no(self._codec.address), 1, keep=False)
@@ -208,7 +211,7 @@ class _Poll:
     def _exchange(
         self, payload: bytes, tries: int, *, accept_silence: bool = False, keep: bool = True
     ) -> Generator[Step, Frame | None, None]:
-        """Send a request until its answer comes. Raises the MeterError of the last try."""
+        """Send a request until it is answered. Raises the MeterError of the last try."""
         codec = self._codec
         send = Send(
             data=encode_frame("request", payload),
@@ -233,8 +236,10 @@ class _Poll:
                 return
 
     def _answer_to(self, payload: bytes, frame: Frame | None) -> Message:
-        """The answer to the request `payload`. Raises MeterError when `frame` answers another one,
-        such as one that came too late."""
+        """Decode the answer to the request `payload`.
+
+        Raises MeterError if `frame` answers another request, such as one that was given up.
+        """
         ours = (
             frame is not None and frame.direction == "answer" and frame.payload[:2] == payload[:2]
         )
@@ -253,7 +258,7 @@ class _Poll:
 
 
 def _expected_length(payload: bytes) -> int:
-    """Bytes of the answer when its values have the usual four bytes."""
+    """Return the length of the answer if its values have the usual four bytes."""
     return 10 + 9 * payload[2] if payload[1] == CID_GET_REGISTER else 10
 
 

@@ -1,4 +1,4 @@
-"""Messages and conversation of KMP-ASCII."""
+"""Decodes the frames of KMP-ASCII and conducts its polls."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from kamstrup_mqtt.protocols.kmp_ascii.framing import KmpAsciiFramer, encode
 
 
 def memory_request(first: int, last: int) -> bytes:
-    """The payload that asks for the memory from address `first` to `last`, both inclusive."""
+    """Return the payload that reads the memory from address `first` to `last`, inclusive."""
     return MEMORY + first.to_bytes(2, "big") + last.to_bytes(2, "big")
 
 
@@ -66,11 +66,11 @@ class KmpAsciiCodec:
         self._pause = pause
 
     def framer(self) -> KmpAsciiFramer:
-        """A framer for a newly opened line."""
+        """Return a framer for a newly opened link."""
         return KmpAsciiFramer()
 
     def decode(self, frame: Frame) -> Message:
-        """Read a request or an answer. Raises MeterError when it has not the length it should."""
+        """Decode a request or an answer. Raises MeterError if an answer has a wrong length."""
         command, data = frame.payload[:2], frame.payload[2:]
         header: dict[str, Json] = {
             "direction": frame.direction,
@@ -124,7 +124,7 @@ class KmpAsciiCodec:
         except MeterError as error:
             if probe_only or error.state not in _NO_ANSWER:
                 raise
-            # the protocol has no refusal: is the meter there at all?
+            # the protocol has no refusal: does the meter answer at all?
             try:
                 yield from self._exchange(HELLO, HELLO, self._tries)
             except MeterError:
@@ -150,7 +150,7 @@ class KmpAsciiCodec:
 
 
 def _checked(command: bytes, frame: Frame | None) -> Frame:
-    """The frame, if it answers `command`, whole."""
+    """Return the frame if it is a complete answer to `command`. Raises MeterError otherwise."""
     if frame is None or frame.direction != "answer" or frame.payload[:2] != command:
         got = "nothing" if frame is None else frame.payload.hex(" ").upper()
         raise MeterError(

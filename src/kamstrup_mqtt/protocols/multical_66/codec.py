@@ -1,4 +1,4 @@
-"""One MULTICAL 66 or III: which answers are wanted, and the change of speed between.
+"""Decodes the answers of a MULTICAL 66 or III and conducts its polls.
 
 Source: MULTICAL 66-CDE technical description 5511-634 rev C1, 4.1; MULTICAL III answers alike.
 """
@@ -32,11 +32,11 @@ from kamstrup_mqtt.protocols.wakeup import Wake, wake_up
 
 ANSWER_BAUDRATE = 1200
 BITS = 11
-"""Of one character: start, seven, parity, two stop bits."""
+"""Bits of one character: start, seven data, parity, two stop bits."""
 WAKE_REST = 1.6
-"""Seconds between the zeros that wake a meter and the request."""
+"""Seconds to wait between the zeros that wake a meter and the request."""
 BETWEEN_REQUESTS = 5.0
-"""Seconds that the meter wants between two requests."""
+"""Seconds that the meter needs between two requests."""
 
 
 class Multical66Codec:
@@ -67,13 +67,15 @@ class Multical66Codec:
         self._framer = Multical66Framer()
 
     def framer(self) -> Multical66Framer:
-        """A framer for a newly opened line."""
+        """Return a framer for a newly opened link."""
         self._framer = Multical66Framer()
         return self._framer
 
     def decode(self, frame: Frame) -> Message:
-        """A line read: ten numbers of seven digits are the answer to /#1, others that to /#2.
-        Raises MeterError for a line of any other form."""
+        """Decode a line: ten numbers of seven digits answer /#1, others /#2.
+
+        Raises MeterError for a line of any other form.
+        """
         text = frame.payload.decode("ascii")
         if frame.direction == "request":
             return Message({"direction": "request", "text": text})
