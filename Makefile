@@ -16,12 +16,13 @@ FRAMES ?= 100000
 ROUNDS ?= 200
 HOURS ?= 1
 
-.PHONY: help demo test test-again covered test-all bench mutate lint lock clean fuzz faults soak check-slow sbom audit
+.PHONY: help demo docs test test-again covered test-all bench mutate lint lock clean fuzz faults soak check-slow sbom audit
 
 help:
 	@echo "make demo      read four emulated meters (make demo ARGS=\"--duration 20\")"
 	@echo "make test      every check: ruff, mypy, import directions, tests, coverage"
 	@echo "make test-all  the tests on every Python from 3.11 to 3.14 found here"
+	@echo "make docs      the documentation site, in site/"
 	@echo "make bench     the table of measured speed (some ten minutes; ARGS=\"--rows 1,2\")"
 	@echo "make mutate    changes the protocols in thousands of ways; the tests must notice 90 %"
 	@echo "make fuzz      TIME=60 FRAMES=100000: any bytes at every decoder, the configuration, the commands"
@@ -60,6 +61,10 @@ test: lint
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report= $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory covered
+
+# the site, with every warning as an error; `python -m http.server -d site` shows it
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # what failed, alone, without others beside it
 test-again: $(VENV)/.dev
@@ -144,4 +149,4 @@ lock: | $(BIN)/python
 	  -o requirements-dev.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) $(VENV)-run sbom.json .venv-3.* .venv-bench mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*
+	rm -rf $(VENV) $(VENV)-run sbom.json site .venv-3.* .venv-bench mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*

@@ -1,7 +1,7 @@
 """Runs the rows and writes the table: `python -m bench [--rows 1,2,...] [--output DIRECTORY]`.
 
-It goes into `bench/results` and from there into the README, or into another directory alone. Rows
-that are not run keep the figures of their last run.
+The table goes into `bench/results`, where the documentation takes it from, or into another
+directory. Rows that are not run keep the figures of their last run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import importlib
 import json
 import os
 import platform
-import re
 import resource
 import sys
 import time
@@ -34,8 +33,6 @@ ROWS = {
     11: "row11_idle",
 }
 RESULTS = ROOT / "bench/results"
-TABLE = re.compile(r"\| # \| what \| ours .*?\n\n[^\n]*\n", re.DOTALL)
-"""In the README: the rows, an empty line, the machine."""
 
 
 def figure(value: float, unit: str) -> str:
@@ -77,13 +74,7 @@ def write(output: Path, results: list[Result], machine: str) -> None:
         "results": [{**dataclasses.asdict(r), "reached": r.reached} for r in results],
     }
     path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    table = markdown(results, machine)
-    (output / "table.md").write_text(table, encoding="utf-8")
-    if output.resolve() == RESULTS:
-        readme = ROOT / "README.md"
-        text, count = TABLE.subn(lambda _: table, readme.read_text(encoding="utf-8"))
-        assert count == 1, f"{count} tables of speed in {readme}"
-        readme.write_text(text, encoding="utf-8")
+    (output / "table.md").write_text(markdown(results, machine), encoding="utf-8")
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ from kamstrup_mqtt.cli import clock, scan
 from kamstrup_mqtt.cli.align import Try, View
 from kamstrup_mqtt.core.errors import ConfigError, MeterError
 from kamstrup_mqtt.core.model import LinkState, SerialParams
-from kamstrup_mqtt.meters.clock_zone import own_offset
+from kamstrup_mqtt.meters.clock_zone import nearest_offset
 from kamstrup_mqtt.protocols.kmp import SPEC
 from tests.support.commandline import emulated, kamstrup_mqtt
 
@@ -95,13 +95,17 @@ def test_the_distance_that_a_clock_keeps(ahead: str, kept: str, wrong: str) -> N
         size = timedelta(hours=int(hours), minutes=int(minutes), seconds=int(rest))
         return -size if text.startswith("-") else size
 
-    found = own_offset(seconds(ahead), METER)
+    found = nearest_offset(seconds(ahead), METER)
     assert (found, seconds(ahead) - found) == (seconds(kept), seconds(wrong))
 
 
 def test_a_clock_with_a_wrong_date_keeps_no_distance() -> None:
     here = METER.astimezone().utcoffset()
-    assert own_offset(timedelta(days=300), METER) == own_offset(timedelta(hours=-16), METER) == here
+    assert (
+        nearest_offset(timedelta(days=300), METER)
+        == nearest_offset(timedelta(hours=-16), METER)
+        == here
+    )
 
 
 def test_a_clock_keeps_its_quarter_hour_and_beyond_ten_minutes_it_is_not_touched(

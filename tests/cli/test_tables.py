@@ -20,7 +20,7 @@ def test_printable() -> None:
     assert [tables.printable(value) for value in (True, False)] == ["yes", "no"]
     assert tables.printable([60, 68]) == "60 68"
     assert tables.printable({"ok": True}) == "ok yes"
-    assert tables.printable("\x1b[2Jm³\n") == "\\x1b[2Jm³\\n"
+    assert tables.printable("\x1b[2Jm³\n") == "\\x1b[2Jm³\\x0a"
     assert tables.fields({"cid": "0x10", "registers": [60]}) == "cid 0x10, registers 60"
 
 

@@ -25,6 +25,7 @@ from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.address import SerialDevice, TcpBridge
 from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.detection import detect_list_model
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "config.example.yaml"
 
@@ -336,7 +337,11 @@ def test_codec_options() -> None:
         "total": 60.0,
         "pause": 1.6,
     }
-    no_keys = {"encryption_key": None, "authentication_key": None}
+    no_keys = {
+        "encryption_key": None,
+        "authentication_key": None,
+        "detect_model": detect_list_model,
+    }
     assert han(energy_scale=1).codec_options() == {"energy_scale": 1, **no_keys}
     assert han(energy_scale="10").codec_options() == {"energy_scale": 10, **no_keys}
     assert han().codec_options() == han(energy_scale="auto").codec_options()
@@ -352,6 +357,7 @@ def test_keys() -> None:
         "energy_scale": None,
         "encryption_key": bytes(range(16)),
         "authentication_key": bytes(range(0xD0, 0xE0)),
+        "detect_model": detect_list_model,
     }
     assert set(meter.secrets()) == {EK, EK.lower(), AK, AK.lower()}
     assert EK.lower() not in repr(meter)

@@ -29,7 +29,7 @@ def test_line() -> None:
     logs.set_up(stream=out)
     logs.meter_logger("a").info("read %s", "x\x1b[31m\ny")
     line = out.getvalue()
-    assert line.endswith(" INFO    kamstrup_mqtt.meter.a: read x\\x1b[31m\\ny\n")
+    assert line.endswith(" INFO    kamstrup_mqtt.meter.a: read x\\x1b[31m\\x0ay\n")
     assert line[:2] == "20"
 
 

@@ -15,8 +15,6 @@ from kamstrup_mqtt.core.model import LinkState, Measurement
 from kamstrup_mqtt.devices import availability as module
 from kamstrup_mqtt.devices.device import DeviceChange
 from kamstrup_mqtt.devices.unique_ids import assign_suffixes
-from kamstrup_mqtt.meters import ha_rules
-from kamstrup_mqtt.meters.ha_rules import sanitize
 from kamstrup_mqtt.meters.model import Quantity
 from kamstrup_mqtt.meters.plan import PlannedValue
 from kamstrup_mqtt.storage.state_schema import LastReading, MeterState
@@ -169,10 +167,6 @@ def test_what_home_assistant_takes_is_published(key: str, value: str) -> None:
     assert picture.apply(reading({key: Measurement(value)}), 1.0).log == ()
     assert json.loads(picture.state_json("values"))[key] == value
 
-
-def test_text_of_a_meter_is_not_trusted() -> None:
-    assert sanitize("a\x00b\x1b[31m\x85é") == r"a\x00b\x1b[31m\x85é"
-    assert len(sanitize("x" * 300)) == 255
     picture = make_picture()
     picture.apply(reading({"meter_id": Measurement("00\n12")}), 1.0)
     assert json.loads(picture.state_json("values"))["meter_id"] == r"00\x0a12"
@@ -455,7 +449,6 @@ def test_limits() -> None:
     assert module.MISSED_PERIODS == 3
     assert module.MIN_PUSH_TIMEOUT == 30.0
     assert module.PORT_TIMEOUT == 60.0
-    assert ha_rules.MAX_TEXT == 255
 
 
 def test_what_nobody_was_told_is_stamped_anew() -> None:

@@ -10,6 +10,7 @@ from kamstrup_mqtt.core.model import DecodedValue, SerialParams
 from kamstrup_mqtt.emulators.base import Reply
 from kamstrup_mqtt.emulators.kmp import KmpEmulator, make
 from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.detection import detect_model
 from kamstrup_mqtt.protocols.base import PollRequest, PollResponse, Send
 from kamstrup_mqtt.protocols.kmp import KmpCodec
 from tests.support.framing import frames_of, random_splits, single_bytes
@@ -62,6 +63,13 @@ def test_type() -> None:
     assert emulated().receive_data(bytes.fromhex("803F01058A0D")) == [
         Reply(bytes.fromhex("403F0100010701FE580D"))
     ]
+
+
+@pytest.mark.parametrize("model", ["multical_303", "multical_403", "multical_603", "multical_803"])
+def test_register_404_names_the_model(model: str) -> None:
+    emulator = emulated(model)
+    found = [obj for source in (60, 266, 369, 404) for obj in objects(emulator, source)]
+    assert detect_model(found) == model
 
 
 def test_a_whole_poll() -> None:

@@ -12,9 +12,10 @@ from typing import Any, cast
 from kamstrup_mqtt.config import Config, loader
 from kamstrup_mqtt.core.errors import ConfigError, MeterError
 from kamstrup_mqtt.core.topics import Topics
-from kamstrup_mqtt.homeassistant.discovery import DiscoveryConfig, parse_announced, parse_meter_id
+from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
+from kamstrup_mqtt.homeassistant.removal import parse_announced, parse_meter_id
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.plan import map_objects
+from kamstrup_mqtt.meters.mapping import map_objects
 from kamstrup_mqtt.mqtt.connection import Received
 from kamstrup_mqtt.mqtt.incoming import Host, Inbox
 from kamstrup_mqtt.mqtt.publish_queue import Board

@@ -13,7 +13,8 @@ from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.limits import DEFAULT_LIMITS
-from kamstrup_mqtt.meters.plan import ReadingPlan, map_objects
+from kamstrup_mqtt.meters.mapping import map_objects
+from kamstrup_mqtt.meters.plan import ReadingPlan
 from kamstrup_mqtt.protocols.base import Frame, PolledCodec, PollRequest, Send, Timestamp
 from kamstrup_mqtt.protocols.han import HanCodec
 from kamstrup_mqtt.protocols.han.cipher import Keys, seal

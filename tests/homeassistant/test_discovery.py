@@ -12,16 +12,10 @@ import pytest
 from kamstrup_mqtt.core.model import Measurement
 from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.devices.device import Device
-from kamstrup_mqtt.homeassistant.discovery import (
-    Discovery,
-    DiscoveryConfig,
-    PublishedDiscovery,
-    bridge_discovery,
-    meter_discovery,
-    parse_announced,
-    parse_meter_id,
-    publish_sequence,
-)
+from kamstrup_mqtt.homeassistant.discovery import meter_discovery
+from kamstrup_mqtt.homeassistant.gateway_device import bridge_discovery
+from kamstrup_mqtt.homeassistant.messages import Discovery, DiscoveryConfig, PublishedDiscovery
+from kamstrup_mqtt.homeassistant.removal import parse_announced, parse_meter_id, publish_sequence
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.model import Quantity
 from tests.snapshots import HERE, announcer, model_picture, snapshots

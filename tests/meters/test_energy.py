@@ -1,4 +1,4 @@
-"""Energies: expected values worked out by hand from the documents named beside them."""
+"""Energies: expected values calculated by hand from the named documents."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def same(found: Decimal, text: str) -> bool:
         ("100.0", "Gcal", "6300000", "116300000"),
     ],
 )
-def test_modulo(total: str, unit: str, fine: str, expected: str) -> None:
+def test_total_from_the_modulo_register(total: str, unit: str, fine: str, expected: str) -> None:
     assert same(energy.from_modulo(D(total), unit, D(fine), "Wh"), expected)
 
 
 @given(st.integers(0, 10**12), st.sampled_from([("GJ", -3), ("MWh", -3), ("kWh", 0), ("MWh", 0)]))
-def test_modulo_finds_every_total(wh: int, counter: tuple[str, int]) -> None:
+def test_every_total_is_found_from_the_modulo_register(wh: int, counter: tuple[str, int]) -> None:
     unit, exponent = counter
     # the counter shows whole steps of itself, cut: 0.001 GJ = 1 000 000 / 3600 Wh
     per_step = {"GJ": (10**6, 3600), "MWh": (10 ** (6 + exponent), 1), "kWh": (1000, 1)}[unit]
@@ -58,12 +58,12 @@ def test_offset_of_a_602() -> None:
     assert same(energy.from_offset(D("271299.9"), "Wh", offset), "35812088.6")
 
 
-def test_offset_of_gigajoules_has_the_digits_of_the_counter() -> None:
+def test_offset_has_the_decimals_of_the_counter() -> None:
     # 10.001 GJ = 2 778 055.555... Wh
     assert same(energy.learn_offset(D("10.001"), "GJ", D("100.0"), "Wh"), "2777955.6")
 
 
-def test_a_start_above_the_total_is_a_negative_offset() -> None:
+def test_counter_above_the_total_has_a_negative_offset() -> None:
     assert same(energy.learn_offset(D("1"), "kWh", D("1500"), "Wh"), "-500")
 
 
@@ -87,7 +87,7 @@ def test_a_start_above_the_total_is_a_negative_offset() -> None:
         ("1.000", "Gcal", "kWh", "1163"),
     ],
 )
-def test_convert(value: str, sent: str, wanted: str, expected: str) -> None:
+def test_conversion(value: str, sent: str, wanted: str, expected: str) -> None:
     assert format(energy.convert(D(value), sent, wanted), "f") == expected
 
 
@@ -99,7 +99,7 @@ def test_converted_totals_never_fall(count: int) -> None:
 
 
 @pytest.mark.parametrize("unit", ["m³", None])
-def test_only_energies(unit: str | None) -> None:
+def test_other_units_are_rejected(unit: str | None) -> None:
     with pytest.raises(ValueError, match="no unit of energy"):
         energy.convert(D(1), unit, "kWh")
 

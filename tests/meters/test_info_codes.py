@@ -1,4 +1,4 @@
-"""Info codes in words: MULTICAL 602 manual p. 49, 403 manual p. 92, HC-003 p. 11."""
+"""Texts and problems of info codes: MULTICAL 602 manual p. 49, 403 manual p. 92, HC-003 p. 11."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from kamstrup_mqtt.meters.info_codes import PROBLEMS, TABLES
         ("digits_603", 123456789, "code 123456789"),
     ],
 )
-def test_words(table: str, code: int, text: str) -> None:
+def test_texts(table: str, code: int, text: str) -> None:
     assert TABLES[table].text(code) == text
 
 
@@ -53,10 +53,10 @@ def test_words(table: str, code: int, text: str) -> None:
 def test_problems_of_a_602(problem: str, bits: list[int]) -> None:
     table = TABLES["sum_602"]
     for bit in (1 << n for n in range(20)):
-        assert table.has(bit, problem) is (bit in bits)
+        assert table.has_problem(bit, problem) is (bit in bits)
 
 
-def test_only_what_is_confirmed_is_a_problem() -> None:
+def test_only_confirmed_tables_have_problems() -> None:
     for name, table in TABLES.items():
         assert table.confirmed is (name in ("sum_602", "multical_iii"))
         assert bool(table.problems) is table.confirmed

@@ -95,7 +95,7 @@ def test_dependencies_are_the_named_ones() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = sorted(re.match(r"[a-z-]+", line)[0] for line in project["dependencies"])  # type: ignore[index]
     assert names == ["aiomqtt", "pydantic", "pyserial-asyncio", "pyyaml", "rich"]
-    assert sorted(project["optional-dependencies"]) == ["demo", "dev", "encryption"]
+    assert sorted(project["optional-dependencies"]) == ["demo", "dev", "docs", "encryption"]
 
 
 def test_no_path_of_a_developer_machine_is_committed() -> None:

@@ -100,37 +100,6 @@ def test_the_band_of_a_total(seconds: float, value: str, good: bool) -> None:
     assert bench.energy(seconds, value) is good
 
 
-@pytest.mark.parametrize(
-    ("model", "power"),
-    [("multical_403", 1_000_000), ("e685_382", 55_200), ("kamstrup_han_3phase", 55_200)],
-)
-def test_the_power_of_the_models(model: str, power: int) -> None:
-    # 3 × 80 A × 230 V
-    assert registry.all_models()[model].power_limit == power
-
-
-@pytest.mark.parametrize(
-    ("unit", "most"),
-    [
-        ("kWh", D(1000)),
-        ("MWh", D(1)),
-        ("GJ", D("3.6")),
-        ("MJ", D(3600)),
-        ("Gcal", D("0.861")),
-        ("kvarh", D(1000)),
-        ("m³", D(200)),
-        ("L", D(200_000)),
-        ("t", D(200)),
-        ("m³×°C", D(40_000)),
-        ("h", D("1.05")),
-        (None, None),
-        ("°C", None),
-    ],
-)
-def test_what_a_meter_can_do_in_an_hour(unit: str | None, most: Decimal | None) -> None:
-    assert HEAT.max_rise_per_hour(unit) == most
-
-
 def test_without_a_bound_a_total_only_must_not_fall() -> None:
     bench = Bench()
     assert bench.tell(0, "pulse_input_a", "", value="5")

@@ -14,11 +14,9 @@ from pathlib import Path
 from kamstrup_mqtt.core.model import Identity, Measurement, Reading
 from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.devices.device import Device, DeviceConfig
-from kamstrup_mqtt.homeassistant.discovery import (
-    DiscoveryConfig,
-    bridge_discovery,
-    meter_discovery,
-)
+from kamstrup_mqtt.homeassistant.discovery import meter_discovery
+from kamstrup_mqtt.homeassistant.gateway_device import bridge_discovery
+from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.model import Quantity
 from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+PAGES = tuple(sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")))
+"""The written pages of the site."""
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", *PAGES)
 
 _FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```", re.S | re.M)
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: `info` is what stands behind the fence, such as "sh run"."""
+    """One fenced block. `info` is the text after the opening fence, such as "sh run"."""
 
     where: str
     info: str
@@ -22,8 +24,12 @@ class Block:
 
 
 def blocks(name: str) -> list[Block]:
-    """Every fenced block of a document."""
-    text = (ROOT / name).read_text(encoding="utf-8")
+    """Return every fenced block of a document."""
+    return blocks_of(name, (ROOT / name).read_text(encoding="utf-8"))
+
+
+def blocks_of(name: str, text: str) -> list[Block]:
+    """Return every fenced block of a text that the document `name` has."""
     return [
         Block(
             f"{name}:{text.count(chr(10), 0, match.start()) + 1}",
@@ -35,5 +41,5 @@ def blocks(name: str) -> list[Block]:
 
 
 def all_blocks() -> list[Block]:
-    """The blocks of every document."""
+    """Return the blocks of every document."""
     return [block for name in DOCUMENTS for block in blocks(name)]

@@ -13,7 +13,7 @@ from kamstrup_mqtt.cli import DONE
 from kamstrup_mqtt.cli.kmp_line import KmpConnection, add_arguments, parse_connection
 from kamstrup_mqtt.core.errors import ConfigError, MeterError
 from kamstrup_mqtt.core.model import LinkState
-from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, distance, offset_of, own_offset
+from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, ahead_of_utc, nearest_offset, parse_offset
 from kamstrup_mqtt.protocols.kmp.log_reading import read_clock, write_clock
 
 
@@ -68,8 +68,8 @@ def _show(
     """Print the clock; returns the distance from UTC that it keeps, and what it is wrong by."""
     (meter,) = line.run(read_clock(line.codec))
     host = now()
-    ahead = distance(meter, host)
-    offset = own_offset(ahead, host) if zone is None else zone
+    ahead = ahead_of_utc(meter, host)
+    offset = nearest_offset(ahead, host) if zone is None else zone
     rest = ahead - offset
     wrong = round(rest.total_seconds())
     print(f"meter          {meter.isoformat()}")
@@ -85,7 +85,7 @@ def zone_offset(text: str, at: datetime) -> timedelta:
     """The standard time of a zone, as distance from UTC. Raises ConfigError."""
     if text[:1] in "+-":
         try:
-            return offset_of(text)
+            return parse_offset(text)
         except ValueError:
             raise ConfigError(f"--zone {text}: write +01:00, or a name: Europe/Oslo") from None
     try:

@@ -17,11 +17,9 @@ from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.daemon import factory
 from kamstrup_mqtt.devices.device import Device
 from kamstrup_mqtt.devices.unique_ids import assign_suffixes
-from kamstrup_mqtt.homeassistant.discovery import (
-    DiscoveryConfig,
-    bridge_discovery,
-    meter_discovery,
-)
+from kamstrup_mqtt.homeassistant.discovery import meter_discovery
+from kamstrup_mqtt.homeassistant.gateway_device import bridge_discovery
+from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
 from kamstrup_mqtt.storage.state_file import detected_models, read_only, state_directory
 from kamstrup_mqtt.storage.state_schema import MeterState
 

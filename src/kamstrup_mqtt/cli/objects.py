@@ -12,9 +12,11 @@ from typing import Any
 
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import DecodedValue, Json, Measurement, SourceId
-from kamstrup_mqtt.meters import derived, registry
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.derived import Deriver
+from kamstrup_mqtt.meters.mapping import map_objects
 from kamstrup_mqtt.meters.model import ProtocolProfile
-from kamstrup_mqtt.meters.plan import ReadingPlan, map_objects
+from kamstrup_mqtt.meters.plan import ReadingPlan
 from kamstrup_mqtt.protocols.base import DropReason, ProtocolSpec
 
 ASSUMED_ENERGY_SCALE = 10
@@ -78,7 +80,7 @@ def list_objects(
 ) -> ObjectListing:
     """The objects of one meter that speaks `profile` (None: any meter), everything included."""
     objects = tuple(objects)
-    made = objects if profile is None else derived.Deriver(profile).derive(objects, {}).objects
+    made = objects if profile is None else Deriver(profile).derive(objects, {}).objects
     plan = ReadingPlan(
         protocol=spec.name,
         profile=profile or ProtocolProfile(groups={"values": ()}),

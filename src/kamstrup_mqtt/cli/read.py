@@ -29,7 +29,8 @@ from kamstrup_mqtt.core.model import DecodedValue, LinkState, SerialParams, Sour
 from kamstrup_mqtt.links.address import PortAddress, parse_address
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.open_link import open_link
-from kamstrup_mqtt.meters import derived, registry
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.dependencies import sources_to_read
 from kamstrup_mqtt.meters.model import ProtocolProfile
 from kamstrup_mqtt.protocols.base import (
     Codec,
@@ -223,7 +224,7 @@ def _sources(
     if profile is None:
         return DEFAULT_REGISTERS, False
     listed = (source for group in profile.groups.values() for source in group)
-    sources = derived.sources_to_read(profile, listed)
+    sources = sources_to_read(profile, listed)
     if not sources and not spec.is_pushed:
         raise ConfigError(f"--model {args.model} has no list of its own: add --register N")
     return sources, False

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import IO, Any
 
 from kamstrup_mqtt.core import decimal_json
+from kamstrup_mqtt.core.text import escape_unprintable
 
 Row = Sequence[object]
 
@@ -28,10 +29,7 @@ def printable(value: object) -> str:
         return ", ".join(f"{printable(key)} {printable(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return " ".join(printable(item) for item in value)
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in str(value)
-    )
+    return escape_unprintable(str(value))
 
 
 def fields(pairs: Mapping[str, Any]) -> str:

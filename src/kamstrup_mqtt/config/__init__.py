@@ -37,7 +37,7 @@ from kamstrup_mqtt.config.section import (
 from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.links.address import PortAddress, SerialDevice, TcpBridge
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.detection import AUTO
+from kamstrup_mqtt.meters.auto import AUTO
 
 __all__ = [
     "Config",
@@ -92,12 +92,29 @@ Topic: TypeAlias = Annotated[Text, AfterValidator(_topic)]
 
 
 class TlsConfig(Section):
-    """TLS to the broker, its certificate verified. Without `ca_file`: the system's authorities."""
+    """Certificates for TLS to the broker, which is always verified."""
 
     ca_file: ExistingFile | None = None
+    """The authorities that may have signed the certificate of the broker, as PEM.
+
+    Default: the authorities of the system
+    Example: `ca_file: ca.pem`
+    """
     cert_file: ExistingFile | None = None
+    """The client certificate, as PEM.
+
+    Example: `cert_file: client.pem`
+    """
     key_file: ExistingFile | None = None
+    """The private key of the client certificate. Needs `cert_file`.
+
+    Example: `key_file: client.key`
+    """
     key_password: Secret | None = None
+    """The password of `key_file`.
+
+    Example: `key_password: ${KEY_PASSWORD}`
+    """
 
     @model_validator(mode="after")
     def _key_with_certificate(self) -> TlsConfig:
@@ -113,20 +130,72 @@ def _tls(value: Any) -> Any:
 
 
 class MqttConfig(Section):
-    """The broker, and under which topics. `instance`: one per daemon on the broker."""
+    """The connection to the broker, and the topics."""
 
     host: Annotated[Line, AfterValidator(_host)] = "localhost"
+    """The name or address of the broker, without a scheme, a user name or a port.
+
+    Example: `host: 192.168.1.10`
+    """
     tls: Annotated[TlsConfig | None, BeforeValidator(_tls)] = None
+    """TLS with the authorities of the system, or with options.
+
+    Default: `false`
+    Example: `tls: true`
+    """
     port: Annotated[int, Field(ge=1, le=65535)] = Field(default=0, validate_default=True)
+    """The port of the broker.
+
+    Default: `1883`, with TLS `8883`
+    Example: `port: 8883`
+    """
     username: Text | None = None
+    """The user name at the broker.
+
+    Example: `username: kamstrup`
+    """
     password: Secret | None = None
+    """The password at the broker.
+
+    Example: `password: ${MQTT_PASSWORD}`
+    """
     password_file: Text | None = None
+    """A file with the password on one line. A credential of systemd with this name is preferred.
+
+    Default: the credential `mqtt_password`, if there is one
+    Example: `password_file: mqtt-password`
+    """
     base: Topic = "kamstrup"
+    """The first part of all topics.
+
+    Example: `base: meters`
+    """
     instance: Annotated[Text, AfterValidator(_instance)] = "main"
+    """The second part of all topics. Each daemon on a broker needs its own.
+
+    Example: `instance: cellar`
+    """
     version: Annotated[Literal["3.1.1", "5"], BeforeValidator(as_text)] = "3.1.1"
+    """The version of MQTT.
+
+    Example: `version: "5"`
+    """
     keepalive: Annotated[int, Field(ge=5, le=3600)] = 60
+    """Seconds between two pings on an idle connection.
+
+    Example: `keepalive: 30`
+    """
     commands: bool = True
+    """Accept "read now" over MQTT. `false` also removes the button in Home Assistant.
+
+    Example: `commands: false`
+    """
     client_id: Annotated[Line, Field(max_length=128)] | None = None
+    """The client id at the broker.
+
+    Default: `kamstrup-mqtt-<base>-<instance>`
+    Example: `client_id: gateway-1`
+    """
 
     @field_validator("port", mode="before")
     @classmethod
@@ -153,13 +222,34 @@ def _minimum(value: Any) -> Any:
 
 
 class HomeAssistantConfig(Section):
-    """Discovery. `minimum`: the oldest Home Assistant that must take it without a complaint."""
+    """Discovery messages for Home Assistant."""
 
     enabled: bool = True
+    """Publish discovery messages.
+
+    Example: `enabled: false`
+    """
     prefix: Topic = "homeassistant"
+    """The discovery prefix of Home Assistant.
+
+    Example: `prefix: ha`
+    """
     status_topic: Topic = Field(default="", validate_default=True)
+    """Where Home Assistant announces that it has started.
+
+    Default: `<prefix>/status`
+    Example: `status_topic: homeassistant/status`
+    """
     birth_payload: Text = "online"
+    """The message with which Home Assistant announces its start.
+
+    Example: `birth_payload: online`
+    """
     minimum: Annotated[str, BeforeValidator(_minimum)] = "2025.12"
+    """The oldest version of Home Assistant that must accept everything, at least `2024.11`.
+
+    Example: `minimum: "2024.11"`
+    """
 
     @field_validator("status_topic", mode="before")
     @classmethod
@@ -180,18 +270,29 @@ def _spool(value: Any) -> Any:
 
 
 class SpoolConfig(Section):
-    """Where the history waits for the broker. `spool: always` is short for the mode alone.
-
-    mode       offline: on disk while the broker does not acknowledge; always: before it is sent;
-               memory: never
-    rows, megabytes  how much is kept; the oldest goes first
-    resend     what the broker acknowledged so shortly before the connection was lost is sent again
-    """
+    """Where the history waits for the broker. `spool: always` is short for `mode` alone."""
 
     mode: Literal["offline", "always", "memory"] = "offline"
+    """When records are written to disk: while the broker does not acknowledge (`offline`), before
+    they are sent (`always`), or never (`memory`).
+
+    Example: `mode: always`
+    """
     rows: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
+    """The number of records that are kept. The oldest are dropped and counted.
+
+    Example: `rows: 500000`
+    """
     megabytes: Annotated[int, Field(ge=1, le=100_000)] = 64
+    """The size of the records that are kept.
+
+    Example: `megabytes: 256`
+    """
     resend: Limit = 60.0
+    """What the broker acknowledged in this time before a connection was lost is sent again.
+
+    Example: `resend: 2m`
+    """
 
 
 def _at_least_one(meters: tuple[Meter, ...]) -> tuple[Meter, ...]:
@@ -201,16 +302,38 @@ def _at_least_one(meters: tuple[Meter, ...]) -> tuple[Meter, ...]:
 
 
 class Config(Section):
-    """Everything. `configfile.load` makes it."""
+    """The whole configuration."""
 
     mqtt: MqttConfig = Field(default={}, validate_default=True)
+    """The broker and the topics.
+
+    Example: `mqtt: {host: 192.168.1.10}`
+    """
     homeassistant: HomeAssistantConfig = Field(default={}, validate_default=True)
+    """Discovery for Home Assistant.
+
+    Example: `homeassistant: {enabled: false}`
+    """
     spool: Annotated[SpoolConfig, BeforeValidator(_spool)] = Field(
         default={}, validate_default=True
     )
+    """Where the history waits for the broker.
+
+    Example: `spool: always`
+    """
     meters: Annotated[tuple[MeterConfig, ...], AfterValidator(_at_least_one)]
+    """The meters, at least one."""
     log_level: LogLevel = "info"
+    """The least severe level that is logged.
+
+    Example: `log_level: debug`
+    """
     state_directory: Directory | None = None
+    """Where the state file and the history are kept.
+
+    Default: `$STATE_DIRECTORY`, else `~/.local/state/kamstrup-mqtt`
+    Example: `state_directory: /var/lib/kamstrup-mqtt`
+    """
     _warnings: tuple[str, ...] = PrivateAttr(())
     _from_environment: Mapping[str, str] = PrivateAttr({})
 

@@ -11,12 +11,14 @@ from pydantic import (
     model_validator,
 )
 
-from kamstrup_mqtt.config.meter import AUTO, Meter, parity_letter
+from kamstrup_mqtt.config.meter import Meter, parity_letter
 from kamstrup_mqtt.config.section import (
     Text,
     validation_error,
 )
 from kamstrup_mqtt.core.model import SerialParams
+from kamstrup_mqtt.meters.auto import AUTO
+from kamstrup_mqtt.meters.detection import detect_list_model
 
 KEY_SIZE = 16
 """Bytes of an encryption or authentication key."""
@@ -50,25 +52,51 @@ Key = Annotated[SecretStr, BeforeValidator(_key)]
 
 
 class HanMeter(Meter):
-    """An electricity meter with a HAN port.
-
-    model               auto: the maker and the phases are recognised by the lists
-    energy_scale        Wh per count of a Kamstrup meter's energies; auto: learned from the power
-    encryption_key, authentication_key  GPK60 and GPK61 of a meter that encrypts; `..._file`: where
-                        they are read from, one line of hex
-    parity              auto: without and with even parity in turn, until lists come
-    """
+    """An electricity meter with a HAN port."""
 
     is_pushed = True
     protocol_name = "han"
     protocol: Literal["han"]
     model: Text = "auto"
+    """The id of the model. `auto` recognises Kamstrup, Aidon and Kaifa by their lists. Also
+    spelled `meter`.
+
+    Example: `model: kamstrup_han_3phase`
+    """
     energy_scale: Annotated[Literal[10, 1, "auto"], BeforeValidator(_energy_scale)] = "auto"
+    """Wh per count of the energies of a Kamstrup meter. `auto`: by the type of the meter, else
+    learned from the power.
+
+    Example: `energy_scale: 10`
+    """
     encryption_key: Key | None = None
+    """GPK60, of a meter that encrypts its lists.
+
+    Example: `encryption_key: "${GPK60}"`
+    """
     encryption_key_file: Text | None = None
+    """A file with the key on one line. A credential of systemd with this name is preferred.
+
+    Default: the credential `<id>_encryption_key`, if there is one
+    Example: `encryption_key_file: gpk60`
+    """
     authentication_key: Key | None = None
+    """GPK61, of a meter that encrypts its lists.
+
+    Example: `authentication_key: "${GPK61}"`
+    """
     authentication_key_file: Text | None = None
+    """A file with the key on one line. A credential of systemd with this name is preferred.
+
+    Default: the credential `<id>_authentication_key`, if there is one
+    Example: `authentication_key_file: gpk61`
+    """
     parity: Annotated[Literal["N", "E", "O", "auto"] | None, BeforeValidator(_han_parity)] = None  # type: ignore[assignment]
+    """The parity of the line. `auto` tries without and with even parity until lists arrive.
+
+    Default: `auto` with `model: auto`, else by model
+    Example: `parity: none`
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -101,6 +129,7 @@ class HanMeter(Meter):
             "encryption_key": encryption and bytes.fromhex(encryption.get_secret_value()),
             "authentication_key": authentication
             and bytes.fromhex(authentication.get_secret_value()),
+            "detect_model": detect_list_model,
         }
 
     @property

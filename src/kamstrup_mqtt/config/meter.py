@@ -40,9 +40,6 @@ from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values
 
-AUTO = "auto"
-"""The model that is recognised by what it sends."""
-
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 
@@ -82,30 +79,103 @@ def _meter_id(value: str) -> str:
 
 
 class Meter(Section):
-    """What every meter has. `id` is part of its topics, `serial` its number where it has none.
-
-    `max_power` (W) and `max_flow` (m³/h): what it can measure at most; default: by model.
-    """
+    """Options of every meter."""
 
     is_pushed: ClassVar[bool] = False
     protocol_name: ClassVar[str]
 
     name: Annotated[Line, Field(max_length=100)]
+    """The name in Home Assistant and in the log.
+
+    Example: `name: District heating`
+    """
     id: Annotated[Text, AfterValidator(_meter_id)] = Field(default="", validate_default=True)
+    """The name in topics: a-z, 0-9, `_` and `-`.
+
+    Default: made from the name
+    Example: `id: district_heating`
+    """
     model: Text
+    """The id of the model, or `auto`. `kamstrup-mqtt models` lists them.
+
+    Example: `model: auto`
+    """
     port: Annotated[PortAddress, _Port]
+    """A serial device, or a raw TCP bridge.
+
+    Example: `port: tcp://192.168.1.20:2002`
+    """
     serial: Annotated[Line, Field(max_length=64)] | None = None
+    """The serial number, for a meter that does not send it.
+
+    Default: the meter is asked
+    Example: `serial: "12345678"`
+    """
     values: tuple[ListedValue, ...] | None = None
+    """The values to read, instead of the default list of the model.
+
+    Default: the list of the model
+    Example: `values: [heat_energy, {flow: {unit: L/h}}]`
+    """
     custom: tuple[CustomValue, ...] = ()
+    """Registers, OBIS codes or addresses to read besides.
+
+    Example: `custom: [{register: 86, name: Inlet}]`
+    """
     baudrate: Annotated[int, Field(ge=50, le=4_000_000)] | None = None
+    """The speed of the line. Behind a bridge it is set there.
+
+    Default: by protocol and model
+    Example: `baudrate: 9600`
+    """
     bytesize: Literal[7, 8] | None = None
+    """The data bits of the line.
+
+    Default: by protocol and model
+    Example: `bytesize: 8`
+    """
     parity: Annotated[Literal["N", "E", "O"], BeforeValidator(parity_letter)] | None = None
+    """The parity of the line.
+
+    Default: by protocol and model
+    Example: `parity: none`
+    """
     stopbits: Literal[1, 2] | None = None
+    """The stop bits of the line.
+
+    Default: by protocol and model
+    Example: `stopbits: 2`
+    """
     dtr: bool | None = None
+    """The control line DTR, which may power the head.
+
+    Default: by protocol
+    Example: `dtr: true`
+    """
     rts: bool | None = None
+    """The control line RTS, which may power the head.
+
+    Default: by protocol
+    Example: `rts: false`
+    """
     log_level: LogLevel | None = None
+    """The level of the log for this meter alone.
+
+    Default: the `log_level` of the file
+    Example: `log_level: debug`
+    """
     max_power: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """The largest plausible power in W (also var). A total that rises faster is rejected.
+
+    Default: by model: 1000000 for heat, 55200 (3 × 80 A) for electricity
+    Example: `max_power: 1000000`
+    """
     max_flow: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """The largest plausible flow in m³/h, for volume and mass.
+
+    Default: `200`
+    Example: `max_flow: 20`
+    """
 
     @field_validator("id", mode="before")
     @classmethod

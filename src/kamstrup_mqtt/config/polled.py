@@ -46,10 +46,18 @@ SLOW = "slow"
 
 
 class Slow(Section):
-    """Values that are read at an interval of their own."""
+    """Values that are read less often than the rest of the meter."""
 
     interval: Interval
+    """Time from one reading of these values to the next, longer than that of the meter.
+
+    Example: `interval: 1d`
+    """
     values: tuple[ListedValue, ...]
+    """The keys of the values.
+
+    Example: `values: [operating_hours, error_hours]`
+    """
 
     @field_validator("values", mode="before")
     @classmethod
@@ -58,19 +66,36 @@ class Slow(Section):
 
 
 class Polled(Meter):
-    """A meter that is asked.
-
-    interval     None: by the model, 60 s, on a battery 1 h
-    align        polled when local time is a multiple of the interval, plus `offset` seconds
-    slow         values that are read more rarely
-    energy_unit  the unit of the energies that are published as the meter sends them
-    """
+    """Options of meters that are polled: every protocol but `han`."""
 
     interval: Interval | None = None
+    """Time from one poll to the next. Also spelled `update_interval`.
+
+    Default: by model: `1h` on a battery, else `60s`; MULTICAL 402 `28m`
+    Example: `interval: 1h`
+    """
     align: bool = False
+    """Poll when local time is a multiple of the interval.
+
+    Example: `align: true`
+    """
     offset: Offset = 0.0
+    """Move aligned polls. Needs `align: true`.
+
+    Default: `0s`
+    Example: `offset: -60s`
+    """
     slow: Slow | None = None
+    """Values that are read less often than the rest.
+
+    Example: `slow: {interval: 1d, values: [operating_hours]}`
+    """
     energy_unit: Literal["kWh", "MWh", "GJ"] | None = None
+    """Convert the energies that are published as sent.
+
+    Default: the unit that the meter sends
+    Example: `energy_unit: kWh`
+    """
 
     @model_validator(mode="after")
     def _slow_is_slow(self) -> Polled:
@@ -151,12 +176,12 @@ class Polled(Meter):
     def warnings(self) -> Iterator[Fault]:
         if self.interval is None:
             return
-        longest = self.meter_model.longest
-        if longest is not None and self.interval > longest:
+        sleeps_after = self.meter_model.sleeps_after
+        if sleeps_after is not None and self.interval > sleeps_after:
             yield (
                 ("interval",),
-                f"the eye of a {self.meter_model.name} sleeps {longest / 60:g} min after the last"
-                " reading: the next one fails unless a button is pressed, or `wake` wakes it"
+                f"the eye of a {self.meter_model.name} sleeps {sleeps_after / 60:g} min after the"
+                " last reading: the next one fails unless a button is pressed, or `wake` wakes it"
                 f" (interval: 28m keeps it awake)",
             )
         if self.meter_model.battery and self.interval < BATTERY_WARNING:
@@ -168,17 +193,33 @@ class Polled(Meter):
 
 
 class Timing(Section):
-    """Time limits of one exchange, in seconds, and how often it is tried.
-
-    first_byte from the end of the request to the answer's first byte, between from byte to byte,
-    total for the whole answer, pause between two tries.
-    """
+    """Time limits of one request, and how often it is tried."""
 
     first_byte: Limit
+    """Seconds from the end of the request to the first byte of the answer.
+
+    Example: `first_byte: 2.5`
+    """
     between: Limit
+    """Seconds from one byte of the answer to the next.
+
+    Example: `between: 1.0`
+    """
     total: Limit
+    """Seconds for the whole answer.
+
+    Example: `total: 8.0`
+    """
     pause: Limit
+    """Seconds between two tries.
+
+    Example: `pause: 2.0`
+    """
     tries: Annotated[int, Field(ge=1, le=10)]
+    """How often a request is tried.
+
+    Example: `tries: 2`
+    """
 
 
 class KmpTiming(Timing):
@@ -206,16 +247,23 @@ class IecTiming(Timing):
 
 
 class Backfill(Section):
-    """The meter's own log, read after a gap. Experimental.
-
-    logger    of hours, days, months or years, of 303, 403 and 603
-    log_id    of other meters: a log with this number
-    records   read at most after one gap
-    """
+    """The meter's own log, read after a gap. Experimental. `backfill: true` takes the defaults."""
 
     logger: Literal["hour", "day", "month", "year"] = "hour"
+    """The log of a 303, 403 or 603 that is read.
+
+    Example: `logger: day`
+    """
     log_id: Annotated[int, Field(ge=0, le=255)] | None = None
+    """The number of the log, for other models.
+
+    Example: `log_id: 1`
+    """
     records: Annotated[int, Field(ge=1, le=2000)] = 168
+    """The number of records that are read at most after one gap.
+
+    Example: `records: 500`
+    """
 
 
 def _backfill(value: Any) -> Any:
@@ -234,22 +282,38 @@ def _kmp_address(value: Any) -> Any:
 
 
 class KmpMeter(Polled):
-    """A MULTICAL or flowIQ, and every other meter that speaks KMP.
-
-    wake   how a sleeping eye is woken before each poll: nul (a light that flickers for 2 s) or
-           ident (a request of the old protocol at 300 baud, which a bridge cannot send)
-    """
+    """A MULTICAL, a flowIQ, or another meter that speaks KMP."""
 
     protocol_name = "kmp"
     protocol: Literal["kmp"]
     address: Annotated[int, BeforeValidator(_kmp_address), Field(ge=0, le=0xFF)] = 0x3F
+    """The destination of requests: `0x3F` is the meter, `0x7F` and `0xBF` are its modules.
+
+    Default: `0x3F`
+    Example: `address: 0x3F`
+    """
     wake: Wake | None = None
+    """How a sleeping eye is woken before each poll: `nul` is a light that flickers for 2 s,
+    `ident` a request at 300 baud, which a bridge cannot send.
+
+    Example: `wake: nul`
+    """
     backfill: Annotated[Backfill | None, BeforeValidator(_backfill)] = None
+    """Experimental: read the meter's own log after a gap.
+
+    Default: `false`
+    Example: `backfill: true`
+    """
     timing: KmpTiming = Field(default_factory=KmpTiming)
+    """The time limits of a request.
+
+    Default: see [`timing`](#timing)
+    Example: `timing: {tries: 5}`
+    """
 
     @model_validator(mode="after")
     def _has_log(self) -> KmpMeter:
-        if self.backfill and self.backfill.log_id is None and not self.profile.logger:
+        if self.backfill and self.backfill.log_id is None and not self.profile.has_log:
             words = (
                 f"a {self.meter_model.name} has no log of hours that this program can ask for; if"
                 " you know the number of one of its logs: backfill: {log_id: 1}"
@@ -272,29 +336,57 @@ class KmpAsciiMeter(Polled):
     protocol_name = "kmp-ascii"
     protocol: Literal["kmp-ascii"]
     model: Text = "e685_382"
+    """The id of the model.
+
+    Example: `model: e685_382`
+    """
     timing: KmpAsciiTiming = Field(default_factory=KmpAsciiTiming)
+    """The time limits of a request.
+
+    Default: see [`timing`](#timing)
+    Example: `timing: {tries: 5}`
+    """
 
     def codec_options(self) -> dict[str, Any]:
         return self.timing.model_dump()
 
 
 class IecMeter(Polled):
-    """A meter that answers `/?!` with a readout.
-
-    bcc           the block check: auto finds out and remembers
-    wake          how a sleeping eye (MULTICAL 401, 66) is woken before each poll
-    parity_mode   software: seven bits and parity are done here, over a line of 8N1, which works
-                  alike on a tty and behind a bridge; hardware: by the port
-    """
+    """A meter that answers `/?!` with a readout."""
 
     protocol_name = "iec62056-21"
     protocol: Literal["iec62056-21"]
     model: Text = "e685_382"
+    """The id of the model.
+
+    Example: `model: iec_meter`
+    """
     address: Annotated[Text, Field(max_length=32, pattern=r"^[0-9A-Za-z ]*$")] = ""
+    """The address of the meter, if several share a line.
+
+    Example: `address: "12345678"`
+    """
     bcc: Literal["auto", "sum", "xor", "none"] = "auto"
+    """The block check. `auto` finds out which one the meter uses and remembers it.
+
+    Example: `bcc: sum`
+    """
     wake: Wake | None = None
+    """How a sleeping eye (MULTICAL 401, 66) is woken before each poll.
+
+    Example: `wake: nul`
+    """
     parity_mode: Literal["software", "hardware"] = "software"
+    """Who checks the parity: the program over 8N1 (`software`), or the port (`hardware`).
+
+    Example: `parity_mode: hardware`
+    """
     timing: IecTiming = Field(default_factory=IecTiming)
+    """The time limits of a readout.
+
+    Default: see [`timing`](#timing)
+    Example: `timing: {total: 90s}`
+    """
 
     def serial_params(self) -> SerialParams:
         params = super().serial_params()
@@ -336,13 +428,26 @@ class Multical66Timing(Timing):
 
 
 class Multical66Meter(Polled):
-    """A MULTICAL 66 or III by its own requests; on a port of this computer, whose speed changes."""
+    """A MULTICAL 66 or III by its own requests, on a local port: the speed changes."""
 
     protocol_name = "multical-66"
     protocol: Literal["multical-66"]
     model: Text = "multical_66"
+    """The id of the model.
+
+    Example: `model: multical_66`
+    """
     wake: Wake | None = None
+    """How a sleeping eye is woken before each poll.
+
+    Example: `wake: nul`
+    """
     timing: Multical66Timing = Field(default_factory=Multical66Timing)
+    """The time limits of a request.
+
+    Default: see [`timing`](#timing)
+    Example: `timing: {tries: 3}`
+    """
 
     @model_validator(mode="after")
     def _local(self) -> Multical66Meter:

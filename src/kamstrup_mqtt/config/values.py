@@ -20,7 +20,7 @@ from kamstrup_mqtt.config.section import (
 )
 from kamstrup_mqtt.core import units
 from kamstrup_mqtt.core.model import SourceId
-from kamstrup_mqtt.meters import ha_units, registry
+from kamstrup_mqtt.meters import ha_rules, registry
 from kamstrup_mqtt.meters.model import ProtocolProfile, Quantity
 from kamstrup_mqtt.meters.plan import PlannedValue
 
@@ -40,16 +40,53 @@ Word = Annotated[str | None, BeforeValidator(_none_if_empty)]
 
 
 class ValueOptions(Section):
-    """What may be set of one value. What is left out stays as the model has it."""
+    """Options of one value. What is left out stays as the model has it."""
 
     name: Line = ""
+    """The name in Home Assistant.
+
+    Default: the name of the quantity
+    Example: `name: Heat power`
+    """
     unit: Line = ""
+    """A unit of the same family. The value is converted.
+
+    Default: the unit of the quantity
+    Example: `unit: L/h`
+    """
     device_class: Word = None
+    """The device class in Home Assistant. Empty: none.
+
+    Default: that of the quantity
+    Example: `device_class: energy`
+    """
     state_class: Word = None
+    """The state class in Home Assistant. Empty: none.
+
+    Default: that of the quantity
+    Example: `state_class: measurement`
+    """
     precision: Annotated[int, Field(ge=0, le=9)] | None = None
+    """The digits after the decimal point that Home Assistant shows.
+
+    Example: `precision: 1`
+    """
     icon: Annotated[str, AfterValidator(_icon)] | None = None
+    """The icon in Home Assistant.
+
+    Example: `icon: mdi:fire`
+    """
     category: Annotated[Literal["diagnostic"] | None, BeforeValidator(_none_if_empty)] = None
+    """Show the entity among the diagnostics.
+
+    Default: that of the quantity
+    Example: `category: diagnostic`
+    """
     enabled: bool = True
+    """Whether Home Assistant enables the entity.
+
+    Example: `enabled: false`
+    """
 
     def changes(self) -> dict[str, Any]:
         """The fields of a Quantity that were set, an explicit null included."""
@@ -61,16 +98,29 @@ class ValueOptions(Section):
 
 
 class ListedValue(ValueOptions):
-    """One entry of `values`."""
+    """One entry of `values`: a key, or a key with options."""
 
     key: Line
+    """The key of the value, as in [Keys](quantities.md).
+
+    Example: `key: heat_energy`
+    """
 
 
 class CustomValue(ValueOptions):
-    """One entry of `custom`: a source by number or code, under a name of the user's."""
+    """One entry of `custom`: a register, OBIS code or address with a name of your own."""
 
     source: Line
+    """The number of a register, an OBIS code or an address. Also spelled `register`, `command`,
+    `obis` or `address`.
+
+    Example: `register: 0x0056`
+    """
     name: Line
+    """The name in Home Assistant.
+
+    Example: `name: Inlet`
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -187,12 +237,12 @@ def option_faults(quantity: Quantity, options: ValueOptions) -> Iterator[Fault]:
     if changed.device_class == "enum":
         yield ("device_class",), "enum is only for texts with a fixed list of words"
         return
-    fault = ha_units.state_class_error(changed.device_class, changed.state_class)
+    fault = ha_rules.state_class_error(changed.device_class, changed.state_class)
     if fault and given.keys() & {"device_class", "state_class"}:
-        known = changed.device_class is None or changed.device_class in ha_units.UNITS
+        known = changed.device_class is None or changed.device_class in ha_rules.UNITS
         yield ("state_class" if known and "state_class" in given else "device_class",), fault
     if given.keys() & {"unit", "device_class"} and not changed.as_sent:
-        fault = ha_units.unit_error(changed.device_class, changed.unit)
+        fault = ha_rules.unit_error(changed.device_class, changed.unit)
         if fault:
             yield ("unit" if "unit" in given else "device_class",), fault
     if "unit" in given and not quantity.as_sent and quantity.unit is not None:
@@ -202,7 +252,7 @@ def option_faults(quantity: Quantity, options: ValueOptions) -> Iterator[Fault]:
 def _conversion_faults(quantity: Quantity, unit: str) -> Iterator[Fault]:
     if units.factor(quantity.unit, unit) is not None:
         return
-    candidates = ha_units.UNITS.get(quantity.device_class or "", (quantity.unit,))
+    candidates = ha_rules.UNITS.get(quantity.device_class or "", (quantity.unit,))
     allowed = [str(u) for u in candidates if u and units.factor(quantity.unit, u) is not None]
     yield (
         ("unit",),

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import IO
+
+from kamstrup_mqtt.core.text import escape_unprintable
 
 ROOT = "kamstrup_mqtt"
 LEVELS: Mapping[str, int] = {
@@ -22,18 +23,12 @@ LEVELS: Mapping[str, int] = {
 }
 MASK = "********"
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PRIORITY = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
 
 def meter_logger(meter_id: str) -> logging.Logger:
     """The logger of one configured meter."""
     return logging.getLogger(f"{ROOT}.meter.{meter_id}")
-
-
-def escape(text: str) -> str:
-    """`text` on one line: control characters as \\x1b and the like."""
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 class Formatter(logging.Formatter):
@@ -51,11 +46,11 @@ class Formatter(logging.Formatter):
         self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
-        record.message = escape(record.message)
+        record.message = escape_unprintable(record.message)
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        text = "\n".join(map(escape, super().format(record).split("\n")))
+        text = "\n".join(map(escape_unprintable, super().format(record).split("\n")))
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         if not self._journal:

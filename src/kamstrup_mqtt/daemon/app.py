@@ -39,7 +39,7 @@ from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.links.port import Port
-from kamstrup_mqtt.meters import detection
+from kamstrup_mqtt.meters.auto import AUTO
 from kamstrup_mqtt.mqtt import Connector, Daemon, Publisher, connect
 from kamstrup_mqtt.mqtt import Limits as PublisherLimits
 from kamstrup_mqtt.mqtt.incoming import Host
@@ -226,7 +226,7 @@ class App:
             factory.reader_config(
                 meter,
                 self._state_file.meter(meter.id).learned,
-                self._on_model_found if meter.model == detection.AUTO else None,
+                self._on_model_found if meter.model == AUTO else None,
                 fast_path=self._fast_path,
             ),
             port,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from kamstrup_mqtt.config import Config, Meter, SpoolConfig
 from kamstrup_mqtt.devices.device import DeviceConfig
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.limits import MeterLimits
+from kamstrup_mqtt.meters.limits import MeterLimits, limits_for
 from kamstrup_mqtt.meters.plan import intern_plan
 from kamstrup_mqtt.reading.backfill import BackfillConfig
 from kamstrup_mqtt.reading.reader import ReaderConfig
@@ -63,10 +63,7 @@ def device_config(meter: Meter, config: Config) -> DeviceConfig:
 
 
 def _meter_limits(meter: Meter) -> MeterLimits:
-    return MeterLimits(
-        power=meter.max_power or meter.meter_model.power_limit,
-        flow=meter.max_flow or meter.meter_model.max_flow,
-    )
+    return limits_for(meter.meter_model, meter.max_power, meter.max_flow)
 
 
 def reader_config(

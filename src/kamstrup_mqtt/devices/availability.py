@@ -20,10 +20,10 @@ class Availability:
     """One meter, which sends every `interval` seconds when it is asked (None: by itself), and has
     been listened for since `started` (monotonic).
 
-    received   group -> monotonic time of its last reading in this process
-    nulled     groups that are overdue: their values are null
-    port_gone  monotonic time since when its port is not there
-    patience   seconds after the last valid reading at which it counts as offline
+    last_received  group -> monotonic time of its last reading in this process
+    cleared_groups  groups that are overdue: their values are null
+    port_gone_since  monotonic time since when its port is not there
+    timeout    seconds after the last valid reading at which it counts as offline
     """
 
     __slots__ = (

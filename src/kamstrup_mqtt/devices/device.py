@@ -25,13 +25,14 @@ from kamstrup_mqtt.core.model import (
     Reading,
     Scalar,
 )
+from kamstrup_mqtt.core.text import sanitize
 from kamstrup_mqtt.core.topics import id_part
 from kamstrup_mqtt.devices.availability import Availability
 from kamstrup_mqtt.devices.live_counters import LiveCounters, is_newer, parse_state
 from kamstrup_mqtt.meters import energy, registry
-from kamstrup_mqtt.meters.ha_rules import sanitize, validate_state
-from kamstrup_mqtt.meters.limits import DEFAULT_LIMITS, MeterLimits
-from kamstrup_mqtt.meters.model import MAX_POWER_BY_CONNECTION, MeterModel
+from kamstrup_mqtt.meters.ha_rules import validate_state
+from kamstrup_mqtt.meters.limits import DEFAULT_LIMITS, MAX_POWER_BY_CONNECTION, MeterLimits
+from kamstrup_mqtt.meters.model import MeterModel
 from kamstrup_mqtt.meters.plan import ReadingPlan
 from kamstrup_mqtt.storage.state_schema import LastReading, MeterState, intern_mapping
 
@@ -73,7 +74,7 @@ class DeviceChange:
     discovery    the discovery message differs (send it only if `Picture.serial` is not None, and
                  after the states: a key that the retained state lacks is a warning in Home
                  Assistant; where `replaced`, before them)
-    identity     a serial number is new: call `settle_serials`
+    identity     a serial number is new: call `assign_suffixes`
     replaced     another meter answers now: its old device is removed before the new one comes
     states       groups to publish
     diagnostics  worth publishing within a minute; `link`: at once, the link state changed

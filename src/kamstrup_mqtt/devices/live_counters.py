@@ -17,7 +17,7 @@ from decimal import Decimal, InvalidOperation
 
 from kamstrup_mqtt.core.clock import parse_rfc3339
 from kamstrup_mqtt.core.model import Scalar
-from kamstrup_mqtt.meters.ha_rules import MAX_TEXT, sanitize
+from kamstrup_mqtt.core.text import MAX_LENGTH, sanitize
 from kamstrup_mqtt.storage.state_schema import LastReading, check_magnitude
 
 
@@ -116,7 +116,7 @@ def _like(known: Scalar, told: object) -> Scalar:
     if isinstance(told, str) and not isinstance(known, Decimal):
         told.encode()  # raises for half a character, which could not be published
         if sanitize(told) != told:
-            raise ValueError(f"{told[:MAX_TEXT]!r} is no text of ours")
+            raise ValueError(f"{told[:MAX_LENGTH]!r} is no text of ours")
         return told
     try:
         return check_magnitude(Decimal(told))

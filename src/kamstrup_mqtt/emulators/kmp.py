@@ -18,7 +18,9 @@ from kamstrup_mqtt.emulators.base import Reply
 from kamstrup_mqtt.emulators.kmp_log import KmpLog, log_of
 from kamstrup_mqtt.emulators.kmp_registers import ELECTRICITY, NO_UNIT, REGISTERS, TYPES, Register
 from kamstrup_mqtt.meters import energy, registry
-from kamstrup_mqtt.meters.clock_zone import offset_of
+from kamstrup_mqtt.meters.auto import NAME_REGISTER
+from kamstrup_mqtt.meters.clock_zone import parse_offset
+from kamstrup_mqtt.meters.model import Detection
 from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.kmp import SPEC
 from kamstrup_mqtt.protocols.kmp.framing import ACK, KmpFramer, encode_frame
@@ -217,7 +219,7 @@ def _set_by(registers: Mapping[int, Register], settings: Mapping[str, str]) -> s
 
 def _ahead(text: str) -> timedelta:
     try:
-        return offset_of(text)
+        return parse_offset(text)
     except ValueError:
         raise ValueError(f"clock={text!r}: how far ahead of UTC it runs, such as +01:00") from None
 
@@ -236,13 +238,15 @@ def _keep_in_step(registers: dict[int, Register], settings: Mapping[str, str]) -
 
 
 def _registers_of(model_id: str) -> dict[int, Register]:
-    """Everything that the model lists; everything there is for a model that lists nothing."""
-    dialect = registry.all_models()[model_id].profiles[SPEC.name]
-    listed = [*(source for group in dialect.groups.values() for source in group), *dialect.more]
-    electric = registry.all_models()[model_id].medium == "electricity"
-    table = ELECTRICITY if electric else REGISTERS
-    registers = {n: r for n, r in table.items() if not listed or n in listed}
+    """Return the registers that the model lists, or all registers if it lists none."""
+    model = registry.all_models()[model_id]
+    profile = model.profiles[SPEC.name]
+    table = ELECTRICITY if model.medium == "electricity" else REGISTERS
+    registers = {n: r for n, r in table.items() if not profile.sources or n in profile.sources}
     registers[_SERIAL] = Register(str(_serial_of(model_id)), NUMBER)
+    if NAME_REGISTER in registers and isinstance(profile.detection, Detection):
+        for name in profile.detection.names[:1]:
+            registers[NAME_REGISTER] = Register(name, NUMBER)
     return registers
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.kmp import log_messages
 from kamstrup_mqtt.protocols.kmp.values import DATE, DST_DATE_TIME, TIME, UNITS, Coded, encode_value
 
@@ -113,7 +114,8 @@ class KmpLog:
 
 def log_of(model_id: str, now: Callable[[], datetime]) -> KmpLog | None:
     """The log of a model; None for models that have none here."""
-    if model_id in ("multical_303", "multical_403", "multical_603"):
+    model = registry.all_models()[model_id]
+    if model.medium == "heat" and model.profiles["kmp"].has_log:
         return KmpLog(modern=True, now=now)
     if model_id in ("multical_601", "multical_602"):
         return KmpLog(modern=False, now=now)

@@ -1,9 +1,9 @@
-"""What this program makes out of what a meter sends: the precise energy, words and problems of the
-info code, and no temperature where a probe is open."""
+"""Values derived from what a meter sends: the precise energy, and the text and problems of info
+codes. A temperature whose probe is faulty loses its value."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeGuard
@@ -11,68 +11,25 @@ from typing import TypeGuard
 from kamstrup_mqtt.core import units
 from kamstrup_mqtt.core.model import DecodedValue, Scalar, SourceId
 from kamstrup_mqtt.meters import energy
-from kamstrup_mqtt.meters.info_codes import PROBLEMS, TABLES
+from kamstrup_mqtt.meters.dependencies import ENERGY_REGISTER, PRECISE_ENERGY, info_text_source
+from kamstrup_mqtt.meters.info_codes import TABLES
 from kamstrup_mqtt.meters.model import ProtocolProfile
 
-PRECISE = "heat_energy_precise"
-TEXTS: tuple[str, ...] = ("info_text", "info_bits_text")
-KEYS = frozenset((PRECISE, *TEXTS, *(f"problem_{problem}" for problem in PROBLEMS)))
-"""The sources that no meter sends. Their public keys are the same."""
-
 OFFSET_KEY = "energy_offset_wh"
-"""Under which name the offset of register 155 is learned."""
-
-_ENERGY = 60
-_MODULO = 266
-_INFO_BITS = 369
-
-_PROBES = frozenset((86, 87, 88, 122, 398, 399))
-_OPEN = Decimal(185)
-"""°C that an open probe shows; a short-circuited one shows 0 (MULTICAL 603 manual p. 107)."""
+"""Key under which the offset of register 155 is stored."""
 
 ON, OFF = "ON", "OFF"
+"""States of a problem sensor."""
 
-
-def inputs_of(profile: ProtocolProfile, source: SourceId) -> tuple[SourceId, ...]:
-    """What must be read for `source`; itself, when the meter sends it."""
-    if source not in KEYS:
-        return (source,)
-    if source == PRECISE:
-        assert profile.precise is not None, "a model with heat_energy_precise names its register"
-        return (_ENERGY, profile.precise)
-    if source in TEXTS:
-        return tuple(info for info in profile.info if _text_key(info) == source)
-    return tuple(info for info in profile.info if TABLES[profile.info[info]].confirmed)
-
-
-def affected_sources(
-    profile: ProtocolProfile, sources: Iterable[SourceId], failed: frozenset[SourceId]
-) -> frozenset[SourceId]:
-    """Return those of `sources` that need one of the `failed` ones."""
-    return frozenset(s for s in sources if not failed.isdisjoint(inputs_of(profile, s)))
-
-
-def sources_to_read(profile: ProtocolProfile, sources: Iterable[SourceId]) -> tuple[SourceId, ...]:
-    """What must be read for all of `sources`, in order, each once.
-
-    Registers 60 and 266 stand side by side: their sum is right only from one answer.
-    """
-    found = dict.fromkeys(part for source in sources for part in inputs_of(profile, source))
-    if profile.precise not in found or _ENERGY not in found:
-        return tuple(found)
-    ordered: list[SourceId] = []
-    for source in found:
-        if source == _ENERGY:
-            ordered += (_ENERGY, profile.precise)
-        elif source != profile.precise:
-            ordered.append(source)
-    return tuple(ordered)
+_MODULO_REGISTER = 266
+_PROBES = frozenset((86, 87, 88, 122, 398, 399))
+_OPEN_PROBE = Decimal(185)
+"""°C of an open probe; a short-circuited one shows 0 (MULTICAL 603 manual p. 107)."""
 
 
 @dataclass(frozen=True, slots=True)
 class DerivedValues:
-    """`objects` with what was made of them; what was `learned`; and what is wrong, for a warning
-    that is said once."""
+    """The objects of a poll with the derived ones; what was learned; warnings to log once."""
 
     objects: tuple[DecodedValue, ...]
     learned: Mapping[str, str] = field(default_factory=dict)
@@ -80,52 +37,58 @@ class DerivedValues:
 
 
 class Deriver:
-    """One meter. It remembers the last info code: temperatures may be read more often."""
+    """Derives the values of one meter.
+
+    It keeps the last info codes, because temperatures may be read more often than they are.
+    """
 
     def __init__(self, profile: ProtocolProfile) -> None:
         self._profile = profile
         self._codes: dict[SourceId, int] = {}
 
     def derive(self, objects: Iterable[DecodedValue], learned: Mapping[str, str]) -> DerivedValues:
-        """Make what can be made of `objects`, which came in one poll."""
+        """Add the derived values to the objects of one poll.
+
+        `learned` is what was stored for the meter.
+        """
         by_id = {obj.id: obj for obj in objects}
-        fresh = {
+        codes = {
             source: int(obj.value)
-            for source in self._profile.info
+            for source in self._profile.info_tables
             if (obj := by_id.get(source)) is not None and _is_code(obj.value)
         }
-        self._codes.update(fresh)
-        out = [self._check_probe(obj) for obj in by_id.values()]
-        out += self._info_objects(fresh)
-        made = self._precise_energy(by_id, learned)
-        return DerivedValues((*out, *made.objects), made.learned, made.warnings)
+        self._codes.update(codes)
+        checked = [self._check_probe(obj) for obj in by_id.values()]
+        precise = self._precise_energy(by_id, learned)
+        all_objects = (*checked, *self._info_objects(codes), *precise.objects)
+        return DerivedValues(all_objects, precise.learned, precise.warnings)
 
     # Temperatures
 
     def _check_probe(self, obj: DecodedValue) -> DecodedValue:
-        """A probe that is open, or said to be at fault, measures nothing."""
+        """Remove the value of a probe that is open, or faulty according to the info code."""
         if obj.id not in _PROBES and not self._has_fault_bit(obj.id):
             return obj
-        open_ = obj.id in _PROBES and obj.value == _OPEN
-        faulty = obj.value == 0 and any(
-            TABLES[name].probe_fault(self._codes.get(source, 0), obj.id)
-            for source, name in self._profile.info.items()
+        is_open = obj.id in _PROBES and obj.value == _OPEN_PROBE
+        is_faulty = obj.value == 0 and any(
+            TABLES[name].has_probe_fault(self._codes.get(source, 0), obj.id)
+            for source, name in self._profile.info_tables.items()
         )
-        return DecodedValue(obj.id, obj.raw, None, obj.unit) if open_ or faulty else obj
+        return DecodedValue(obj.id, obj.raw, None, obj.unit) if is_open or is_faulty else obj
 
     def _has_fault_bit(self, source: SourceId) -> bool:
-        return any(source in TABLES[name].probes for name in self._profile.info.values())
+        return any(source in TABLES[name].probes for name in self._profile.info_tables.values())
 
     # Info codes
 
-    def _info_objects(self, fresh: Mapping[SourceId, int]) -> Iterable[DecodedValue]:
-        for source, code in fresh.items():
-            table = TABLES[self._profile.info[source]]
+    def _info_objects(self, codes: Mapping[SourceId, int]) -> Iterator[DecodedValue]:
+        for source, code in codes.items():
+            table = TABLES[self._profile.info_tables[source]]
             text = table.text(code)
-            yield DecodedValue(_text_key(source), text, text)
+            yield DecodedValue(info_text_source(source), text, text)
             if table.confirmed:
                 for problem in table.problems:
-                    state = ON if table.has(code, problem) else OFF
+                    state = ON if table.has_problem(code, problem) else OFF
                     yield DecodedValue(f"problem_{problem}", state, state)
 
     # Energy
@@ -133,61 +96,68 @@ class Deriver:
     def _precise_energy(
         self, by_id: Mapping[SourceId, DecodedValue], learned: Mapping[str, str]
     ) -> DerivedValues:
-        source = self._profile.precise
-        total, fine = by_id.get(_ENERGY), by_id.get(source) if source is not None else None
+        source = self._profile.high_resolution
+        total = _counter(by_id.get(ENERGY_REGISTER))
+        fine = _counter(by_id.get(source)) if source is not None else None
         if total is None or fine is None:
             return DerivedValues(())
-        if not isinstance(total.value, Decimal) or not isinstance(fine.value, Decimal):
-            return DerivedValues(())
         try:
-            if source == _MODULO:
+            if source == _MODULO_REGISTER:
                 return _from_modulo(total, fine)
-            return _from_counter(total, fine, learned.get(OFFSET_KEY))
+            return _from_offset(total, fine, learned.get(OFFSET_KEY))
         except ValueError as error:
-            return DerivedValues((), {}, (f"heat_energy_precise cannot be made: {error}",))
+            return DerivedValues((), {}, (f"heat_energy_precise cannot be calculated: {error}",))
+
+
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    """An energy register."""
+
+    value: Decimal
+    unit: str | None
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.unit}"
+
+
+def _counter(obj: DecodedValue | None) -> _Counter | None:
+    if obj is None or not isinstance(obj.value, Decimal):
+        return None
+    return _Counter(obj.value, obj.unit)
 
 
 def _is_code(value: Scalar) -> TypeGuard[Decimal]:
-    """Whether this can be a sum of bits: what is below 0 or no whole number says nothing."""
+    """Return True if `value` can be a sum of bits: an integer that is not negative."""
     return isinstance(value, Decimal) and value >= 0 and value == value.to_integral_value()
 
 
-def _text_key(info: SourceId) -> str:
-    return TEXTS[info == _INFO_BITS]
+def _precise_object(wh: Decimal) -> DecodedValue:
+    return DecodedValue(PRECISE_ENERGY, None, units.shift(wh, -3), "kWh")
 
 
-def _object(wh: Decimal) -> DerivedValues:
-    kwh = units.shift(wh, -3)
-    return DerivedValues((DecodedValue(PRECISE, None, kwh, "kWh"),))
-
-
-def _from_modulo(total: DecodedValue, fine: DecodedValue) -> DerivedValues:
-    assert isinstance(total.value, Decimal) and isinstance(fine.value, Decimal)  # noqa: PT018
+def _from_modulo(total: _Counter, fine: _Counter) -> DerivedValues:
+    """The precise energy from register 266."""
     wh = energy.from_modulo(total.value, total.unit, fine.value, fine.unit)
     if energy.agrees(wh, total.value, total.unit):
-        return _object(wh)
-    return DerivedValues(
-        (),
-        {},
-        (
-            f"register 266 ({fine.value} {fine.unit}) is not the end of register 60"
-            f" ({total.value} {total.unit}): no heat_energy_precise is made of them",
-        ),
+        return DerivedValues((_precise_object(wh),))
+    warning = (
+        f"registers 266 ({fine}) and 60 ({total}) do not agree: heat_energy_precise is not"
+        " calculated"
     )
+    return DerivedValues((), {}, (warning,))
 
 
-def _from_counter(total: DecodedValue, fine: DecodedValue, offset: str | None) -> DerivedValues:
-    assert isinstance(total.value, Decimal) and isinstance(fine.value, Decimal)  # noqa: PT018
+def _from_offset(total: _Counter, fine: _Counter, offset: str | None) -> DerivedValues:
+    """The precise energy from register 155, whose offset is learned and stored."""
+    warnings: tuple[str, ...] = ()
     if offset is not None:
         wh = energy.from_offset(fine.value, fine.unit, Decimal(offset))
         if energy.agrees(wh, total.value, total.unit):
-            return _object(wh)
-    found = energy.learn_offset(total.value, total.unit, fine.value, fine.unit)
-    made = _object(energy.from_offset(fine.value, fine.unit, found))
-    warnings: tuple[str, ...] = ()
-    if offset is not None:
+            return DerivedValues((_precise_object(wh),))
         warnings = (
-            f"register 155 ({fine.value} {fine.unit}) no longer agrees with register 60"
-            f" ({total.value} {total.unit}): its start is learned anew",
+            f"register 155 ({fine}) no longer agrees with register 60 ({total}): its offset is"
+            " learned again",
         )
-    return DerivedValues(made.objects, {OFFSET_KEY: format(found, "f")}, warnings)
+    learned = energy.learn_offset(total.value, total.unit, fine.value, fine.unit)
+    precise = _precise_object(energy.from_offset(fine.value, fine.unit, learned))
+    return DerivedValues((precise,), {OFFSET_KEY: format(learned, "f")}, warnings)

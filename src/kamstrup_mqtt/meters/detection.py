@@ -1,82 +1,115 @@
-"""Which model a KMP meter is: by its type number, and by the registers that it answers."""
+"""Detects the model of a meter by its answers or lists. The rules are in the model files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from types import MappingProxyType
 
 from kamstrup_mqtt.core.model import DecodedValue, SourceId
+from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.auto import AUTO, NAME_REGISTER
+from kamstrup_mqtt.meters.model import Detection, ListDetection
 
-AUTO = "auto"
-"""What a configuration says instead of a model."""
+STATE_KEY = "model"
+"""Key under which the detected model is stored."""
 
-LEARNED = "model"
-"""Under which name the found model is remembered."""
+UNKNOWN_MODEL = "kmp_meter"
+"""The model of a KMP meter that no rule detects."""
 
-PROBES: tuple[SourceId, ...] = (
-    *(60, 68, 74, 86, 1, 1023, 404, 1058),
-    *(266, 369, 239, 155, 171, 243, 292, 1126),
-)
-"""The registers that tell models apart."""
-
-UNKNOWN = "kmp_meter"
-
-# GetType: the heat meters as 5512-447 rev M1 lists them (with 15xx through a top module), the
-# electricity meters by the first byte, as a head-end's table has them. No source tells those of
-# 402, 403, 603, 303 and 21.
-_TYPES: Mapping[str, str] = MappingProxyType(
-    {f"{top}{low}": "multical_601" for top in ("00", "15") for low in ("01", "04", "05")}
-)
-_ELECTRICITY: Mapping[int, str] = MappingProxyType(
-    {
-        **dict.fromkeys((53, 55, 62, 63, 68, 69), "kamstrup_382"),
-        **dict.fromkeys((56, 57, 64, 65, 70, 71), "kamstrup_162"),
-        **dict.fromkeys((58, 59, 66, 67, 72, 73), "kamstrup_282"),
-        **dict.fromkeys((60, 61, 75, 76), "kamstrup_351"),
-        90: "kamstrup_omnia",
-    }
-)
-_NAMED = re.compile(r"(?<!\d)(?:403|603|303|402|602|601|302|801)")
-"""The number of a model where a name or a type number begins with it; inside another number it
-stands by chance."""
+_HEAT_ENERGY = 60
+_NAME_DIGITS = 3
+"""Digits of a number in register 404 that are the name of the model."""
 
 
-def guess(objects: Iterable[DecodedValue]) -> str:
-    """The model that answered these objects (of PROBES, and "type"); `kmp_meter` when it is none
-    that this program knows."""
-    by_id = {obj.id: obj for obj in objects}
-    here = {id_ for id_, obj in by_id.items() if obj.value is not None}
-    type_ = str(by_id["type"].value) if "type" in here else ""
-    if here & {1, 1023} and 60 not in here:
-        return _ELECTRICITY.get(int(type_[:2] or "0", 16), "kamstrup_382")
-    if 60 not in here:
-        return "multical_21" if 68 in here else UNKNOWN
-    return _told(by_id.get(404)) or _heat(here, type_)
+def detection_registers() -> tuple[SourceId, ...]:
+    """Return the KMP registers that tell models apart."""
+    return registry.all_models()[AUTO].profiles["kmp"].default_sources
 
 
-def _told(meter_type: DecodedValue | None) -> str | None:
-    """Register 404, "meter type", where it holds the name of a model.
+def detect_model(
+    objects: Iterable[DecodedValue], protocol: str = "kmp", baudrate: int | None = None
+) -> str:
+    """Return the model of a polled meter that answered `objects`.
 
-    Nothing else that is public tells 303, 403 and 603 apart: no source has their GetType, their
-    registers and units are listed together, and no 603's values were ever captured.
+    These are registers and, for KMP, the type number ("type"). If no rule matches, it is the
+    generic model of the protocol. A 303, 603 or 803 is told from a 403 by its name in register 404
+    alone, because their type numbers are not published.
     """
-    if meter_type is None or meter_type.value is None:
-        return None
-    value = meter_type.value
+    by_id = {obj.id: obj for obj in objects}
+    values = {id_: obj.value for id_, obj in by_id.items() if obj.value is not None}
+    detections = dict(_detections(protocol))
+    if protocol == "kmp":
+        named = _named_model(values, detections)
+        if named is not None:
+            return named
+    type_ = str(values.get("type", ""))
+    matching = [
+        (bool(detection.types), _specificity(detection), model_id)
+        for model_id, detection in detections.items()
+        if _matches(detection, values.keys(), type_, baudrate)
+    ]
+    return max(matching)[-1]
+
+
+def _detections(protocol: str) -> Iterator[tuple[str, Detection]]:
+    for model_id, model in registry.models_of(protocol).items():
+        detection = model.profiles[protocol].detection
+        if isinstance(detection, Detection):
+            yield model_id, detection
+
+
+def _named_model(
+    values: Mapping[SourceId, Decimal | str], detections: Mapping[str, Detection]
+) -> str | None:
+    """Return the model whose name is in register 404; None if the register contains no name.
+
+    A meter with a name that no model has is an unknown meter. A number is a name only on heat
+    meters.
+    """
+    value = values.get(NAME_REGISTER, "")
     text = format(value, "f") if isinstance(value, Decimal) else value
-    found = _NAMED.search(text)
-    return f"multical_{found[0]}" if found else None
+    is_name = any(map(str.isalpha, text))
+    if not is_name and _HEAT_ENERGY not in values:
+        return None
+    words = re.findall(r"[^\W\d_]+|\d+", text.casefold()) if is_name else [text[:_NAME_DIGITS]]
+    for model_id, detection in detections.items():
+        if any(name.casefold() in words for name in detection.names):
+            return model_id
+    return UNKNOWN_MODEL if is_name else None
 
 
-def _heat(here: set[SourceId], type_: str) -> str:
-    """By the registers that only some have; `has` is what kmp.md 2.1 lists for the model."""
-    if 266 in here:
-        return "multical_403" if 369 in here else "multical_302"
-    if 171 in here:
-        return "multical_801"
-    if 155 in here:
-        # the types of a 601 are those of a 602 too; it is the later one
-        return _TYPES.get(type_, "multical_602")
-    return _TYPES.get(type_, "multical_402")
+def _matches(
+    detection: Detection, answered: Iterable[SourceId], type_: str, baudrate: int | None
+) -> bool:
+    answered = set(answered)
+    return (
+        not detection.is_name_only
+        and answered.issuperset(detection.sources)
+        and answered.isdisjoint(detection.none_of)
+        and (not detection.any_of or not answered.isdisjoint(detection.any_of))
+        and (not detection.types or type_.startswith(detection.types))
+        and detection.baudrate in (None, baudrate)
+    )
+
+
+def _specificity(detection: Detection) -> int:
+    """Return the number of conditions of a rule."""
+    return len(detection.sources) + bool(detection.any_of) + (detection.baudrate is not None)
+
+
+def detect_list_model(maker: str, phases: int, list_id: str | None) -> str | None:
+    """Return the model of a HAN meter that pushed a list; None if no model has such a list.
+
+    `list_id` is None for a list without identifier. An unknown identifier is ignored.
+    """
+    found = {
+        model_id: detection.list_ids
+        for model_id, model in registry.models_of("han").items()
+        if isinstance(detection := model.profiles["han"].detection, ListDetection)
+        and (detection.maker, detection.phases) == (maker, phases)
+    }
+    for model_id, list_ids in found.items():
+        if not list_ids if list_id is None else list_id.startswith(list_ids):
+            return model_id
+    return next((model_id for model_id, list_ids in found.items() if list_ids), None)

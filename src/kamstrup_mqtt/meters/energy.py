@@ -1,8 +1,8 @@
-"""Energies of heat meters: the total of high resolution, and conversion between MWh, GJ and Gcal.
+"""Energies of heat meters: high-resolution totals, and conversion between MWh, GJ and Gcal.
 
-Register 266 of a 403, 603, 303 or 302 is the energy in Wh without the digits above 10 MWh;
-register 155 of a 601 or 602 counts Wh from an unknown start. With register 60, read in the same
-request, either gives the meter's total to the Wh (Kamstrup 403 technical description, 11.3).
+Register 266 of a 302, 303, 403 or 603 is the energy in Wh modulo 10 MWh; register 155 of a 601 or
+602 counts Wh from an unknown start. Together with register 60, read in the same request, either
+gives the total of the meter to the Wh (Kamstrup 403 technical description, 11.3).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from types import MappingProxyType
 from kamstrup_mqtt.core import units
 
 PERIOD = 10_000_000
-"""Wh after which register 266 starts again at 0."""
+"""Wh after which register 266 wraps to 0."""
 
 SLACK = 20_000
-"""Wh by which register 60 and the precise total may differ beyond register 60's own steps: in a
-published pair of a 403 they are 11 kWh apart. Half a period is 5 MWh."""
+"""Wh by which register 60 and the precise total may differ, in addition to the resolution of
+register 60. In a published pair of a 403 they are 11 kWh apart. Half a period is 5 MWh."""
 
 _WH: Mapping[str, Fraction] = MappingProxyType(
     {unit: Fraction(10) ** n for unit, n in (("Wh", 0), ("kWh", 3), ("MWh", 6), ("GWh", 9))}
     | {unit: Fraction(10**n, 3600) for unit, n in (("J", 0), ("kJ", 3), ("MJ", 6), ("GJ", 9))}
     | {
-        # the international table's calorie, 4.1868 J, which makes a Gcal 1163 kWh
+        # the International Table calorie, 4.1868 J: a Gcal is 1163 kWh
         unit: Fraction(1163, 1_000_000) * Fraction(10) ** n
         for unit, n in (("cal", 0), ("kcal", 3), ("Mcal", 6), ("Gcal", 9))
     }
@@ -36,25 +36,25 @@ UNITS = frozenset(_WH)
 
 
 def in_wh(value: Decimal, unit: str | None) -> Fraction:
-    """An energy in Wh, exactly. Raises ValueError for another unit."""
+    """Return an energy in Wh, exactly. Raises ValueError for a unit that is not one of energy."""
     if unit is None or unit not in _WH:
         raise ValueError(f"{unit or 'no unit'} is no unit of energy")
     return Fraction(value) * _WH[unit]
 
 
 def step_in_wh(value: Decimal, unit: str | None) -> Fraction:
-    """What the last digit of the counter is worth, in Wh."""
+    """Return the resolution of a counter, which is its last digit, in Wh."""
     exponent = value.as_tuple().exponent
     assert isinstance(exponent, int)
     return in_wh(Decimal(1), unit) * Fraction(10) ** exponent
 
 
 def convert(value: Decimal, sent: str | None, wanted: str) -> Decimal:
-    """An energy in another unit of energy.
+    """Convert an energy to another unit.
 
-    Exact within one family (MWh, kWh, Wh). Between families rounded half-even to the power of ten
-    that the counter's own step still shows in the new unit, and never finer than 1 Wh. Raises
-    ValueError when one of them is no unit of energy.
+    The result is exact within one family (MWh, kWh, Wh). Between families it is rounded half-even
+    to the largest power of ten that is not coarser than the resolution of the counter, and never
+    finer than 1 Wh. Raises ValueError for a unit that is not one of energy.
     """
     if units.factor(sent, wanted) is not None:
         found = units.convert(value, sent, wanted)
@@ -69,7 +69,7 @@ def convert(value: Decimal, sent: str | None, wanted: str) -> Decimal:
 
 
 def quantized(value: Fraction, exponent: int) -> Decimal:
-    """`value` rounded half-even to a multiple of 10^exponent."""
+    """Round `value` half-even to a multiple of 10^exponent."""
     count = round(value / Fraction(10) ** exponent)
     return Decimal((int(count < 0), tuple(map(int, str(abs(count)))), exponent))
 
@@ -80,20 +80,22 @@ def _floor_log10(value: Fraction) -> int:
 
 
 def from_modulo(total: Decimal, unit: str | None, fine: Decimal, fine_unit: str | None) -> Decimal:
-    """The whole energy in Wh: the value that ends in `fine` and is nearest to `total`.
+    """Return the total energy in Wh: the value nearest to `total` that ends in `fine`.
 
-    `total` is register 60 with its unit, `fine` register 266. Raises ValueError for units that
-    are none of energy.
+    `total` is register 60, `fine` register 266. Raises ValueError for units that are not ones of
+    energy.
     """
     rest = convert(fine, fine_unit, "Wh")
     periods = round((in_wh(total, unit) - Fraction(rest)) / PERIOD)
-    # a counter just after its wrap beside a total of a few Wh: there is nothing below 0
+    # just after a wrap, a total of a few Wh would give a negative period
     return units.EXACT.add(rest, Decimal(max(periods, 0) * PERIOD))
 
 
 def learn_offset(total: Decimal, unit: str | None, fine: Decimal, fine_unit: str | None) -> Decimal:
-    """What is to be added to register 155 (`fine`) so that it is the energy of register 60
-    (`total`), in Wh, to the digits of `fine`. Raises ValueError for units that are none of energy.
+    """Return the offset that makes register 155 (`fine`) the energy of register 60 (`total`).
+
+    It is in Wh, with the decimals of `fine`. Raises ValueError for units that are not ones of
+    energy.
     """
     counted = convert(fine, fine_unit, "Wh")
     exponent = counted.as_tuple().exponent
@@ -102,13 +104,13 @@ def learn_offset(total: Decimal, unit: str | None, fine: Decimal, fine_unit: str
 
 
 def from_offset(fine: Decimal, fine_unit: str | None, offset: Decimal) -> Decimal:
-    """The whole energy in Wh: register 155 and its offset."""
+    """Return the total energy in Wh: register 155 plus its offset."""
     counted = convert(fine, fine_unit, "Wh")
     assert isinstance(counted, Decimal)
     return units.EXACT.add(counted, offset)
 
 
 def agrees(precise: Decimal, total: Decimal, unit: str | None) -> bool:
-    """Whether the energy `precise` (Wh) can be what register 60 shows as `total`."""
+    """Return True if register 60 can show the energy `precise` (Wh) as `total`."""
     difference = abs(Fraction(precise) - in_wh(total, unit))
     return difference <= 2 * step_in_wh(total, unit) + SLACK

@@ -1,9 +1,9 @@
-"""What the bits and digits of a meter's info code mean, by model.
+"""The meaning of the bits and digits of info codes, by model.
 
 Sources: MULTICAL 602 manual p. 49; MULTICAL 403 manual p. 92; MULTICAL III manual; data sheet
-HC-003 p. 11 (digit code of 403 and 603); the wireless M-Bus status words of 303, 403, 603 and
-flowIQ, whose bits no captured KMP answer has proven for registers 369 and 99. A table that is not
-`confirmed` is shown as text only.
+HC-003 p. 11 (digit code of 403 and 603); the wireless M-Bus status words of 303, 403, 603, 803 and
+flowIQ. No recorded KMP answer proves that registers 369 and 99 have the bits of these words. A
+table that is not `confirmed` is published as text only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
         "supply": "Supply interrupted",
     }
 )
-"""Problem -> what its sensor is called. The key of a problem is `problem_<problem>`."""
+"""Problem -> name of its binary sensor, whose key is `problem_<problem>`."""
 
 OK = "ok"
 """The text of an info code of 0."""
@@ -34,12 +34,13 @@ OK = "ok"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InfoTable:
-    """How one info code is read.
+    """The meaning of one info code.
 
-    bits      number of the bit -> words; a bit that is not here is shown by its number
-    problems  problem -> the bits that mean it
-    probes    source of a temperature -> the bits that say that its probe is at fault
-    digits    it is not a sum: each of eight decimal digits stands for one place
+    bits      bit number -> text; other bits are shown by their number
+    problems  problem -> the bits that indicate it
+    probes    source of a temperature -> the bits that indicate a fault of its probe
+    digits    the code is not a sum of bits: each of its eight decimal digits has a meaning
+    confirmed a document or recording proves the table for KMP
     """
 
     bits: Mapping[int, str] = field(default_factory=dict)
@@ -48,23 +49,23 @@ class InfoTable:
     digits: bool = False
     confirmed: bool = False
 
-    def words(self, code: int) -> tuple[str, ...]:
-        """What `code` says, () when all is well."""
+    def messages(self, code: int) -> tuple[str, ...]:
+        """Return one text for each bit or digit that is set."""
         if self.digits:
-            return _digit_words(code)
-        on = (n for n in range(code.bit_length()) if code >> n & 1)
-        return tuple(self.bits.get(n, f"bit {n}") for n in on)
+            return _digit_messages(code)
+        bits = (n for n in range(code.bit_length()) if code >> n & 1)
+        return tuple(self.bits.get(n, f"bit {n}") for n in bits)
 
     def text(self, code: int) -> str:
-        """What `code` says, in one line."""
-        return "; ".join(self.words(code)) or OK
+        """Return the messages of `code` in one line."""
+        return "; ".join(self.messages(code)) or OK
 
-    def has(self, code: int, problem: str) -> bool:
-        """Whether `code` tells this problem."""
+    def has_problem(self, code: int, problem: str) -> bool:
+        """Return True if `code` indicates this problem."""
         return any(code >> bit & 1 for bit in self.problems[problem])
 
-    def probe_fault(self, code: int, source: SourceId) -> bool:
-        """Whether `code` says that the probe behind `source` is at fault."""
+    def has_probe_fault(self, code: int, source: SourceId) -> bool:
+        """Return True if `code` indicates a fault of the probe that measures `source`."""
         return any(code >> bit & 1 for bit in self.probes.get(source, ()))
 
 
@@ -72,16 +73,16 @@ _PLACES = ("supply", "t1", "t2", "t3", "V1", "V2", "input A", "input B")
 
 
 # | supply | t1 | t2 | t3 | V1 | V2 | In-A | In-B |      one decimal digit each; HC-003 p. 11
-def _digit_words(code: int) -> tuple[str, ...]:
+def _digit_messages(code: int) -> tuple[str, ...]:
     digits = f"{code:08d}"
     if len(digits) > len(_PLACES):
         return (f"code {code}",)
     return tuple(
-        _digit_word(place, int(digit)) for place, digit in enumerate(digits) if digit != "0"
+        _digit_message(place, int(digit)) for place, digit in enumerate(digits) if digit != "0"
     )
 
 
-def _digit_word(place: int, digit: int) -> str:
+def _digit_message(place: int, digit: int) -> str:
     if place == 0 and digit in (1, 2, 9):
         return {1: "no supply", 2: "low battery", 9: "external alarm"}[digit]
     if 1 <= place <= 3 and digit in (1, 2):
@@ -212,7 +213,7 @@ _MULTICAL_III = InfoTable(
 TABLES: Mapping[str, InfoTable] = MappingProxyType(
     {
         "sum_602": _SUM_602,
-        # the same family, but no document says so
+        # the same family of meters, but no document describes the code
         "sum_602_unconfirmed": InfoTable(bits=_SUM_602.bits, probes=_SUM_602.probes),
         "sum_403": _SUM_403,
         "digits_603": InfoTable(digits=True),
@@ -221,4 +222,4 @@ TABLES: Mapping[str, InfoTable] = MappingProxyType(
         "multical_iii": _MULTICAL_III,
     }
 )
-"""Name, as `Dialect.info` uses it -> table."""
+"""Name of a table, as in the `info` of a model -> table."""

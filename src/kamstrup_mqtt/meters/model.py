@@ -1,6 +1,8 @@
-"""What a meter is: a family is one `MeterModel` (in `meters/models/`), a thing that can be measured
-is one `Quantity` (in `quantities`), and what a model says in one protocol is a
-`ProtocolProfile`."""
+"""The types of meter models.
+
+A `MeterModel` is one meter family (in `meters/models/`), its `ProtocolProfile` has its sources in
+one protocol, and a `Quantity` is what such a source measures (in `quantities`).
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kamstrup_mqtt.core.model import DIRECT, TRANSFORMERS, SerialParams, SourceId
+from kamstrup_mqtt.core.model import SerialParams, SourceId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """One thing that can be measured, under its public key (the contract is docs/quantities.md).
+    """A measured quantity with its public key (docs/quantities.md is the contract).
 
-    `unit` None: no unit, or, with `as_sent`, the unit that the meter sends. `device_class` and
-    `state_class` are Home Assistant's. `enabled` False: announced, but switched off by default.
+    unit               None: no unit, or with `as_sent` the unit that the meter sends
+    device_class, state_class, icon, category   as in Home Assistant
+    precision          decimals that Home Assistant shows
+    enabled            False: announced, but disabled by default
+    text               the value is text or an ISO date, never a number
+    binary             the value is ON or OFF: a binary sensor
+    catch_up_seconds   consumption of this time may be added to the total in one step, when a
+                       register corrects a live counter
     """
 
     key: str
@@ -30,29 +38,70 @@ class Quantity:
     category: Literal["diagnostic"] | None = None
     enabled: bool = True
     text: bool = False
-    """The value is text (or an ISO date), never a number."""
     catch_up_seconds: float = 0.0
-    """Seconds of counting that this total may make up for in one step: one that is counted here
-    and put right by a register from time to time."""
     binary: bool = False
-    """The value is ON or OFF: a binary sensor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """The rule that detects the model of a polled meter.
+
+    A meter that sends its name is detected by `names` alone. Otherwise all other conditions of a
+    rule must hold, and the most specific rule wins (`detection.detect_model`). A rule with nothing
+    but names requires the name; a rule without any condition is the fallback of its protocol.
+
+    names       words or numbers in KMP register 404, the meter type: "603", "flowIQ"
+    types       first digits of the type number that GetType of KMP returns, in hex
+    sources     the meter has all of these sources
+    any_of      the meter has at least one of these sources
+    none_of     the meter has none of these sources
+    baudrate    the meter answered at this speed
+    also_read   registers that `auto` reads as well until the model is known
+    """
+
+    names: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    sources: tuple[SourceId, ...] = ()
+    any_of: tuple[SourceId, ...] = ()
+    none_of: tuple[SourceId, ...] = ()
+    baudrate: int | None = None
+    also_read: tuple[SourceId, ...] = ()
+
+    @property
+    def is_name_only(self) -> bool:
+        """Whether the rule requires the name."""
+        return bool(self.names) and not (self.types or self.sources or self.any_of)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListDetection:
+    """The rule that detects the model of a HAN meter by its lists.
+
+    maker      maker of the list format in `protocols.han`: kamstrup, aidon, kaifa
+    phases     number of voltages in a list
+    list_ids   prefixes of the list identifier; () = the list has none
+    """
+
+    maker: str
+    phases: Literal[1, 3]
+    list_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolProfile:
-    """What one meter model says in one protocol.
+    """The sources of a meter model in one protocol.
 
-    groups      reading group -> what is read by default, in the order asked
-    more        what it can tell besides, read only when the configuration lists it
-    identity    where the serial number comes from, the best first; () = the meter has none
-    serial      the line, where it differs from the protocol's default
-    periods     pushed groups: seconds from one list to the next
-    overrides   source -> fields of its Quantity that differ on this meter
-    precise     the register of high resolution that belongs to register 60: 266 or 155
-    info        source of an info code -> the name of its table in `info_codes`
-    logger      it has a log of hours, days, months and years, or may have one
-
-    A group may also list what this program makes out of other sources (`derived.KEYS`).
+    groups            reading group -> sources that are read by default, in the order of the
+                      requests; they include derived sources (`dependencies.DERIVED_SOURCES`)
+    more              sources that are read only if the configuration lists them
+    identity          sources of the serial number, the best first; () = the meter has none
+    serial            settings of the line; None: the default of the protocol
+    periods           pushed groups: seconds from one list to the next
+    overrides         source -> fields of its Quantity that differ on this meter
+    high_resolution   the register with the digits below those of register 60: 266 or 155
+    info_tables       source of an info code -> name of its table in `info_codes`
+    has_log           the meter has, or may have, a log of hours, days, months and years
+    detection         the rule that detects the model; None: it cannot be detected
     """
 
     groups: Mapping[str, tuple[SourceId, ...]]
@@ -61,27 +110,32 @@ class ProtocolProfile:
     serial: SerialParams | None = None
     periods: Mapping[str, float] = field(default_factory=dict)
     overrides: Mapping[SourceId, Mapping[str, object]] = field(default_factory=dict)
-    precise: SourceId | None = None
-    info: Mapping[SourceId, str] = field(default_factory=dict)
-    logger: bool = False
+    high_resolution: SourceId | None = None
+    info_tables: Mapping[SourceId, str] = field(default_factory=dict)
+    has_log: bool = False
+    detection: Detection | ListDetection | None = None
 
+    @property
+    def default_sources(self) -> tuple[SourceId, ...]:
+        """The sources that are read by default, in all groups."""
+        return tuple(source for group in self.groups.values() for source in group)
 
-MAX_POWER = 1_000_000
-"""W: a heat meter, or an electricity meter behind current transformers."""
-MAX_POWER_DIRECT = 3 * 80 * 230
-"""W: a directly connected electricity meter, 3×80 A."""
-MAX_POWER_BY_CONNECTION: Mapping[str, int] = {DIRECT: MAX_POWER_DIRECT, TRANSFORMERS: MAX_POWER}
-MAX_FLOW = 200
-"""m³/h: a large heat or water meter."""
+    @property
+    def sources(self) -> tuple[SourceId, ...]:
+        """All sources of the model."""
+        return (*self.default_sources, *self.more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterModel:
-    """One meter family: data only. Its id is the name of its file in `meters/`.
+    """A meter family. Its id is the name of its file in `meters/models/`.
 
-    `battery` decides the default interval (1 h instead of 60 s) and the warning below 60 s;
-    `interval` is another default, in seconds; `longest`: from how many seconds on it sleeps.
-    `max_power` (W; None: by medium) and `max_flow` (m³/h) are what it can measure at most.
+    battery        the default interval is 1 h instead of 60 s, and less than 60 s gives a warning
+    max_power      highest power in W; None: by medium (`limits`)
+    max_flow       highest flow in m³/h; None: by medium
+    interval       default interval in seconds; None: by `battery`
+    sleeps_after   seconds after a reading after which the optical eye falls asleep
+    note           what the user should know
     """
 
     name: str
@@ -90,14 +144,7 @@ class MeterModel:
     profiles: Mapping[str, ProtocolProfile]
     battery: bool = False
     max_power: int | None = None
-    max_flow: int = MAX_FLOW
+    max_flow: int | None = None
     interval: float | None = None
-    longest: float | None = None
+    sleeps_after: float | None = None
     note: str = ""
-
-    @property
-    def power_limit(self) -> int:
-        """W that the meter can measure at most."""
-        if self.max_power is not None:
-            return self.max_power
-        return MAX_POWER_DIRECT if self.medium == "electricity" else MAX_POWER

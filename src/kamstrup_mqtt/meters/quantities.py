@@ -1,8 +1,8 @@
-"""Everything that can be measured, once: key, name, unit and Home Assistant's classes.
+"""All quantities: key, name, unit, and the device and state class in Home Assistant.
 
 The keys are a public contract (docs/quantities.md): they are JSON keys, part of unique ids and of
-people's statistics, and change only with a major version. A meter may override single fields in
-its own file, such as the device class `water` for the volume of a water meter.
+users' statistics, and change only with a major version. A model file may override single fields,
+such as the device class `water` for the volume of a water meter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from kamstrup_mqtt.meters.info_codes import PROBLEMS
 from kamstrup_mqtt.meters.model import Quantity
 
-_TOTAL = "total_increasing"  # survives an exchanged meter; guarded against false dips
+_TOTAL = "total_increasing"  # not `total`: it survives an exchanged meter
 _DIAGNOSTIC: Mapping[str, Any] = {"category": "diagnostic"}
 _RARE: Mapping[str, Any] = {"enabled": False}
 _TEXT: Mapping[str, Any] = {"text": True, **_DIAGNOSTIC}
@@ -66,8 +66,8 @@ def _electricity() -> Iterable[Quantity]:
         yield from _phases(
             _counter, f"energy_{way}", f"Energy {way}", "kWh", "energy", precision=2, **_RARE
         )
-        # the registers of a HAN meter, counted on between two of their values; they catch up for
-        # an hour and a late list
+        # the registers of a HAN meter, interpolated between two of their values; they may catch
+        # up an hour and a late list in one step
         live: Mapping[str, Any] = {"precision": 3, "catch_up_seconds": 3660.0}
         key, name = f"energy_{way}_live", f"Energy {way} live"
         yield _counter(key, name, "kWh", "energy", **live)
@@ -91,7 +91,7 @@ def _electricity() -> Iterable[Quantity]:
         "peak_power_last_month", "Peak power last month", "power", **_DIAGNOSTIC, **_RARE
     )
     yield Quantity(key="pulse_input", name="Pulse input", state_class=_TOTAL, enabled=False)
-    # FE 90's second field: 0 in every sample, and its meaning is a guess of the seed's author
+    # the second field of FE 90: 0 in every sample; its meaning is a guess
     yield Quantity(
         key="register_fe90_1", name="FE 90 field 1 (unconfirmed)", **_DIAGNOSTIC, **_RARE
     )
@@ -199,9 +199,9 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
 
 
 def unnamed(key: str) -> Quantity:
-    """The quantity of something without a name of its own: `register_371`, `obis_1_1_99_8_0_255`.
+    """Return the quantity of a source without a key: `register_371`, `obis_1_1_99_8_0_255`.
 
-    As sent, without classes, switched off: nobody knows whether it is a total.
+    It is published as sent, without classes, and disabled: it may or may not be a total.
     """
     kind, _, rest = key.partition("_")
     name = f"Register {rest}" if kind == "register" else f"{kind.upper()} {rest.replace('_', '.')}"

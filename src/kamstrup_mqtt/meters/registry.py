@@ -1,8 +1,8 @@
-"""Finds protocols and models by file, and joins them: what a source is called on a meter.
+"""Finds protocols and models by file, and the quantity of a source on a meter.
 
-A protocol is a package in `protocols/` with `SPEC`, named as the configuration names it with `_`
-for `-`; a model is a module in `meters/models/` with `MODEL`. A malformed one stops the program at
-once, and names the file. A protocol is imported on demand: a daemon speaks one or two.
+A protocol is a package in `protocols/` with `SPEC`, named as in the configuration with `_` for `-`.
+A model is a module in `meters/models/` with `MODEL`. A malformed file raises an error with its name
+at once. Protocols are imported on demand, because a daemon speaks one or two.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from typing import Any
 
 from kamstrup_mqtt import protocols
 from kamstrup_mqtt.core.model import SourceId
-from kamstrup_mqtt.meters import derived, models
+from kamstrup_mqtt.meters import models
+from kamstrup_mqtt.meters.auto import AUTO, auto_model
+from kamstrup_mqtt.meters.dependencies import DERIVED_SOURCES
 from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile, Quantity
 from kamstrup_mqtt.meters.quantities import QUANTITIES, unnamed
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 
 
 class RegistryError(Exception):
-    """A file in `protocols/` or `meters/models/` is malformed: a programming error."""
+    """A file in `protocols/` or `meters/models/` is malformed, which is a programming error."""
 
 
 @cache
 def find_protocol(name: str) -> ProtocolSpec:
-    """The protocol of this name in the configuration. Raises KeyError where there is none."""
+    """Return the protocol with this name in the configuration. Raises KeyError if there is none."""
     if name not in _protocol_names():
         raise KeyError(name)
     module = f"{protocols.__name__}.{name.replace('-', '_')}"
@@ -47,13 +49,13 @@ def _protocol_names() -> tuple[str, ...]:
 
 @cache
 def all_protocols() -> Mapping[str, ProtocolSpec]:
-    """Every protocol by its name in the configuration."""
+    """Return all protocols by their name in the configuration."""
     return MappingProxyType({name: find_protocol(name) for name in _protocol_names()})
 
 
 @cache
 def all_models() -> Mapping[str, MeterModel]:
-    """Every meter model by its id, the name of its file."""
+    """Return all meter models by their id, which is the name of their file, and `auto`."""
     found: dict[str, MeterModel] = {}
     for module in sorted(pkgutil.iter_modules(models.__path__), key=lambda m: m.name):
         name = f"{models.__name__}.{module.name}"
@@ -62,41 +64,41 @@ def all_models() -> Mapping[str, MeterModel]:
             raise RegistryError(f"{name}: no MODEL of type MeterModel")
         _check(name, model)
         found[module.name] = model
-    return MappingProxyType(found)
+    found[AUTO] = auto_model(found)
+    return MappingProxyType(dict(sorted(found.items())))
 
 
 def _check(name: str, model: MeterModel) -> None:
     if not model.profiles:
         raise RegistryError(f"{name}: speaks no protocol")
-    for spoken, dialect in model.profiles.items():
-        if spoken not in _protocol_names():
-            raise RegistryError(f"{name}: unknown protocol {spoken}")
-        sources = [s for group in dialect.groups.values() for s in group]
-        if len(sources) != len(set(sources)) or set(sources) & set(dialect.more):
-            raise RegistryError(f"{name}: a source is listed twice for {spoken}")
+    for protocol_name, profile in model.profiles.items():
+        if protocol_name not in _protocol_names():
+            raise RegistryError(f"{name}: unknown protocol {protocol_name}")
+        defaults = profile.default_sources
+        if len(defaults) != len(set(defaults)) or set(defaults) & set(profile.more):
+            raise RegistryError(f"{name}: a source is listed twice for {protocol_name}")
 
 
 @cache
-def models_of(spoken: str) -> Mapping[str, MeterModel]:
-    """The models that speak the protocol of this name."""
-    found = {id_: model for id_, model in all_models().items() if spoken in model.profiles}
+def models_of(protocol_name: str) -> Mapping[str, MeterModel]:
+    """Return the models that speak this protocol, by id."""
+    found = {id_: model for id_, model in all_models().items() if protocol_name in model.profiles}
     for model in found.values():
-        dialect = model.profiles[spoken]
-        for source in (*(s for group in dialect.groups.values() for s in group), *dialect.more):
-            quantity_for(spoken, dialect, source)  # raises for an override of no such field
+        profile = model.profiles[protocol_name]
+        for source in profile.sources:
+            quantity_for(protocol_name, profile, source)  # raises for an unknown field
     return MappingProxyType(found)
 
 
 def key_of(protocol_name: str, source: SourceId) -> str | None:
-    """The public key of a source: the protocol's, or its own where this program makes it."""
-    return str(source) if source in derived.KEYS else find_protocol(protocol_name).key_of(source)
+    """Return the public key of a source: of the protocol, or of a derived source; else None."""
+    return str(source) if source in DERIVED_SOURCES else find_protocol(protocol_name).key_of(source)
 
 
 def quantity_for(protocol_name: str, profile: ProtocolProfile | None, source: SourceId) -> Quantity:
-    """What `source` is called on a meter that speaks `profile` (None: any meter).
+    """Return the quantity of a source on a meter with `profile` (None: on any meter).
 
-    A source without a key in the protocol's table gets `register_<n>` or `obis_<code>`, as sent,
-    switched off, diagnostic.
+    A source without a key gets `register_<n>` or `obis_<code>`: as sent, diagnostic, disabled.
     """
     spec = find_protocol(protocol_name)
     key = key_of(protocol_name, source)

@@ -13,12 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from kamstrup_mqtt.config import Config
-from kamstrup_mqtt.homeassistant.discovery import (
-    DiscoveryConfig,
-    PublishedDiscovery,
-    parse_announced,
-    parse_meter_id,
-)
+from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig, PublishedDiscovery
+from kamstrup_mqtt.homeassistant.removal import parse_announced, parse_meter_id
 from kamstrup_mqtt.mqtt.connection import Received
 from kamstrup_mqtt.mqtt.publish_queue import Board
 

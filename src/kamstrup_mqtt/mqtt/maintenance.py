@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from kamstrup_mqtt.config import Config, MqttConfig
 from kamstrup_mqtt.core.errors import KamstrupMqttError
 from kamstrup_mqtt.core.topics import Topics
-from kamstrup_mqtt.homeassistant.discovery import DiscoveryConfig, parse_announced
+from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
+from kamstrup_mqtt.homeassistant.removal import parse_announced
 from kamstrup_mqtt.mqtt.connection import (
     ACK_TIMEOUT,
     CONNECT_TIMEOUT,

@@ -15,7 +15,7 @@ from kamstrup_mqtt.core.heartbeat import Heartbeat
 from kamstrup_mqtt.core.model import Json
 from kamstrup_mqtt.core.report_queue import ReportQueue
 from kamstrup_mqtt.devices.device import Device
-from kamstrup_mqtt.homeassistant.discovery import DiscoveryConfig
+from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
 from kamstrup_mqtt.mqtt.backoff import Backoff
 from kamstrup_mqtt.mqtt.connection import (
     ACK_TIMEOUT,

@@ -17,15 +17,10 @@ from typing import TypeVar
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.model import Json
-from kamstrup_mqtt.homeassistant.discovery import (
-    Discovery,
-    DiscoveryConfig,
-    PublishedDiscovery,
-    bridge_discovery,
-    meter_discovery,
-    problem_component,
-    publish_sequence,
-)
+from kamstrup_mqtt.homeassistant.discovery import meter_discovery
+from kamstrup_mqtt.homeassistant.gateway_device import bridge_discovery, problem_component
+from kamstrup_mqtt.homeassistant.messages import Discovery, DiscoveryConfig, PublishedDiscovery
+from kamstrup_mqtt.homeassistant.removal import publish_sequence
 from kamstrup_mqtt.mqtt.connection import HISTORY_WINDOW, IN_FLIGHT, BrokerError, Connection
 from kamstrup_mqtt.mqtt.in_flight import Window
 from kamstrup_mqtt.mqtt.incoming import Host, Inbox

@@ -16,8 +16,9 @@ from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import KamstrupMqttError, MeterError
 from kamstrup_mqtt.core.model import LinkState, LoggedReading, SourceId
 from kamstrup_mqtt.core.report_queue import ReportQueue
-from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, distance, own_offset
-from kamstrup_mqtt.meters.plan import ReadingPlan, map_objects
+from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, ahead_of_utc, nearest_offset
+from kamstrup_mqtt.meters.mapping import map_objects
+from kamstrup_mqtt.meters.plan import ReadingPlan
 from kamstrup_mqtt.protocols.base import Frame, LogCursor, LogQuery, LogReader, LogRecord, Step
 from kamstrup_mqtt.storage.state_file import StateFile
 from kamstrup_mqtt.storage.state_schema import MeterState
@@ -139,8 +140,8 @@ class Backfill:
     def _start_cursor(self, gap: Gap) -> LogConversation:
         meter = yield from self._log_reader.read_clock()
         host = self._clock.now() or gap.end
-        ahead = distance(meter, host)
-        self._offset = own_offset(ahead, host)
+        ahead = ahead_of_utc(meter, host)
+        self._offset = nearest_offset(ahead, host)
         if abs(ahead - self._offset) > MAX_ERROR:
             raise MeterError(
                 LinkState.REFUSED,

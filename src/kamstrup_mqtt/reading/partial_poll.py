@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import DecodedValue
-from kamstrup_mqtt.meters import derived
+from kamstrup_mqtt.meters.dependencies import affected_sources
 from kamstrup_mqtt.meters.plan import ReadingPlan
 from kamstrup_mqtt.protocols.base import PollResponse
 from kamstrup_mqtt.reading.reports import Reports
@@ -42,7 +42,7 @@ class PartialPoll:
         return tuple(
             group
             for group, wanted in sources.items()
-            if len(derived.affected_sources(self._plan.profile, wanted, response.failed_sources))
+            if len(affected_sources(self._plan.profile, wanted, response.failed_sources))
             < len(wanted)
         )
 

@@ -18,6 +18,7 @@ from kamstrup_mqtt.core.report_queue import ReportQueue
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.meters import detection
+from kamstrup_mqtt.meters.auto import AUTO
 from kamstrup_mqtt.meters.derived import Deriver
 from kamstrup_mqtt.protocols.base import (
     Framer,
@@ -473,16 +474,16 @@ class Reader:
         now on."""
         if self.config.on_model_found is None:
             return False
-        model = detection.guess(response.objects)
-        if model == detection.UNKNOWN:
+        model = detection.detect_model(response.objects)
+        if model == detection.UNKNOWN_MODEL:
             self._reports.warn_once(
-                detection.AUTO,
+                AUTO,
                 "the model could not be found out; `kamstrup-mqtt scan` shows the registers of"
                 " the meter: list them with model: kmp_meter",
             )
             return False
         self._log.info("the meter is a %s", model)
-        self._save_learned({detection.LEARNED: model})
+        self._save_learned({detection.STATE_KEY: model})
         self._port.mark_success()
         self.config.on_model_found(model)
         return True

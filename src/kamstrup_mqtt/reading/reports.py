@@ -26,14 +26,9 @@ from kamstrup_mqtt.core.model import (
     SourceId,
 )
 from kamstrup_mqtt.core.report_queue import ReportQueue
-from kamstrup_mqtt.meters.limits import DEFAULT_LIMITS, MeterLimits
-from kamstrup_mqtt.meters.model import MAX_POWER_BY_CONNECTION
-from kamstrup_mqtt.meters.plan import (
-    MappedObjects,
-    ReadingPlan,
-    map_objects,
-    to_contract_unit,
-)
+from kamstrup_mqtt.meters.limits import DEFAULT_LIMITS, MAX_POWER_BY_CONNECTION, MeterLimits
+from kamstrup_mqtt.meters.mapping import MappedObjects, map_objects, to_contract_unit
+from kamstrup_mqtt.meters.plan import ReadingPlan
 from kamstrup_mqtt.protocols.base import Codec, ProtocolSpec, PushedReading, Timestamp
 from kamstrup_mqtt.reading.counters import Counters
 from kamstrup_mqtt.reading.live_counters import LiveCounters

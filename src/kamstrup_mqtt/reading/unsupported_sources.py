@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.model import SourceId
-from kamstrup_mqtt.meters.derived import sources_to_read
+from kamstrup_mqtt.meters.dependencies import sources_to_read
 from kamstrup_mqtt.meters.plan import ReadingPlan
 from kamstrup_mqtt.protocols.base import PollResponse
 from kamstrup_mqtt.storage.state_file import StateFile

@@ -228,7 +228,7 @@ def state_directory(environ: Mapping[str, str]) -> Path:
 
 def detected_models(memories: Mapping[str, MeterState]) -> dict[str, str]:
     """Meter -> the model that it was found to be (`model: auto`)."""
-    found = {id_: memory.learned.get(detection.LEARNED) for id_, memory in memories.items()}
+    found = {id_: memory.learned.get(detection.STATE_KEY) for id_, memory in memories.items()}
     return {id_: model for id_, model in found.items() if model is not None}
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from kamstrup_mqtt.core.model import DecodedValue
 from kamstrup_mqtt.emulators.registry import make_emulator
+from kamstrup_mqtt.meters.detection import detect_list_model
 from kamstrup_mqtt.protocols.base import Frame, Message, Timestamp
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
-from kamstrup_mqtt.protocols.han.meter_type import KEYS, identify_model
+from kamstrup_mqtt.protocols.han.meter_type import KEYS, identify_model, no_model
 from tests.support.framing import frames_of
 from tests.support.han_recordings import HOURLY_1, LIVE_1
 from tests.support.han_session import hear
@@ -28,7 +29,7 @@ def learned(codec: HanCodec, frame: Frame) -> dict[str, str]:
 
 def of_wire(wire: bytes) -> dict[str, str]:
     (frame,) = frames_of(HdlcFramer(), [wire])
-    return learned(HanCodec(energy_scale=10), frame)
+    return learned(HanCodec(energy_scale=10, detect_model=detect_list_model), frame)
 
 
 @pytest.mark.parametrize("wire", [LIVE_1, HOURLY_1])
@@ -76,7 +77,7 @@ def test_the_lists_of_every_maker(
 
 
 def test_a_list_that_says_too_little_changes_nothing() -> None:
-    codec = HanCodec()
+    codec = HanCodec(detect_model=detect_list_model)
     (frame,) = frames_of(HdlcFramer(), [LIVE_1])
     learned(codec, frame)
     power = DecodedValue("1-1:1.7.0.255", 5, None, "W")
@@ -84,8 +85,14 @@ def test_a_list_that_says_too_little_changes_nothing() -> None:
         codec, Message({"maker": "kamstrup", "elements": 3}, (power,)), Timestamp(None, 1.0)
     )
     assert heard.followed.learned["recognised"] == "kamstrup_han_3phase"
-    assert identify_model(Message({"maker": None}, (power,)), {"1.7.0": power}) == {}
-    assert identify_model(Message({"maker": "kaifa"}, (power,)), {"1.7.0": power}) == {}
+    assert identify_model(Message({"maker": None}, (power,)), {"1.7.0": power}, no_model) == {}
+    assert identify_model(Message({"maker": "kaifa"}, (power,)), {"1.7.0": power}, no_model) == {}
+
+
+def test_without_models_the_maker_is_known_all_the_same() -> None:
+    codec = HanCodec()
+    (frame,) = frames_of(HdlcFramer(), [LIVE_1])
+    assert learned(codec, frame) == {"manufacturer": "Kamstrup", **DIRECT}
 
 
 def test_what_was_recognised_is_remembered() -> None:

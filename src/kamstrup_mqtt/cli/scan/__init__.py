@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -215,7 +215,9 @@ class _Scan:
             answer = await exchange.run(codec.poll(ask))
             if kmp:
                 self._say("a KMP meter answers; which model?")
-                probes = PollRequest(sources=detection.PROBES, identity=("serial_no", 1001))
+                probes = PollRequest(
+                    sources=detection.detection_registers(), identity=("serial_no", 1001)
+                )
                 answer = await exchange.run(codec.poll(probes))
         except MeterError as error:
             _log.debug("%s", error)
@@ -313,25 +315,15 @@ def hours_for(registers: int, params: SerialParams, pause: float) -> float:
 def _found(attempt: Attempt, answer: PollResponse) -> Found:
     objects = {obj.id: obj for obj in answer.objects}
     if attempt.protocol == "kmp":
-        model = detection.guess(answer.objects)
+        model = detection.detect_model(answer.objects)
         serial = objects.get("serial_no") or objects.get(1001)
         return Found(attempt, model, _text(serial), objects)
-    model = attempt.model or _readout_model(objects, attempt)
+    model = attempt.model or detection.detect_model(
+        answer.objects, attempt.protocol, attempt.params.baudrate
+    )
     dialect = registry.all_models()[model].profiles[attempt.protocol]
     serial = next((objects[s] for s in dialect.identity if s in objects), None)
     return Found(attempt, model, _text(serial), objects)
-
-
-def _readout_model(objects: Iterable[SourceId], attempt: Attempt) -> str:
-    """The model of a readout, by the addresses in it (iec62056_21.md 7)."""
-    here = set(objects)
-    if {"6.8", "6.26"} & here:
-        return "multical_401"
-    if "1.20" in here:
-        return "e685_382"
-    if "1.8.0" in here and "96.8.0" in here:
-        return "kamstrup_382l" if attempt.params.baudrate == 9600 else "kamstrup_382c"
-    return "iec_meter"
 
 
 def _text(obj: DecodedValue | None) -> str | None:

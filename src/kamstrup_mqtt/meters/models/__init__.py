@@ -1,1 +1,4 @@
-"""One module per meter family, data only: MODEL = MeterModel(...); `registry` finds them."""
+"""One module per meter family, which contains data only: MODEL = MeterModel(...).
+
+`registry` finds the modules by file.
+"""

@@ -1,42 +1,11 @@
 """Aidon single-phase electricity meters with a HAN port (6515)."""
 
-from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+from kamstrup_mqtt.meters.han_profile import AIDON, han_profile
+from kamstrup_mqtt.meters.model import MeterModel
 
 MODEL = MeterModel(
     name="Aidon, one phase",
     manufacturer="Aidon",
     medium="electricity",
-    profiles={
-        "han": ProtocolProfile(
-            groups={
-                "live": (
-                    "1-1:0.2.129.255",
-                    "0-0:96.1.0.255",
-                    "0-0:96.1.7.255",
-                    "1-0:1.7.0.255",
-                    "1-0:2.7.0.255",
-                    "1-0:3.7.0.255",
-                    "1-0:4.7.0.255",
-                    "1-0:31.7.0.255",
-                    "1-0:32.7.0.255",
-                    "live-1.8.0",
-                    "live-2.8.0",
-                    "live-3.8.0",
-                    "live-4.8.0",
-                ),
-                "hourly": (
-                    "0-0:1.0.0.255",
-                    "clock_drift",
-                    "1-0:1.8.0.255",
-                    "1-0:2.8.0.255",
-                    "1-0:3.8.0.255",
-                    "1-0:4.8.0.255",
-                ),
-            },
-            identity=("0-0:96.1.0.255",),
-            serial=SerialParams(2400, 8, "E", 1),
-            periods={"live": 10, "hourly": 3600},
-        )
-    },
+    profiles={"han": han_profile(AIDON, phases=1)},
 )

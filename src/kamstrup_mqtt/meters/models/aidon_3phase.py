@@ -1,47 +1,12 @@
 """Aidon three-phase electricity meters with a HAN port (6525, 6534), and Landis+Gyr E350."""
 
-from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+from kamstrup_mqtt.meters.han_profile import AIDON, han_profile
+from kamstrup_mqtt.meters.model import MeterModel
 
 MODEL = MeterModel(
     name="Aidon, three phases",
     manufacturer="Aidon",
     medium="electricity",
     note="On three-wire (IT) networks the voltages are line to line, and I of L2 is missing.",
-    profiles={
-        "han": ProtocolProfile(
-            groups={
-                "live": (
-                    "1-1:0.2.129.255",
-                    "0-0:96.1.0.255",
-                    "0-0:96.1.7.255",
-                    "1-0:1.7.0.255",
-                    "1-0:2.7.0.255",
-                    "1-0:3.7.0.255",
-                    "1-0:4.7.0.255",
-                    "1-0:31.7.0.255",
-                    "1-0:51.7.0.255",
-                    "1-0:71.7.0.255",
-                    "1-0:32.7.0.255",
-                    "1-0:52.7.0.255",
-                    "1-0:72.7.0.255",
-                    "live-1.8.0",
-                    "live-2.8.0",
-                    "live-3.8.0",
-                    "live-4.8.0",
-                ),
-                "hourly": (
-                    "0-0:1.0.0.255",
-                    "clock_drift",
-                    "1-0:1.8.0.255",
-                    "1-0:2.8.0.255",
-                    "1-0:3.8.0.255",
-                    "1-0:4.8.0.255",
-                ),
-            },
-            identity=("0-0:96.1.0.255",),
-            serial=SerialParams(2400, 8, "E", 1),
-            periods={"live": 10, "hourly": 3600},
-        )
-    },
+    profiles={"han": han_profile(AIDON, phases=3)},
 )

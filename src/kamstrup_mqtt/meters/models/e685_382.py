@@ -1,11 +1,11 @@
 """Kamstrup 685-382, the older three-phase electricity meter with an optical eye.
 
 It answers KMP-ASCII (1200 8E2, thirteen values) and IEC 61107 in mode A (300 7E1, ten values).
-Unconfirmed: FE 90's second field (0 in every sample); that its fourth is the total in 0.01 kWh is
-inferred and checked in every answer.
+Unconfirmed: the meaning of the second field of FE 90, which is 0 in every sample. That its fourth
+field is the total in 0.01 kWh is inferred, and checked against the total in every answer.
 """
 
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="685-382",
@@ -54,6 +54,7 @@ MODEL = MeterModel(
                     "1.6*1",
                 )
             },
+            detection=Detection(sources=("1.20",)),
         ),
     },
     note="A readout over IEC 61107 takes about 10 s. It holds the customer's number, not the"

@@ -1,7 +1,19 @@
-"""Kamstrup 282, electricity (two phases), over KMP: as the 382."""
+"""Kamstrup 282, a two-phase electricity meter read over KMP: the registers of the 382."""
 
 from dataclasses import replace
 
+from kamstrup_mqtt.meters.model import Detection
 from kamstrup_mqtt.meters.models.kamstrup_382 import MODEL as KAMSTRUP_382
 
-MODEL = replace(KAMSTRUP_382, name="282")
+MODEL = replace(
+    KAMSTRUP_382,
+    name="282",
+    profiles={
+        "kmp": replace(
+            KAMSTRUP_382.profiles["kmp"],
+            detection=Detection(
+                types=("3A", "3B", "42", "43", "48", "49"), any_of=(1, 1023), none_of=(60,)
+            ),
+        )
+    },
+)

@@ -1,11 +1,11 @@
-"""Kamstrup 382J / 382L / 382M, electricity (three phases), over KMP.
+"""Kamstrup 382J, 382L and 382M, three-phase electricity meters read over KMP.
 
-9600 8N1; the first ones answered at 1200 (`baudrate: 1200`). Which digits stand behind the decimal
-point differs from meter to meter: the frame says it.
+The line is 9600 8N1; the first meters of this family answered at 1200 (`baudrate: 1200`). The
+number of decimals differs from meter to meter and is taken from the frame.
 """
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 # fmt: off
 _MORE = (
@@ -26,6 +26,8 @@ MODEL = MeterModel(
             groups={"values": (1, 1023, 1054, 1055, 1056, 1076, 1077, 1078, 2, 1024, 19, 23)},
             more=_MORE,
             identity=("serial_no", 1001),
+            # GetType 35, 37, 3E, 3F, 44, 45, and any other that no file names (AIMIR KmpUtils)
+            detection=Detection(any_of=(1, 1023), none_of=(60,), also_read=(1126,)),
             serial=SerialParams(baudrate=9600, bytesize=8, parity="N", stopbits=1),
             overrides={
                 14: {"name": "Energy export high resolution"},

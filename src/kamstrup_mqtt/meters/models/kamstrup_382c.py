@@ -1,7 +1,9 @@
-"""382C and 684, three-phase electricity meters (`/KAM 68438BC450000`): IEC 62056-21 in mode A at
-300 7E1, with OBIS addresses and a decimal point."""
+"""Kamstrup 382C and 684 (`/KAM 68438BC450000`), three-phase electricity meters.
 
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+They answer IEC 62056-21 in mode A at 300 7E1, with OBIS addresses and a decimal point.
+"""
+
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="382C, 684",
@@ -14,6 +16,7 @@ MODEL = MeterModel(
                     *("1.8.4", "96.8.0", "0.128.1", "1.6.0"),
                 )
             },
+            detection=Detection(sources=("1.8.0", "96.8.0")),
         )
     },
     note="0.0.0 is the customer's number: the entities are named after the configured id.",

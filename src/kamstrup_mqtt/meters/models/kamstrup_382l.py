@@ -1,8 +1,11 @@
-"""382L, a three-phase electricity meter, as some answer: IEC 62056-21 in mode C, at 9600 7E1 from
-the first byte on. Others of this name speak KMP: `kamstrup_382`."""
+"""Kamstrup 382L, a three-phase electricity meter, in the version that speaks IEC 62056-21.
+
+It answers in mode C, at 9600 7E1 from the first byte on. Other meters of this name speak KMP: see
+`kamstrup_382`.
+"""
 
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="382L (IEC 62056-21)",
@@ -15,6 +18,7 @@ MODEL = MeterModel(
                     *("96.8.0", "1.6.0"),
                 )
             },
+            detection=Detection(sources=("1.8.0", "96.8.0"), baudrate=9600),
             serial=SerialParams(9600, 8, "N", 1, dtr=False, rts=True),
         )
     },

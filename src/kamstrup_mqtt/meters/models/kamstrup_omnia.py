@@ -1,7 +1,17 @@
-"""Kamstrup Omnia / OMNIPOWER, electricity (by its KMP side), over KMP: as the 382."""
+"""Kamstrup Omnia and OMNIPOWER, electricity meters read over KMP: the registers of the 382."""
 
 from dataclasses import replace
 
+from kamstrup_mqtt.meters.model import Detection
 from kamstrup_mqtt.meters.models.kamstrup_382 import MODEL as KAMSTRUP_382
 
-MODEL = replace(KAMSTRUP_382, name="Omnia (KMP)")
+MODEL = replace(
+    KAMSTRUP_382,
+    name="Omnia (KMP)",
+    profiles={
+        "kmp": replace(
+            KAMSTRUP_382.profiles["kmp"],
+            detection=Detection(types=("5A",), any_of=(1, 1023), none_of=(60,)),
+        )
+    },
+)

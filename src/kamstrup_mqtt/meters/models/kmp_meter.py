@@ -1,13 +1,21 @@
-"""Any meter that speaks KMP: registers are listed by number, with the names that are known."""
+"""Any meter that speaks KMP.
 
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+Its registers are listed by number in the configuration; known registers have their usual names.
+"""
+
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="Any KMP meter",
     medium="any",
     battery=True,
     profiles={
-        "kmp": ProtocolProfile(groups={"values": ()}, identity=("serial_no", 1001), logger=True)
+        "kmp": ProtocolProfile(
+            groups={"values": ()},
+            identity=("serial_no", 1001),
+            has_log=True,
+            detection=Detection(),
+        )
     },
     note="List the registers to read; nothing is read by default.",
 )

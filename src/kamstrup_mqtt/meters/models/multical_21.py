@@ -1,9 +1,9 @@
-"""MULTICAL 21 and flowIQ 2200 / 3100, water: the registers that users read.
+"""MULTICAL 21 and flowIQ 2200 / 3100, water meters: the registers that users read.
 
-What its info code (99) means over KMP is not confirmed, so it is switched off.
+The meaning of the info code (99) over KMP is unconfirmed, so its entities are disabled by default.
 """
 
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 MODEL = MeterModel(
     name="MULTICAL 21 / flowIQ",
@@ -38,7 +38,10 @@ MODEL = MeterModel(
                     "category": None,
                 },
             },
-            info={99: "flowiq"},
+            info_tables={99: "flowiq"},
+            detection=Detection(
+                names=("21", "flowIQ"), sources=(68,), any_of=(243, 292), none_of=(60,)
+            ),
         ),
     },
     note="Hold a magnet at the eye: it takes 4 s to start, and some firmware limits how often it is"

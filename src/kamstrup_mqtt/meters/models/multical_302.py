@@ -1,10 +1,10 @@
-"""MULTICAL 302, heat and cooling: the registers that a user listed.
+"""MULTICAL 302, heat and cooling meter: the registers that a user listed.
 
-Register 266 is register 60 in Wh without whole 10 MWh: no total by itself.
-What its info code (99) means is not confirmed, so it is switched off.
+Register 266 is register 60 in Wh modulo 10 MWh, so it is not a total by itself. The meaning of
+the info code (99) is unconfirmed, so its entity is disabled by default.
 """
 
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 # fmt: off
 _MORE = (
@@ -28,7 +28,10 @@ MODEL = MeterModel(
                 267: {"name": "Cooling energy high resolution (unconfirmed)"},
                 99: {"name": "Info code (unconfirmed)", "enabled": False},
             },
-            precise=266,
+            high_resolution=266,
+            detection=Detection(
+                names=("302",), sources=(60, 266), none_of=(369,), also_read=(239,)
+            ),
         ),
     },
 )

@@ -1,9 +1,9 @@
-"""MULTICAL 402, heat and cooling: the registers that users' tools read.
+"""MULTICAL 402, heat and cooling meter: the registers that users' tools read.
 
-Its optical eye sleeps about 30 minutes after the last button or reading.
+Its optical eye goes to sleep about 30 minutes after the last button press or reading.
 """
 
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 # fmt: off
 _MORE = (
@@ -17,7 +17,7 @@ MODEL = MeterModel(
     medium="heat",
     battery=True,
     interval=28 * 60.0,
-    longest=30 * 60.0,
+    sleeps_after=30 * 60.0,
     profiles={
         "kmp": ProtocolProfile(
             groups={
@@ -35,7 +35,8 @@ MODEL = MeterModel(
             },
             more=_MORE,
             identity=("serial_no", 1001),
-            info={99: "sum_602"},
+            info_tables={99: "sum_602"},
+            detection=Detection(names=("402",), sources=(60,)),
         ),
     },
     note="The optical eye sleeps about 30 minutes after the last reading: press a button, or read"

@@ -1,11 +1,12 @@
-"""MULTICAL 403, heat and cooling: the registers of the 603.
+"""MULTICAL 403, heat and cooling meter: the registers of the 603.
 
-Its manual writes the info code of register 99 as a sum, not by digits; no capture has confirmed
-either.
+Its manual describes the info code of register 99 as a sum and not as digits; no recording has
+confirmed either.
 """
 
 from dataclasses import replace
 
+from kamstrup_mqtt.meters.model import Detection
 from kamstrup_mqtt.meters.models.multical_603 import MODEL as MULTICAL_603
 
 MODEL = replace(
@@ -14,7 +15,8 @@ MODEL = replace(
     profiles={
         "kmp": replace(
             MULTICAL_603.profiles["kmp"],
-            info={99: "sum_403", 369: "bits_369"},
+            info_tables={99: "sum_403", 369: "bits_369"},
+            detection=Detection(names=("403",), sources=(60, 266, 369)),
         )
     },
 )

@@ -1,9 +1,10 @@
-"""MULTICAL 601, heat and cooling (Kamstrup 5512-447 rev M1, register list).
+"""MULTICAL 601, heat and cooling meter (Kamstrup 5512-447 rev M1, register list).
 
-Register 155 counts Wh by itself, from an unknown start, and has been read on a 602: it is no total.
+Register 155 counts Wh from an unknown start, so it is not a total by itself. It has been read on
+a 602.
 """
 
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 # fmt: off
 _MORE = (
@@ -37,8 +38,15 @@ MODEL = MeterModel(
             overrides={
                 155: {"name": "Heat energy counted from an unknown start"},
             },
-            precise=155,
-            info={99: "sum_602"},
+            high_resolution=155,
+            info_tables={99: "sum_602"},
+            # with 15xx through a 67-05 top module
+            detection=Detection(
+                names=("601",),
+                types=("0001", "0004", "0005", "1501", "1504", "1505"),
+                sources=(60,),
+                none_of=(266, 171),
+            ),
         ),
     },
 )

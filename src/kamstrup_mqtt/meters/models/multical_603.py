@@ -1,10 +1,10 @@
-"""MULTICAL 603, heat and cooling.
+"""MULTICAL 603, heat and cooling meter.
 
-Register 266 is register 60 in Wh without whole 10 MWh; 369 holds the bits of the info code. No
-capture has confirmed what the bits of 369 and the numbers of 99 mean: they are told as text.
+Register 266 is register 60 in Wh modulo 10 MWh; 369 contains the bits of the info code. No
+recording has confirmed the meaning of the bits of 369 and the digits of 99: they are shown as text.
 """
 
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 
 # fmt: off
 _MORE = (
@@ -39,9 +39,10 @@ MODEL = MeterModel(
                 369: {"name": "Info bits (unconfirmed)"},
                 "info_text": {"name": "Info (unconfirmed)", "enabled": False},
             },
-            precise=266,
-            logger=True,
-            info={99: "digits_603", 369: "bits_369"},
+            high_resolution=266,
+            has_log=True,
+            info_tables={99: "digits_603", 369: "bits_369"},
+            detection=Detection(names=("603",)),
         ),
     },
 )

@@ -1,6 +1,9 @@
-"""MULTICAL 66 and MULTICAL III, heat meters that are read by IEC 61107 at 300 baud: `/KAM MC`
-sends at once (mode A), `/KAM0MC` wants an acknowledgement; either is understood. Temperatures come
-by their own request `/#1`, whose other numbers have neither unit nor decimal point."""
+"""MULTICAL 66 and MULTICAL III, heat meters that speak IEC 61107 at 300 baud.
+
+Meters that identify themselves as `/KAM MC` send the readout at once (mode A), `/KAM0MC` waits for
+an acknowledgement; both work. Temperatures come from the separate request `/#1`, whose other
+numbers have neither a unit nor a decimal point.
+"""
 
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
@@ -35,7 +38,7 @@ MODEL = MeterModel(
                 "#1.peak": {"name": "Peak, digits (unconfirmed)"},
                 **{f"#{n}": {"name": f"Answer to /#{n} (unconfirmed)"} for n in (3, 4, 8, 9)},
             },
-            info={"#1.info": "multical_iii"},
+            info_tables={"#1.info": "multical_iii"},
         ),
     },
     note="0.0 is the customer's number: the entities are named after the configured id.",

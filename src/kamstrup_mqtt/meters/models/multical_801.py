@@ -1,10 +1,11 @@
-"""MULTICAL 801, heat and cooling: the registers of the 601 and those of its own modules
-(Kamstrup 5512-447 rev M1, register list). Mains is usual, battery the careful assumption.
+"""MULTICAL 801, heat and cooling meter: the registers of the 601 and of its own modules.
 
-What its info code (99) means is not confirmed, so it is switched off.
+Source: Kamstrup 5512-447 rev M1, register list. Most have a mains supply; a battery is the careful
+assumption. The meaning of the info code (99) is unconfirmed, so its entities are disabled by
+default.
 """
 
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
+from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 from kamstrup_mqtt.meters.models.multical_601 import MODEL as MULTICAL_601
 
 _MODULES = (171, 172, 184, 185, 218, 219, 220, 221)
@@ -22,7 +23,8 @@ MODEL = MeterModel(
                 99: {"name": "Info code (unconfirmed)", "enabled": False},
                 "info_text": {"name": "Info (unconfirmed)", "enabled": False},
             },
-            info={99: "sum_602_unconfirmed"},
+            info_tables={99: "sum_602_unconfirmed"},
+            detection=Detection(names=("801",), sources=(60, 171), none_of=(266,)),
         ),
     },
 )

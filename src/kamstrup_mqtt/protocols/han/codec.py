@@ -16,6 +16,7 @@ from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys
 from kamstrup_mqtt.protocols.han.framing import HdlcFramer, header_end
 from kamstrup_mqtt.protocols.han.meter_session import WARNING, HanSession
+from kamstrup_mqtt.protocols.han.meter_type import DetectModel, no_model
 from kamstrup_mqtt.protocols.han.scales import CurrentScale
 
 
@@ -28,6 +29,7 @@ class HanCodec:
     authentication_key  16 bytes (GPK61), or None
     learned             `SessionUpdate.learned` of an earlier run
     fast_path           False to use the reference parser alone
+    detect_model        finds the model of the meter by its maker, phases and list identifier
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class HanCodec:
         authentication_key: bytes | None = None,
         learned: Mapping[str, str] | None = None,
         fast_path: bool = True,
+        detect_model: DetectModel = no_model,
     ) -> None:
         if energy_scale not in (10, 1, None):
             raise ValueError(f"energy_scale is 10 or 1, not {energy_scale}")
@@ -53,7 +56,7 @@ class HanCodec:
             )
             self._decode = TemplateDecoder(self._parse, make).decode
         self._log: list[tuple[int, str]] = []
-        self._session = HanSession(energy_scale, learned or {})
+        self._session = HanSession(energy_scale, learned or {}, detect_model)
 
     def framer(self) -> HdlcFramer:
         """Return a framer for a newly opened link."""

@@ -65,8 +65,14 @@ class HanSession:
     learned       `SessionUpdate.learned` of an earlier run
     """
 
-    def __init__(self, energy_scale: int | None, learned: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        energy_scale: int | None,
+        learned: Mapping[str, str],
+        detect_model: meter_type.DetectModel = meter_type.no_model,
+    ) -> None:
         self._configured_scale = energy_scale
+        self._detect_model = detect_model
         self._pending: _PendingList | None = None
         self._log: list[tuple[int, str]] = []
         self._reset(learned)
@@ -116,7 +122,9 @@ class HanSession:
         last, self._pending = self._pending, None
         assert last is not None, "process a list first"
         self._warn_scale_conflict()
-        self._model_facts.update(meter_type.identify_model(last.message, last.by_code))
+        self._model_facts.update(
+            meter_type.identify_model(last.message, last.by_code, self._detect_model)
+        )
         if not last.has_time:
             self._observe_clock(meter_time(last.message, obis.CLOCKS), last.received_at)
         self._check_phases(last.by_code)

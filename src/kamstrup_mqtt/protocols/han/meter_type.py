@@ -11,9 +11,9 @@ all of these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeAlias
 
 from kamstrup_mqtt.core.model import DIRECT, TRANSFORMERS, DecodedValue
 from kamstrup_mqtt.protocols.base import Message
@@ -24,6 +24,9 @@ CONNECTION_KEY: Final = "connection"
 KEYS: Final = (MODEL_KEY, MAKER_KEY, CONNECTION_KEY)
 """Names under which the facts are remembered: id of the model, maker, DIRECT or TRANSFORMERS."""
 
+DetectModel: TypeAlias = Callable[[str, int, str | None], str | None]
+"""Maker, phases and list identifier -> the id of a model, None where no model has such a list."""
+
 TYPE_CODES: Final = ("1-1:96.1.1.255", "0-0:96.1.7.255")
 
 _MAKERS: Final = {"kamstrup": "Kamstrup", "aidon": "Aidon", "kaifa": "Kaifa"}
@@ -32,7 +35,13 @@ _TRANSFORMERS: Final = ("685", "MA304T")
 _MILLIAMPERES: Final = -3
 
 
-def identify_model(message: Message, by_code: Mapping[str, DecodedValue]) -> dict[str, str]:
+def no_model(maker: str, phases: int, list_id: str | None) -> None:
+    """A `DetectModel` that knows no models."""
+
+
+def identify_model(
+    message: Message, by_code: Mapping[str, DecodedValue], detect_model: DetectModel
+) -> dict[str, str]:
     """Return what a list says about its meter, by KEYS.
 
     by_code  its objects by C.D.E of their codes
@@ -42,12 +51,13 @@ def identify_model(message: Message, by_code: Mapping[str, DecodedValue]) -> dic
         return {}
     found = {}
     if _has_value(by_code.get("32.7.0")):
-        phases = "3phase" if _has_value(by_code.get("72.7.0")) else "1phase"
-        family = "kamstrup_han" if maker == "kamstrup" else maker
-        found[MODEL_KEY] = f"{family}_{phases}"
-        if found[MODEL_KEY] == "aidon_3phase" and message.header.get("list_id") is None:
-            found[MODEL_KEY] = "aidon_se"
-        embriq = str(message.header.get("list_id")).startswith("EMBRIQ")
+        phases = 3 if _has_value(by_code.get("72.7.0")) else 1
+        list_id = message.header.get("list_id")
+        list_id = list_id if isinstance(list_id, str) else None
+        model = detect_model(maker, phases, list_id)
+        if model is not None:
+            found[MODEL_KEY] = model
+        embriq = list_id is not None and list_id.startswith("EMBRIQ")
         found[MAKER_KEY] = "Landis+Gyr" if embriq else _MAKERS[maker]
     connection = _connection(maker, message, by_code)
     return found if connection is None else {**found, CONNECTION_KEY: connection}

@@ -1,4 +1,4 @@
-"""Writes docs/quantities.md: `python -m tests.support.quantities_page > docs/quantities.md`."""
+"""The page docs/quantities.md, which is committed because it is a public contract."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from kamstrup_mqtt.meters.quantities import QUANTITIES
 HEAD = """\
 # Keys of readings: the public contract
 
-The same thing has the same key on every meter. Keys appear in the state JSON, in Home Assistant's
-unique ids, and in `decode --json` and `read --json`; they change only with a major version. Where
-a unit is given here, a value that comes in another unit of the same family is converted by a power
-of ten, exactly. A KMP register without a key is `register_<number>`, an OBIS object without one
-`obis_<code>`, both as sent.
+The same quantity has the same key on every meter. Keys appear in the state JSON, in the unique ids
+of Home Assistant, and in the output of `decode --json` and `read --json`. They change only with a
+major version. If the table gives a unit, a value in another unit of the same family is converted
+exactly, by a power of ten. A KMP register without a key is published as `register_<number>`, an
+OBIS object without one as `obis_<code>`, both as sent. *Disabled* means that Home Assistant creates
+the entity, but does not enable it.
 
 | key | name | unit | device class | state class | |
 |---|---|---|---|---|---|
@@ -22,7 +23,7 @@ of ten, exactly. A KMP register without a key is `register_<number>`, an OBIS ob
 def row(quantity: Quantity) -> str:
     """One line of the table."""
     unit = "as sent" if quantity.as_sent else quantity.unit or "text" * quantity.text
-    marks = [quantity.category or "", "" if quantity.enabled else "switched off"]
+    marks = [quantity.category or "", "" if quantity.enabled else "disabled"]
     return (
         f"| `{quantity.key}` | {quantity.name} | {unit} | {quantity.device_class or ''}"
         f" | {quantity.state_class or ''} | {', '.join(filter(None, marks))} |"
@@ -32,7 +33,3 @@ def row(quantity: Quantity) -> str:
 def page() -> str:
     """The whole page."""
     return HEAD + "\n".join(row(quantity) for quantity in QUANTITIES.values()) + "\n"
-
-
-if __name__ == "__main__":
-    print(page(), end="")

@@ -1,16 +1,15 @@
-"""The models of this folder's optical meters, against what they send."""
+"""Optical meters that do not speak KMP: identity, line, and values of published readouts."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-import pytest
-
 from kamstrup_mqtt.core.model import Measurement, SerialParams
 from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.mapping import map_objects
 from kamstrup_mqtt.meters.model import MeterModel
 from kamstrup_mqtt.meters.models import e685_382, iec_meter, multical_401
-from kamstrup_mqtt.meters.plan import ReadingPlan, default_values, map_objects
+from kamstrup_mqtt.meters.plan import ReadingPlan, default_values
 from kamstrup_mqtt.protocols.base import Frame
 from tests.support import iec_recordings as iec
 from tests.support import kmp_ascii_recordings as ascii_
@@ -18,10 +17,10 @@ from tests.support.framing import events_of
 
 
 def readings(model: MeterModel, protocol: str, *wires: bytes) -> dict[str, Measurement]:
-    """What is published of the frames in `wires`, by the model's own list."""
-    dialect = model.profiles[protocol]
-    values = default_values(protocol, dialect)
-    plan = ReadingPlan(protocol=protocol, profile=dialect, values=values, periods={})
+    """Return the values of the frames in `wires` that the model reads by default."""
+    profile = model.profiles[protocol]
+    values = default_values(protocol, profile)
+    plan = ReadingPlan(protocol=protocol, profile=profile, values=values, periods={})
     codec = registry.all_protocols()[protocol].make_codec()
     events = events_of(codec.framer(), wires)
     objects = [obj for e in events if isinstance(e, Frame) for obj in codec.decode(e).objects]
@@ -30,7 +29,7 @@ def readings(model: MeterModel, protocol: str, *wires: bytes) -> dict[str, Measu
     return dict(result.groups["values"])
 
 
-def test_kmp_ascii_tells_thirteen_values() -> None:
+def test_thirteen_values_over_kmp_ascii() -> None:
     """decisions.md, Units and numbers; values of kmp.md 3.2."""
     wires = (ascii_.IDENTITY_ANSWER, ascii_.ENERGY_ANSWER, ascii_.TARIFFS_ANSWER)
     assert readings(e685_382.MODEL, "kmp-ascii", *wires) == {
@@ -50,17 +49,17 @@ def test_kmp_ascii_tells_thirteen_values() -> None:
     }
 
 
-def test_the_inferred_total_is_no_total() -> None:
+def test_inferred_energy_is_not_a_total() -> None:
     """kmp.md 3.2, RESET_COUNTER "(inferred)"; decisions.md, Units and numbers."""
-    dialect = e685_382.MODEL.profiles["kmp-ascii"]
-    found = registry.quantity_for("kmp-ascii", dialect, "FE90.energy_high_res")
+    profile = e685_382.MODEL.profiles["kmp-ascii"]
+    found = registry.quantity_for("kmp-ascii", profile, "FE90.energy_high_res")
     assert found.key == "energy_import_high_res"
     assert found.name == "Energy import high resolution (unconfirmed)"
     assert (found.state_class, found.category, found.enabled) == (None, "diagnostic", False)
     assert registry.quantity_for("kmp", None, 13).state_class == "total_increasing"
 
 
-def test_iec_tells_the_ten_values_of_the_seed() -> None:
+def test_ten_values_over_iec_61107() -> None:
     """Seed 000, README."""
     assert readings(e685_382.MODEL, "iec62056-21", iec.SEED) == {
         "manufacturer": Measurement("KAM"),
@@ -76,7 +75,7 @@ def test_iec_tells_the_ten_values_of_the_seed() -> None:
     }
 
 
-def test_the_multical_401() -> None:
+def test_multical_401() -> None:
     """kmp.md 3.3."""
     wire = b"/KAM0MC\r\n\x020.0(00002742640)6.8(0456.631*GJ)6.26(3447.381*m3)6.31(0040345*h)!\r\n"
     assert readings(multical_401.MODEL, "iec62056-21", wire + b"\x03\x10") == {
@@ -90,20 +89,15 @@ def test_the_multical_401() -> None:
     assert serial == SerialParams(300, 8, "N", 2, dtr=False, rts=True)
 
 
-def test_any_meter_of_mode_c() -> None:
+def test_meter_in_mode_c() -> None:
     found = readings(iec_meter.MODEL, "iec62056-21", iec.ISKRA)
     assert found["energy_import"] == Measurement(Decimal("14830.986"), "kWh")
     assert found["energy_import_tariff_1"] == Measurement(Decimal("5515.448"), "kWh")
     assert found["energy_import_tariff_2"].value is None
 
 
-def test_identity_and_supply() -> None:
-    dialects = e685_382.MODEL.profiles
-    assert dialects["kmp-ascii"].identity == ("FE01.meter_id",)
-    assert dialects["iec62056-21"].identity == ()
+def test_identity_and_power_supply() -> None:
+    profiles = e685_382.MODEL.profiles
+    assert profiles["kmp-ascii"].identity == ("FE01.meter_id",)
+    assert profiles["iec62056-21"].identity == ()
     assert not e685_382.MODEL.battery
-
-
-@pytest.mark.parametrize("model", ["e685_382", "multical_401", "iec_meter"])
-def test_the_registry_takes_them(model: str) -> None:
-    assert "iec62056-21" in registry.all_models()[model].profiles

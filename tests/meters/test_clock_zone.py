@@ -1,0 +1,47 @@
+"""The offset of a meter's clock from UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, ahead_of_utc, nearest_offset, parse_offset
+
+NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [("+05:45", timedelta(hours=5, minutes=45)), ("-03:30", timedelta(hours=-3.5)), ("Z", None)],
+)
+def test_offset_of_a_text(text: str, offset: timedelta | None) -> None:
+    assert parse_offset(text) == (offset or timedelta())
+
+
+def test_invalid_offset() -> None:
+    with pytest.raises(ValueError, match="does not match format"):
+        parse_offset("one hour")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "offset"),
+    [
+        (timedelta(hours=1, minutes=4), timedelta(hours=1)),
+        (timedelta(minutes=-6), timedelta()),
+        (timedelta(hours=5, minutes=44), timedelta(hours=5, minutes=45)),
+        (timedelta(hours=1, minutes=16), timedelta(hours=1)),  # no zone is at +01:15
+        (timedelta(hours=14, minutes=50), timedelta(hours=14)),
+    ],
+)
+def test_nearest_offset_in_use(ahead: timedelta, offset: timedelta) -> None:
+    assert nearest_offset(ahead, NOON) == offset
+
+
+def test_clock_with_a_wrong_date_has_the_offset_of_the_host() -> None:
+    assert nearest_offset(timedelta(days=300), NOON) == NOON.astimezone().utcoffset()
+
+
+def test_clock_ahead_of_utc() -> None:
+    assert ahead_of_utc(datetime(2026, 11, 21, 13, 5), NOON) == timedelta(hours=1, minutes=5)  # noqa: DTZ001
+    assert timedelta(minutes=10) == MAX_ERROR
