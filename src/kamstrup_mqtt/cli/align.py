@@ -120,9 +120,11 @@ async def _try(
     params: SerialParams,
     counters: Counters,
 ) -> Try:
-    options: dict[str, Any] = {"tries": 1, "pause": 0.0}
+    assert spec.timings is not None, "a polled protocol has timings"
+    timings = replace(spec.timings, tries=1, pause=0.0)
     if args.timeout is not None:
-        options["first_byte"] = args.timeout
+        timings = replace(timings, response_timeout=args.timeout)
+    options: dict[str, Any] = {"timings": timings}
     if spec.name == "iec62056-21":
         options["baudrate"] = params.baudrate
     codec = cast(PolledCodec, spec.make_codec(**options))

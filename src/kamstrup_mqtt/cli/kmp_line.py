@@ -18,7 +18,7 @@ from kamstrup_mqtt.links.address import PortAddress, parse_address
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Frame, Step
-from kamstrup_mqtt.protocols.kmp import SPEC, KmpCodec
+from kamstrup_mqtt.protocols.kmp import SPEC, TIMINGS, KmpCodec
 from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
 
@@ -86,7 +86,7 @@ class KmpConnection:
         link = await open_link(self.address, self.params)
         try:
             exchange = ConversationRunner(link, self.codec.framer(), self.counters, _log)
-            if self.codec.wake is not None:
+            if self.codec.timings.wake is not None:
                 await exchange.run(self.codec.wake_up())
             return [await exchange.run(conversation) for conversation in conversations]
         finally:
@@ -106,7 +106,8 @@ def parse_connection(args: argparse.Namespace) -> KmpConnection:
         params = models[args.model].profiles[SPEC.name].serial or params
     if args.baudrate is not None:
         params = dataclasses.replace(params, baudrate=args.baudrate)
-    codec = KmpCodec(address=_destination(args.address), wake=args.wake, baudrate=params.baudrate)
+    timings = dataclasses.replace(TIMINGS, wake=args.wake)
+    codec = KmpCodec(address=_destination(args.address), timings=timings, baudrate=params.baudrate)
     return KmpConnection(address, params, codec)
 
 

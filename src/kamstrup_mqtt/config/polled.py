@@ -35,7 +35,7 @@ from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.address import TcpBridge
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.plan import PlannedValue
-from kamstrup_mqtt.protocols.wakeup import Wake
+from kamstrup_mqtt.protocols.base import PollTimings, Wake
 
 MAINS_INTERVAL = 60.0
 BATTERY_INTERVAL = 3600.0
@@ -221,6 +221,17 @@ class Timing(Section):
     Example: `tries: 2`
     """
 
+    def poll_timings(self, wake: Wake | None = None) -> PollTimings:
+        """Return these limits as the protocol's codec takes them."""
+        return PollTimings(
+            response_timeout=self.first_byte,
+            inter_byte_timeout=self.between,
+            total_timeout=self.total,
+            pause=self.pause,
+            tries=self.tries,
+            wake=wake,
+        )
+
 
 class KmpTiming(Timing):
     first_byte: Limit = 1.6
@@ -324,9 +335,8 @@ class KmpMeter(Polled):
     def codec_options(self) -> dict[str, Any]:
         return {
             "address": self.address,
-            "wake": self.wake,
             "baudrate": self.serial_params().baudrate,
-            **self.timing.model_dump(),
+            "timings": self.timing.poll_timings(self.wake),
         }
 
 
@@ -348,7 +358,7 @@ class KmpAsciiMeter(Polled):
     """
 
     def codec_options(self) -> dict[str, Any]:
-        return self.timing.model_dump()
+        return {"timings": self.timing.poll_timings()}
 
 
 class IecMeter(Polled):
@@ -398,10 +408,9 @@ class IecMeter(Polled):
         return {
             "address": self.address,
             "bcc": self.bcc,
-            "wake": self.wake,
             "parity": "software" if self._in_software else "hardware",
             "baudrate": self.serial_params().baudrate,
-            **self.timing.model_dump(),
+            "timings": self.timing.poll_timings(self.wake),
         }
 
     @property
@@ -459,8 +468,7 @@ class Multical66Meter(Polled):
     def codec_options(self) -> dict[str, Any]:
         return {
             "baudrate": self.serial_params().baudrate,
-            "wake": self.wake,
-            **self.timing.model_dump(),
+            "timings": self.timing.poll_timings(self.wake),
         }
 
 

@@ -129,6 +129,42 @@ class Pause:
 
 Step: TypeAlias = Send | Configure | Pause
 
+Wake: TypeAlias = Literal["nul", "ident"]
+"""What wakes a sleeping eye: zeros, or the request `/#1`; see `protocols.wakeup`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollTimings:
+    """Time limits of a request in seconds, and how often it is sent.
+
+    response_timeout    from the end of the request to the first byte of the answer
+    inter_byte_timeout  from byte to byte
+    total_timeout       for the whole answer
+    pause               between two tries
+    tries               how often a request is sent before the poll fails
+    wake                what is sent before each poll, None for meters that do not sleep
+
+    The time that bytes need on the wire is not included.
+    """
+
+    response_timeout: float
+    inter_byte_timeout: float
+    total_timeout: float
+    pause: float
+    tries: int
+    wake: Wake | None = None
+
+    def send(self, data: bytes, *, expects_response: bool = True, expected_bytes: int = 0) -> Send:
+        """Return a step that sends `data` with these time limits; see `Send`."""
+        return Send(
+            data=data,
+            response_timeout=self.response_timeout,
+            inter_byte_timeout=self.inter_byte_timeout,
+            total_timeout=self.total_timeout,
+            expects_response=expects_response,
+            expected_bytes=expected_bytes,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollRequest:
@@ -337,6 +373,7 @@ class ProtocolSpec:
     parse_source   returns the source that a text in a configuration or on the command line names
                    ("0x3C" -> 60); raises ValueError with a message for the user
     fallback_key   returns the key of a source that has no public key
+    timings        the defaults of a polled meter; None if pushed
     checksum       "crc16" or "weak" (LRC, 7-bit BCC): decides how many readings must agree
     log_reader     returns a LogReader for a codec; None if the protocol cannot read logs
     """
@@ -351,4 +388,5 @@ class ProtocolSpec:
     parse_source: Callable[[str], SourceId]
     fallback_key: Callable[[SourceId], str]
     checksum: Literal["crc16", "weak"]
+    timings: PollTimings | None = None
     log_reader: Callable[..., LogReader] | None = None

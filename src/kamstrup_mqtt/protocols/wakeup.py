@@ -7,12 +7,9 @@ meters), or the request `/#1` of older heat meters at 300 baud, which wakes some
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.protocols.base import Configure, Frame, Pause, Send, Step
-
-Wake: TypeAlias = Literal["nul", "ident"]
+from kamstrup_mqtt.protocols.base import Configure, Frame, Pause, Send, Step, Wake
 
 ZEROS_SECONDS = 2.2
 """Seconds for which zeros are sent."""

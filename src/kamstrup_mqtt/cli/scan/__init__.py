@@ -203,9 +203,11 @@ class _Scan:
         return False
 
     async def _try(self, attempt: Attempt, link: Link) -> bool:
-        options = dict(attempt.options) | {"tries": 2}
+        assert attempt.spec.timings is not None, "a polled protocol has timings"
+        timings = replace(attempt.spec.timings, tries=2)
         if self._args.timeout is not None:
-            options["first_byte"] = self._args.timeout
+            timings = replace(timings, response_timeout=self._args.timeout)
+        options = {**dict(attempt.options), "timings": timings}
         codec = cast(PolledCodec, attempt.spec.make_codec(**options))
         exchange = ConversationRunner(link, codec.framer(), Counters(), _log)
         kmp = attempt.protocol == "kmp"

@@ -15,6 +15,7 @@ from kamstrup_mqtt.protocols.base import (
     Pause,
     PollRequest,
     PollResponse,
+    PollTimings,
     Send,
     Step,
 )
@@ -35,10 +36,13 @@ from kamstrup_mqtt.protocols.iec62056_21.readout import (
     parse_data_sets,
     parse_ident,
 )
-from kamstrup_mqtt.protocols.wakeup import Wake, wake_up
+from kamstrup_mqtt.protocols.wakeup import wake_up
 
 ParityOption = Literal["software", "hardware"]
 
+TIMINGS = PollTimings(
+    response_timeout=3.0, inter_byte_timeout=2.0, total_timeout=60.0, pause=1.6, tries=2
+)
 BITS = 10
 """Bits of one character: start, seven data, parity, stop."""
 WAKE_REST = 1.6
@@ -49,19 +53,17 @@ _Talk = Generator[Step, Frame | None, Frame]
 
 
 class IecCodec:
-    """One meter read through its optical eye.
+    """Decodes the readouts of one meter and reads it through its optical eye.
 
-    address       in the sign-on, for several meters on one line; "" asks whichever listens
-    bcc           the rule of the check character, "auto" finds it out
+    address       in the sign-on, for several meters on one line; "" addresses any meter
+    bcc           the rule of the check character; "auto" finds it out
     baudrate      the speed of the sign-on
-    max_baudrate  a meter that offers more is read at the speed of the sign-on
-    wake          what is sent before each poll so that a sleeping eye wakes: "nul" or "ident" (see
-                  `protocols.waking`), None: nothing
+    max_baudrate  a meter that offers a higher speed is read at the speed of the sign-on
     parity        "software": 7E1 over an 8N1 line; "hardware": the port does it
+    timings       limits of each request
     reaction      seconds between identification and acknowledgement (200 ms to 1.5 s)
-    learned       "bcc": "sum" | "xor", "sign_on": "lf" (a meter that answers no CR LF) | "crlf"
-
-    `tries`, the limits of `Send` and the `pause` after a failure are as everywhere.
+    learned       "bcc": "sum" | "xor", "sign_on": "lf" (the meter does not answer CR LF) | "crlf"
+    fast_path     False to use the reference parser alone
     """
 
     def __init__(
@@ -71,14 +73,9 @@ class IecCodec:
         bcc: BccOption = "auto",
         baudrate: int = 300,
         parity: ParityOption = "software",
-        tries: int = 2,
-        first_byte: float = 3.0,
-        between: float = 2.0,
-        total: float = 60.0,
-        pause: float = 1.6,
+        timings: PollTimings = TIMINGS,
         reaction: float = 0.3,
         max_baudrate: int = 9600,
-        wake: Wake | None = None,
         learned: Mapping[str, str] | None = None,
         fast_path: bool = True,
     ) -> None:
@@ -86,11 +83,8 @@ class IecCodec:
         self._start_baudrate = baudrate
         self._max_baudrate = max_baudrate
         self._software_parity = parity == "software"
-        self._tries = tries
-        self._timeouts = (first_byte, between, total)
-        self._pause = pause
+        self._timings = timings
         self._reaction = reaction
-        self._wake = wake
         learned = learned or {}
         self._vote = BccVote(bcc, learned.get("bcc"))
         self._lf_only = learned.get("sign_on") == "lf"
@@ -149,11 +143,11 @@ class IecCodec:
         """The tries, and one with the other line end when none got a single byte; to `probe_only`,
         one alone. A meter that was silent is woken again."""
         yield from self._wake_up()
-        for _ in range(0 if probe_only else self._tries - 1):
+        for _ in range(0 if probe_only else self._timings.tries - 1):
             try:
                 return (yield from self._session(self._lf_only))
             except MeterError as error:
-                yield Pause(self._pause)
+                yield Pause(self._timings.pause)
                 if error.state in _SILENT:
                     yield from self._wake_up()
         try:
@@ -162,7 +156,7 @@ class IecCodec:
             if probe_only or error.state not in _SILENT:
                 raise
             silent = error
-        yield Pause(self._pause)
+        yield Pause(self._timings.pause)
         try:
             frame = yield from self._session(not self._lf_only)
         except MeterError:
@@ -172,7 +166,9 @@ class IecCodec:
         return frame
 
     def _wake_up(self) -> Generator[Step, Frame | None, None]:
-        yield from wake_up(self._wake, baudrate=self._start_baudrate, bits=BITS, pause=WAKE_REST)
+        yield from wake_up(
+            self._timings.wake, baudrate=self._start_baudrate, bits=BITS, pause=WAKE_REST
+        )
 
     def _session(self, lf_only: bool) -> _Talk:
         """Sign on and read out. The line has the speed of the sign-on before and after."""
@@ -208,7 +204,7 @@ class IecCodec:
         acknowledge = f"\x060{ident.baud_char}0\r\n".encode("ascii")
         if baudrate == self._baudrate:
             return (yield self._send(acknowledge))
-        yield self._send(acknowledge, answer=False)
+        yield self._send(acknowledge, expects_response=False)
         yield from self._set_baudrate(baudrate)
         return (yield self._send(b""))
 
@@ -235,15 +231,9 @@ class IecCodec:
             raise
         self._baudrate = baudrate
 
-    def _send(self, text: bytes, *, answer: bool = True) -> Send:
-        first_byte, between, total = self._timeouts
-        return Send(
-            data=parity.with_parity(text) if self._software_parity else text,
-            response_timeout=first_byte,
-            inter_byte_timeout=between,
-            total_timeout=total,
-            expects_response=answer,
-        )
+    def _send(self, text: bytes, *, expects_response: bool = True) -> Send:
+        data = parity.with_parity(text) if self._software_parity else text
+        return self._timings.send(data, expects_response=expects_response)
 
 
 def _parse(frame: Frame) -> Message:

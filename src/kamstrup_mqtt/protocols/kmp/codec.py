@@ -17,7 +17,7 @@ from kamstrup_mqtt.protocols.base import (
     Pause,
     PollRequest,
     PollResponse,
-    Send,
+    PollTimings,
     Step,
 )
 from kamstrup_mqtt.protocols.fast_path import kmp as templates
@@ -32,8 +32,12 @@ from kamstrup_mqtt.protocols.kmp.messages import (
     get_type,
 )
 from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, SOFTWARE
-from kamstrup_mqtt.protocols.wakeup import Wake, wake_up
+from kamstrup_mqtt.protocols.wakeup import wake_up
 
+TIMINGS = PollTimings(
+    response_timeout=1.6, inter_byte_timeout=0.5, total_timeout=6.0, pause=1.6, tries=3
+)
+"""A bridge may send an answer in one piece, so `response_timeout` covers its time on the wire."""
 BITS = 11
 """Bits of one byte on the line: start, eight data and two stop bits."""
 
@@ -42,43 +46,27 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class KmpCodec:
-    """One meter's side of KMP.
+    """Decodes the frames of one KMP meter and polls it.
 
-    address     the destination: 3F the meter, 7F and BF its logger modules
-    tries       how often a request is sent before it is given up
-    first_byte  seconds until the answer must begin, beside the time it needs on the wire: a
-                bridge may hand it over in one piece ...
-    between     ... from byte to byte ...
-    total       ... and for the whole answer
-    pause       seconds of rest before a request is repeated: a meter that did not understand
-                ignores everything for 1.6 s
-    wake        what is sent before each poll so that a sleeping eye wakes: "nul", zeros for 2.2 s
-                (IEC 62056-21, annex); "ident", the request /#1 of older meters at 300 baud, which
-                some 403 wake from; None, nothing
-    baudrate    of the line, for `wake`
+    address    the destination: 3F the meter, 7F and BF its logger modules
+    timings    limits of each request; a meter that did not understand a request ignores
+               everything for 1.6 s
+    baudrate   of the line, for waking the eye
+    learned    not used: this protocol has nothing to remember
+    fast_path  False to use the reference parser alone
     """
 
     def __init__(
         self,
         *,
         address: int = 0x3F,
-        tries: int = 3,
-        first_byte: float = 1.6,
-        between: float = 0.5,
-        total: float = 6.0,
-        pause: float = 1.6,
-        wake: Wake | None = None,
+        timings: PollTimings = TIMINGS,
         baudrate: int = 1200,
         learned: Mapping[str, str] = _NOTHING,
         fast_path: bool = True,
     ) -> None:
         self.address = address
-        self.tries = tries
-        self.first_byte = first_byte
-        self.between = between
-        self.total = total
-        self.pause = pause
-        self.wake = wake
+        self.timings = timings
         self.baudrate = baudrate
         self._decode = (
             TemplateDecoder(decode_message, templates.make_template).decode
@@ -105,11 +93,11 @@ class KmpCodec:
     def wake_up(self) -> Generator[Step, Frame | None, None]:
         """Wake the eye, if that is configured. Answers are ignored."""
         yield from wake_up(
-            self.wake,
+            self.timings.wake,
             baudrate=self.baudrate,
             bits=BITS,
-            pause=self.pause,
-            ident_rest=self.pause,
+            pause=self.timings.pause,
+            ident_rest=self.timings.pause,
         )
 
 
@@ -121,7 +109,7 @@ class _Poll:
         self._poll_request = poll_request
         self._objects: dict[SourceId, DecodedValue] = {}
         self._awake = False  # the meter has answered in this poll
-        self._tries = 1 if poll_request.probe_only else codec.tries
+        self._tries = 1 if poll_request.probe_only else codec.timings.tries
 
     def run(self) -> Conversation:
         yield from self._codec.wake_up()
@@ -165,7 +153,7 @@ class _Poll:
                     raise
                 commands = (GET_TYPE, SOFTWARE)
                 return frozenset((*registers[start:], *commands)), error
-            self._tries = self._codec.tries  # it is awake
+            self._tries = self._codec.timings.tries  # it is awake
         return frozenset(), None
 
     def _optional_request(
@@ -177,7 +165,7 @@ class _Poll:
         except MeterError:
             if needed:
                 raise
-            yield Pause(self._codec.pause)
+            yield Pause(self._codec.timings.pause)
 
     def _registers(
         self, registers: Sequence[int], tries: int
@@ -201,7 +189,7 @@ class _Poll:
 
     def _is_awake(self) -> Generator[Step, Frame | None, bool]:
         """Whether the meter answers at all: it may have fallen asleep during the poll."""
-        yield Pause(self._codec.pause)
+        yield Pause(self._codec.timings.pause)
         try:
             yield from self._exchange(get_serial_no(self._codec.address), 1, keep=False)
         except MeterError:
@@ -213,12 +201,8 @@ class _Poll:
     ) -> Generator[Step, Frame | None, None]:
         """Send a request until it is answered. Raises the MeterError of the last try."""
         codec = self._codec
-        send = Send(
-            data=encode_frame("request", payload),
-            response_timeout=codec.first_byte,
-            inter_byte_timeout=codec.between,
-            total_timeout=codec.total,
-            expected_bytes=_expected_length(payload),
+        send = codec.timings.send(
+            encode_frame("request", payload), expected_bytes=_expected_length(payload)
         )
         while True:
             tries -= 1
@@ -227,7 +211,7 @@ class _Poll:
             except MeterError as error:
                 if tries < 1 or (accept_silence and error.state in _SILENT):
                     raise
-                yield Pause(codec.pause)
+                yield Pause(codec.timings.pause)
                 if error.state in _SILENT and not self._awake:
                     yield from self._codec.wake_up()
             else:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import LinkState
-from kamstrup_mqtt.protocols.base import Frame, LogCursor, LogQuery, Pause, Send, Step
+from kamstrup_mqtt.protocols.base import Frame, LogCursor, LogQuery, Pause, Step
 from kamstrup_mqtt.protocols.kmp import log_messages
 from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
 from kamstrup_mqtt.protocols.kmp.framing import encode_frame
@@ -36,14 +36,8 @@ HEAT_ENERGY = 60
 
 def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> LogConversation:
     """Send a request until it is answered. Raises the MeterError of the last try."""
-    send = Send(
-        data=encode_frame("request", payload),
-        response_timeout=codec.first_byte,
-        inter_byte_timeout=codec.between,
-        total_timeout=codec.total,
-        expected_bytes=expected,
-    )
-    left = codec.tries
+    send = codec.timings.send(encode_frame("request", payload), expected_bytes=expected)
+    left = codec.timings.tries
     while True:
         left -= 1
         try:
@@ -54,7 +48,7 @@ def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> LogConv
         except MeterError:
             if left < 1:
                 raise
-        yield Pause(codec.pause)
+        yield Pause(codec.timings.pause)
 
 
 def _first(codec: KmpCodec, payload: bytes, lacking: str) -> LogConversation:
@@ -65,7 +59,7 @@ def _first(codec: KmpCodec, payload: bytes, lacking: str) -> LogConversation:
         if error.state not in (LinkState.NO_BYTES, LinkState.ECHO_ONLY):
             raise
         silent = error
-    yield Pause(codec.pause)
+    yield Pause(codec.timings.pause)
     try:
         yield from inquire(codec, get_serial_no(codec.address), 10)
     except MeterError:
@@ -227,13 +221,8 @@ def write_clock(codec: KmpCodec, at: datetime) -> Generator[Step, Frame | None, 
 
     Raises MeterError if the meter does not acknowledge it.
     """
-    frame = yield Send(
-        data=encode_frame("request", set_clock(codec.address, at)),
-        response_timeout=codec.first_byte,
-        inter_byte_timeout=codec.between,
-        total_timeout=codec.total,
-        expected_bytes=1,
-    )
+    request = encode_frame("request", set_clock(codec.address, at))
+    frame = yield codec.timings.send(request, expected_bytes=1)
     if frame is None or frame.kind != "ack":
         raise MeterError(LinkState.REFUSED, "the meter did not acknowledge the new time")
 
