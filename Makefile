@@ -16,12 +16,13 @@ FRAMES ?= 100000
 ROUNDS ?= 200
 HOURS ?= 1
 
-.PHONY: help demo docs test test-again covered test-all bench mutate lint lock clean fuzz faults soak check-slow sbom audit
+.PHONY: help demo docs test test-again covered test-all test-mqtt bench mutate lint lock clean fuzz faults soak check-slow sbom audit
 
 help:
 	@echo "make demo      read four emulated meters (make demo ARGS=\"--duration 20\")"
 	@echo "make test      every check: ruff, mypy, import directions, tests, coverage"
 	@echo "make test-all  the tests on every Python from 3.11 to 3.14 found here"
+	@echo "make test-mqtt the tests of the broker connection with the oldest and the newest aiomqtt and paho"
 	@echo "make docs      the documentation site, in site/"
 	@echo "make bench     the table of measured speed (some ten minutes; ARGS=\"--rows 1,2\")"
 	@echo "make mutate    changes the protocols in thousands of ways; the tests must notice 90 %"
@@ -122,6 +123,26 @@ test-all:
 	  echo "=== Python $$v"; $(MAKE) test PYTHON=python$$v VENV=.venv-$$v || exit 1; \
 	done; echo "passed on:$$found"
 
+# Each with the oldest and the newest releases of aiomqtt and paho that pyproject.toml allows. Only
+# making an environment needs the network; delete .venv-mqtt-* to look for newer releases.
+MQTT_OLDEST := aiomqtt==2.5.1 paho-mqtt==2.1.0
+MQTT_NEWEST := aiomqtt>=2.5.1,<3 paho-mqtt>=2.1,<3
+.venv-mqtt-oldest/.dev: MQTT_PACKAGES = $(MQTT_OLDEST)
+.venv-mqtt-newest/.dev: MQTT_PACKAGES = $(MQTT_NEWEST)
+.venv-mqtt-%/.dev: pyproject.toml requirements-dev.lock Makefile
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade $(patsubst %,'%',$(MQTT_PACKAGES))
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+test-mqtt: .venv-mqtt-oldest/.dev .venv-mqtt-newest/.dev
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
+	@for v in oldest newest; do \
+	  .venv-mqtt-$$v/bin/python -m pip --disable-pip-version-check list 2>/dev/null | grep -E '^(aiomqtt|paho-mqtt) '; \
+	  .venv-mqtt-$$v/bin/python -m pytest tests/mqtt tests/cli/test_connections.py -n $(WORKERS) $(PYTEST_ARGS) || exit 1; \
+	done
+
 # other projects' decoders have an environment of their own: nothing of ours may import them
 .venv-bench/.peers: bench/peers/requirements.txt
 	$(PYTHON) -m venv .venv-bench
@@ -149,4 +170,4 @@ lock: | $(BIN)/python
 	  -o requirements-dev.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) $(VENV)-run sbom.json site .venv-3.* .venv-bench mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*
+	rm -rf $(VENV) $(VENV)-run sbom.json site .venv-3.* .venv-mqtt-* .venv-bench mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*

@@ -5,18 +5,24 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+import yaml
 from docs.generator.tables import table
 
-from kamstrup_mqtt import meters
 from kamstrup_mqtt.config.meters import meter_class
 from kamstrup_mqtt.config.values import sources_by_key
 from kamstrup_mqtt.core.model import SerialParams, SourceId
-from kamstrup_mqtt.meters import models, registry
-from kamstrup_mqtt.meters.auto import AUTO
+from kamstrup_mqtt.meters import auto, models, registry
 from kamstrup_mqtt.meters.limits import limits_for
-from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile, Quantity
+from kamstrup_mqtt.meters.model import (
+    Detection,
+    ListDetection,
+    MeterModel,
+    ProtocolProfile,
+    Quantity,
+)
 
 CONNECTION = {
     "kmp": "optical head",
@@ -30,6 +36,7 @@ CONNECTION = {
 _GUIDE = {True: "../start/han-port.md", False: "../start/optical-head.md"}
 _WHOLE = ("han", "iec62056-21")
 """Protocols whose messages come whole, so that nothing is asked for by name."""
+_VECTORS = Path(__file__).resolve().parents[2] / "tests/vectors"
 _MEDIA = ("heat", "water", "electricity", "any")
 _UNCONFIRMED = "(unconfirmed)"
 
@@ -114,8 +121,7 @@ def page(id_: str, model: MeterModel) -> str:
 
 
 def _introduction(id_: str) -> Iterator[str]:
-    package = meters if id_ == AUTO else models
-    module = importlib.import_module(f"{package.__name__}.{id_}")
+    module = auto if id_ == auto.AUTO else importlib.import_module(f"{models.__name__}.{id_}")
     yield inspect.getdoc(module) or ""
 
 
@@ -132,6 +138,7 @@ def _facts(id_: str, model: MeterModel) -> Iterator[str]:
     ]
     if model.medium != "electricity":
         rows.append(("Plausible flow", f"up to {limits.flow} m³/h (`max_flow` changes it)"))
+    rows.append(("Tested with", _proof(id_)))
     yield "\n".join(f"- {name}: {value}" for name, value in rows)
 
 
@@ -143,7 +150,7 @@ def _protocol(
     line = line_settings(protocol, profile)
     text = f"Read with an [{CONNECTION[protocol]}]({_GUIDE[pushed]}) at {line}."
     text += " The meter sends by itself." if pushed else f" Read every {_interval(model)}."
-    yield text + _serial_number(profile)
+    yield text + _serial_number(profile) + _detection(profile)
     yield f"```yaml config\nmeters:\n{_example(id_, model, protocol)}```"
     values = list(_values(protocol, profile))
     unlisted = set(profile.more)
@@ -187,7 +194,7 @@ def _values(protocol: str, profile: ProtocolProfile) -> Iterator[tuple[Quantity,
 
 def _interval(model: MeterModel) -> str:
     seconds = model.interval or (3600 if model.battery else 60)
-    return f"{seconds / 60:g} minutes" if seconds < 3600 else "hour"
+    return {60: "minute", 3600: "hour"}.get(int(seconds), f"{seconds / 60:g} minutes")
 
 
 def _serial_number(profile: ProtocolProfile) -> str:
@@ -197,6 +204,42 @@ def _serial_number(profile: ProtocolProfile) -> str:
         " The meter does not send its serial number: the configured `id` takes its place, or set"
         " `serial`."
     )
+
+
+def _detection(profile: ProtocolProfile) -> str:
+    """How `auto` and `scan` recognise the model, as a sentence."""
+    rule = profile.detection
+    if isinstance(rule, ListDetection):
+        phases = "one phase" if rule.phases == 1 else "three phases"
+        named = f", whose identifier begins with {_codes(rule.list_ids)}" if rule.list_ids else ""
+        return f" `model: auto` recognises it by its lists with {phases}{named}."
+    if not isinstance(rule, Detection):
+        return ""
+    conditions = [
+        f"{words} {_codes(found)}"
+        for words, found in (
+            ("its type number begins with", rule.types),
+            ("it has", rule.sources),
+            ("it has one of", rule.any_of),
+            ("it lacks", rule.none_of),
+        )
+        if found
+    ]
+    ways = [f"by its name ({_codes(rule.names)})"] if rule.names else []
+    if conditions:
+        ways.append(f"because {' and '.join(conditions)}")
+    return f" It is recognised {', or '.join(ways)}." if ways else ""
+
+
+def _codes(words: Iterable[object]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def _proof(id_: str) -> str:
+    """Where the bytes of the tests come from."""
+    vectors = yaml.safe_load((_VECTORS / f"{id_}.yaml").read_text(encoding="utf-8"))
+    words = {"captured": "bytes of a meter", "built": "bytes built from documents"}
+    return " and ".join(words[s] for s in words if any(v["source"] == s for v in vectors))
 
 
 def _power_supply(model: MeterModel) -> str:

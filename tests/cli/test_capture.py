@@ -206,7 +206,7 @@ async def test_nothing_came(run: Run) -> None:
     code, said = await run.to_its_end("--duration", "0.5", meter="other")
     assert code == 1
     assert "other: 0 requests sent, 0 bytes received" in said
-    assert "nothing came; the file says only that" in said
+    assert "no bytes were received; the recording is empty" in said
     failed = file_format.read(run.file).events[0]
     assert isinstance(failed, Line)
     assert failed.event == "failed"
@@ -250,7 +250,7 @@ async def test_not_beside_who_has_the_memory(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"--meter": "attic"}, "--meter attic: no such meter; there are heat, other"),
+        ({"--meter": "attic"}, "--meter attic: no such meter; the configuration has heat, other"),
         ({"--duration": "0"}, "give more than 0 seconds"),
         ({"--duration": "an hour"}, "give a number of seconds"),
         ({"-o": "/no/such/folder/x"}, "/no/such/folder/x cannot be written: No such file"),
@@ -259,7 +259,7 @@ async def test_not_beside_who_has_the_memory(run: Run, tmp_path: Path) -> None:
         ({"-o": None}, "the following arguments are required: -o/--output"),
         ({"-c": None}, "the following arguments are required: -c/--config"),
         ({"--meters": "heat"}, "unrecognized arguments: --meters heat"),
-        ({"-o": "-"}, "-: give the recording a file; - is none"),
+        ({"-o": "-"}, "-o -: a recording cannot be written to standard output"),
     ],
 )
 def test_mistakes(tmp_path: Path, change: Mapping[str, str | None], fault: str) -> None:

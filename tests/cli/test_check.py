@@ -39,8 +39,8 @@ def test_example() -> None:
     assert "kmp (1200 8N2)" in rows["district_heating"]
     assert "3600 s" in rows["district_heating"]
     assert "tcp://192.168.1.20:2002" in rows["electricity"]
-    assert "sends itself" in rows["main_meter"]
-    assert rows["main_meter"].endswith("and what else comes")
+    assert "sends by itself" in rows["main_meter"]
+    assert rows["main_meter"].endswith("and all others that arrive")
 
 
 def test_faults(tmp_path: Path) -> None:

@@ -250,4 +250,4 @@ def test_another_ports_telegram_is_named() -> None:
     found = kamstrup_mqtt("decode", "--protocol", "han", "68FAFA6853FF000167DB084B464D6550")
     assert found.code == 1
     assert "dropped, m_bus: 68fafa68" in found.out
-    assert "no HAN port that is read here" in found.out
+    assert "this kind of HAN port is not supported" in found.out

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kamstrup_mqtt.cli.demo.board import DemoBoard, Line
+from kamstrup_mqtt.cli.demo.published_readings import PublishedReadings, ReadingRow
 from kamstrup_mqtt.core.topics import Topics
 from tests.support.commandline import command, environment, kamstrup_mqtt
 
@@ -138,39 +138,41 @@ def test_wrong_usage(args: tuple[str, ...]) -> None:
     assert args[0] in result.err
 
 
-class TestBoard:
+class TestPublishedReadings:
     """Topics and states are written as docs/topics.md has them."""
 
-    def board(self) -> tuple[DemoBoard, list[Line]]:
-        lines: list[Line] = []
-        return DemoBoard(Topics(), {"heat": "Heat", "han": "HAN"}, lines.append), lines
+    def make(self) -> tuple[PublishedReadings, list[ReadingRow]]:
+        rows: list[ReadingRow] = []
+        return PublishedReadings(Topics(), {"heat": "Heat", "han": "HAN"}, rows.append), rows
 
     def test_units_come_from_discovery_and_numbers_keep_their_digits(self) -> None:
-        board, lines = self.board()
+        readings, rows = self.make()
         components = {
             "heat_energy": {"unit_of_measurement": "GJ"},
             "info_code": {"entity_category": "diagnostic"},
             "volume_2": {"unit_of_measurement": "m³", "enabled_by_default": False},
         }
         discovery = json.dumps({"components": components}).encode()
-        board.on_message("homeassistant/device/kamstrup_main_heat/config", discovery)
+        readings.handle_message("homeassistant/device/kamstrup_main_heat/config", discovery)
         state = (
             b'{"heat_energy": 0.3030, "info_code": 0, "volume_2": null,'
             b' "time": "2026-11-21T03:30:00.000Z"}'
         )
-        board.on_message("kamstrup/main/heat/state/values", state)
-        assert lines == [("03:30:00", "Heat", "heat_energy 0.3030 GJ, info_code 0, volume_2 - m³")]
-        assert board.rows() == [("03:30:00", "Heat", "heat_energy 0.3030 GJ")]
-        assert board.missing == ["HAN"]
+        readings.handle_message("kamstrup/main/heat/state/values", state)
+        assert rows == [("03:30:00", "Heat", "heat_energy 0.3030 GJ, info_code 0, volume_2 - m³")]
+        assert readings.rows() == [("03:30:00", "Heat", "heat_energy 0.3030 GJ")]
+        assert readings.missing_meters == ["HAN"]
 
     def test_a_state_without_values_is_no_reading(self) -> None:
-        board, _ = self.board()
-        board.on_message("kamstrup/main/han/state/live", b'{"power_import": null, "time": null}')
-        assert board.missing == ["Heat", "HAN"]
+        readings, _ = self.make()
+        readings.handle_message(
+            "kamstrup/main/han/state/live", b'{"power_import": null, "time": null}'
+        )
+        assert readings.missing_meters == ["Heat", "HAN"]
 
     def test_other_topics_and_cleared_ones_are_not_shown(self) -> None:
-        board, lines = self.board()
-        board.on_message("kamstrup/main/heat/state/values", b"")
-        board.on_message("kamstrup/main/heat/status", b"online")
-        board.on_message("kamstrup/main/bridge/info", b"{}")
-        assert lines == []
+        readings, rows = self.make()
+        readings.handle_message("kamstrup/main/heat/state/values", b"")
+        readings.handle_message("kamstrup/main/heat/status", b"online")
+        readings.handle_message("kamstrup/main/bridge/info", b"{}")
+        assert rows == []

@@ -170,7 +170,7 @@ def test_with_a_configuration_that_is_broken(tmp_path: Path) -> None:
 def test_with_nothing_at_all(tmp_path: Path) -> None:
     done = dump(tmp_path)
     assert done.code == 0
-    assert "without a configuration; -c names it" in done.err
+    assert "without a configuration; give it with -c" in done.err
     assert json.loads(done.out)["config"] is None
 
 

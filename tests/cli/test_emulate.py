@@ -136,7 +136,7 @@ def test_host_and_port() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("multical_403", "--fault", "fcs"), "only a meter that sends by itself (HAN) has fcs"),
+        (("multical_403", "--fault", "fcs"), "(HAN) has the fault fcs"),
         (("aidon_3phase", "--fault", "asleep"), "it can have fcs, tag, replay"),
         (("aidon_3phase", "--fault", "fcs", "--fault", "noise"), "one fault at a time"),
         (("aidon_3phase", "--fault", "fire"), "invalid choice: 'fire'"),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 import time
 
 import pytest
 
-from kamstrup_mqtt.cli.replay.event_loop import HOLD_LIMIT, START, ReplayClock, ReplayLoop
+from kamstrup_mqtt.cli.replay.event_loop import START, ReplayClock, ReplayLoop
 
 DAY = 86_400.0
 
@@ -79,44 +78,6 @@ def test_many_times_as_fast() -> None:
     run(clock, work)
     assert 0.2 <= time.monotonic() - begin < 5
     assert clock.time() - START == pytest.approx(200)
-
-
-def test_who_waits_for_the_world_holds_the_clock() -> None:
-    clock = ReplayClock(None)
-
-    async def work() -> tuple[float, float]:
-        loop = asyncio.get_running_loop()
-        answered = asyncio.Event()
-        answer = threading.Timer(0.3, lambda: loop.call_soon_threadsafe(answered.set))
-        with clock.hold():
-            before = clock.time()
-            answer.start()
-            async with asyncio.timeout(0.01):  # a limit that is over long before, in real time
-                await answered.wait()
-            held = clock.time() - before
-        await asyncio.sleep(60)
-        return held, clock.time() - before
-
-    held, after = run(clock, work)  # type: ignore[misc]
-    assert held == 0
-    assert after == pytest.approx(60)
-
-
-def test_held_too_long_it_goes_on_as_the_world_does() -> None:
-    real = Real()
-    clock = ReplayClock(None, real=real)
-    with clock.hold():
-        real.now += HOLD_LIMIT
-        assert clock.time() == START
-        real.now += 3
-        assert clock.time() == START + 3
-        with clock.hold():  # somebody else, and so it stands again
-            real.now += HOLD_LIMIT
-            assert clock.time() == START + 3
-    assert clock.time() == START + 3
-    real.now += 100
-    assert clock.time() == START + 3
-    assert HOLD_LIMIT == 20.0
 
 
 def test_our_own_work_takes_no_time_of_the_replay_and_is_made_up_for() -> None:

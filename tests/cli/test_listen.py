@@ -8,14 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kamstrup_mqtt.cli.listen import Watch
 from kamstrup_mqtt.emulators.han import make
 from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.emulators.server import serve_tcp
-from kamstrup_mqtt.protocols.base import Timestamp
-from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from tests.support.commandline import command, environment, kamstrup_mqtt
-from tests.support.framing import events_of
 
 KEY = "000102030405060708090A0B0C0D0E0F"
 
@@ -108,47 +104,6 @@ async def test_the_verdict_comes_also_while_bytes_come() -> None:
     out = await listening("--duration", "2.5", "--verdict", "1", fault="fcs")
     assert "bytes, but no list for 1 s (0 lists, dropped: " in out
     assert out.endswith("exit 1")
-
-
-def sealed(counter: str) -> str:
-    keys = {"encryption_key": KEY, "authentication_key": KEY[::-1]}
-    return pushed("kamstrup_han_3phase", {**keys, "frame_counter": counter})
-
-
-def test_frames_that_cannot_be_read_are_no_matter_of_parity() -> None:
-    watch = Watch(HanCodec(), raw=False, verdict=1.0)
-    (event,) = events_of(HdlcFramer(), [bytes.fromhex(sealed("5"))])
-    said = list(watch.take(event, Timestamp(None, 0.0), 2.0))
-    assert said[0].startswith("dropped: the list is encrypted and there is no key")
-    assert said[1].startswith(
-        "frames, but no list for 2 s (0 lists, dropped: 1 wrong_key): speed and parity are right,"
-        " but the list is encrypted and there is no key"
-    )
-
-
-def test_a_list_played_again_is_called_that() -> None:
-    keys = (bytes.fromhex(KEY), bytes.fromhex(KEY[::-1]))
-    codec = HanCodec(encryption_key=keys[0], authentication_key=keys[1])
-    watch = Watch(codec, raw=False)
-    for event in events_of(HdlcFramer(), [bytes.fromhex(sealed("5")) * 2]):
-        said = list(watch.take(event, Timestamp(None, 0.0), 0.0))
-    assert said == ["dropped: a list with frame counter 5 came after 5: dropped"]
-    assert watch.summary() == "1 lists, dropped: 1 replayed"
-
-
-@pytest.mark.parametrize(
-    ("wire", "words"),
-    [
-        (bytes.fromhex("68FAFA6853FF000167DB084B464D65509B624181F82000") + bytes(900), "M-Bus"),
-        (b"/KAM5\r\n\r\n1-0:1.8.0(000001.000*kWh)\r\n!AAAA\r\n" * 30, "P1 port"),
-    ],
-)
-def test_other_ports_are_named(wire: bytes, words: str) -> None:
-    watch = Watch(HanCodec(), raw=False)
-    framer = HdlcFramer()
-    (event,) = events_of(framer, [wire])
-    lines = list(watch.take(event, Timestamp(None, 0.0), 0.0))
-    assert words in lines[1]
 
 
 @pytest.mark.parametrize("parity", ["N", "e", "odd", "None"])

@@ -120,13 +120,13 @@ def test_a_meter_that_does_not_answer() -> None:
         han = kamstrup_mqtt("read", "--protocol", "han", "--port", port, "--timeout", "0.5")
     for ended in (result, han):
         assert ended.code == 1
-        assert "nothing came within 0.5 s" in ended.err
+        assert "no bytes were received within 0.5 s" in ended.err
         assert "Traceback" not in ended.err
     assert "head" in result.err
     assert "M-Bus" in han.err
 
 
-@pytest.mark.parametrize(("protocol", "what"), [("kmp", "answer"), ("han", "list")])
+@pytest.mark.parametrize(("protocol", "what"), [("kmp", "response"), ("han", "list")])
 def test_bytes_that_make_no_message_are_told_from_silence(protocol: str, what: str) -> None:
     def talk() -> None:
         line, _ = server.accept()
@@ -143,7 +143,7 @@ def test_bytes_that_make_no_message_are_told_from_silence(protocol: str, what: s
         ended = kamstrup_mqtt("read", "--protocol", protocol, "--port", port, "--timeout", "1")
         talker.join(LIMIT)
     assert ended.code == 1
-    assert f"bytes came, but no whole {what} within 1 s" in ended.err
+    assert f"bytes were received, but no complete {what} within 1 s" in ended.err
 
 
 def test_ctrl_c_while_it_waits() -> None:
@@ -186,7 +186,7 @@ def test_a_port_that_is_not_there(tmp_path: Path) -> None:
         (("--protocol", "kmp", "--port", "/dev/x", "--address", "0x1FF"), "one byte"),
         (("--protocol", "kmp", "--port", "/dev/x", "--address", "x"), "one byte"),
         (("--protocol", "han", "--port", "/dev/x", "--address", "1"), "no addresses"),
-        (("--protocol", "han", "--port", "/dev/x", "--serial"), "messages of kmp"),
+        (("--protocol", "han", "--port", "/dev/x", "--serial"), "requests of kmp"),
         (("--protocol", "kmp", "--port", "/dev/x", "--energy-scale", "1"), "--energy-scale"),
         (("--protocol", "kmp", "--port", "/dev/x", "--baudrate", "fast"), "a speed in baud"),
     ],

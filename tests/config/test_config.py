@@ -16,9 +16,12 @@ from kamstrup_mqtt.config import (
     TlsConfig,
     with_models,
 )
-from kamstrup_mqtt.config.han import HanMeter
 from kamstrup_mqtt.config.loader import load
-from kamstrup_mqtt.config.polled import POLLED, IecMeter, KmpAsciiMeter, KmpMeter
+from kamstrup_mqtt.config.meters import PROTOCOLS, meter_class
+from kamstrup_mqtt.config.protocols.han import HanMeter
+from kamstrup_mqtt.config.protocols.iec62056_21 import IecMeter
+from kamstrup_mqtt.config.protocols.kmp import KmpMeter
+from kamstrup_mqtt.config.protocols.kmp_ascii import KmpAsciiMeter
 from kamstrup_mqtt.config.section import parse_duration
 from kamstrup_mqtt.config.values import CustomValue, ListedValue
 from kamstrup_mqtt.core.errors import ConfigError
@@ -568,15 +571,17 @@ def test_refused_without_a_file_too() -> None:
 # The example
 
 
+METERS = [meter_class(protocol) for protocol in PROTOCOLS]
+
+
 def sections() -> list[type[BaseModel]]:
     return [
         Config,
         MqttConfig,
         TlsConfig,
         HomeAssistantConfig,
-        HanMeter,
-        *POLLED.values(),
-        *(meter.model_fields["timing"].annotation for meter in POLLED.values()),
+        *METERS,
+        *(m.model_fields["timing"].annotation for m in METERS if "timing" in m.model_fields),
         ListedValue,
         CustomValue,
     ]  # type: ignore[list-item]

@@ -59,8 +59,12 @@ def test_a_daemon_that_only_listens_does_not_load_the_meters_that_are_asked(
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
-    assert "kamstrup_mqtt.config.han" in loaded
-    assert {"kamstrup_mqtt.config.polled", "kamstrup_mqtt.config.error_messages"}.isdisjoint(loaded)
+    assert "kamstrup_mqtt.config.protocols.han" in loaded
+    assert {
+        "kamstrup_mqtt.config.polled",
+        "kamstrup_mqtt.config.protocols.kmp",
+        "kamstrup_mqtt.config.error_messages",
+    }.isdisjoint(loaded)
 
 
 def one(found: list[str]) -> str:
@@ -452,7 +456,7 @@ def test_values_as_one_mapping(faults: Faults) -> None:
 @pytest.mark.parametrize(
     ("meter", "fault"),
     [
-        ("{name: a}", "2:5: meters[0].protocol: is missing; allowed: kmp, kmp-ascii,"),
+        ("{name: a}", "2:5: meters[0].protocol: is missing; allowed: han, iec62056-21, kmp,"),
         (
             "{name: a, protocol: kpm}",
             "2:25: meters[0].protocol: no such protocol; did you mean kmp?",

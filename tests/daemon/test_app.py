@@ -278,7 +278,7 @@ async def test_a_programming_error_ends_it_with_a_traceback(
     (process.directory / "sitecustomize.py").write_text(
         "from kamstrup_mqtt.mqtt import publish_queue\n"
         "def fail(self): raise ZeroDivisionError('a bug')\n"
-        "publish_queue.Board.tick = fail\n"
+        "publish_queue.PublishQueue.tick = fail\n"
     )
     process.environment = {**process.environment, "PYTHONPATH": str(process.directory)}
     code, said = await process.command("run", "-c", str(process.config))

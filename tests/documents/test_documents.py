@@ -20,11 +20,12 @@ from kamstrup_mqtt import __version__, cli
 from kamstrup_mqtt.config import loader
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.meters import registry
+from tests.meters.vectors import exact, map_vector, read_vectors
 from tests.support.documents import DOCUMENTS, ROOT, Block, all_blocks
 
 KNOWN = {
-    "sh", "sh run", "yaml config", "yaml ser2net", "yaml compose", "json", "toml", "ini",
-    "python run", "diagram", "text", "",
+    "sh", "sh run", "yaml config", "yaml ser2net", "yaml compose", "yaml vector", "json", "toml",
+    "ini", "python run", "diagram", "text", "",
 }  # fmt: skip
 
 
@@ -52,6 +53,12 @@ def test_configurations_load(block: Block, tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", _of("yaml ser2net", "yaml compose"))
 def test_foreign_yaml_parses(block: Block) -> None:
     assert isinstance(yaml.safe_load(block.text), dict)
+
+
+@pytest.mark.parametrize("block", _of("yaml vector"))
+def test_vectors_have_the_values_of_their_bytes(block: Block) -> None:
+    for vector in read_vectors("multical_403", block.text):
+        assert exact(map_vector(vector)) == exact(vector.values)
 
 
 @pytest.mark.parametrize("block", _of("json"))

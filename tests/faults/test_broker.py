@@ -135,7 +135,7 @@ async def test_a_broker_that_does_not_know_us_is_not_hammered(
         stage.broker.settings = ("allow_anonymous false", f"password_file {users}")
         stage.broker.start()
         stage.proxy.closed = False
-        refused = "refused us"
+        refused = "refused the connection"
         await eventually(
             lambda: any(refused in line for line in stage.said(BROKER[0])), "refused", 20
         )

@@ -16,9 +16,10 @@ from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
 from kamstrup_mqtt.homeassistant.removal import parse_announced, parse_meter_id
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.mapping import map_objects
+from kamstrup_mqtt.mqtt.callbacks import SessionCallbacks
 from kamstrup_mqtt.mqtt.connection import Received
-from kamstrup_mqtt.mqtt.incoming import Host, Inbox
-from kamstrup_mqtt.mqtt.publish_queue import Board
+from kamstrup_mqtt.mqtt.incoming import Host, IncomingMessages
+from kamstrup_mqtt.mqtt.publish_queue import PublishQueue
 from kamstrup_mqtt.protocols.base import Frame, PolledCodec, PollRequest, Send
 from tests.fuzz import valid_checksums
 from tests.protocols.kmp.test_log_messages import A2, HELD, NOTHING, YEARS
@@ -158,27 +159,32 @@ def config(data: bytes) -> None:
 
 
 class _Meters:
-    pictures: Mapping[str, Any] = {"heat": None}
+    devices: Mapping[str, Any] = {"heat": None}
 
-    def all_announcements(self) -> None: ...
+    def mark_announcements(self) -> None: ...
 
-    def all_states(self) -> None: ...
+    def mark_states(self) -> None: ...
 
 
-def inbox() -> Inbox:
+def incoming_messages() -> IncomingMessages:
     """Of a connection to nothing."""
     announcer = DiscoveryConfig(
         topics=Topics(), prefix="homeassistant", is_modern=True, version="1"
     )
-    return Inbox(
+    return IncomingMessages(
         _CONFIG,
         announcer,
-        cast(Board, _Meters()),
+        cast(PublishQueue, _Meters()),
         Host(name="pi", boot="b"),
-        request_read=lambda _: None,
-        other_daemon=lambda _: None,
-        warn_once=lambda _: None,
-        birth=lambda: 1.0,
+        SessionCallbacks(
+            bridge_info=dict,
+            request_read=lambda _: None,
+            report_conflict=lambda _: None,
+            expect_progress=lambda _: None,
+            warn_once=lambda _: None,
+            update_backpressure=lambda: None,
+        ),
+        choose_birth_delay=lambda: 1.0,
         loop=cast(asyncio.AbstractEventLoop, _Loop()),
     )
 
@@ -206,12 +212,12 @@ def commands(data: bytes) -> None:
     if not data:
         return
     topic = TOPICS[data[0] % len(TOPICS)]
-    made = inbox()
-    made.receive(Received(topic, data[1:], retained=bool(data[0] & 0x80)))
+    made = incoming_messages()
+    made.handle(Received(topic, data[1:], retained=bool(data[0] & 0x80)))
     text = data[1:].decode(errors="replace")
-    announcer = made._announcer
-    parse_announced(announcer, topic, text)
-    parse_meter_id(announcer, text)
+    discovery = made._discovery
+    parse_announced(discovery, topic, text)
+    parse_meter_id(discovery, text)
 
 
 def sorting(data: bytes) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ from _pytest.mark import ParameterSet
 
 from kamstrup_mqtt.core.model import DecodedValue, Measurement
 from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.derived import Deriver
+from kamstrup_mqtt.meters.mapping import map_objects
+from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values
 from kamstrup_mqtt.protocols.base import Frame
 from tests.support.framing import events_of
 from tests.support.han_recordings import hdlc
@@ -70,7 +73,11 @@ class Vector:
 
 def vectors_of(model: str) -> list[Vector]:
     """The readings of one model. Raises FileNotFoundError when it has no file."""
-    text = (FOLDER / f"{model}.yaml").read_text(encoding="utf-8")
+    return read_vectors(model, (FOLDER / f"{model}.yaml").read_text(encoding="utf-8"))
+
+
+def read_vectors(model: str, text: str) -> list[Vector]:
+    """The readings in the text of a file."""
     entries: list[dict[str, Any]] = yaml.load(text, Loader=yaml.BaseLoader)
     return [_vector(model, entry) for entry in entries]
 
@@ -99,6 +106,41 @@ def objects_of(vector: Vector) -> list[DecodedValue]:
         assert frames, f"no frame in {wire.hex(' ')}: {events}"
         objects += [obj for frame in frames for obj in codec.decode(frame).objects]
     return objects
+
+
+def plan_of(vector: Vector) -> ReadingPlan:
+    """The plan of a meter that is configured with its model alone, and `registers`."""
+    spec = registry.find_protocol(vector.protocol)
+    profile = registry.all_models()[vector.model].profiles[vector.protocol]
+    values = default_values(vector.protocol, profile)
+    values += tuple(
+        PlannedValue(source, registry.quantity_for(vector.protocol, profile, source), "values")
+        for source in vector.registers
+    )
+    comes_whole = spec.is_pushed or vector.protocol == "iec62056-21"
+    plan = ReadingPlan(protocol=vector.protocol, profile=profile, values=values, periods={})
+    return replace(plan, accept_unlisted=comes_whole)
+
+
+def map_vector(vector: Vector) -> dict[str, Measurement]:
+    """The values that are published of the frames, derived ones included."""
+    plan = plan_of(vector)
+    derived = Deriver(plan.profile).derive(objects_of(vector), {})
+    found = map_objects(plan, derived.objects)
+    assert dict(found.wrong_unit) == {}
+    values: dict[str, Measurement] = {}
+    for group in found.groups.values():
+        assert not values.keys() & group.keys(), "a key is published in two groups"
+        values |= group
+    return values
+
+
+def exact(values: dict[str, Measurement]) -> dict[str, tuple[type, str, str | None]]:
+    """The values by type, with every digit (0.0 is not 0), and unit; a missing one without."""
+    return {
+        key: (type(found.value), str(found.value), found.unit if found.value is not None else None)
+        for key, found in values.items()
+    }
 
 
 def _vector(model: str, entry: dict[str, Any]) -> Vector:

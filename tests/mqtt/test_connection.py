@@ -1,28 +1,25 @@
-"""Messages on one connection: order, window, the deadline of the oldest; at a real Mosquitto."""
+"""A connection to a real Mosquitto, through paho and through aiomqtt's public interface."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from kamstrup_mqtt.mqtt.connection import BrokerError, Connection, Trouble, connect
-from kamstrup_mqtt.mqtt.in_flight import Window
-from tests.mqtt.test_publisher import make_config
-from tests.support.broker import Mosquitto, eventually, running, watching
+from kamstrup_mqtt.mqtt.broker_errors import BrokerError, Trouble
+from kamstrup_mqtt.mqtt.connection import Connection
+from kamstrup_mqtt.mqtt.connector import connect
+from tests.support.broker import Mosquitto, eventually, watching
 from tests.support.mqtt_proxy import proxied
+from tests.support.mqtt_server import CONNACK_311, CONNECT, PUBLISH, packet_id, serving
+from tests.support.publisher import make_config
+
+pytestmark = pytest.mark.usefixtures("interface")
 
 SECONDS = 10.0
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with running(tmp_path) as broker:
-        yield broker
 
 
 @contextlib.asynccontextmanager
@@ -31,87 +28,51 @@ async def connected(port: int, ack: float = 5.0) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def test_in_order_and_never_more_than_the_window(broker: Mosquitto) -> None:
-    async with (
-        watching(broker.port) as watcher,
-        proxied(broker.port) as proxy,
-        connected(proxy.port) as connection,
-    ):
-        window = Window(connection, 5)
-        most = 0
-        for number in range(100):
-            await window.vacancy()
-            window.send("numbers", str(number), retain=False)
-            await asyncio.sleep(0)
-            most = max(most, len(proxy.published) - len(proxy.acknowledged))
-        async with asyncio.timeout(SECONDS):
-            await window.drained()
-        wanted = [("numbers", str(number)) for number in range(100)]
-        assert proxy.published == wanted
-        assert proxy.acknowledged == wanted
-        assert 1 < most <= 5
-        await eventually(lambda: watcher.seen == wanted, "all of them at the subscriber, in order")
+async def test_messages_arrive_in_the_order_in_which_they_were_sent(broker: Mosquitto) -> None:
+    messages = [("numbers", str(number)) for number in range(100)]
+    async with watching(broker.port) as watcher, connected(broker.port) as connection:
+        for topic, payload in messages:
+            connection.send(topic, payload, lambda: None, retain=False)
+        await eventually(lambda: watcher.seen == messages, "all messages, in order")
 
 
-async def test_room_is_told_once_when_a_full_window_has_it_again(broker: Mosquitto) -> None:
-    told: list[bool] = []
+async def test_each_acknowledgement_calls_its_own_function(broker: Mosquitto) -> None:
+    acknowledged: list[int] = []
     async with connected(broker.port) as connection:
-        window = Window(connection, 2, lambda: told.append(window.full))
-        window.send("a", "1")
-        assert not window.full
-        window.send("a", "2")
-        assert window.full
-        async with asyncio.timeout(SECONDS):
-            await window.drained()
-        await asyncio.sleep(0)  # what the loop was asked to call
-        assert told == [False]
-        window.send("a", "3")
-        async with asyncio.timeout(SECONDS):
-            await window.drained()
-        await asyncio.sleep(0)
-        assert told == [False]  # it was not full
-
-
-async def test_each_acknowledgement_calls_its_own(broker: Mosquitto) -> None:
-    got: list[int] = []
-    async with connected(broker.port) as connection:
-        window = Window(connection, 100)
         for number in range(30):
-            window.send("a", "x", then=partial(got.append, number))
-        assert got == []
-        async with asyncio.timeout(SECONDS):
-            await window.drained()
-    assert got == list(range(30))
+            connection.send("a", "x", partial(acknowledged.append, number))
+        assert acknowledged == []
+        await eventually(lambda: len(acknowledged) == 30, "all acknowledged")
+    assert acknowledged == list(range(30))
 
 
-async def test_what_the_socket_does_not_take_at_once_goes_later(broker: Mosquitto) -> None:
-    async with connected(broker.port) as connection:
-        window = Window(connection, 100)
-        for number in range(20):  # 20 MB, far more than a socket's buffer
-            window.send("large", str(number) * 1_000_000, retain=False)
+async def test_more_than_the_socket_buffer_holds_is_written_later(broker: Mosquitto) -> None:
+    acknowledged: list[int] = []
+    async with connected(broker.port, ack=30.0) as connection:
+        for number in range(20):  # 20 MB
+            on_ack = partial(acknowledged.append, number)
+            connection.send("large", "x" * 1_000_000, on_ack, retain=False)
         connection.flush()
-        async with asyncio.timeout(30):
-            await window.drained()
+        await eventually(lambda: len(acknowledged) == 20, "all acknowledged", 30)
 
 
-async def test_a_broker_that_acknowledges_nothing_is_given_up(broker: Mosquitto) -> None:
+async def test_a_broker_that_stops_acknowledging_is_reported(broker: Mosquitto) -> None:
     async with proxied(broker.port) as proxy, connected(proxy.port, ack=0.1) as connection:
         await connection.publish("a", "1")
         proxy.silent = True
-        window = Window(connection, 5)
-        window.send("a", "2")
-        with pytest.raises(BrokerError, match="acknowledges nothing") as caught:
+        connection.send("a", "2", lambda: pytest.fail("acknowledged"))
+        with pytest.raises(BrokerError, match="does not acknowledge messages any more") as caught:
             async with asyncio.timeout(SECONDS):
-                await connection.lost()
+                await connection.wait_lost()
         assert caught.value.trouble is Trouble.LOST
-        with pytest.raises(BrokerError, match="acknowledges nothing"):
+        with pytest.raises(BrokerError, match="does not acknowledge messages any more"):
             await connection.publish("a", "3")
 
 
-async def test_the_oldest_message_counts_not_the_sum_of_all(broker: Mosquitto) -> None:
-    """Messages for longer than the limit, each acknowledged in time, are no silence."""
+async def test_the_timeout_is_that_of_each_message(broker: Mosquitto) -> None:
+    """Sending for longer than the timeout is no failure if each message is acknowledged in time."""
     async with connected(broker.port, ack=0.3) as connection:
-        lost = asyncio.create_task(connection.lost())
+        lost = asyncio.create_task(connection.wait_lost())
         loop = asyncio.get_running_loop()
         end = loop.time() + 1.0
         async with asyncio.timeout(SECONDS):
@@ -122,118 +83,66 @@ async def test_the_oldest_message_counts_not_the_sum_of_all(broker: Mosquitto) -
         await asyncio.wait([lost])
 
 
-async def test_one_that_is_not_acknowledged_behind_others_that_are(broker: Mosquitto) -> None:
-    """The deadline is looked at again for the message that is the oldest then."""
+async def test_the_timeout_also_ends_a_later_message(broker: Mosquitto) -> None:
     async with proxied(broker.port) as proxy, connected(proxy.port, ack=0.2) as connection:
         for _ in range(3):
             await connection.publish("a", "x")
         proxy.silent = True
-        with pytest.raises(BrokerError, match="acknowledges nothing"):
+        with pytest.raises(BrokerError, match="does not acknowledge messages any more"):
             async with asyncio.timeout(SECONDS):
                 await connection.publish("a", "never")
 
 
-async def test_sending_on_a_connection_that_is_gone(broker: Mosquitto) -> None:
+async def test_publishing_on_a_lost_connection_fails(broker: Mosquitto) -> None:
     async with proxied(broker.port) as proxy, connected(proxy.port) as connection:
         await connection.publish("a", "1")
         proxy.reset()
         with pytest.raises(BrokerError, match="went away"):
-            await asyncio.wait_for(anext(connection.messages()), SECONDS)
+            await asyncio.wait_for(anext(aiter(connection.messages())), SECONDS)
         with pytest.raises(BrokerError, match="went away"):
             await connection.publish("a", "2")
 
 
-async def test_a_bug_in_an_acknowledgement_is_no_lost_connection(broker: Mosquitto) -> None:
+async def test_a_bug_in_an_acknowledgement_is_raised_as_it_is(broker: Mosquitto) -> None:
     def bug() -> None:
         raise ZeroDivisionError
 
     async with connected(broker.port) as connection:
-        Window(connection, 5).send("a", "1", then=bug)
+        connection.send("a", "1", bug)
         with pytest.raises(ZeroDivisionError):
             async with asyncio.timeout(SECONDS):
-                await connection.lost()
+                await connection.wait_lost()
 
 
-async def test_the_first_failure_stays(broker: Mosquitto) -> None:
+async def test_the_first_failure_is_kept(broker: Mosquitto) -> None:
     async with connected(broker.port) as connection:
         connection.fail(ZeroDivisionError())
         connection.fail(KeyError())
         with pytest.raises(ZeroDivisionError):
-            await connection.lost()
+            await connection.wait_lost()
 
 
-async def test_an_acknowledgement_nobody_waits_for(broker: Mosquitto) -> None:
-    """A broker that acknowledges twice, or what we never sent, is no fault of ours."""
-    async with connected(broker.port) as connection:
-        connection._client._on_publish(None, None, 4711, None, None)
+async def test_unknown_and_repeated_acknowledgements_are_ignored() -> None:
+    def answer(kind: int, body: bytes, writer: asyncio.StreamWriter) -> None:
+        if kind == CONNECT:
+            writer.write(CONNACK_311 + b"\x40\x02\x12\x34")
+        elif kind == PUBLISH:
+            writer.write(2 * (b"\x40\x02" + packet_id(body)))
+
+    acknowledged: list[int] = []
+    async with serving(answer) as server, connected(server.port) as connection:
+        for number in range(3):
+            connection.send("a", "x", partial(acknowledged.append, number))
+        await connection.publish("a", "x")
+    assert acknowledged == [0, 1, 2]
+
+
+async def test_a_connection_is_kept_alive(broker: Mosquitto) -> None:
+    """The broker ends a connection that is silent for one and a half times the keepalive."""
+    mqtt = make_config(broker.port).mqtt.model_copy(update={"keepalive": 1})
+    async with connect(mqtt, None) as connection:
         await connection.publish("a", "1")
-
-
-# MQTT 5
-
-
-@contextlib.asynccontextmanager
-async def broker_that_takes_at_once(most: int, arrived: list[int]) -> AsyncIterator[int]:
-    """Speaks as much of MQTT 5 as it takes: in CONNACK (3.2) a Receive Maximum (3.2.2.3.3), each
-    PUBLISH acknowledged a little later (3.4). `arrived`: how many were not, when one came."""
-    waiting = 0
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal waiting
-
-        def acknowledge(mid: bytes) -> None:
-            nonlocal waiting
-            waiting -= 1
-            writer.write(b"\x40\x02" + mid)
-
-        loop = asyncio.get_running_loop()
-        with contextlib.suppress(asyncio.IncompleteReadError):
-            while True:
-                kind, length = await reader.readexactly(2)
-                body = await reader.readexactly(length)  # all of ours are short
-                if kind >> 4 == 1:
-                    writer.write(b"\x20\x06\x00\x00\x03\x21" + most.to_bytes(2, "big"))
-                elif kind >> 4 == 3:
-                    waiting += 1
-                    arrived.append(waiting)
-                    topic = int.from_bytes(body[:2], "big")
-                    loop.call_later(0.01, acknowledge, body[2 + topic : 4 + topic])
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-
-
-async def test_no_more_at_once_than_the_broker_takes() -> None:
-    arrived: list[int] = []
-    got: list[int] = []
-    async with broker_that_takes_at_once(3, arrived) as port:
-        mqtt = make_config(port, version="5").mqtt
-        async with connect(mqtt, None) as connection:
-            window = Window(connection, 20)
-            for number in range(20):
-                window.send("a", str(number), then=partial(got.append, number))
-            async with asyncio.timeout(SECONDS):
-                await window.drained()
-    assert got == list(range(20))
-    assert len(arrived) == 20
-    assert max(arrived) == 3
-
-
-async def test_what_the_broker_does_not_take_is_told_once(
-    tmp_path: Path, expected_logs: list[str], logged: Callable[[int], list[str]]
-) -> None:
-    expected_logs.append("the broker does not take what is published")
-    acl = tmp_path / "acl"
-    acl.write_text("topic readwrite ours/#\n")
-    acl.chmod(0o644)
-    with running(tmp_path, ["allow_anonymous true", f"acl_file {acl}"]) as broker:
-        async with connect(make_config(broker.port, version="5").mqtt, None) as connection:
-            for topic in ("ours/a", "theirs/a", "theirs/b", "ours/b"):
-                async with asyncio.timeout(SECONDS):
-                    await connection.publish(topic, "1")
-    (line,) = logged(30)
-    assert "theirs/a (Not authorized)" in line
+        await eventually(
+            lambda: broker.log.read_text().count("Sending PINGRESP") >= 2, "two pings answered"
+        )
+        await connection.publish("a", "2")

@@ -13,7 +13,7 @@ from typing import Any
 from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.daemon.app import App, ExitReason
 from kamstrup_mqtt.daemon.app import DaemonTimeouts as AppLimits
-from kamstrup_mqtt.mqtt import Limits as PublisherLimits
+from kamstrup_mqtt.mqtt import PublisherLimits
 from kamstrup_mqtt.mqtt.session import SessionLimits
 from kamstrup_mqtt.reading.reader import ReaderTimeouts as ReaderLimits
 from kamstrup_mqtt.storage.history import Limits as HistoryLimits

@@ -1,4 +1,4 @@
-"""The command line: finds the command, runs it, turns what went wrong into an exit code.
+"""The command line: runs a command and turns its errors into an exit code.
 
 Exit codes: 0 done, 1 failed (no answer, no link), 2 wrong usage or configuration, 130 interrupted.
 """
@@ -22,7 +22,7 @@ from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 COMMANDS: Mapping[str, str] = {
-    "run": "the daemon: read the configured meters and publish them",
+    "run": "run the daemon: read the configured meters and publish them",
     "check": "validate a configuration; with --connect also its ports and its broker",
     "discovery": "print the Home Assistant discovery messages as JSON",
     "read": "read one meter now",
@@ -32,53 +32,56 @@ COMMANDS: Mapping[str, str] = {
     "scan": "find out what is on a port: protocol, speed, model, registers",
     "align": "seat an optical head: live view of what comes back",
     "history": "read a meter's own log",
-    "clock": "show how wrong a meter's clock is; set it",
+    "clock": "show the drift of a meter's clock; set it",
     "decode": "explain recorded bytes",
-    "emulate": "be a meter",
-    "models": "what is supported",
-    "health": "ask the running daemon how it is",
-    "accept": "believe a total that the running daemon holds back",
-    "dump": "what a bug report needs, without secrets",
-    "remove": "clear from the broker what this daemon retained there",
+    "emulate": "emulate a meter",
+    "models": "list the supported meters",
+    "health": "show the health of the running daemon",
+    "accept": "accept a total that the running daemon holds back",
+    "dump": "collect data for a bug report, without secrets",
+    "remove": "clear the daemon's retained messages from the broker",
     "demo": "four emulated meters, a broker and the daemon, shown live",
 }
-"""Every command, in the order of --help. Its module, `cli/<name>.py`, is imported only when it was
-chosen, and has `add_parser(subparsers)`, which sets `func`, and `run(args) -> int`."""
+"""Every command with its help text, in the order of --help.
+
+The module of a command, `cli/<name>`, is imported only to run that command. It has
+`add_parser(subparsers)`, which sets `func`, and `run(args) -> int`.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. A programming error ends in its traceback."""
+    """Run one command and return the exit code. A programming error is raised."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    _without_core()
+    _disable_core_dumps()
     try:
         args = make_parser(arguments).parse_args(arguments)
         log.set_up(verbose=args.verbose)
         code: int = args.func(args)
         sys.stdout.flush()
     except ConfigError as error:
-        return _complain(error.faults, USAGE)
+        return _print_errors(error.faults, USAGE)
     except KamstrupMqttError as error:
-        return _complain([f"kamstrup-mqtt: {error}"], FAILED)
+        return _print_errors([f"kamstrup-mqtt: {error}"], FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # whoever read our output (head, less) has left; Python would complain again at its end
+        # the reader of the output (head, less) has exited; Python would report that again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return code
 
 
-def _without_core() -> None:
-    """A core would hold the broker's password and the meters' keys."""
+def _disable_core_dumps() -> None:
+    """A core dump would contain the password of the broker and the keys of the meters."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    # the limit does not hold for a core that the kernel hands to a program (core(5)); that one is
-    # written without any memory
+    # the limit does not apply to a core dump that the kernel pipes to a program (core(5)): exclude
+    # all memory from it
     with contextlib.suppress(OSError):  # not Linux
         Path("/proc/self/coredump_filter").write_text("0", encoding="ascii")
 
 
 def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser for these arguments; only the command that they name has its own options."""
+    """Build the parser for these arguments; only the command in them gets its options."""
     parser = argparse.ArgumentParser(
         prog="kamstrup-mqtt",
         description="Reads Kamstrup meters and publishes them to MQTT and Home Assistant.",
@@ -101,7 +104,7 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _complain(lines: Sequence[str], code: int) -> int:
+def _print_errors(lines: Sequence[str], code: int) -> int:
     for line in lines:
         print(line, file=sys.stderr)
     return code

@@ -1,4 +1,4 @@
-"""Types of command-line arguments, with messages that say what to write."""
+"""Types of command-line arguments. Their error messages say what to write."""
 
 from __future__ import annotations
 
@@ -63,8 +63,10 @@ def _number(text: str) -> float:
 
 
 def with_instance(config: Config, instance: str) -> Config:
-    """The configuration under another mqtt.instance, and so with a client id of its own. Raises
-    ConfigError for a name that cannot be one."""
+    """The configuration with another mqtt.instance, and so with another MQTT client id.
+
+    Raises ConfigError for an invalid name.
+    """
     try:
         mqtt = MqttConfig.model_validate({"instance": instance})
     except ValueError:

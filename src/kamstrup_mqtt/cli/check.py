@@ -1,5 +1,4 @@
-"""`kamstrup-mqtt check`: is the configuration right, and with `--connect`, do its ports open and
-does its broker take and give back what we publish."""
+"""`kamstrup-mqtt check`: validate a configuration; with `--connect` try its ports and broker."""
 
 from __future__ import annotations
 
@@ -20,17 +19,22 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "check",
         help="validate a configuration; with --connect also its ports and its broker",
-        description="Validate a configuration: every fault with file, line and column.",
+        description="Validate a configuration. Every error is printed with file, line and column.",
     )
     parser.add_argument("-c", "--config", required=True, metavar="FILE", help="config.yaml")
     parser.add_argument(
-        "--connect", action="store_true", help="open the ports and the broker, publish, read back"
+        "--connect",
+        action="store_true",
+        help="open the ports, connect to the broker, publish and read back",
     )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Say what was understood; exit code 1 when something could not be reached."""
+    """Print a summary of the configuration.
+
+    Returns 0, or 1 if a port or the broker is not reachable.
+    """
     config = load(args.config)
     mqtt = config.mqtt
     tls = ", TLS" if mqtt.tls else ""
@@ -45,8 +49,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _row(meter: Meter) -> tuple[object, ...]:
     plan = meter.plan()
-    interval = "sends itself" if meter.interval_seconds is None else f"{meter.interval_seconds:g} s"
-    count = f"{len(plan.values)} and what else comes" if plan.accept_unlisted else len(plan.values)
+    interval = (
+        "sends by itself" if meter.interval_seconds is None else f"{meter.interval_seconds:g} s"
+    )
+    others = " and all others that arrive" if plan.accept_unlisted else ""
     return (
         meter.id,
         meter.name,
@@ -54,22 +60,25 @@ def _row(meter: Meter) -> tuple[object, ...]:
         meter.model,
         meter.port,
         interval,
-        count,
+        f"{len(plan.values)}{others}",
     )
 
 
 async def _connect(config: Config) -> int:
     code = DONE
-    async for line, good in _visits(config):
-        print(line if good else f"failed: {line}", file=sys.stdout if good else sys.stderr)
-        code = code if good else FAILED
+    async for message, is_ok in _attempts(config):
+        if is_ok:
+            print(message)
+        else:
+            print(f"failed: {message}", file=sys.stderr)
+            code = FAILED
     return code
 
 
-async def _visits(config: Config) -> AsyncIterator[tuple[str, bool]]:
-    """One line for each port and for the broker, and whether it was reached."""
+async def _attempts(config: Config) -> AsyncIterator[tuple[str, bool]]:
+    """Try each port and the broker: a message, and whether it was reachable."""
     from kamstrup_mqtt.links.open_link import open_link
-    from kamstrup_mqtt.mqtt import probe
+    from kamstrup_mqtt.mqtt import check_broker
 
     ports = {meter.port: meter for meter in config.meters}
     for port, meter in ports.items():
@@ -81,7 +90,7 @@ async def _visits(config: Config) -> AsyncIterator[tuple[str, bool]]:
         await link.close()
         yield f"{port}: opened", True
     try:
-        lines = await probe(config.mqtt)
+        lines = await check_broker(config.mqtt)
     except KamstrupMqttError as error:
         yield str(error), False
         return

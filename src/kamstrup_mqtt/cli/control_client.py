@@ -1,4 +1,4 @@
-"""Asks the running daemon through its control socket."""
+"""Client of the control socket of the running daemon."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from kamstrup_mqtt.daemon.control_socket import TIMEOUT, ControlError, encode, f
 def send_request(
     address: str, command: str, *, timeout: float = TIMEOUT, **arguments: str
 ) -> dict[str, Any]:
-    """Send one command to the running daemon; its answer. Raises ControlError.
+    """Send a command to the running daemon and return its response.
 
-    Blocking: for the command line.
+    Blocks for up to `timeout` seconds. Raises ControlError if no daemon answers, or if the daemon
+    rejects the command.
     """
-    line = _exchange_lines(address, encode({"command": command, **arguments}), timeout)
+    line = _exchange(address, encode({"command": command, **arguments}), timeout)
     try:
         answer = json.loads(line)
     except ValueError as error:
         raise ControlError(
-            f"the daemon at {format_address(address)} hung up; is it run by this user?"
+            f"the daemon at {format_address(address)} closed the connection; does it run as this"
+            " user?"
         ) from error
     if not isinstance(answer, dict) or not answer.get("ok"):
-        said = answer.get("error") if isinstance(answer, dict) else line.decode(errors="replace")
-        raise ControlError(str(said))
+        is_object = isinstance(answer, dict)
+        raise ControlError(str(answer.get("error") if is_object else line.decode(errors="replace")))
     return answer
 
 
-def _exchange_lines(address: str, request: bytes, timeout: float) -> bytes:
-    """One line there and one back. Raises ControlError."""
+def _exchange(address: str, request: bytes, timeout: float) -> bytes:
+    """Send one line and receive one line. Raises ControlError."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout)
@@ -44,6 +46,6 @@ def _exchange_lines(address: str, request: bytes, timeout: float) -> bytes:
         ) from error
     except OSError as error:
         raise ControlError(
-            f"no daemon answers at {format_address(address)} ({error.strerror or error});"
-            " is it running, as this user and with the same mqtt.instance?"
+            f"no daemon answers at {format_address(address)} ({error.strerror or error}); does it"
+            " run as this user and with the same mqtt.instance?"
         ) from error

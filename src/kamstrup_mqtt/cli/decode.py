@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt decode`: recorded bytes, requests and answers alike, in words or as JSON."""
+"""`kamstrup-mqtt decode`: decode recorded requests and responses into tables or JSON."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kamstrup_mqtt.cli import tables
-from kamstrup_mqtt.cli.objects import (
-    ADVICE,
+from kamstrup_mqtt.cli import DONE, FAILED, USAGE, tables
+from kamstrup_mqtt.cli.options import (
     ASSUMED_ENERGY_SCALE,
     add_key_arguments,
     add_protocol_arguments,
     energy_options,
     find_protocol,
     key_options,
-    list_objects,
+    parser_options,
 )
+from kamstrup_mqtt.cli.value_listing import COLUMNS, list_values
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import Json
@@ -33,9 +33,10 @@ from kamstrup_mqtt.protocols.base import (
     Message,
     ProtocolSpec,
 )
+from kamstrup_mqtt.reading.commissioning.listen import DROP_ADVICE
 
 _CHUNK = 1024
-"""Bytes handed to a framer at a time: its buffer has a bound, a recording has none."""
+"""Bytes to feed to a framer at a time: its buffer is bounded, a recording is not."""
 
 _SEPARATOR = re.compile(r"0[xX](?=[0-9A-Fa-f]{2})|[\s,:;-]+")
 _BYTE = re.compile(r"(?:0[xX])?[0-9A-Fa-f]{2}[,:;]?")
@@ -47,19 +48,20 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "decode",
         help="decode recorded bytes",
-        description="Decode recorded bytes, requests and answers alike. Exit code: 0 every"
-        " recording held a good frame (what else was in it is shown as dropped), 1 one did not,"
-        " 2 not hex.",
+        description="Decode recorded bytes: requests and responses. Exit code: 0 every recording"
+        " contained a valid frame (other bytes are shown as dropped), 1 one contained none, 2 not"
+        " hex.",
     )
     add_protocol_arguments(parser)
     add_key_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object per frame")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per frame")
     parser.add_argument(
         "hex",
         nargs="*",
         metavar="HEX",
-        help="a recording, in any spacing and case; each argument is a recording of its own"
-        " (only where all are single bytes they are one). Without: each line of standard input",
+        help="a recording, with any spacing and in upper or lower case; each argument is one"
+        " recording, except that arguments of single bytes form one together; default: each line of"
+        " standard input",
     )
     parser.set_defaults(func=run)
 
@@ -68,47 +70,47 @@ def run(args: argparse.Namespace) -> int:
     """Decode each recording; see `add_parser` for the exit codes."""
     spec = find_protocol(args.protocol)
     decoder = Decoder(spec, args.energy_scale, as_json=args.json, keys=key_options(spec, args))
-    unreadable = False
+    is_invalid = False
     for index, text in _recordings(args.hex):
-        where = f"argument {index + 1}" if args.hex else f"line {index + 1}"
+        place = f"argument {index + 1}" if args.hex else f"line {index + 1}"
         try:
             data = parse_hex(text)
         except ValueError as error:
-            print(f"{where}: {error}", file=sys.stderr)
-            unreadable = True
+            print(f"{place}: {error}", file=sys.stderr)
+            is_invalid = True
             continue
         if data or args.hex:
-            decoder.recording(index, data)
-    if unreadable:
-        return 2
+            decoder.decode(index, data)
+    if is_invalid:
+        return USAGE
     if not decoder.recordings:
         print("nothing to decode: give hex as arguments or on standard input", file=sys.stderr)
-        return 1
-    return 1 if decoder.fruitless else 0
+        return FAILED
+    return FAILED if decoder.failures else DONE
 
 
 def _recordings(arguments: list[str]) -> Iterator[tuple[int, str]]:
-    """The recordings with their index; standard input line by line, as the lines come."""
+    """Yield the recordings with their index; lines of standard input as they arrive."""
     if not arguments:
         if sys.stdin.isatty():
-            print("reading hex, one recording per line; end with Ctrl-D", file=sys.stderr)
+            print("reading hex, one recording per line; stop with Ctrl-D", file=sys.stderr)
         yield from enumerate(_lines())
         return
     if all(_BYTE.fullmatch(argument) for argument in arguments):
-        arguments = [" ".join(arguments)]  # nobody records single bytes: the quotes are missing
+        arguments = [" ".join(arguments)]  # one recording without quotes
     yield from enumerate(arguments)
 
 
 def _lines() -> Iterable[str]:
-    # latin-1: what is no hex digit is reported with its place, not as a decoding error
+    # latin-1 cannot fail: other characters than hex digits are reported with their position
     for line in iter(sys.stdin.buffer.readline, b""):
         yield line.decode("latin-1")
 
 
 def parse_hex(text: str) -> bytes:
-    """Bytes written in hex: any spacing and case; 0x, commas, colons, dashes are tolerated.
+    """Parse hex in upper or lower case, with spaces, commas, colons, dashes or 0x between bytes.
 
-    Raises ValueError with the place (counted from 1) of what is no hex digit.
+    Raises ValueError with the position, counted from 1, of a character that is no hex digit.
     """
     digits = _SEPARATOR.sub(lambda match: " " * len(match[0]), text)
     wrong = _NOT_HEX.search(digits.replace(" ", "0"))
@@ -125,7 +127,7 @@ def parse_hex(text: str) -> bytes:
 
 
 def events(codec: Codec, data: bytes) -> Iterator[Event]:
-    """Everything that one recording holds; its end counts as silence on the line."""
+    """Yield all frames and drops of a recording; its end counts as silence on the line."""
     framer = codec.framer()
     for start in range(0, len(data), _CHUNK):
         framer.receive_data(data[start : start + _CHUNK])
@@ -143,7 +145,8 @@ def _drain(framer: Framer) -> Iterator[Event]:
 class Decoder:
     """Decodes recordings of one protocol and prints them.
 
-    `fruitless` counts the recordings without a good frame.
+    recordings  recordings decoded so far
+    failures    those without a valid frame
     """
 
     spec: ProtocolSpec
@@ -151,24 +154,28 @@ class Decoder:
     keys: Mapping[str, Any]
     as_json: bool
     recordings: int = 0
-    fruitless: int = 0
+    failures: int = 0
 
     def __post_init__(self) -> None:
-        self._options = {**energy_options(self.spec, self.energy_scale), **self.keys}
+        self._options = {
+            **energy_options(self.spec, self.energy_scale),
+            **self.keys,
+            **parser_options(),
+        }
 
-    def recording(self, index: int, data: bytes) -> None:
-        """Decode one recording and print what is in it."""
+    def decode(self, index: int, data: bytes) -> None:
+        """Decode one recording and print its contents."""
         codec = self.spec.make_codec(**self._options)
-        good, empty = 0, True
+        valid_frames, is_empty = 0, True
         for event in events(codec, data):
-            empty = False
+            is_empty = False
             if isinstance(event, DroppedBytes):
                 self._drop(index, event)
             else:
-                good += self._frame(index, codec, event)
+                valid_frames += self._frame(index, codec, event)
         self.recordings += 1
-        self.fruitless += not good
-        if empty:  # bytes that the framer skips without a word, such as a meter's stray 00
+        self.failures += not valid_frames
+        if is_empty:  # only bytes that the framer skips silently, such as stray 00
             self._drop(index, DroppedBytes(DropReason.GARBAGE, data))
 
     def _frame(self, index: int, codec: Codec, frame: Frame) -> bool:
@@ -178,13 +185,13 @@ class Decoder:
             self._drop(index, DroppedBytes(DropReason.MALFORMED, frame.raw), str(error))
             return False
         header = {**message.header, **self._assumption(message)}
-        result = list_objects(self.spec, message.objects)
+        listing = list_values(self.spec, message.objects)
         if self.as_json:
-            self._print({"input": index, "frame": header, **result.as_json()})
+            self._print({"input": index, "frame": header, **listing.as_json()})
         else:
             title = f"recording {index + 1}: {tables.fields(header)}"
-            tables.print_table(title, result.columns, result.rows())
-        result.warn()
+            tables.print_table(title, COLUMNS, listing.rows())
+        listing.print_rejected()
         return True
 
     def _assumption(self, message: Message) -> dict[str, Json]:
@@ -201,8 +208,8 @@ class Decoder:
         else:
             why = f"{dropped.reason}: {error}" if error else str(dropped.reason)
             tables.print_table(f"recording {index + 1}: dropped, {why}: {raw}", (), ())
-            if dropped.reason in ADVICE:
-                tables.print_table(ADVICE[dropped.reason], (), ())
+            if dropped.reason in DROP_ADVICE:
+                tables.print_table(DROP_ADVICE[dropped.reason], (), ())
 
     def _print(self, line: dict[str, Json]) -> None:
         print(decimal_json.dumps(line), flush=True)

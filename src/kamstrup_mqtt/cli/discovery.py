@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt discovery`: the Home Assistant messages, from configuration and memory."""
+"""`kamstrup-mqtt discovery`: print the Home Assistant messages, from configuration and state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kamstrup_mqtt.devices.unique_ids import assign_suffixes
 from kamstrup_mqtt.homeassistant.discovery import meter_discovery
 from kamstrup_mqtt.homeassistant.gateway_device import bridge_discovery
 from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
-from kamstrup_mqtt.storage.state_file import detected_models, read_only, state_directory
+from kamstrup_mqtt.storage.state_file import FILE, detected_models, read_only, state_directory
 from kamstrup_mqtt.storage.state_schema import MeterState
 
 
@@ -29,69 +29,70 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "discovery",
         help="print the Home Assistant discovery messages as JSON",
-        description="Print the discovery messages as one JSON object, topic by topic. What a meter"
-        " is called and what it tells is known once the daemon has read it.",
+        description="Print the discovery messages as one JSON object with an entry per topic. The"
+        " serial number and the values of a meter are known once the daemon has read it.",
     )
     parser.add_argument("-c", "--config", required=True, metavar="FILE", help="config.yaml")
     parser.add_argument(
         "--assume",
         metavar="SERIAL",
-        help="print a meter that was never read as if it had this serial number and told"
-        " everything that is asked of it",
+        help="print a meter that was never read as if it had this serial number and all the values"
+        " that it is asked for",
     )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the messages; exit code 1 when a meter is left out because it was never read."""
+    """Print the messages. Returns 0, or 1 if a meter is left out because it was never read."""
     config = load(args.config)
     if not config.homeassistant.enabled:
-        print("homeassistant.enabled is false: the daemon sends none of these", file=sys.stderr)
-    remembered = read_only((config.state_directory or state_directory(os.environ)) / "memory.json")
-    config = with_models(config, detected_models(remembered))
-    pictures, unread = [], []
+        print("homeassistant.enabled is false: the daemon sends no discovery", file=sys.stderr)
+    states = read_only((config.state_directory or state_directory(os.environ)) / FILE)
+    config = with_models(config, detected_models(states))
+    devices, unread = [], []
     for meter in config.meters:
-        memory = remembered.get(meter.id, MeterState())
-        if args.assume is not None and not _known(meter, memory):
-            _assume(meter, memory, args.assume)
-        if _known(meter, memory):
-            pictures.append(Device(factory.device_config(meter, config), memory, 0.0))
+        state = states.get(meter.id, MeterState())
+        if args.assume is not None and not _is_known(meter, state):
+            _assume_serial(meter, state, args.assume)
+        if _is_known(meter, state):
+            devices.append(Device(factory.device_config(meter, config), state, 0.0))
         else:
             unread.append(meter)
-    for line in assign_suffixes(pictures):
-        print(line, file=sys.stderr)
-    _print(config, pictures)
+    for warning in assign_suffixes(devices):
+        print(warning, file=sys.stderr)
+    _print(config, devices)
     for meter in unread:
         print(
-            f"{meter.id} was never read, so its serial number and values are not known: let the"
+            f"{meter.id} was never read, so that its serial number and values are unknown: let the"
             " daemon read it once, or give --assume SERIAL",
             file=sys.stderr,
         )
     return FAILED if unread else DONE
 
 
-def _known(meter: Meter, memory: MeterState) -> bool:
-    named = meter.serial is not None or memory.serial is not None or not meter.profile.identity
-    return named and bool(memory.units)
+def _is_known(meter: Meter, state: MeterState) -> bool:
+    """True if the daemon knows the values of the meter, and the serial number if it has one."""
+    has_id = meter.serial is not None or state.serial is not None or not meter.profile.identity
+    return has_id and bool(state.units)
 
 
-def _assume(meter: Meter, memory: MeterState, serial: str) -> None:
-    memory.serial = memory.serial or serial
-    if not memory.units:
-        memory.units = {v.quantity.key: v.quantity.unit for v in meter.plan().values}
+def _assume_serial(meter: Meter, state: MeterState, serial: str) -> None:
+    state.serial = state.serial or serial
+    if not state.units:
+        state.units = {v.quantity.key: v.quantity.unit for v in meter.plan().values}
 
 
-def _print(config: Config, pictures: list[Device]) -> None:
-    announcer = DiscoveryConfig(
+def _print(config: Config, devices: list[Device]) -> None:
+    discovery = DiscoveryConfig(
         topics=config.mqtt.topics,
         prefix=config.homeassistant.prefix,
         is_modern=config.homeassistant.is_modern,
         version=version("kamstrup-mqtt"),
     )
-    found = [bridge_discovery(announcer), *(meter_discovery(announcer, p) for p in pictures)]
-    messages = {
+    messages = [bridge_discovery(discovery), *(meter_discovery(discovery, d) for d in devices)]
+    payloads = {
         message.topic: json.loads(message.payload, parse_float=Decimal)
-        for message in found
+        for message in messages
         if message is not None
     }
-    print(decimal_json.dumps(messages, indent=2))
+    print(decimal_json.dumps(payloads, indent=2))

@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt dump`: what a bug report needs."""
+"""`kamstrup-mqtt dump`: collect data for a bug report."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "dump",
-        help="what a bug report needs, without secrets",
-        description="Collect for a bug report, as JSON: versions, the configuration, and from the"
-        " running daemon counters, link states and the newest dropped bytes of each meter. Without"
-        " a daemon: what the configuration (-c) and its memory tell. Passwords, keys, the broker's"
-        " user name, what came from environment variables, and host names are masked; device"
-        " paths, names and ids stay. Serial numbers are left out, but may stand in dropped bytes."
-        " Exit code: 0 done, also without a daemon, 2 FILE cannot be written.",
+        help="collect data for a bug report, without secrets",
+        description="Collect data for a bug report as JSON: versions, the configuration, and from"
+        " the running daemon the counters, link states and latest dropped bytes of each meter."
+        " Without a daemon: the configuration (-c) and the saved state. Passwords, keys, the"
+        " broker's user name, values from environment variables, and host names are masked; device"
+        " paths, names and ids are not. Serial numbers are left out, but dropped bytes may contain"
+        " them. Exit code: 0 done, also without a daemon, 2 FILE cannot be written.",
     )
     parser.add_argument("-c", "--config", metavar="FILE", help="the configuration")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="instead of printing it")
-    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output"
+    )
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
     parser.add_argument(
         "--instance",
         help="the daemon's mqtt.instance (default: that of the configuration, or main)",
@@ -45,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the dump; what could not be had is told in it, and on standard error."""
+    """Write the dump. What is not available is named in it, and on standard error."""
     config, faults = _config(args.config)
     text = json.dumps(collect(args, config, faults), ensure_ascii=False, indent=2)
     if args.output is None:
@@ -68,17 +70,17 @@ def _config(path: str | None) -> tuple[Config | None, tuple[str, ...]]:
 def collect(
     args: argparse.Namespace, config: Config | None, faults: tuple[str, ...]
 ) -> Mapping[str, Any]:
-    """The daemon's dump, or what can be had without."""
+    """The dump of the daemon, or what is available without a daemon."""
     instance = args.instance or (config.mqtt.instance if config else "main")
     try:
         answer = send_request(control_address(os.environ, instance, os.getuid()), "dump")
     except ControlError as error:
-        _say(f"without the daemon: {error}")
+        _warn(f"without the daemon: {error}")
         found = {**diagnostics.program_info(), "daemon": str(error)}
     else:
         return {"daemon": "running", **{k: v for k, v in answer.items() if k != "ok"}}
     if config is None:
-        _say("\n".join(faults) or "without a configuration; -c names it")
+        _warn("\n".join(faults) or "without a configuration; give it with -c")
         return {**found, "config": {"faults": list(faults)} if faults else None}
     return diagnostics.redact({**found, "meters": _meters(config)}, config)
 
@@ -86,20 +88,20 @@ def collect(
 def _meters(config: Config) -> Mapping[str, Any]:
     directory = config.state_directory or state_directory(os.environ)
     try:
-        remembered = read_only(Path(directory) / FILE)
+        states = read_only(Path(directory) / FILE)
     except KamstrupMqttError as error:
-        _say(str(error))
-        remembered = {}
+        _warn(str(error))
+        states = {}
     return {
         meter.id: {
             "port": diagnostics.port_info(meter),
-            **diagnostics.state_info(remembered.get(meter.id, MeterState())),
+            **diagnostics.state_info(states.get(meter.id, MeterState())),
         }
         for meter in config.meters
     }
 
 
-def _say(text: str) -> None:
+def _warn(text: str) -> None:
     print(text, file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt emulate`: be a meter, on a TCP port or a pty."""
+"""`kamstrup-mqtt emulate`: emulate a meter on a TCP port or a pty."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from kamstrup_mqtt.cli import INTERRUPTED
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds, seconds
+from kamstrup_mqtt.cli.signals import stop_signals
 from kamstrup_mqtt.core.errors import ConfigError, LinkError
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.emulators.base import Emulator
@@ -23,23 +24,25 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "emulate",
-        help="be a meter",
-        description="Be a meter that answers, or that pushes its lists, until Ctrl-C. The models"
-        " are those of `kamstrup-mqtt models`.",
+        help="emulate a meter",
+        description="Emulate a meter that answers requests or pushes lists, until Ctrl-C. The"
+        " models are those of `kamstrup-mqtt models`.",
     )
     parser.add_argument("model", metavar="MODEL", help="multical_403, e685_382, ...")
     parser.add_argument(
-        "--protocol", help="where the model speaks several (default: the first that it has)"
+        "--protocol", help="the protocol of a model that has several (default: its first one)"
     )
     place = parser.add_mutually_exclusive_group(required=True)
-    place.add_argument("--listen", metavar="HOST:PORT", help="a TCP port; port 0: a free one")
-    place.add_argument("--pty", metavar="PATH", help="a pty, found under this path")
-    parser.add_argument("--echo", action="store_true", help="send back what is received, first")
+    place.add_argument("--listen", metavar="HOST:PORT", help="a TCP port; 0: a free port")
+    place.add_argument("--pty", metavar="PATH", help="a pty with a link at this path")
     parser.add_argument(
-        "--delay", type=seconds, default=0.0, metavar="S", help="seconds before an answer"
+        "--echo", action="store_true", help="send each request back before the response"
     )
     parser.add_argument(
-        "--baud", type=baudrate, metavar="N", help="send as slowly as this (default: at once)"
+        "--delay", type=seconds, default=0.0, metavar="S", help="seconds before a response"
+    )
+    parser.add_argument(
+        "--baud", type=baudrate, metavar="N", help="send at this speed (default: at once)"
     )
     parser.add_argument(
         "--fault",
@@ -47,8 +50,8 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         choices=(*FAULTS, *PUSHED_FAULTS),
         metavar="FAULT",
-        help="asleep: silent until woken (wake: nul or ident); noisy, short: each second answer is"
-        " damaged or cut off (may be repeated). Pushing meters have one of"
+        help="asleep: silent until woken (wake: nul or ident); noisy, short: every second response"
+        " is damaged or cut off (may be repeated). A pushing meter has one of"
         f" {', '.join(PUSHED_FAULTS)}",
     )
     parser.add_argument(
@@ -56,8 +59,9 @@ def add_parser(subparsers: Any) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="what the meter says: heat_energy=12.5, serial=123456, ... (may be repeated). HAN"
-        " meters also list=push1, encryption_key=..., energy_scale=1, ...; a wrong KEY lists them",
+        help="a value of the meter: heat_energy=12.5, serial=123456, ... (may be repeated); for HAN"
+        " also list=push1, encryption_key=..., energy_scale=1, ...; a wrong KEY lists the valid"
+        " ones",
     )
     parser.add_argument(
         "--interval",
@@ -69,9 +73,9 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Be the meter. 0: ended by SIGTERM; 130: by Ctrl-C."""
+    """Serve the meter until a signal arrives. Returns 0 after SIGTERM, 130 after Ctrl-C."""
     make = functools.partial(_make, args.model, args.protocol, settings(args.set), args.fault)
-    make()  # what is wrong with the model or its settings is said before anything listens
+    make()  # raises ConfigError for a wrong model or setting before a port is opened
     return asyncio.run(_serve(make, args))
 
 
@@ -85,18 +89,18 @@ def _make(
             return with_faults(meter, faults)
         if not hasattr(meter, "push"):
             raise ValueError(
-                f"only a meter that sends by itself (HAN) has {pushed[0]}; {model} can be"
-                f" {', '.join(FAULTS)}"
+                f"only a meter that sends by itself (HAN) has the fault {pushed[0]}; {model} can"
+                f" have {', '.join(FAULTS)}"
             )
         if len(faults) > 1:
-            raise ValueError("a meter that sends by itself has one fault at a time")
+            raise ValueError("a meter that sends by itself can have one fault at a time")
         return make_emulator(model, protocol, {**values, "fault": pushed[0]})
     except ValueError as error:
         raise ConfigError(f"--fault: {error}") from error
 
 
 def settings(pairs: list[str]) -> dict[str, str]:
-    """`--set` as a mapping. Raises ConfigError for a pair without `=`."""
+    """The values of `--set` as a mapping. Raises ConfigError for a pair without `=`."""
     found: dict[str, str] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
@@ -107,7 +111,7 @@ def settings(pairs: list[str]) -> dict[str, str]:
 
 
 def host_and_port(text: str) -> tuple[str, int]:
-    """`HOST:PORT` or `[IPv6]:PORT`. Raises ConfigError."""
+    """Host and port of `HOST:PORT` or `[IPv6]:PORT`. Raises ConfigError for other text."""
     host, separator, port = text.rpartition(":")
     if not separator or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ConfigError(f"--listen {text}: write HOST:PORT, such as 127.0.0.1:4001")
@@ -134,11 +138,11 @@ async def _until_stopped(stopped: asyncio.Future[signal.Signals], server: Server
         failed.cancel()
         await asyncio.wait({failed})
     else:
-        failed.result()  # raises: the emulator is at fault
+        failed.result()  # raises the error of the emulator
 
 
 async def _start(make: functools.partial[Emulator], args: argparse.Namespace) -> Server:
-    manner: Mapping[str, Any] = {
+    options: Mapping[str, Any] = {
         "echo": args.echo,
         "delay": args.delay,
         "baud": args.baud,
@@ -146,24 +150,10 @@ async def _start(make: functools.partial[Emulator], args: argparse.Namespace) ->
     }
     try:
         if args.pty:
-            return await serve_pty(make, args.pty, **manner)
+            return await serve_pty(make, args.pty, **options)
         host, port = host_and_port(args.listen)
-        return await serve_tcp(make, host, port, **manner)
+        return await serve_tcp(make, host, port, **options)
     except OSError as error:
         option = f"--pty {args.pty}" if args.pty else f"--listen {args.listen}"
         reason = error.strerror or str(error)
         raise LinkError(LinkState.BUSY, f"{option}: {reason}; choose another place") from error
-
-
-def stop_signals(*more: signal.Signals) -> asyncio.Future[signal.Signals]:
-    """A future that SIGINT, SIGTERM or one of `more` fulfils."""
-    loop = asyncio.get_running_loop()
-    stopped: asyncio.Future[signal.Signals] = loop.create_future()
-
-    def stop(number: signal.Signals) -> None:
-        if not stopped.done():
-            stopped.set_result(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, *more):
-        loop.add_signal_handler(number, stop, number)
-    return stopped

@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt models`: what is supported, from the models' own tables."""
+"""`kamstrup-mqtt models`: list the supported meters."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "models",
-        help="what is supported",
-        description="List the meter models, the protocols they speak, and what they tell.",
+        help="list the supported meters",
+        description="List the meter models with their protocols and values.",
     )
-    parser.add_argument("--json", action="store_true", help="as JSON, every value included")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON, with all details of each value"
+    )
     parser.set_defaults(func=run)
 
 
@@ -32,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     rows = [
         (id_, model.name, model.medium, protocol, "battery" if model.battery else "mains", values)
         for id_, model in models.items()
-        for protocol, dialect in model.profiles.items()
-        for values in [", ".join(sources_by_key(protocol, dialect)) or "those you list in custom"]
+        for protocol, profile in model.profiles.items()
+        for values in [", ".join(sources_by_key(protocol, profile)) or "those listed in custom"]
     ]
     tables.print_table("models", ("model", "meter", "medium", "protocol", "power", "values"), rows)
     return DONE
@@ -49,10 +51,10 @@ def _as_json(id_: str, model: MeterModel) -> dict[str, Any]:
         "note": model.note,
         "protocols": {
             protocol: [
-                {"key": key, "id": source, "group": group, "default": source not in dialect.more}
-                for key, sources in sources_by_key(protocol, dialect).items()
+                {"key": key, "id": source, "group": group, "default": source not in profile.more}
+                for key, sources in sources_by_key(protocol, profile).items()
                 for source, group in sources
             ]
-            for protocol, dialect in model.profiles.items()
+            for protocol, profile in model.profiles.items()
         },
     }

@@ -1,4 +1,4 @@
-"""Standard output that may be full, or whose reader may have left."""
+"""Printing to standard output that may be full, or whose reader may be gone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from kamstrup_mqtt.core.errors import KamstrupMqttError
 
 
 def put(text: str, *, flush: bool = False) -> None:
-    """Print. Raises BrokenPipeError, with which `main` deals, or KamstrupMqttError."""
+    """Print a line.
+
+    Raises BrokenPipeError, which `main` handles, if the reader is gone, and KamstrupMqttError if
+    the text cannot be written for another reason.
+    """
     try:
         print(text, flush=flush)
     except BrokenPipeError:

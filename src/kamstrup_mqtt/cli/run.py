@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt run`: the daemon."""
+"""`kamstrup-mqtt run`: run the daemon."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "run",
-        help="the daemon: read the configured meters and publish them",
+        help="run the daemon: read the configured meters and publish them",
         description="Read the configured meters and publish them, until SIGTERM or Ctrl-C. SIGHUP"
-        " takes a changed configuration, if it is valid. Exit code: 0 stopped, 2 the"
-        " configuration is wrong or another daemon runs with it, 130 interrupted.",
+        " loads a changed configuration if it is valid. Exit code: 0 stopped, 2 the configuration"
+        " is wrong or another daemon uses it, 130 interrupted.",
     )
     parser.add_argument("-c", "--config", required=True, metavar="FILE", help="the configuration")
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the daemon; after SIGHUP this process becomes a new one."""
+    """Run the daemon. After SIGHUP, replace this process by a new one."""
     config = loader.load(args.config)
     _set_up_log(config, args.verbose)
     try:

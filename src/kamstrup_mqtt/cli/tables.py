@@ -1,7 +1,7 @@
-"""Listings for people: a rich table on a terminal, aligned columns elsewhere.
+"""Tables for the user: a rich table on a terminal, aligned columns elsewhere.
 
-Text that came from a meter is untrusted: nothing of it reaches a terminal as a control character
-or as rich's markup.
+Text from a meter is untrusted: its control characters are escaped, and rich does not interpret it
+as markup.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Row = Sequence[object]
 
 
 def printable(value: object) -> str:
-    """`value` on one line: exact numbers in plain notation, control characters escaped."""
+    """The text of `value` on one line: numbers in plain notation, control characters escaped."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -33,14 +33,14 @@ def printable(value: object) -> str:
 
 
 def fields(pairs: Mapping[str, Any]) -> str:
-    """Named facts on one line: `cid 0x10, destination 0x3F`."""
+    """Names and values on one line: `cid 0x10, destination 0x3F`."""
     return ", ".join(f"{key} {printable(value)}" for key, value in pairs.items())
 
 
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Row], *, file: IO[str] | None = None
 ) -> None:
-    """Print a listing with a title; without rows the title alone."""
+    """Print a table with a title, or the title alone if there are no rows."""
     stream = file if file is not None else sys.stdout
     cells = [[printable(cell) for cell in row] for row in rows]
     if cells and stream.isatty():
@@ -71,7 +71,7 @@ def _show_rich(title: str, columns: Sequence[str], cells: list[list[str]], strea
 
 
 def make_rich(title: str, columns: Sequence[str], cells: Iterable[Sequence[str]]) -> Any:
-    """A rich table of texts that are already `printable`."""
+    """A rich table. The cells must already be `printable` text."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,41 +1,37 @@
-"""The configuration, checked: broker, Home Assistant, meters. `configfile` reads the file."""
+"""The configuration as pydantic models: broker, Home Assistant, spool, meters.
+
+`config.loader` reads the file.
+"""
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from kamstrup_mqtt.config.broker import MqttConfig, TlsConfig, Topic
+from kamstrup_mqtt.config.cross_check import cross_check
 from kamstrup_mqtt.config.meter import LogLevel, Meter
 from kamstrup_mqtt.config.meters import MeterConfig
 from kamstrup_mqtt.config.section import (
     Directory,
-    ExistingFile,
     Fault,
     Limit,
-    Line,
-    Secret,
     Section,
     Text,
-    as_text,
     validation_error,
 )
-from kamstrup_mqtt.core.topics import Topics
-from kamstrup_mqtt.links.address import PortAddress, SerialDevice, TcpBridge
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.auto import AUTO
 
@@ -48,166 +44,8 @@ __all__ = [
     "SpoolConfig",
     "TlsConfig",
     "collect_warnings",
-    "cross_check",
-    "cross_check_raw",
     "with_models",
 ]
-
-PORT, PORT_TLS = 1883, 8883
-
-
-def _topic(text: str) -> str:
-    if re.search(r"[+#\s\x00]", text) or "" in text.split("/") or text.startswith("$"):
-        raise ValueError(
-            "must be a topic without +, #, spaces, a leading $, and without / at its ends"
-        )
-    return text
-
-
-def _host(text: str) -> str:
-    # not quoted: in mqtt://user:password@broker there is a password
-    if re.search(r"[\s/@\[\]]", text) or (":" in text and not _is_address(text)):
-        raise ValueError(
-            "must be the broker's name or address alone: no mqtt://, no user name, no brackets, and"
-            " no :1883 behind it (that is mqtt.port)"
-        )
-    return text
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _instance(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", text):
-        raise ValueError("must be 1 to 32 of A-Z, a-z, 0-9, _ and -")
-    return text
-
-
-Topic: TypeAlias = Annotated[Text, AfterValidator(_topic)]
-
-
-class TlsConfig(Section):
-    """Certificates for TLS to the broker, which is always verified."""
-
-    ca_file: ExistingFile | None = None
-    """The authorities that may have signed the certificate of the broker, as PEM.
-
-    Default: the authorities of the system
-    Example: `ca_file: ca.pem`
-    """
-    cert_file: ExistingFile | None = None
-    """The client certificate, as PEM.
-
-    Example: `cert_file: client.pem`
-    """
-    key_file: ExistingFile | None = None
-    """The private key of the client certificate. Needs `cert_file`.
-
-    Example: `key_file: client.key`
-    """
-    key_password: Secret | None = None
-    """The password of `key_file`.
-
-    Example: `key_password: ${KEY_PASSWORD}`
-    """
-
-    @model_validator(mode="after")
-    def _key_with_certificate(self) -> TlsConfig:
-        if self.key_file is not None and self.cert_file is None:
-            raise validation_error([(("key_file",), "needs cert_file beside it")])
-        return self
-
-
-def _tls(value: Any) -> Any:
-    if isinstance(value, bool):
-        return {} if value else None
-    return value
-
-
-class MqttConfig(Section):
-    """The connection to the broker, and the topics."""
-
-    host: Annotated[Line, AfterValidator(_host)] = "localhost"
-    """The name or address of the broker, without a scheme, a user name or a port.
-
-    Example: `host: 192.168.1.10`
-    """
-    tls: Annotated[TlsConfig | None, BeforeValidator(_tls)] = None
-    """TLS with the authorities of the system, or with options.
-
-    Default: `false`
-    Example: `tls: true`
-    """
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=0, validate_default=True)
-    """The port of the broker.
-
-    Default: `1883`, with TLS `8883`
-    Example: `port: 8883`
-    """
-    username: Text | None = None
-    """The user name at the broker.
-
-    Example: `username: kamstrup`
-    """
-    password: Secret | None = None
-    """The password at the broker.
-
-    Example: `password: ${MQTT_PASSWORD}`
-    """
-    password_file: Text | None = None
-    """A file with the password on one line. A credential of systemd with this name is preferred.
-
-    Default: the credential `mqtt_password`, if there is one
-    Example: `password_file: mqtt-password`
-    """
-    base: Topic = "kamstrup"
-    """The first part of all topics.
-
-    Example: `base: meters`
-    """
-    instance: Annotated[Text, AfterValidator(_instance)] = "main"
-    """The second part of all topics. Each daemon on a broker needs its own.
-
-    Example: `instance: cellar`
-    """
-    version: Annotated[Literal["3.1.1", "5"], BeforeValidator(as_text)] = "3.1.1"
-    """The version of MQTT.
-
-    Example: `version: "5"`
-    """
-    keepalive: Annotated[int, Field(ge=5, le=3600)] = 60
-    """Seconds between two pings on an idle connection.
-
-    Example: `keepalive: 30`
-    """
-    commands: bool = True
-    """Accept "read now" over MQTT. `false` also removes the button in Home Assistant.
-
-    Example: `commands: false`
-    """
-    client_id: Annotated[Line, Field(max_length=128)] | None = None
-    """The client id at the broker.
-
-    Default: `kamstrup-mqtt-<base>-<instance>`
-    Example: `client_id: gateway-1`
-    """
-
-    @field_validator("port", mode="before")
-    @classmethod
-    def _default_port(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is None or value == 0:
-            return PORT_TLS if info.data.get("tls") is not None else PORT
-        return value
-
-    @property
-    def topics(self) -> Topics:
-        """The topics of this daemon."""
-        return Topics(self.base, self.instance)
 
 
 def _minimum(value: Any) -> Any:
@@ -380,64 +218,6 @@ def with_models(config: Config, found: Mapping[str, str]) -> Config:
     )
     same = all(new is old for new, old in zip(meters, config.meters, strict=True))
     return config if same else config.model_copy(update={"meters": meters})
-
-
-def cross_check(meters: Mapping[int, Meter]) -> Iterator[Fault]:
-    """Faults between meters (position -> meter): ids that are not unique, ports that clash."""
-    ids: dict[str, Meter] = {}
-    ports: dict[object, Meter] = {}
-    for index, meter in meters.items():
-        first = ids.setdefault(meter.id, meter)
-        if first is not meter:
-            place = "id" if "id" in meter.model_fields_set else "name"
-            yield (
-                ("meters", index, place),
-                f"the id {meter.id} is that of meter {first.name!r} too; give another id",
-            )
-        owner = ports.setdefault(_same_port(meter.port), meter)
-        clash = _clash(owner, meter) if owner is not meter else None
-        if clash:
-            yield ("meters", index, "port"), clash
-
-
-def cross_check_raw(raw: object, context: dict[str, Any]) -> Iterator[Fault]:
-    """`cross_check` of those of the raw meters that are good by themselves."""
-    from pydantic import TypeAdapter  # for faults only
-
-    adapter: TypeAdapter[Meter] = TypeAdapter(MeterConfig)
-    good = {}
-    for index, meter in enumerate(raw if isinstance(raw, list) else ()):
-        try:
-            good[index] = adapter.validate_python(meter, context=context)
-        except ValidationError:
-            continue  # its own faults are reported already
-    return cross_check(good)
-
-
-def _same_port(port: PortAddress) -> object:
-    """Equal for two spellings of one port: a device and a link to it, H:1 and h:1."""
-    if isinstance(port, TcpBridge):
-        return port.host.lower(), port.port
-    return os.path.realpath(port.path) if isinstance(port, SerialDevice) else port
-
-
-def _clash(owner: Meter, meter: Meter) -> str | None:
-    """Why two meters cannot have the same port; None: they can."""
-    if owner.port != meter.port:
-        return f"is the same port as {owner.port} of meter {owner.name!r}; write both the same way"
-    if owner.is_pushed or meter.is_pushed:
-        return f"{meter.port} is used by meter {owner.name!r}; a HAN port cannot be shared"
-    if owner.protocol_name != meter.protocol_name:
-        return (
-            f"{meter.port} is used by meter {owner.name!r} with protocol {owner.protocol_name};"
-            " meters on one port must speak the same protocol"
-        )
-    if owner.serial_params() != meter.serial_params():
-        return (
-            f"{meter.port} is opened as {owner.serial_params()} for meter {owner.name!r},"
-            f" as {meter.serial_params()} here; give both the same line settings"
-        )
-    return None
 
 
 def collect_warnings(config: Config) -> Iterator[Fault]:

@@ -19,7 +19,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from kamstrup_mqtt.config import Config, collect_warnings, cross_check_raw
+from kamstrup_mqtt.config import Config, collect_warnings
+from kamstrup_mqtt.config.cross_check import cross_check_raw
 from kamstrup_mqtt.config.section import Fault, Place, expand_home
 from kamstrup_mqtt.config.yaml_document import ConfigProblem, YamlDocument
 from kamstrup_mqtt.core.errors import ConfigError

@@ -1,4 +1,4 @@
-"""The meters that are asked: what they have in common, and each protocol's own."""
+"""Options of all meters that are polled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BeforeValidator,
     Field,
     field_validator,
     model_validator,
@@ -20,7 +19,6 @@ from kamstrup_mqtt.config.section import (
     Limit,
     Offset,
     Section,
-    Text,
     suggestion,
     validation_error,
 )
@@ -31,8 +29,6 @@ from kamstrup_mqtt.config.values import (
     planned_values,
     sources_by_key,
 )
-from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.links.address import TcpBridge
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.plan import PlannedValue
 from kamstrup_mqtt.protocols.base import PollTimings, Wake
@@ -231,248 +227,3 @@ class Timing(Section):
             tries=self.tries,
             wake=wake,
         )
-
-
-class KmpTiming(Timing):
-    first_byte: Limit = 1.6
-    between: Limit = 0.5
-    total: Limit = 6.0
-    pause: Limit = 1.6
-    tries: Annotated[int, Field(ge=1, le=10)] = 3
-
-
-class KmpAsciiTiming(Timing):
-    first_byte: Limit = 1.0
-    between: Limit = 0.6
-    total: Limit = 4.0
-    pause: Limit = 1.6
-    tries: Annotated[int, Field(ge=1, le=10)] = 3
-
-
-class IecTiming(Timing):
-    first_byte: Limit = 3.0
-    between: Limit = 2.0
-    total: Limit = 60.0
-    pause: Limit = 1.6
-    tries: Annotated[int, Field(ge=1, le=10)] = 2
-
-
-class Backfill(Section):
-    """The meter's own log, read after a gap. Experimental. `backfill: true` takes the defaults."""
-
-    logger: Literal["hour", "day", "month", "year"] = "hour"
-    """The log of a 303, 403 or 603 that is read.
-
-    Example: `logger: day`
-    """
-    log_id: Annotated[int, Field(ge=0, le=255)] | None = None
-    """The number of the log, for other models.
-
-    Example: `log_id: 1`
-    """
-    records: Annotated[int, Field(ge=1, le=2000)] = 168
-    """The number of records that are read at most after one gap.
-
-    Example: `records: 500`
-    """
-
-
-def _backfill(value: Any) -> Any:
-    if isinstance(value, bool):
-        return {} if value else None
-    return value
-
-
-def _kmp_address(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return int(value, 0)
-        except ValueError:
-            raise ValueError("must be a number from 0x00 to 0xFF, such as 0x3F") from None
-    return value
-
-
-class KmpMeter(Polled):
-    """A MULTICAL, a flowIQ, or another meter that speaks KMP."""
-
-    protocol_name = "kmp"
-    protocol: Literal["kmp"]
-    address: Annotated[int, BeforeValidator(_kmp_address), Field(ge=0, le=0xFF)] = 0x3F
-    """The destination of requests: `0x3F` is the meter, `0x7F` and `0xBF` are its modules.
-
-    Default: `0x3F`
-    Example: `address: 0x3F`
-    """
-    wake: Wake | None = None
-    """How a sleeping eye is woken before each poll: `nul` is a light that flickers for 2 s,
-    `ident` a request at 300 baud, which a bridge cannot send.
-
-    Example: `wake: nul`
-    """
-    backfill: Annotated[Backfill | None, BeforeValidator(_backfill)] = None
-    """Experimental: read the meter's own log after a gap.
-
-    Default: `false`
-    Example: `backfill: true`
-    """
-    timing: KmpTiming = Field(default_factory=KmpTiming)
-    """The time limits of a request.
-
-    Default: see [`timing`](#timing)
-    Example: `timing: {tries: 5}`
-    """
-
-    @model_validator(mode="after")
-    def _has_log(self) -> KmpMeter:
-        if self.backfill and self.backfill.log_id is None and not self.profile.has_log:
-            words = (
-                f"a {self.meter_model.name} has no log of hours that this program can ask for; if"
-                " you know the number of one of its logs: backfill: {log_id: 1}"
-            )
-            raise validation_error([(("backfill",), words)])
-        return self
-
-    def codec_options(self) -> dict[str, Any]:
-        return {
-            "address": self.address,
-            "baudrate": self.serial_params().baudrate,
-            "timings": self.timing.poll_timings(self.wake),
-        }
-
-
-class KmpAsciiMeter(Polled):
-    """A 685-382 by its own protocol."""
-
-    protocol_name = "kmp-ascii"
-    protocol: Literal["kmp-ascii"]
-    model: Text = "e685_382"
-    """The id of the model.
-
-    Example: `model: e685_382`
-    """
-    timing: KmpAsciiTiming = Field(default_factory=KmpAsciiTiming)
-    """The time limits of a request.
-
-    Default: see [`timing`](#timing)
-    Example: `timing: {tries: 5}`
-    """
-
-    def codec_options(self) -> dict[str, Any]:
-        return {"timings": self.timing.poll_timings()}
-
-
-class IecMeter(Polled):
-    """A meter that answers `/?!` with a readout."""
-
-    protocol_name = "iec62056-21"
-    protocol: Literal["iec62056-21"]
-    model: Text = "e685_382"
-    """The id of the model.
-
-    Example: `model: iec_meter`
-    """
-    address: Annotated[Text, Field(max_length=32, pattern=r"^[0-9A-Za-z ]*$")] = ""
-    """The address of the meter, if several share a line.
-
-    Example: `address: "12345678"`
-    """
-    bcc: Literal["auto", "sum", "xor", "none"] = "auto"
-    """The block check. `auto` finds out which one the meter uses and remembers it.
-
-    Example: `bcc: sum`
-    """
-    wake: Wake | None = None
-    """How a sleeping eye (MULTICAL 401, 66) is woken before each poll.
-
-    Example: `wake: nul`
-    """
-    parity_mode: Literal["software", "hardware"] = "software"
-    """Who checks the parity: the program over 8N1 (`software`), or the port (`hardware`).
-
-    Example: `parity_mode: hardware`
-    """
-    timing: IecTiming = Field(default_factory=IecTiming)
-    """The time limits of a readout.
-
-    Default: see [`timing`](#timing)
-    Example: `timing: {total: 90s}`
-    """
-
-    def serial_params(self) -> SerialParams:
-        params = super().serial_params()
-        if not self._in_software:
-            return dataclasses.replace(params, bytesize=self._line[0], parity=self._line[1])
-        return dataclasses.replace(params, bytesize=8, parity="N")
-
-    def codec_options(self) -> dict[str, Any]:
-        return {
-            "address": self.address,
-            "bcc": self.bcc,
-            "parity": "software" if self._in_software else "hardware",
-            "baudrate": self.serial_params().baudrate,
-            "timings": self.timing.poll_timings(self.wake),
-        }
-
-    @property
-    def _line(self) -> tuple[int, Literal["N", "E", "O"]]:
-        """Bits and parity of the line itself: 7E unless the user says otherwise."""
-        return self.bytesize or 7, self.parity or "E"
-
-    @property
-    def _in_software(self) -> bool:
-        # only 7E is done in software; another line is opened as it is
-        return self.parity_mode == "software" and self._line == (7, "E")
-
-    @property
-    def _accepts_unlisted(self) -> bool:
-        return True
-
-
-class Multical66Timing(Timing):
-    first_byte: Limit = 3.0
-    between: Limit = 0.5
-    total: Limit = 8.0
-    pause: Limit = 5.0
-    tries: Annotated[int, Field(ge=1, le=10)] = 2
-
-
-class Multical66Meter(Polled):
-    """A MULTICAL 66 or III by its own requests, on a local port: the speed changes."""
-
-    protocol_name = "multical-66"
-    protocol: Literal["multical-66"]
-    model: Text = "multical_66"
-    """The id of the model.
-
-    Example: `model: multical_66`
-    """
-    wake: Wake | None = None
-    """How a sleeping eye is woken before each poll.
-
-    Example: `wake: nul`
-    """
-    timing: Multical66Timing = Field(default_factory=Multical66Timing)
-    """The time limits of a request.
-
-    Default: see [`timing`](#timing)
-    Example: `timing: {tries: 3}`
-    """
-
-    @model_validator(mode="after")
-    def _local(self) -> Multical66Meter:
-        if isinstance(self.port, TcpBridge):
-            words = "this protocol changes the speed of the line, which a TCP bridge cannot"
-            raise validation_error([(("port",), words)])
-        return self
-
-    def codec_options(self) -> dict[str, Any]:
-        return {
-            "baudrate": self.serial_params().baudrate,
-            "timings": self.timing.poll_timings(self.wake),
-        }
-
-
-POLLED: Mapping[str, type[Polled]] = {
-    meter.protocol_name: meter for meter in (KmpMeter, KmpAsciiMeter, IecMeter, Multical66Meter)
-}
-"""Protocol -> what its meters have."""

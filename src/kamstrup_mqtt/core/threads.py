@@ -1,7 +1,7 @@
-"""Runs a call that may block without end in a daemonic thread of its own.
+"""Runs calls that may block for ever in daemon threads.
 
-The loop's default executor is no place for it: Python waits for its threads at the end, so one
-stuck `open()` of a broken USB device would hold the exit.
+Python waits at its exit for the threads of asyncio's default executor, so one hanging `open()` of a
+broken USB device would keep the process alive. Nothing waits for a daemon thread.
 """
 
 from __future__ import annotations
@@ -9,80 +9,82 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Generic, TypeVar
+from typing import ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
-MAX_STUCK = 4
-"""Calls of one name that may hang at once; who tries for ever must not leave threads for ever."""
+MAX_HANGING = 4
+"""Calls of one name that may hang at once, so that endless retries do not leave endless threads."""
+
+MAX_EXECUTOR_CALLS = 8
+"""Calls that may run at once in the loop's default executor."""
 
 
 async def run_blocking(
-    call: Callable[[], T], name: str, *, abandoned: Callable[[T], object] | None = None
+    call: Callable[[], T], name: str, *, on_abandoned: Callable[[T], object] | None = None
 ) -> T:
-    """What `call` returns or raises. Cancelling leaves the thread behind; TimeoutError when
-    MAX_STUCK of the same `name` were left behind and still hang.
+    """Return what `call` returns, run in a daemon thread called `name`.
 
-    `abandoned` gets a result that came when nobody waited for it any more (to close a port that
-    was opened too late); it runs in the thread.
+    Cancelling leaves the thread behind. `on_abandoned` then gets the late result, in a thread, for
+    example to close a port that was opened too late.
+
+    Raises TimeoutError if MAX_HANGING threads of this name are alive, or what `call` raises.
     """
-    if sum(thread.name == name for thread in threading.enumerate()) >= MAX_STUCK:
-        raise TimeoutError(f"{name}: earlier calls still hang")
-    running = _BlockingCall(call, abandoned)
-    threading.Thread(target=running.work, name=name, daemon=True).start()
+    outcome = _start(call, name, MAX_HANGING)
     try:
-        return await running.future
+        return await asyncio.wrap_future(outcome)
     except asyncio.CancelledError:
-        late = running.cleanup_after_cancel()
-        if late is not None:
-            threading.Thread(target=late, name=name, daemon=True).start()
+        if on_abandoned is not None:
+            outcome.add_done_callback(partial(_hand_over, on_abandoned, name))
         raise
 
 
-class _BlockingCall(Generic[T]):
-    """One call in its thread, and who waits for it in the loop."""
+def _hand_over(take: Callable[[T], object], name: str, outcome: Future[T]) -> None:
+    if outcome.exception() is None:
+        # The callback of a finished future runs in the loop's thread, which must not block
+        threading.Thread(target=take, args=(outcome.result(),), name=name, daemon=True).start()
 
-    def __init__(self, call: Callable[[], T], abandoned: Callable[[T], object] | None) -> None:
-        self._call = call
-        self._abandoned = abandoned
-        self._loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[T] = self._loop.create_future()
-        self._taken = threading.Event()
-        self._delivered = threading.Event()
 
-    def work(self) -> None:
-        """In the thread."""
+def _start(call: Callable[[], T], name: str, limit: int) -> Future[T]:
+    """Start `call` in a daemon thread. Raises TimeoutError if `limit` of this name are alive."""
+    if sum(thread.name == name for thread in threading.enumerate()) >= limit:
+        raise TimeoutError(f"{name}: earlier calls still hang")
+    outcome: Future[T] = Future()
+    outcome.set_running_or_notify_cancel()  # from here on it cannot be cancelled
+
+    def run() -> None:
         try:
-            result = self._call()
-        except BaseException as error:  # noqa: BLE001 - not swallowed: raised where it is awaited
-            self._deliver_in_loop(partial(self.future.set_exception, error))
-            return
-        handed_over = self._deliver_in_loop(partial(self.future.set_result, result))
-        if self._abandoned is not None and handed_over:
-            # a loop that stops before it delivers is the end of the process, which closes all
-            self._delivered.wait()
-            if not self._taken.is_set():
-                self._abandoned(result)
+            result = call()
+        except BaseException as error:  # noqa: BLE001 - raised where the outcome is awaited
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(result)
 
-    def _deliver_in_loop(self, resolve: Callable[[], None]) -> bool:
-        """Have the loop do it; False when it is closed: the program ends."""
-        try:
-            self._loop.call_soon_threadsafe(self._deliver, resolve)
-        except RuntimeError:
-            return False
-        return True
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return outcome
 
-    def _deliver(self, resolve: Callable[[], None]) -> None:
-        if not self.future.cancelled():
-            self._taken.set()
-            resolve()
-        self._delivered.set()
 
-    def cleanup_after_cancel(self) -> Callable[[], object] | None:
-        """What to do with a result that came in the same turn of the loop as the cancelling."""
-        if self._abandoned is None or not self.future.done() or self.future.cancelled():
-            return None
-        if self.future.exception() is not None:
-            return None
-        return partial(self._abandoned, self.future.result())
+def use_daemon_threads(name: str) -> None:
+    """Make the running loop's default executor start daemon threads called `name`.
+
+    For libraries that make blocking calls in the default executor.
+    """
+    asyncio.get_running_loop().set_default_executor(_DaemonExecutor(name))
+
+
+class _DaemonExecutor(ThreadPoolExecutor):
+    """Starts a daemon thread for each call. The loop accepts only a ThreadPoolExecutor."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(max_workers=1)
+        self._name = name
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Start the call. Raises TimeoutError if MAX_EXECUTOR_CALLS others still run."""
+        return _start(partial(fn, *args, **kwargs), self._name, MAX_EXECUTOR_CALLS)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Do nothing: threads that hang end with the process."""

@@ -40,8 +40,7 @@ from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.meters.auto import AUTO
-from kamstrup_mqtt.mqtt import Connector, Daemon, Publisher, connect
-from kamstrup_mqtt.mqtt import Limits as PublisherLimits
+from kamstrup_mqtt.mqtt import Connector, DaemonInfo, Publisher, PublisherLimits, connect
 from kamstrup_mqtt.mqtt.incoming import Host
 from kamstrup_mqtt.reading.counters import Counters
 from kamstrup_mqtt.reading.reader import Reader
@@ -171,11 +170,11 @@ class App:
             self._state_file,
             self._report_queue,
             self._devices,
-            lambda: self._publisher.connected,
+            lambda: self._publisher.is_connected,
             interval=self._timeouts.clock,
         )
         self._watchdog = Watchdog(
-            (*self._publisher.deadlines, self._supervisor.heartbeat),
+            (*self._publisher.heartbeats, self._supervisor.heartbeat),
             lambda: self._notifier.send(WATCHDOG="1"),
             clock.monotonic,
             exit_timer=self._arm_watchdog,
@@ -202,7 +201,7 @@ class App:
             self._state_file,
             self._report_queue,
             clock,
-            Daemon(
+            DaemonInfo(
                 version=version(DISTRIBUTION),
                 host=Host(name=socket.gethostname(), boot=_boot_id()),
                 started=rfc3339(clock.now()),

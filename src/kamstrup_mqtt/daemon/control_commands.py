@@ -55,7 +55,7 @@ class ControlCommands:
 
     @property
     def _broker(self) -> str:
-        return "connected" if self._components.publisher.connected else "away"
+        return "connected" if self._components.publisher.is_connected else "away"
 
     def _health(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
         running = self._components

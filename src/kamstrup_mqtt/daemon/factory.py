@@ -18,7 +18,8 @@ from kamstrup_mqtt.storage import spool
 from kamstrup_mqtt.storage.history import History, Limits
 
 if TYPE_CHECKING:
-    from kamstrup_mqtt.config.polled import KmpMeter, Polled
+    from kamstrup_mqtt.config.polled import Polled
+    from kamstrup_mqtt.config.protocols.kmp import KmpMeter
 
 
 def make_history(

@@ -18,6 +18,7 @@ from kamstrup_mqtt.emulators import han_lists
 from kamstrup_mqtt.emulators.han_lists import CURRENTS, POWERS, REGISTERS, VOLTAGES, Values
 from kamstrup_mqtt.emulators.parity_fault import misread_as_8e1
 from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.model import ListDetection
 from kamstrup_mqtt.protocols.han import SPEC
 from kamstrup_mqtt.protocols.han.apdu import LLC
 from kamstrup_mqtt.protocols.han.cipher import KEY_SIZE, Keys, seal
@@ -62,25 +63,21 @@ _AIDON: Final = {"list_id": "AIDON_V0001", "meter_type": "6534", "current_l1": "
     "current_l3": "10.5",
 }
 _KAIFA: Final = {"list_id": "KFM_001", "meter_type": "MA304H4"}
-_OF_MODEL: Final[Mapping[str, Mapping[str, str]]] = {
-    "kamstrup_han_3phase": _KAMSTRUP,
-    "kamstrup_han_1phase": {
-        **_KAMSTRUP,
-        "meter_type": "6861111BN242101040",
-        "current_l1": "19.12",
-    },
-    "auto": _KAMSTRUP,
-    "aidon_1phase": {**_AIDON, "meter_type": "6515", "current_l1": "19.1"},
-    "aidon_3phase": _AIDON,
-    "aidon_se": _AIDON,
-    "kaifa_1phase": {**_KAIFA, "meter_type": "MA105H2E", "current_l1": "19.12"},
-    "kaifa_3phase": _KAIFA,
+_BY_MAKER: Final[Mapping[str, Mapping[str, str]]] = {
+    "kamstrup": _KAMSTRUP,
+    "aidon": _AIDON,
+    "kaifa": _KAIFA,
+}
+_ONE_PHASE: Final[Mapping[str, Mapping[str, str]]] = {
+    "kamstrup": {"meter_type": "6861111BN242101040", "current_l1": "19.12"},
+    "aidon": {"meter_type": "6515", "current_l1": "19.1"},
+    "kaifa": {"meter_type": "MA105H2E", "current_l1": "19.12"},
 }
 _COUNTS: Final = {  # counts per ampere, per volt, Wh per count
-    "aidon_se": (10, 10, 1),
     "aidon": (10, 10, 10),
     "kaifa": (1000, 10, 1),
 }
+_COUNTS_SWEDISH: Final = (10, 10, 1)
 _ADDRESSES: Final = {  # destination, source, control
     "kamstrup": (b"\x2b", b"\x21", 0x13),
     "encrypted": (b"\x41", b"\x03", 0x13),
@@ -114,8 +111,13 @@ def make(model_id: str, settings: Mapping[str, str]) -> HanEmulator:
     `energy_import=44228.00`, `meter_id=0x0101...` for octets), `hourly=auto|always|never`,
     `fault=...`, and for Kamstrup's also `list=nve|push1`, the scales, `date_header`, the keys and
     what else an encrypted list has. Raises ValueError."""
-    defaults = {**_DEFAULTS, **_OF_MODEL[model_id]}
-    if "1phase" in model_id:
+    profile = registry.all_models()[model_id].profiles[SPEC.name]
+    rule = profile.detection
+    if not isinstance(rule, ListDetection):  # auto
+        rule = ListDetection(maker="kamstrup", phases=3, list_ids=("Kamstrup",))
+    defaults = {**_DEFAULTS, **_BY_MAKER[rule.maker]}
+    if rule.phases == 1:
+        defaults.update(_ONE_PHASE[rule.maker])
         absent = ("current_l2", "current_l3", "voltage_l2", "voltage_l3")
         defaults = {key: text for key, text in defaults.items() if key not in absent}
     for key, text in settings.items():
@@ -123,11 +125,11 @@ def make(model_id: str, settings: Mapping[str, str]) -> HanEmulator:
             raise ValueError(f"{key} cannot be set; choose from {', '.join(sorted(defaults))}")
         if text not in (allowed := _CHOICES.get(key, (text,))):
             raise ValueError(f"{key}={text}: write {' or '.join(allowed)}")
-    serial = registry.all_models()[model_id].profiles[SPEC.name].serial or SPEC.serial
+    serial = profile.serial or SPEC.serial
     # left to itself the meter has counted since it was installed, so that one that is started anew
     # does not fall behind what it told before; a register that is set begins there
     since = None if set(settings) & set(REGISTERS) else INSTALLED
-    return HanEmulator(model_id, _state(model_id, {**defaults, **settings}, since), serial)
+    return HanEmulator(rule, _state(rule, {**defaults, **settings}, since), serial)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +150,15 @@ class State:
     """From when the registers count; None: from the first list."""
 
 
-def _state(model_id: str, settings: Mapping[str, str], since: datetime | None) -> State:
-    amperes, volts, energy = _scales(model_id, settings)
+def _is_swedish(rule: ListDetection) -> bool:
+    return rule.maker == "aidon" and not rule.list_ids
+
+
+def _state(rule: ListDetection, settings: Mapping[str, str], since: datetime | None) -> State:
+    amperes, volts, energy = _scales(rule, settings)
     factors = dict.fromkeys(CURRENTS, amperes) | dict.fromkeys(VOLTAGES, volts)
     limits = dict.fromkeys(VOLTAGES, 2**16)
-    if "aidon" in model_id:
+    if rule.maker == "aidon":
         limits |= dict.fromkeys(CURRENTS, 2**15)
     live = [key for key in (*POWERS, *CURRENTS, *VOLTAGES) if key in settings]
     registers = {key: _count(key, settings[key], 1000, 2**32 * energy) for key in REGISTERS}
@@ -173,12 +179,12 @@ def _state(model_id: str, settings: Mapping[str, str], since: datetime | None) -
     )
 
 
-def _scales(model_id: str, settings: Mapping[str, str]) -> tuple[int, int, int]:
-    """Counts per ampere and per volt, and Wh per count."""
+def _scales(rule: ListDetection, settings: Mapping[str, str]) -> tuple[int, int, int]:
+    """Return the counts per ampere and per volt, and Wh per count."""
     if "current_scale" in settings:
         amperes, volts = (Decimal(settings[f"{what}_scale"]) for what in ("current", "voltage"))
         return int(1 / amperes), int(1 / volts), int(settings["energy_scale"])
-    return _COUNTS.get(model_id) or _COUNTS[model_id.partition("_")[0]]
+    return _COUNTS_SWEDISH if _is_swedish(rule) else _COUNTS[rule.maker]
 
 
 def _keys(settings: Mapping[str, str]) -> Keys:
@@ -232,10 +238,10 @@ class HanEmulator:
 
     interval: float = INTERVAL
 
-    def __init__(self, model_id: str, state: State, serial: SerialParams) -> None:
+    def __init__(self, rule: ListDetection, state: State, serial: SerialParams) -> None:
         self.serial = serial
-        self._model = model_id
-        self._maker = "kamstrup" if model_id == "auto" else model_id.partition("_")[0]
+        self._maker = rule.maker
+        self._is_swedish = _is_swedish(rule)
         self._state = state
         self._registers = dict(state.registers)
         self._counter = state.frame_counter
@@ -254,7 +260,7 @@ class HanEmulator:
     @property
     def _has_hourly(self) -> bool:
         """Push 1 and the Swedish list carry the registers every 10 s."""
-        return self._model != "aidon_se" and self._state.settings.get("list") != "push1"
+        return not self._is_swedish and self._state.settings.get("list") != "push1"
 
     def _integrate(self, now: datetime) -> None:
         elapsed = max(0, (now - (self._last or now)) // _MICROSECOND)
@@ -276,7 +282,7 @@ class HanEmulator:
         registers = {k: self._registers[k] // step % 2**32 for k in REGISTERS}  # they roll over
         values = Values(state.texts, state.meter_number, state.counts, registers, now)
         if self._maker == "aidon":
-            return han_lists.aidon(values, hourly=hourly, swedish=self._model == "aidon_se")
+            return han_lists.aidon(values, hourly=hourly, swedish=self._is_swedish)
         if self._maker == "kaifa":
             return han_lists.kaifa(values, hourly=hourly)
         if state.settings["list"] == "push1":

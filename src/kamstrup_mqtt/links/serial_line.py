@@ -46,7 +46,7 @@ async def open_serial(
             port = await run_blocking(
                 partial(_open, device.path, params),
                 f"open {device}",
-                abandoned=lambda late: late.close(),
+                on_abandoned=lambda late: late.close(),
             )
     except TimeoutError:
         raise LinkError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from functools import cache
 
 from kamstrup_mqtt.core.model import DecodedValue, SourceId
 from kamstrup_mqtt.meters import registry
@@ -103,13 +104,19 @@ def detect_list_model(maker: str, phases: int, list_id: str | None) -> str | Non
 
     `list_id` is None for a list without identifier. An unknown identifier is ignored.
     """
-    found = {
-        model_id: detection.list_ids
-        for model_id, model in registry.models_of("han").items()
-        if isinstance(detection := model.profiles["han"].detection, ListDetection)
-        and (detection.maker, detection.phases) == (maker, phases)
-    }
-    for model_id, list_ids in found.items():
+    rules = _list_rules().get((maker, phases), {})
+    for model_id, list_ids in rules.items():
         if not list_ids if list_id is None else list_id.startswith(list_ids):
             return model_id
-    return next((model_id for model_id, list_ids in found.items() if list_ids), None)
+    return next((model_id for model_id, list_ids in rules.items() if list_ids), None)
+
+
+@cache
+def _list_rules() -> Mapping[tuple[str, int], Mapping[str, tuple[str, ...]]]:
+    """Return maker and phases -> model -> list identifiers. It is used for every list."""
+    rules: dict[tuple[str, int], dict[str, tuple[str, ...]]] = {}
+    for model_id, model in registry.models_of("han").items():
+        rule = model.profiles["han"].detection
+        if isinstance(rule, ListDetection):
+            rules.setdefault((rule.maker, rule.phases), {})[model_id] = rule.list_ids
+    return rules

@@ -43,6 +43,7 @@ class ReadingPlan:
     by_key: Mapping[str, PlannedValue] = field(init=False)
     live_keys: frozenset[str] = field(init=False)
     _quantities: Mapping[str, Quantity] = field(init=False, repr=False, compare=False)
+    _totals: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         groups = dict.fromkeys((*self.profile.groups, *(v.group for v in self.values)))
@@ -51,7 +52,10 @@ class ReadingPlan:
         object.__setattr__(self, "by_key", {v.quantity.key: v for v in reversed(self.values)})
         live = frozenset(v.quantity.key for v in self.values if v.quantity.catch_up_seconds)
         object.__setattr__(self, "live_keys", live)
-        object.__setattr__(self, "_quantities", self._collect_quantities())
+        quantities = self._collect_quantities()
+        object.__setattr__(self, "_quantities", quantities)
+        totals = frozenset(key for key, quantity in quantities.items() if _never_falls(quantity))
+        object.__setattr__(self, "_totals", totals)
 
     def _collect_quantities(self) -> dict[str, Quantity]:
         """Return the quantities by key: those that are read, then those that the model lists."""
@@ -82,7 +86,13 @@ class ReadingPlan:
 
     def is_total(self, key: str) -> bool:
         """Return True if the value of `key` never falls."""
-        return self.quantity(key).state_class == "total_increasing"
+        if key in self._quantities:
+            return key in self._totals
+        return _never_falls(self.quantity(key))
+
+
+def _never_falls(quantity: Quantity) -> bool:
+    return quantity.state_class == "total_increasing"
 
 
 _PLANS: list[ReadingPlan] = []

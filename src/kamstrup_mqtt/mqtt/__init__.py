@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from kamstrup_mqtt.mqtt.connection import BrokerError, Connector, connect
-from kamstrup_mqtt.mqtt.maintenance import clear, probe
-from kamstrup_mqtt.mqtt.publisher import Daemon, Limits, Publisher
+from kamstrup_mqtt.mqtt.broker_errors import BrokerError
+from kamstrup_mqtt.mqtt.connection import Connection, Connector, Received, Will
+from kamstrup_mqtt.mqtt.connector import connect
+from kamstrup_mqtt.mqtt.limits import PublisherLimits
+from kamstrup_mqtt.mqtt.maintenance import check_broker, clear_retained
+from kamstrup_mqtt.mqtt.publisher import DaemonInfo, Publisher
 
 __all__ = [
     "BrokerError",
+    "Connection",
     "Connector",
-    "Daemon",
-    "Limits",
+    "DaemonInfo",
     "Publisher",
-    "clear",
+    "PublisherLimits",
+    "Received",
+    "Will",
+    "check_broker",
+    "clear_retained",
     "connect",
-    "probe",
 ]

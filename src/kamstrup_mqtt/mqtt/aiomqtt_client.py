@@ -1,162 +1,170 @@
-"""aiomqtt's client with what a daemon needs besides.
+"""Connects to the broker with aiomqtt, using its public interface only.
 
-Many messages in flight without a task and a timer for each: a message is handed to paho, its
-acknowledgement calls a function, and one timer watches the oldest. What is sent in one turn of the
-loop is written in one go, without waiting for the loop to say that the socket can be written to.
-An attempt to connect can be given up wherever it is stuck.
-
-This is the place that uses private names of aiomqtt 2 and paho 2; `pyproject.toml` bounds the
-former, and every promise made here is tried against a real broker.
+A client is used for one connection. `PahoConnection` replaces how messages are sent where aiomqtt
+lets it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable
-from typing import Any, cast
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, NoReturn
 
 import aiomqtt
-from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.reasoncodes import ReasonCode
 
-from kamstrup_mqtt.mqtt.fd_guard import CarefulLoop
+from kamstrup_mqtt.mqtt.broker_errors import connection_lost_error
+from kamstrup_mqtt.mqtt.connection import Received
 
-MISC_EVERY = 12
-"""Looks at the keepalive within one keepalive interval."""
+_LOG = logging.getLogger(__package__)
 
+DISCONNECT_TIMEOUT = 1.0
+"""Seconds for sending DISCONNECT."""
 
-class Ack:
-    """What aiomqtt's table of pending messages holds: `set` is called by the acknowledgement."""
-
-    __slots__ = ("deadline", "set", "topic")
-
-    def __init__(self, topic: str, acked: Callable[[], None], deadline: float) -> None:
-        self.topic = topic
-        self.set = acked
-        self.deadline = deadline
+_FAILURE = 0x80
+"""The lowest reason code of SUBACK that means a refusal (MQTT 3.1.1, 3.9.3)."""
 
 
-class Client(aiomqtt.Client):
-    """`failed` is done, with an exception, when the broker acknowledges nothing any more, when a
-    message could not be sent, and when an acknowledgement's function raised one. `refused` is
-    called with a topic and the broker's word for it when MQTT 5 acknowledges, and says no."""
+class AiomqttConnection:
+    """A connection that sends each message in a task. Implements `Connection`.
 
-    given_up = False
+    Each coroutine raises BrokerError when the connection is lost.
+    """
 
-    def __init__(
-        self, hostname: str, port: int, *, refused: Callable[[str, str], None], **options: Any
-    ) -> None:
-        super().__init__(hostname, port, **options)
-        self._refused = refused
-        self._loop = cast(asyncio.AbstractEventLoop, CarefulLoop(self._loop))
-        self.failed: asyncio.Future[None] = self._loop.create_future()
-        self._ack_timer: asyncio.TimerHandle | None = None
-        self._write_due = False
-        self._thread = threading.get_ident()
+    def __init__(self, client: aiomqtt.Client, where: str) -> None:
+        self._client = client
+        self._where = where
+        self._loop = asyncio.get_running_loop()
+        self._failure: asyncio.Future[None] = self._loop.create_future()
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._late_close: asyncio.Task[None] | None = None
 
-    # Giving up
+    # Opening and closing
 
-    def give_up(self) -> None:
-        """aiomqtt leaves the socket of a failed attempt open, and watched by the loop."""
-        self.given_up = True
-        # aiomqtt's own callback would stumble over the attempt's cancelled future
-        self._client.on_disconnect = None
-        self._client.disconnect()
+    async def open(self, timeout: float) -> None:
+        """Connect within `timeout` seconds.
 
-    def forget(self) -> None:
-        """The connection is over: stop the timer, and let nobody look for what failed."""
-        if self._ack_timer is not None:
-            self._ack_timer.cancel()
-        for gone in (self._disconnected, self.failed):
-            if gone.done() and not gone.cancelled():
-                gone.exception()  # asyncio would report one that nobody looked at
+        Raises TimeoutError, aiomqtt.MqttError, or ValueError for a host name paho cannot use.
+        """
+        attempt: asyncio.Task[Any] = self._loop.create_task(self._client.__aenter__())
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(attempt)
+        except BaseException:
+            self._abandon(attempt)
+            raise
 
-    def _client_connect(self) -> None:
-        # in a thread: name resolution may come back long after we were given up, and a connection
-        # then would take our own client id away from us
-        super()._client_connect()
-        if self.given_up:
-            self.give_up()
+    def _abandon(self, attempt: asyncio.Task[Any]) -> None:
+        """Close the socket of an attempt that failed or took too long.
 
-    async def _misc_loop(self) -> None:
-        """Ping when the keepalive says so; paho's precision of a second is not needed."""
-        while self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:  # noqa: ASYNC110
-            # paho's: MQTT 5 lets the broker name a shorter one
-            await asyncio.sleep(max(1.0, self._client.keepalive / MISC_EVERY))
+        The blocking part of an attempt runs in a thread, which cannot be interrupted. If it
+        connected later, this client would take the client id away from its successor.
+        """
+        self._client.timeout = 0.0  # do not wait for CONNACK or the end of the connection
+        self._late_close = self._loop.create_task(self._close_late(attempt))
 
-    def _on_connect(
-        self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
-    ) -> None:
-        # MQTT 5, 3.2.2.3.3: more at once would end the connection; paho does not look at it. It
-        # keeps what is too much, in order, until there is room
-        most = getattr(properties, "ReceiveMaximum", None)
-        if most is not None:
-            known = self._client._max_inflight_messages
-            self._client._max_inflight_messages = min(known, most)
-        super()._on_connect(client, userdata, flags, reason_code, properties)
+    async def _close_late(self, attempt: asyncio.Task[Any]) -> None:
+        await asyncio.wait([attempt])
+        if not attempt.cancelled():
+            attempt.exception()  # asyncio would report one that nobody retrieved
+        with contextlib.suppress(aiomqtt.MqttError):
+            await self._client.__aexit__(None, None, None)
+
+    async def close(self) -> None:
+        """Disconnect. Does nothing if the connection is lost already."""
+        for delivery in self._deliveries:
+            delivery.cancel()
+        with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+            async with asyncio.timeout(DISCONNECT_TIMEOUT):
+                await self._client.__aexit__(None, None, None)
+                # The iterator retrieves the reason of a loss, which asyncio would report otherwise
+                async for _ in self._client.messages:
+                    pass
 
     # Sending
 
-    def send(self, topic: str, payload: str, acked: Callable[[], None], *, retain: bool) -> None:
-        """Publish with QoS 1; `acked` is called when the broker has it. Never raises: what goes
-        wrong is told by `failed`."""
-        info = self._client.publish(topic, payload, 1, retain)
-        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self.fail(aiomqtt.MqttCodeError(info.rc, "Could not publish message"))
-            return
-        deadline = self._loop.time() + self.timeout
-        self._pending_publishes[info.mid] = Ack(topic, acked, deadline)  # type: ignore[assignment]
-        if self._ack_timer is None:
-            self._ack_timer = self._loop.call_at(deadline, self._look_for_acks)
-
-    def fail(self, error: Exception) -> None:
-        """Tell that this connection is of no use any more; the first reason stays."""
-        if not self.failed.done():
-            self.failed.set_exception(error)
-
-    def _look_for_acks(self) -> None:
-        """Is the oldest message still not acknowledged? Else come back when the next one is due."""
-        self._ack_timer = None
-        for pending in self._pending_publishes.values():
-            deadline: float = pending.deadline  # type: ignore[attr-defined]
-            if deadline <= self._loop.time():
-                self.fail(aiomqtt.MqttError("Operation timed out"))
-            else:
-                self._ack_timer = self._loop.call_at(deadline, self._look_for_acks)
-            return
-
-    def _on_publish(
-        self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any
+    def send(
+        self, topic: str, payload: str, on_ack: Callable[[], None], *, retain: bool = True
     ) -> None:
-        pending = cast(Ack | None, self._pending_publishes.pop(mid, None))
-        if pending is None:
-            return
-        try:
-            if reason_code is not None and reason_code.is_failure:
-                self._refused(pending.topic, str(reason_code))
-            pending.set()
-        except Exception as bug:  # noqa: BLE001 - paho would take it for a lost connection
-            self.fail(bug)
+        """See `Connection.send`."""
+        delivery = self._loop.create_task(self._deliver(topic, payload, on_ack, retain))
+        self._deliveries.add(delivery)
+        delivery.add_done_callback(self._deliveries.discard)
 
-    # Writing
+    async def _deliver(
+        self, topic: str, payload: str, on_ack: Callable[[], None], retain: bool
+    ) -> None:
+        try:
+            await self._client.publish(topic, payload, qos=1, retain=retain)
+            on_ack()
+        except Exception as error:  # noqa: BLE001 - `wait_lost` raises it
+            self.fail(error)
 
     def flush(self) -> None:
-        """Write what was sent since the last time; by itself at the end of this turn."""
-        if not self._write_due:
-            return
-        self._write_due = False
-        try:
-            self._client.loop_write()
-        except Exception as error:  # noqa: BLE001 - as aiomqtt does: the connection broke
-            if not self._disconnected.done():
-                self._disconnected.set_exception(error)
-            return
-        if self._client.want_write() and (sock := self._client.socket()) is not None:
-            super()._on_socket_register_write(self._client, None, sock)
+        """See `Connection.flush`. aiomqtt writes when the loop says that the socket is writable."""
 
-    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
-        if threading.get_ident() != self._thread:  # while connecting
-            super()._on_socket_register_write(client, userdata, sock)
-        elif not self._write_due:
-            self._write_due = True
-            self._loop.call_soon(self.flush)
+    def fail(self, error: Exception) -> None:
+        """See `Connection.fail`."""
+        if not self._failure.done():
+            self._failure.set_exception(error)
+            self._failure.exception()  # asyncio would report one that nobody retrieved
+
+    async def wait_lost(self) -> None:
+        """See `Connection.wait_lost`."""
+        # Cancelling a task that awaits the future itself would cancel the future
+        await asyncio.wait([self._failure])
+        self._raise_failure()
+
+    def _raise_failure(self) -> NoReturn:
+        error = self._failure.exception()
+        assert error is not None  # the future never gets a result
+        if isinstance(error, aiomqtt.MqttError):
+            raise connection_lost_error(error, self._where) from error
+        raise error
+
+    async def publish(self, topic: str, payload: str, *, retain: bool = True) -> None:
+        """See `Connection.publish`."""
+        acknowledged: asyncio.Future[None] = self._loop.create_future()
+        self.send(topic, payload, lambda: acknowledged.set_result(None), retain=retain)
+        self.flush()
+        await asyncio.wait((acknowledged, self._failure), return_when=asyncio.FIRST_COMPLETED)
+        if not acknowledged.done():
+            self._raise_failure()
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """See `Connection.subscribe`. Warns about each topic that the broker refuses."""
+        requested = [(topic, 1) for topic in topics]
+        try:
+            granted = await self._client.subscribe(requested)
+        except aiomqtt.MqttError as error:
+            raise connection_lost_error(error, self._where) from error
+        codes = [code.value if isinstance(code, ReasonCode) else code for code in granted]
+        for (topic, _), code in zip(requested, codes, strict=False):
+            if code >= _FAILURE:
+                _LOG.warning(
+                    "the broker does not let us subscribe to %s: allow it in the broker's access"
+                    " list for this user",
+                    topic,
+                )
+
+    async def unsubscribe(self, topic: str) -> None:
+        """See `Connection.unsubscribe`."""
+        try:
+            await self._client.unsubscribe(topic)
+        except aiomqtt.MqttError as error:
+            raise connection_lost_error(error, self._where) from error
+
+    async def messages(self) -> AsyncIterator[Received]:
+        """See `Connection.messages`."""
+        try:
+            async for message in self._client.messages:
+                payload = message.payload
+                yield Received(
+                    str(message.topic),
+                    bytes(payload) if isinstance(payload, bytes | bytearray) else b"",
+                    message.retain,
+                )
+        except aiomqtt.MqttError as error:
+            raise connection_lost_error(error, self._where) from error

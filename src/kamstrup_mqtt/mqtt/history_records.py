@@ -1,4 +1,4 @@
-"""One reading as a record of the history (docs/topics.md, History)."""
+"""Turns readings into records of the history topic (docs/topics.md, History)."""
 
 from __future__ import annotations
 
@@ -13,55 +13,54 @@ from kamstrup_mqtt.devices.device import Device
 PUSHED_KINDS = ("live", "hourly")
 
 
-class Records:
-    """Numbers the records: `seq` ascends by one for each meter from 1 in each run (`boot`)."""
+class RecordEncoder:
+    """Encodes records and numbers them: `seq` counts from 1 for each meter and run (`boot`)."""
 
     def __init__(self, boot: str) -> None:
         self._boot = boot
-        self._seq: dict[str, int] = {}
+        self._last_numbers: dict[str, int] = {}
 
-    def of(self, reading: Reading, picture: Device) -> str:
-        """The record of a reading that the picture has taken: with the values as published."""
+    def encode_reading(self, reading: Reading, device: Device) -> str:
+        """Return the record of a reading that `device` has applied, with the published values."""
         kind = reading.group if reading.group in PUSHED_KINDS else "values"
-        at = reading.measured_at or belongs_to(kind, reading.time)
-        values = picture.meter_state.readings[reading.group].values
-        return self._record(picture, kind, reading.time, at, values)
+        measured_at = reading.measured_at or estimate_measured_at(kind, reading.time)
+        values = device.meter_state.readings[reading.group].values
+        return self._encode(device, kind, reading.time, measured_at, values)
 
-    def logged(self, record: LoggedReading, picture: Device) -> str:
-        """The record of one in the meter's own log."""
-        return self._record(
-            picture, "backfill", record.time, record.measured_at, picture.logged_values(record)
-        )
+    def encode_logged(self, record: LoggedReading, device: Device) -> str:
+        """Return the record of an entry of the meter's own log."""
+        values = device.logged_values(record)
+        return self._encode(device, "backfill", record.time, record.measured_at, values)
 
-    def _record(
+    def _encode(
         self,
-        picture: Device,
+        device: Device,
         kind: str,
         time: datetime | None,
-        at: datetime | None,
+        measured_at: datetime | None,
         values: Mapping[str, Scalar],
     ) -> str:
-        meter = picture.config.id
-        seq = self._seq[meter] = self._seq.get(meter, 0) + 1
+        meter = device.config.id
+        number = self._last_numbers[meter] = self._last_numbers.get(meter, 0) + 1
         return decimal_json.dumps(
             {
                 "meter": meter,
-                "serial": picture.serial_text,
+                "serial": device.serial_text,
                 "boot": self._boot,
-                "seq": seq,
+                "seq": number,
                 "kind": kind,
                 "time": rfc3339(time),
-                "at": rfc3339(at),
+                "at": rfc3339(measured_at),
                 "readings": dict(values),
             }
         )
 
 
-def belongs_to(kind: str, received: datetime | None) -> datetime | None:
-    """The moment that values belong to whose meter has not told it; None where it is not known.
+def estimate_measured_at(kind: str, received: datetime | None) -> datetime | None:
+    """Return when the values of a reading without a time of its own were measured, or None.
 
-    The registers of an hourly list are those of the full hour, and the list comes within a minute
-    after it; all other values are those of the moment.
+    The registers of an hourly list are those of the full hour, and the list arrives within a minute
+    after it. All other values are current when they arrive.
     """
     if kind != "hourly" or received is None:
         return received

@@ -1,4 +1,4 @@
-"""So many messages may wait for their acknowledgement at once; the next goes when one has come."""
+"""Limits the QoS 1 messages in flight."""
 
 from __future__ import annotations
 
@@ -9,56 +9,64 @@ from functools import partial
 from kamstrup_mqtt.mqtt.connection import Connection
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass
 
 
-class Window:
-    """Messages on their way over one connection, in the order in which they were sent.
+class InFlightWindow:
+    """Messages of one connection that wait for their acknowledgement, at most `size` at once.
 
-    `room` is called, once for all acknowledgements of one turn of the loop, when there is room
-    again in a window that was full.
+    `on_slot_free` is called when a full window has room again, once for all acknowledgements of a
+    loop iteration.
     """
 
     def __init__(
-        self, connection: Connection, size: int, room: Callable[[], None] = _nothing
+        self,
+        connection: Connection,
+        size: int,
+        on_slot_free: Callable[[], None] = _do_nothing,
     ) -> None:
         self._connection = connection
         self._size = size
-        self._room = room
+        self._on_slot_free = on_slot_free
         self._in_flight = 0
-        self._acked = asyncio.Event()
+        self._acknowledged = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
+        """Whether `size` messages are in flight."""
         return self._in_flight >= self._size
 
     def send(
-        self, topic: str, payload: str, *, retain: bool = True, then: Callable[[], None] = _nothing
+        self,
+        topic: str,
+        payload: str,
+        *,
+        retain: bool = True,
+        on_ack: Callable[[], None] = _do_nothing,
     ) -> None:
-        """Send; `then` is called when it is acknowledged. Whoever sends more than there is room
-        for is not stopped."""
+        """Send a message and call `on_ack` once it is acknowledged. Sends also if it is full."""
         self._in_flight += 1
-        self._connection.send(topic, payload, partial(self._take, then), retain=retain)
+        self._connection.send(topic, payload, partial(self._handle_ack, on_ack), retain=retain)
 
-    def _take(self, then: Callable[[], None]) -> None:
+    def _handle_ack(self, on_ack: Callable[[], None]) -> None:
         if self._in_flight == self._size:
-            self._loop.call_soon(self._room)
+            self._loop.call_soon(self._on_slot_free)
         self._in_flight -= 1
-        self._acked.set()
-        then()
+        self._acknowledged.set()
+        on_ack()
 
-    async def vacancy(self) -> None:
-        """Wait until there is room."""
-        while self.full:
-            await self._progress()
+    async def wait_for_slot(self) -> None:
+        """Wait until the window is not full."""
+        while self.is_full:
+            await self._wait_for_ack()
 
-    async def drained(self) -> None:
-        """Wait until everything that was sent is acknowledged."""
+    async def wait_empty(self) -> None:
+        """Wait until all messages are acknowledged."""
         while self._in_flight:
-            await self._progress()
+            await self._wait_for_ack()
 
-    async def _progress(self) -> None:
-        self._acked.clear()
-        await self._acked.wait()
+    async def _wait_for_ack(self) -> None:
+        self._acknowledged.clear()
+        await self._acknowledged.wait()

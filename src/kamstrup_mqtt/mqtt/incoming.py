@@ -1,7 +1,8 @@
-"""What the broker brings us: what it had retained when we came, Home Assistant's birth, commands,
-and the traces of another daemon that uses our instance.
+"""Handles messages from the broker.
 
-Nothing in it is trusted: whoever may write to our topics may write anything.
+These are retained messages, Home Assistant's birth message, commands, and the bridge info of
+another daemon with the same instance. Their contents are not trusted: any client of the broker may
+send them.
 """
 
 from __future__ import annotations
@@ -13,157 +14,161 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from kamstrup_mqtt.config import Config
+from kamstrup_mqtt.core.log import meter_logger
 from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig, PublishedDiscovery
 from kamstrup_mqtt.homeassistant.removal import parse_announced, parse_meter_id
+from kamstrup_mqtt.mqtt.callbacks import SessionCallbacks
 from kamstrup_mqtt.mqtt.connection import Received
-from kamstrup_mqtt.mqtt.publish_queue import Board
+from kamstrup_mqtt.mqtt.publish_queue import PublishQueue
 
 _LOG = logging.getLogger(__package__)
 
 MAX_COMMAND = 64
-"""Bytes of a `read` command; longer ones are not for us."""
+"""Bytes of a `read` command. Longer ones are ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """Where this daemon runs. `boot` is the kernel's id of this boot, None where it is hidden."""
+    """The machine of a daemon. `boot` is the kernel's boot id, or None where it is hidden."""
 
     name: str
     boot: str | None
 
-    def is_other(self, host: object, boot: object) -> bool:
-        """Whether somebody who says this is on another machine (a container made anew on the same
-        boot is not)."""
-        return host != self.name and (self.boot is None or boot != self.boot)
+    def is_other(self, name: object, boot: object) -> bool:
+        """Return whether `name` and `boot` describe another machine.
+
+        A container that was created again has another name, but the same boot id.
+        """
+        return name != self.name and (self.boot is None or boot != self.boot)
 
 
 @dataclass(slots=True)
-class Retained:
-    """What the broker had when we came: discovery messages of ours, and our own topics."""
+class RetainedMessages:
+    """What the broker had retained: discovery messages by meter id, and the instance's topics."""
 
-    announced: dict[str, PublishedDiscovery] = field(default_factory=dict)
+    discovery: dict[str, PublishedDiscovery] = field(default_factory=dict)
     topics: dict[str, str] = field(default_factory=dict)
 
 
-class Inbox:
-    """What came on one connection.
+class IncomingMessages:
+    """Handles the messages of one connection.
 
-    request_read   asks a meter's reader to read now: None, or the reason why not
-    other_daemon   called with a description when another daemon uses our instance
-    warn_once      logs a warning, each text once in the life of the process
-    birth          seconds from Home Assistant's birth message to the states
-
-    last_retained  when a retained message came, the last one (loop time)
-    settled        discovery messages that come now are our own
+    retained       the retained messages
+    last_retained  the loop time at which the last retained message arrived
+    is_complete    set to True when the broker has sent all retained messages; discovery messages
+                   that arrive later come from this daemon
     """
 
     def __init__(
         self,
         config: Config,
-        announcer: DiscoveryConfig,
-        board: Board,
+        discovery: DiscoveryConfig,
+        queue: PublishQueue,
         host: Host,
+        callbacks: SessionCallbacks,
         *,
-        request_read: Callable[[str], str | None],
-        other_daemon: Callable[[str], None],
-        warn_once: Callable[[str], None],
-        birth: Callable[[], float],
+        choose_birth_delay: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._config = config
-        self._announcer = announcer
-        self._topics = announcer.topics
-        self._board = board
+        self._discovery = discovery
+        self._topics = discovery.topics
+        self._queue = queue
         self._host = host
-        self._request_read = request_read
-        self._other_daemon = other_daemon
-        self._warn_once = warn_once
-        self._birth = birth
+        self._callbacks = callbacks
+        self._choose_birth_delay = choose_birth_delay
         self._loop = loop
-        self.retained = Retained()
-        self.last_retained = self._loop.time()
-        self.settled = False
-        self._born = False  # Home Assistant was started, and waits for the states
+        self.retained = RetainedMessages()
+        self.last_retained = loop.time()
+        self.is_complete = False
+        self._is_birth_pending = False
 
     async def listen(self, messages: AsyncIterator[Received]) -> None:
-        """Take what comes, for as long as the connection lasts."""
+        """Handle messages for as long as the connection lasts."""
         async for message in messages:
-            self.receive(message)
+            self.handle(message)
 
-    def check_retained_info(self) -> None:
-        """See whether another daemon was here when we came."""
-        topics = self.retained.topics
-        # a stale one is no proof: whoever lives has said `online`
-        if topics.get(self._topics.bridge_status) == "online":
-            self._check_info(topics.get(self._topics.bridge_info, ""))
-
-    def receive(self, message: Received) -> None:
-        """Take one message; whatever it is, nothing comes out but what the calls do."""
+    def handle(self, message: Received) -> None:
+        """Handle one incoming message. Raises only what a callback raises."""
         if message.retained:
-            self._receive_retained(message)
+            self._handle_retained(message)
         elif message.topic == self._topics.bridge_info:
-            self._check_info(_text(message.payload))
+            self._check_bridge_info(_decode(message.payload))
         elif message.topic == self._config.homeassistant.status_topic:
-            self._receive_birth(message)
-        elif self._config.mqtt.commands and (id_ := self._commanded(message.topic)) is not None:
-            self._receive_read(id_, message.payload)
+            self._handle_birth(message)
+        elif self._config.mqtt.commands and (id_ := self._commanded_meter(message.topic)):
+            self._handle_read(id_, message.payload)
 
-    def _commanded(self, topic: str) -> str | None:
-        """The meter of a `read` topic."""
-        return next((id_ for id_ in self._board.pictures if self._topics.read(id_) == topic), None)
+    def _commanded_meter(self, topic: str) -> str | None:
+        """Return the meter of a `read` topic, or None for another topic."""
+        return next((id_ for id_ in self._queue.devices if self._topics.read(id_) == topic), None)
 
-    def _receive_retained(self, message: Received) -> None:
+    # Retained messages
+
+    def _handle_retained(self, message: Received) -> None:
         self.last_retained = self._loop.time()
-        if self._commanded(message.topic) is not None:
+        if self._commanded_meter(message.topic) is not None:
             if self._config.mqtt.commands:
-                self._warn_once(
+                self._callbacks.warn_once(
                     f"{message.topic} holds a retained message, which is ignored: publish commands"
                     " without retain"
                 )
             return
-        text = _text(message.payload)
+        text = _decode(message.payload)
         if message.topic.startswith(f"{self._topics.root}/"):
             self.retained.topics[message.topic] = text
+        elif not self.is_complete:
+            self._keep_discovery(message.topic, text)
+
+    def _keep_discovery(self, topic: str, text: str) -> None:
+        announced = parse_announced(self._discovery, topic, text)
+        id_ = parse_meter_id(self._discovery, topic)
+        if announced is not None and id_ is not None:
+            self.retained.discovery[id_] = announced
+
+    def check_retained_info(self) -> None:
+        """Report another daemon that was connected before."""
+        topics = self.retained.topics
+        # The info alone may be stale: a running daemon is also `online`
+        if topics.get(self._topics.bridge_status) == "online":
+            self._check_bridge_info(topics.get(self._topics.bridge_info, ""))
+
+    def _check_bridge_info(self, text: str) -> None:
+        try:
+            info = json.loads(text)
+        except (ValueError, RecursionError):  # not from a daemon
             return
-        announced = parse_announced(self._announcer, message.topic, text)
-        id_ = parse_meter_id(self._announcer, message.topic)
-        if announced is not None and id_ is not None and not self.settled:
-            self.retained.announced[id_] = announced
+        if isinstance(info, dict) and self._host.is_other(info.get("host"), info.get("boot")):
+            self._callbacks.report_conflict(f"on host {str(info.get('host'))[:64]!r}")
 
-    def _receive_birth(self, message: Received) -> None:
-        if self._born or _text(message.payload) != self._config.homeassistant.birth_payload:
-            return  # who sends a thousand of them gets one answer
-        self._born = True
-        _LOG.info("Home Assistant was started: announcing everything again")
-        self._board.all_announcements()
-        # Home Assistant subscribes to state topics only after it has read the discovery
-        self._loop.call_later(self._birth(), self._after_birth)
+    # Birth message and commands
 
-    def _after_birth(self) -> None:
-        self._born = False
-        self._board.all_states()
+    def _handle_birth(self, message: Received) -> None:
+        birth_payload = self._config.homeassistant.birth_payload
+        if self._is_birth_pending or _decode(message.payload) != birth_payload:
+            return  # many birth messages get one answer
+        self._is_birth_pending = True
+        _LOG.info("Home Assistant has started: announcing everything again")
+        self._queue.mark_announcements()
+        # Home Assistant subscribes to state topics after it has read the discovery messages
+        self._loop.call_later(self._choose_birth_delay(), self._republish_states)
 
-    def _receive_read(self, id_: str, payload: bytes) -> None:
+    def _republish_states(self) -> None:
+        self._is_birth_pending = False
+        self._queue.mark_states()
+
+    def _handle_read(self, id_: str, payload: bytes) -> None:
         if len(payload) > MAX_COMMAND:
-            self._warn_once(
+            self._callbacks.warn_once(
                 f"{self._topics.read(id_)}: a command of over {MAX_COMMAND} bytes is ignored"
             )
             return
-        reason = self._request_read(id_)
-        log = logging.getLogger(f"kamstrup_mqtt.meter.{id_}")
-        if reason is None:
-            log.info("%s: reading now, by command", id_)
+        refusal = self._callbacks.request_read(id_)
+        if refusal is None:
+            meter_logger(id_).info("%s: reading now, by command", id_)
         else:
-            log.debug("%s: not read by command: %s", id_, reason)
-
-    def _check_info(self, text: str) -> None:
-        try:
-            info = json.loads(text)
-        except (ValueError, RecursionError):  # somebody else's
-            return
-        if isinstance(info, dict) and self._host.is_other(info.get("host"), info.get("boot")):
-            self._other_daemon(f"on host {str(info.get('host'))[:64]!r}")
+            meter_logger(id_).debug("%s: not read by command: %s", id_, refusal)
 
 
-def _text(payload: bytes) -> str:
+def _decode(payload: bytes) -> str:
     return payload.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Short visits to the broker from the command line: `check --connect` and `remove`."""
+"""Short connections for the command line: `check --connect` and `remove`."""
 
 from __future__ import annotations
 
@@ -12,58 +12,59 @@ from kamstrup_mqtt.core.errors import KamstrupMqttError
 from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
 from kamstrup_mqtt.homeassistant.removal import parse_announced
+from kamstrup_mqtt.mqtt.broker_errors import BrokerError
 from kamstrup_mqtt.mqtt.connection import (
     ACK_TIMEOUT,
     CONNECT_TIMEOUT,
-    BrokerError,
     Connection,
     Received,
-    address,
-    connect,
+    format_address,
 )
+from kamstrup_mqtt.mqtt.connector import connect
 
 SETTLE = 1.0
-"""Seconds without a retained message after which the broker has shown them all."""
+"""Seconds without a retained message after which the broker has sent them all."""
 
 
-async def probe(
+async def check_broker(
     mqtt: MqttConfig,
     *,
     connect_timeout: float = CONNECT_TIMEOUT,
     ack_timeout: float = ACK_TIMEOUT,
 ) -> list[str]:
-    """Connect, publish to one of our own topics and read it back; what went well, line by line.
+    """Connect, publish to a topic of this instance and read it back. Returns the results as lines.
 
-    A broker acknowledges also what its access list forbids, so only reading back proves it.
-    Raises BrokerError with what to do. A running daemon is not disturbed.
+    A broker also acknowledges messages that its access list forbids, so only reading back proves
+    that they are accepted. A running daemon is not disturbed. Raises BrokerError.
     """
     topic = f"{mqtt.topics.root}/bridge/check"
     token = uuid.uuid4().hex
     client_id = f"{mqtt.client_id or mqtt.topics.client_id}-check"
+    address = format_address(mqtt)
     async with connect(
         mqtt, None, client_id=client_id, connect_timeout=connect_timeout, ack_timeout=ack_timeout
     ) as connection:
-        done = [f"connected to {address(mqtt)}"]
+        results = [f"connected to {address}"]
         await connection.subscribe([topic])
         await connection.publish(topic, token, retain=False)
         try:
             async with asyncio.timeout(ack_timeout):
-                await _until(connection, topic, token)
+                await _wait_for_message(connection, topic, token)
         except TimeoutError as error:
             raise BrokerError(
-                f"{address(mqtt)}: what was published to {topic} did not come back; the broker's"
-                f" access list must let this user read and write {mqtt.topics.root}/#"
+                f"{address}: what was published to {topic} did not come back; the broker's access"
+                f" list must let this user read and write {mqtt.topics.root}/#"
             ) from error
-    return [*done, f"published to {topic} and read it back"]
+    return [*results, f"published to {topic} and read it back"]
 
 
-async def _until(connection: Connection, topic: str, payload: str) -> None:
+async def _wait_for_message(connection: Connection, topic: str, payload: str) -> None:
     async for message in connection.messages():
         if message.topic == topic and message.payload == payload.encode():
             return
 
 
-async def clear(
+async def clear_retained(
     config: Config,
     version: str,
     *,
@@ -71,12 +72,12 @@ async def clear(
     settle: float = SETTLE,
     connect_timeout: float = CONNECT_TIMEOUT,
 ) -> list[str]:
-    """Clear every retained message of this instance; returns their topics, discovery first.
+    """Clear every retained message of this instance. Returns their topics, discovery first.
 
-    Raises KamstrupMqttError when a daemon says that it is online (unless `force`).
+    Raises BrokerError, or KamstrupMqttError if a daemon is online (unless `force`).
     """
     topics = config.mqtt.topics
-    announcer = DiscoveryConfig(
+    discovery = DiscoveryConfig(
         topics=topics,
         prefix=config.homeassistant.prefix,
         is_modern=config.homeassistant.is_modern,
@@ -86,39 +87,40 @@ async def clear(
     async with connect(
         config.mqtt, None, client_id=client_id, connect_timeout=connect_timeout
     ) as connection:
-        discovery = f"{announcer.prefix}/device/+/config"
-        await connection.subscribe([discovery, f"{topics.root}/#"])
-        shown = [message async for message in _retained(connection, settle)]
+        await connection.subscribe([f"{discovery.prefix}/device/+/config", f"{topics.root}/#"])
+        retained = [message async for message in _retained_messages(connection, settle)]
         if not force:
-            _refuse_beside_daemon(topics, shown)
-        ours = _ours(announcer, shown)
-        for topic in ours:
+            _check_no_daemon(topics, retained)
+        own_topics = _own_topics(discovery, retained)
+        for topic in own_topics:
             await connection.publish(topic, "")
-    return ours
+    return own_topics
 
 
-def _refuse_beside_daemon(topics: Topics, shown: Iterable[Received]) -> None:
-    if any(m.topic == topics.bridge_status and m.payload == b"online" for m in shown):
+def _check_no_daemon(topics: Topics, retained: Iterable[Received]) -> None:
+    if any(m.topic == topics.bridge_status and m.payload == b"online" for m in retained):
         raise KamstrupMqttError(
             f"a daemon is online as {topics.root}: stop it first, it would publish everything"
             " again (or it was killed together with its broker: then use --force)"
         )
 
 
-def _ours(announcer: DiscoveryConfig, shown: Sequence[Received]) -> list[str]:
-    """The topics of this instance, discovery first: an entity that still listens would complain
-    of an empty state."""
+def _own_topics(discovery: DiscoveryConfig, retained: Sequence[Received]) -> list[str]:
+    """Return the topics of this instance.
+
+    Discovery comes first: an entity that still exists would report an error about an empty state.
+    """
     announced = [
         m.topic
-        for m in shown
-        if parse_announced(announcer, m.topic, m.payload.decode(errors="replace")) is not None
+        for m in retained
+        if parse_announced(discovery, m.topic, m.payload.decode(errors="replace")) is not None
     ]
-    root = f"{announcer.topics.root}/"
-    return [*announced, *(m.topic for m in shown if m.topic.startswith(root))]
+    root = f"{discovery.topics.root}/"
+    return [*announced, *(m.topic for m in retained if m.topic.startswith(root))]
 
 
-async def _retained(connection: Connection, settle: float) -> AsyncIterator[Received]:
-    """Retained messages, until none came for `settle` seconds."""
+async def _retained_messages(connection: Connection, settle: float) -> AsyncIterator[Received]:
+    """Iterate over retained messages until none has arrived for `settle` seconds."""
     arrived: asyncio.Queue[Received] = asyncio.Queue()
 
     async def listen() -> None:
@@ -136,3 +138,5 @@ async def _retained(connection: Connection, settle: float) -> AsyncIterator[Rece
     finally:
         listener.cancel()
         await asyncio.wait([listener])
+        if not listener.cancelled():
+            listener.result()  # raises BrokerError

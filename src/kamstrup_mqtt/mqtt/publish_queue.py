@@ -1,6 +1,7 @@
-"""What is to be published: the pictures of all meters, and which topics are due.
+"""Holds what is to be published: the devices, and which of their topics are pending.
 
-Reports change the pictures whether the broker is there or not; a session publishes what is due.
+Reports change the devices whether the broker is connected or not. A session publishes what is
+pending.
 """
 
 from __future__ import annotations
@@ -12,183 +13,213 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from kamstrup_mqtt.core.clock import Clock
+from kamstrup_mqtt.core.log import meter_logger
 from kamstrup_mqtt.core.model import Identity, LoggedReading, Reading, Report
 from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.devices.device import Device, DeviceChange
 from kamstrup_mqtt.devices.unique_ids import assign_suffixes
-from kamstrup_mqtt.mqtt.history_records import Records
+from kamstrup_mqtt.mqtt.history_records import RecordEncoder
 from kamstrup_mqtt.storage.history import History
 from kamstrup_mqtt.storage.state_file import StateFile
 
 DIAGNOSTICS_INTERVAL = 60.0
-"""Seconds from one diagnostics message of a meter to the next, unless its link state changed."""
+"""Seconds between two diagnostics messages of a meter, unless its link state has changed."""
 
 
 @dataclass(slots=True)
-class Due:
-    """What is to be published, in the order in which it became due. Each thing once: what is
-    published is what the picture says then."""
+class Pending:
+    """What is to be published, in the order in which it became pending.
+
+    Each entry is there once: a session publishes the current value of the device.
+    """
 
     discovery: dict[str, None] = field(default_factory=dict)
     status: dict[str, None] = field(default_factory=dict)
     states: dict[tuple[str, str], None] = field(default_factory=dict)
     diagnostics: dict[str, None] = field(default_factory=dict)
 
-    def __bool__(self) -> bool:
-        return bool(self.discovery or self.status or self.states or self.diagnostics)
 
+class PublishQueue:
+    """The devices and their pending topics.
 
-class Board:
-    """The pictures and what is due of them. `mark_changed` wakes a session; whoever takes reports
-    or ticks decides whether that is needed."""
+    `changed` wakes the session. `apply` and `tick` do not set it: their caller decides whether the
+    session has to do something.
+    """
 
     def __init__(
         self,
-        pictures: Mapping[str, Device],
-        memory: StateFile,
+        devices: Mapping[str, Device],
+        state_file: StateFile,
         clock: Clock,
         *,
         history: History | None = None,
         diagnostics_interval: float = DIAGNOSTICS_INTERVAL,
     ) -> None:
-        self.pictures = pictures
-        self.memory = memory
+        self.devices = devices
+        self.state_file = state_file
         self.history = history or History()
-        self._records = Records(self.history.boot)
-        self.due = Due()
+        self.pending = Pending()
         self.changed = asyncio.Event()
+        self._record_encoder = RecordEncoder(self.history.boot)
         self._clock = clock
         self._diagnostics_interval = diagnostics_interval
-        self._diagnosed: dict[str, float] = {}
-        self._waiting: set[str] = set()
-        self._recalled = False
-        self.online: dict[str, bool] = {id_: self._is_online(id_) for id_ in pictures}
-        self._settle({picture.base_serial for picture in pictures.values()})
+        self._diagnostics_times: dict[str, float] = {}
+        self._deferred_diagnostics: set[str] = set()
+        self._is_merged = False
+        self.online: dict[str, bool] = {id_: self._is_online(id_) for id_ in devices}
+        self._assign_unique_ids({device.base_serial for device in devices.values()})
 
-    def take(self, report: Report) -> None:
-        """Take one report into its picture."""
-        picture = self.pictures[report.meter]
+    # Reports
+
+    def apply(self, report: Report) -> None:
+        """Apply a report to its device and mark what it changed as pending."""
+        device = self.devices[report.meter]
         if isinstance(report, LoggedReading):
-            self.history.add(report.meter, self._records.logged(report, picture))
+            record = self._record_encoder.encode_logged(report, device)
+            self.history.add(report.meter, record)
             return
-        before = picture.base_serial if isinstance(report, Identity) else None
-        change = picture.apply(report, self._clock.monotonic())
+        old_serial = device.base_serial if isinstance(report, Identity) else None
+        change = device.apply(report, self._clock.monotonic())
         for level, message in change.log:
-            logging.getLogger(f"kamstrup_mqtt.meter.{report.meter}").log(level, "%s", message)
+            meter_logger(report.meter).log(level, "%s", message)
         if change.identity:
-            self._settle({before, picture.base_serial})
+            self._assign_unique_ids({old_serial, device.base_serial})
         if change.memory:
-            self.memory.mark_changed(urgent=change.urgent)
-        self._mark(report.meter, change)
-        self._look(report.meter)
+            self.state_file.mark_changed(urgent=change.urgent)
+        self._mark_pending(report.meter, change)
+        self._update_online(report.meter)
 
-    def record(self, report: Report) -> None:
-        """Add a report that was taken to the history, if it is a reading: before the next is
-        taken, for the record has the values as they were published."""
+    def add_record(self, report: Report) -> None:
+        """Add an applied reading to the history. Ignores other reports.
+
+        Call it before the next `apply`: the record holds the values as they were published.
+        """
         if isinstance(report, Reading):
-            self.history.add(report.meter, self._records.of(report, self.pictures[report.meter]))
+            device = self.devices[report.meter]
+            record = self._record_encoder.encode_reading(report, device)
+            self.history.add(report.meter, record)
 
-    def _mark(self, id_: str, change: DeviceChange) -> None:
+    def _mark_pending(self, id_: str, change: DeviceChange) -> None:
         if change.discovery:
-            self.due.discovery[id_] = None
+            self.pending.discovery[id_] = None
         if change.replaced:
-            self.everything_of(id_)
+            self.mark_meter(id_)
         for group in change.states:
-            self.due.states[id_, group] = None
+            self.pending.states[id_, group] = None
         if change.link:
-            self.due.diagnostics[id_] = None
+            self.pending.diagnostics[id_] = None
         elif change.diagnostics:
-            self._waiting.add(id_)
+            self._deferred_diagnostics.add(id_)
 
-    def _settle(self, serials: Container[str | None]) -> None:
-        """Who has one of these serial numbers, or had: whose ids does that change?"""
-        meant = {
-            i: picture for i, picture in self.pictures.items() if picture.base_serial in serials
+    def _assign_unique_ids(self, serials: Container[str | None]) -> None:
+        """Assign unique ids among the meters with these serial numbers.
+
+        Marks the discovery of each meter as pending whose ids have changed.
+        """
+        concerned = {
+            id_: device for id_, device in self.devices.items() if device.base_serial in serials
         }
-        before = {id_: picture.serial for id_, picture in meant.items()}
-        for warning in assign_suffixes(meant.values()):
+        before = {id_: device.serial for id_, device in concerned.items()}
+        for warning in assign_suffixes(concerned.values()):
             logging.getLogger(__package__).warning("%s", warning)
-        for id_, picture in meant.items():
-            if picture.serial != before[id_]:
-                self.due.discovery[id_] = None
+        for id_, device in concerned.items():
+            if device.serial != before[id_]:
+                self.pending.discovery[id_] = None
+
+    # Time
 
     def tick(self) -> float:
-        """Look at the clock: who is offline now, what is overdue, which diagnostics have waited
-        long enough. Returns the monotonic time at which the next of this may be so."""
-        now, ends = self._clock.monotonic(), [math.inf]
-        for id_, picture in self.pictures.items():
-            self._look(id_)
-            for group in picture.expire_groups(now):
-                self.due.states[id_, group] = None
-            ends.append(picture.next_deadline(now))
-        for id_ in list(self._waiting):
-            end = self._diagnosed.get(id_, -math.inf) + self._diagnostics_interval
-            if end <= now:
-                self.due.diagnostics[id_] = None
+        """Mark what is pending because time has passed.
+
+        That is a meter that has gone offline, a group that has expired, or deferred diagnostics.
+        Returns the monotonic time at which the next of these may happen.
+        """
+        now, deadlines = self._clock.monotonic(), [math.inf]
+        for id_, device in self.devices.items():
+            self._update_online(id_)
+            for group in device.expire_groups(now):
+                self.pending.states[id_, group] = None
+            deadlines.append(device.next_deadline(now))
+        for id_ in list(self._deferred_diagnostics):
+            last = self._diagnostics_times.get(id_, -math.inf)
+            deadline = last + self._diagnostics_interval
+            if deadline <= now:
+                self.pending.diagnostics[id_] = None
             else:
-                ends.append(end)
-        return min(ends)
+                deadlines.append(deadline)
+        return min(deadlines)
 
     def _is_online(self, id_: str) -> bool:
-        picture = self.pictures[id_]
-        now = None if picture.has_reading else self._clock.now()
-        return picture.is_online(now, self._clock.monotonic())
+        device = self.devices[id_]
+        now = None if device.has_reading else self._clock.now()
+        return device.is_online(now, self._clock.monotonic())
 
-    def _look(self, id_: str) -> None:
-        online = self._is_online(id_)
-        if online != self.online[id_]:
-            self.online[id_] = online
-            self.due.status[id_] = None
+    def _update_online(self, id_: str) -> None:
+        is_online = self._is_online(id_)
+        if is_online != self.online[id_]:
+            self.online[id_] = is_online
+            self.pending.status[id_] = None
 
-    def status(self, id_: str) -> str:
-        """The payload of a meter's status topic."""
+    # Payloads
+
+    def status_payload(self, id_: str) -> str:
+        """Return the payload of a meter's status topic."""
         return "online" if self.online[id_] else "offline"
 
-    def diagnostics(self, id_: str) -> str:
-        """The payload of a meter's diagnostics topic, which counts as published now."""
-        self._diagnosed[id_] = self._clock.monotonic()
-        self._waiting.discard(id_)
-        return self.pictures[id_].diagnostics_json()
+    def diagnostics_payload(self, id_: str) -> str:
+        """Return the payload of a meter's diagnostics topic, to be published now."""
+        self._diagnostics_times[id_] = self._clock.monotonic()
+        self._deferred_diagnostics.discard(id_)
+        return self.devices[id_].diagnostics_json()
 
-    def everything_of(self, id_: str) -> None:
-        """All that one meter publishes is due."""
-        self.due.discovery[id_] = None
-        self.due.status[id_] = None
-        self.due.diagnostics[id_] = None
-        self.due.states.update(dict.fromkeys((id_, g) for g in self.pictures[id_].groups))
+    # The session
+
+    def mark_meter(self, id_: str) -> None:
+        """Mark all topics of one meter as pending."""
+        self.pending.discovery[id_] = None
+        self.pending.status[id_] = None
+        self.pending.diagnostics[id_] = None
+        self._mark_states(id_)
         self.changed.set()
 
-    def everything(self) -> None:
-        """All that all meters publish is due."""
-        for id_ in self.pictures:
-            self.everything_of(id_)
+    def mark_all(self) -> None:
+        """Mark all topics of all meters as pending."""
+        for id_ in self.devices:
+            self.mark_meter(id_)
 
-    def recall(self, topics: Topics, retained: Mapping[str, str]) -> None:
-        """What the broker had of our states when we came first: topic -> payload."""
-        if self._recalled:
+    def mark_states(self) -> None:
+        """Mark the states of all meters as pending."""
+        for id_ in self.devices:
+            self._mark_states(id_)
+        self.changed.set()
+
+    def _mark_states(self, id_: str) -> None:
+        groups = self.devices[id_].groups
+        self.pending.states.update(dict.fromkeys((id_, group) for group in groups))
+
+    def mark_announcements(self) -> None:
+        """Mark the discovery messages and statuses of all meters as pending."""
+        self.pending.discovery.update(dict.fromkeys(self.devices))
+        self.pending.status.update(dict.fromkeys(self.devices))
+        self.changed.set()
+
+    def merge_retained(self, topics: Topics, retained: Mapping[str, str]) -> None:
+        """Merge the states that the broker had retained (topic -> payload) into the devices.
+
+        Only the first call has an effect.
+        """
+        if self._is_merged:
             return
-        self._recalled = True
-        for id_, picture in self.pictures.items():
-            for group in picture.groups:
+        self._is_merged = True
+        for id_, device in self.devices.items():
+            for group in device.groups:
                 payload = retained.get(topics.state(id_, group))
                 if payload is not None:
-                    picture.merge_retained(group, payload, self._clock.now())
-                    self.memory.mark_changed()
+                    device.merge_retained(group, payload, self._clock.now())
+                    self.state_file.mark_changed()
 
-    def all_states(self) -> None:
-        """All states are due."""
-        for id_, picture in self.pictures.items():
-            self.due.states.update(dict.fromkeys((id_, group) for group in picture.groups))
-        self.changed.set()
-
-    def all_announcements(self) -> None:
-        """All discovery messages and statuses are due."""
-        self.due.discovery.update(dict.fromkeys(self.pictures))
-        self.due.status.update(dict.fromkeys(self.pictures))
-        self.changed.set()
-
-    def take_due(self) -> Due:
-        """What is due now; nothing is afterwards."""
-        due, self.due = self.due, Due()
+    def take_pending(self) -> Pending:
+        """Return what is pending and forget it."""
+        pending, self.pending = self.pending, Pending()
         self.changed.clear()
-        return due
+        return pending

@@ -1,114 +1,55 @@
-"""`kamstrup-mqtt demo`: four emulated meters, the real daemon, a broker, and what is published."""
+"""`kamstrup-mqtt demo`: four emulated meters, a broker, the daemon, and what it publishes."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import contextlib
-import functools
-import json
-import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kamstrup_mqtt.cli import INTERRUPTED, tables
+from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, tables
 from kamstrup_mqtt.cli.arguments import positive_seconds, tcp_port
-from kamstrup_mqtt.cli.demo.board import DemoBoard, Line
-from kamstrup_mqtt.cli.emulate import stop_signals
+from kamstrup_mqtt.cli.demo.daemon_process import end_of_log, run_daemon
+from kamstrup_mqtt.cli.demo.meters import METERS, start_emulator, write_configuration
+from kamstrup_mqtt.cli.demo.published_readings import PublishedReadings, ReadingRow
+from kamstrup_mqtt.cli.signals import stop_signals
 from kamstrup_mqtt.core.errors import ConfigError, LinkError
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.core.topics import Topics
-from kamstrup_mqtt.emulators.registry import make_emulator
-from kamstrup_mqtt.emulators.server import serve_pty, serve_tcp
-
-STOP_TIMEOUT = 7.0
-"""Seconds that the daemon gets to leave; it promises 5."""
-
-_LOG_LINES = 15
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoMeter:
-    """One emulated meter: on a pty where `pty`, else on a TCP port."""
-
-    id: str
-    name: str
-    protocol: str
-    model: str
-    pty: bool
-    settings: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, object] = field(default_factory=dict)
-    push_interval: float | None = None
-
-
-METERS = (
-    DemoMeter(
-        id="heat",
-        name="MULTICAL 403",
-        protocol="kmp",
-        model="multical_403",
-        pty=True,
-        settings={"serial": "6892850"},  # another meter than the 685-382
-        options={"interval": "5s"},
-    ),
-    DemoMeter(
-        id="electricity_kmp",
-        name="685-382 (KMP-ASCII)",
-        protocol="kmp-ascii",
-        model="e685_382",
-        pty=False,
-        options={"interval": "5s"},
-    ),
-    DemoMeter(
-        id="electricity_iec",
-        name="685-382 (IEC 61107)",
-        protocol="iec62056-21",
-        model="e685_382",
-        pty=False,
-        options={"interval": "5s"},
-    ),
-    DemoMeter(
-        id="han",
-        name="HAN, three phases",
-        protocol="han",
-        model="kamstrup_han_3phase",
-        pty=True,
-        settings={"hourly": "always", "energy_import": "44228.00"},
-        options={"energy_scale": 10},
-        push_interval=3.0,
-    ),
-)
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "demo",
-        help="four emulated meters, read and published before your eyes",
-        description="A broker, four emulated meters and the real daemon between them; what it"
-        " publishes is shown live. Nothing is left behind. Exit code with --duration: 0 when all"
-        " four meters were published, else 1.",
+        help="four emulated meters, a broker and the daemon, shown live",
+        description="Run four emulated meters, a broker and the daemon, and show what the daemon"
+        " publishes. Nothing is left behind. Exit code with --duration: 0 if readings of all four"
+        " meters were published, else 1.",
     )
     parser.add_argument(
-        "--duration", type=positive_seconds, metavar="S", help="end after S seconds"
+        "--duration", type=positive_seconds, metavar="S", help="stop after S seconds"
     )
     parser.add_argument(
         "--mqtt-port",
         type=tcp_port,
         default=0,
         metavar="N",
-        help="the broker's port on 127.0.0.1 (default: a free one, printed)",
+        help="the broker's port on 127.0.0.1 (default: a free port, which is printed)",
     )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the demo. 0: done; 1: a meter was not published; 130: Ctrl-C."""
+    """Run the demo.
+
+    Returns 0 at the end, 1 if a meter was not published, and 130 after Ctrl-C.
+    """
     try:
         from kamstrup_mqtt.cli.demo import broker as demo_broker
     except ModuleNotFoundError as error:
@@ -123,97 +64,36 @@ def run(args: argparse.Namespace) -> int:
 
 async def _demo(args: argparse.Namespace, make_broker: Any) -> int:
     stopped = stop_signals(signal.SIGHUP)
-    with tempfile.TemporaryDirectory(prefix="kamstrup-mqtt-demo-") as folder, _shown() as board:
+    with (
+        tempfile.TemporaryDirectory(prefix="kamstrup-mqtt-demo-") as directory,
+        _live_view() as readings,
+    ):
+        folder = Path(directory)
         async with contextlib.AsyncExitStack() as stack:
-            broker = await stack.enter_async_context(make_broker(args.mqtt_port, board.on_message))
+            broker = await stack.enter_async_context(
+                make_broker(args.mqtt_port, readings.handle_message)
+            )
             print(
-                f"broker on 127.0.0.1 port {broker.port}; see everything with:"
+                f"broker on 127.0.0.1 port {broker.port}; to see all messages:"
                 f" mosquitto_sub -h 127.0.0.1 -p {broker.port} -t '#' -v",
                 flush=True,
             )
-            ports = {meter.id: await _emulate(stack, meter, Path(folder)) for meter in METERS}
-            config = _write_configuration(Path(folder), broker.port, ports)
-            daemon = await stack.enter_async_context(_daemon(config))
+            ports = {meter.id: await start_emulator(stack, meter, folder) for meter in METERS}
+            config = write_configuration(folder, broker.port, ports)
+            daemon = await stack.enter_async_context(run_daemon(config))
             await _wait(stopped, daemon, args.duration)
             if not stopped.done() and daemon.returncode is not None:
                 raise LinkError(
                     LinkState.PORT_MISSING,
-                    f"the daemon ended with exit code {daemon.returncode}:\n{_end_of_log(folder)}",
+                    f"the daemon ended with exit code {daemon.returncode}:\n{end_of_log(folder)}",
                 )
-            missing = board.missing
-            log = _end_of_log(folder) if missing else ""
+            missing = readings.missing_meters
+            log = end_of_log(folder) if missing else ""
     if stopped.done():
-        return INTERRUPTED if stopped.result() == signal.SIGINT else 0
+        return INTERRUPTED if stopped.result() == signal.SIGINT else DONE
     if missing:
-        print(f"no reading came from: {', '.join(missing)}\n{log}", file=sys.stderr)
-    return 1 if missing else 0
-
-
-async def _emulate(stack: contextlib.AsyncExitStack, meter: DemoMeter, folder: Path) -> str:
-    """Start an emulated meter; returns the port as the configuration names it."""
-    make = functools.partial(make_emulator, meter.model, meter.protocol, meter.settings)
-    if meter.pty:
-        path = str(folder / f"{meter.id}.tty")
-        server = await serve_pty(make, path, interval=meter.push_interval)
-        stack.push_async_callback(server.close)
-        return path
-    server = await serve_tcp(make, "127.0.0.1", 0, interval=meter.push_interval)
-    stack.push_async_callback(server.close)
-    return f"tcp://127.0.0.1:{server.port}"
-
-
-def _write_configuration(folder: Path, broker_port: int, ports: Mapping[str, str]) -> Path:
-    """Write the daemon's configuration (JSON is YAML); returns its path."""
-    meters = [
-        {
-            "id": meter.id,
-            "name": meter.name,
-            "protocol": meter.protocol,
-            "model": meter.model,
-            "port": ports[meter.id],
-            **meter.options,
-        }
-        for meter in METERS
-    ]
-    config = folder / "config.yaml"
-    mqtt = {"host": "127.0.0.1", "port": broker_port}
-    config.write_text(json.dumps({"mqtt": mqtt, "meters": meters}), encoding="utf-8")
-    return config
-
-
-@contextlib.asynccontextmanager
-async def _daemon(config: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The real daemon, in a process of its own; ended by its pid."""
-    foreign = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY")
-    environment = {key: value for key, value in os.environ.items() if key not in foreign}
-    state = config.parent / "state"
-    state.mkdir()
-    environment |= {"STATE_DIRECTORY": str(state), "RUNTIME_DIRECTORY": str(state)}
-    with config.with_name("daemon.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "kamstrup_mqtt", "run", "-c", str(config)),
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C is for us: we end it in our order
-        )
-    try:
-        yield process
-    finally:
-        await _end(process)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+        print(f"no reading of: {', '.join(missing)}\n{log}", file=sys.stderr)
+    return FAILED if missing else DONE
 
 
 async def _wait(
@@ -221,7 +101,7 @@ async def _wait(
     daemon: asyncio.subprocess.Process,
     duration: float | None,
 ) -> None:
-    """Until a signal, the daemon's end, or the end of `duration` seconds."""
+    """Wait for a signal, for the end of the daemon, or for `duration` seconds."""
     ended: asyncio.Future[Any] = asyncio.ensure_future(daemon.wait())
     waiting: set[asyncio.Future[Any]] = {stopped, ended}
     await asyncio.wait(waiting, timeout=duration, return_when=asyncio.FIRST_COMPLETED)
@@ -229,36 +109,34 @@ async def _wait(
     await asyncio.wait({ended})
 
 
-def _end_of_log(folder: str) -> str:
-    log = Path(folder, "daemon.log").read_text(encoding="utf-8", errors="replace")
-    return "\n".join(log.splitlines()[-_LOG_LINES:])
-
-
 @contextlib.contextmanager
-def _shown() -> Iterator[DemoBoard]:
-    """A board that is shown: one live table on a terminal, a line for each reading elsewhere."""
+def _live_view() -> Iterator[PublishedReadings]:
+    """Context manager that shows the readings.
+
+    A terminal gets a table that is redrawn; other outputs get a line for each reading.
+    """
     names = {meter.id: meter.name for meter in METERS}
     if not sys.stdout.isatty():
-        yield DemoBoard(Topics(), names, _print_line)
+        yield PublishedReadings(Topics(), names, _print_row)
         return
     from rich.live import Live
 
-    def redraw(_: Line) -> None:
-        live.update(_table(board), refresh=True)
+    def redraw(_: ReadingRow) -> None:
+        live.update(_table(readings), refresh=True)
 
-    board = DemoBoard(Topics(), names, redraw)
+    readings = PublishedReadings(Topics(), names, redraw)
     with Live(auto_refresh=False) as live:
-        live.update(_table(board), refresh=True)
-        yield board
+        live.update(_table(readings), refresh=True)
+        yield readings
 
 
-def _table(board: DemoBoard) -> Any:
-    rows = [[tables.printable(cell) for cell in row] for row in board.rows()]
+def _table(readings: PublishedReadings) -> Any:
+    rows = [[tables.printable(cell) for cell in row] for row in readings.rows()]
     newest = max((time for time, _, _ in rows), default="") or "not yet"
-    # the time is said once: 80 columns and 24 lines are enough for all four meters
-    title = f"published readings ({newest} UTC; Ctrl-C ends)"
+    # one time for all rows, so that the four meters fit into 80 columns and 24 lines
+    title = f"published readings ({newest} UTC; stop with Ctrl-C)"
     return tables.make_rich(title, ("meter", "readings"), [row[1:] for row in rows])
 
 
-def _print_line(line: Line) -> None:
-    print(*line, sep="  ", flush=True)
+def _print_row(row: ReadingRow) -> None:
+    print(*row, sep="  ", flush=True)

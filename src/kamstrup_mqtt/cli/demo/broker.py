@@ -1,7 +1,7 @@
-"""The broker of `kamstrup-mqtt demo`: amqtt on the loopback, with an ear inside.
+"""The broker of `kamstrup-mqtt demo`: amqtt on the loopback address.
 
-Good enough for a demonstration only: it speaks MQTT 3.1.1 and keeps nothing on disk. Imported by
-`demo` alone, because amqtt comes with the extra `[demo]`.
+It is good enough for a demonstration only: it supports MQTT 3.1.1 and stores nothing on disk. Only
+`demo` imports it, because amqtt belongs to the extra `[demo]`.
 """
 
 from __future__ import annotations
@@ -21,53 +21,54 @@ from kamstrup_mqtt.core.errors import LinkError
 from kamstrup_mqtt.core.model import LinkState
 
 OnMessage = Callable[[str, bytes], None]
-"""Called with topic and payload of each message that the broker took."""
+"""Callback with topic and payload of each message that the broker receives."""
 
 _LOOPBACK = "127.0.0.1"
 _LISTENER = "default"
 
 
-class MessageListener(BasePlugin[BrokerContext]):  # type: ignore[misc]  # amqtt comes without types
-    """Tells what the broker received."""
+class MessageObserver(BasePlugin[BrokerContext]):  # type: ignore[misc]  # amqtt comes without types
+    """Plugin of the broker that passes on each message."""
 
-    heard: OnMessage | None = None
+    on_message: OnMessage | None = None
 
     async def on_broker_message_received(
         self, *, client_id: str, message: ApplicationMessage
     ) -> None:
-        """amqtt calls this for each PUBLISH."""
-        if self.heard is not None:
-            self.heard(message.topic, bytes(message.data or b""))
+        """Called by amqtt for each PUBLISH."""
+        if self.on_message is not None:
+            self.on_message(message.topic, bytes(message.data or b""))
 
 
 class DemoBroker:
-    """`async with DemoBroker(port, heard) as broker`: a broker on 127.0.0.1 at `broker.port`.
+    """A broker on 127.0.0.1 that runs as an async context manager.
 
-    Port 0 is a free one. Raises LinkError when the port cannot be had.
+    `port` 0 selects a free port; `port` is then the selected one. Raises LinkError on entry if the
+    port is not available.
     """
 
-    def __init__(self, port: int, heard: OnMessage) -> None:
+    def __init__(self, port: int, on_message: OnMessage) -> None:
         self.port = port
-        self._heard = heard
+        self._on_message = on_message
 
     async def __aenter__(self) -> DemoBroker:
-        # the broker tells its life story, harmless losses of connections as warnings included
+        # amqtt logs every step, and harmless losses of connections as warnings
         for name in ("amqtt", "transitions"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        # An "external" listener: the socket is ours, so a free port is known without a race.
+        # with an "external" listener the socket is ours: a free port is found without a race
         self._broker = Broker(
             BrokerConfig(
                 listeners={_LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)},
                 plugins={
                     "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True},
-                    f"{__name__}.{MessageListener.__name__}": {},
+                    f"{__name__}.{MessageObserver.__name__}": {},
                 },
             )
         )
-        ear = self._broker.plugins_manager.get_plugin(MessageListener.__name__)
-        if not isinstance(ear, MessageListener):
-            raise TypeError(f"amqtt loaded {ear!r} instead of {MessageListener.__name__}")
-        ear.heard = self._heard
+        observer = self._broker.plugins_manager.get_plugin(MessageObserver.__name__)
+        if not isinstance(observer, MessageObserver):
+            raise TypeError(f"amqtt loaded {observer!r} instead of {MessageObserver.__name__}")
+        observer.on_message = self._on_message
         accept = functools.partial(self._broker.stream_connected, listener_name=_LISTENER)
         try:
             self._server = await asyncio.start_server(accept, _LOOPBACK, self.port)
@@ -75,7 +76,7 @@ class DemoBroker:
             raise LinkError(
                 LinkState.BUSY,
                 f"no broker on {_LOOPBACK}:{self.port}: {error.strerror or error};"
-                " leave out --mqtt-port to take a free port",
+                " leave out --mqtt-port to use a free port",
             ) from error
         self.port = self._server.sockets[0].getsockname()[1]
         await self._broker.start()

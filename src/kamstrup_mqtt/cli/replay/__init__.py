@@ -18,7 +18,7 @@ from typing import Any
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED
 from kamstrup_mqtt.cli.arguments import with_instance
 from kamstrup_mqtt.cli.output import put
-from kamstrup_mqtt.cli.replay.connections import waited_for, without_broker
+from kamstrup_mqtt.cli.replay.connections import broker_connector, print_connector
 from kamstrup_mqtt.cli.replay.event_loop import ReplayClock, ReplayLoop
 from kamstrup_mqtt.config import Config, loader
 from kamstrup_mqtt.config.redaction import MASK
@@ -231,8 +231,8 @@ class Replay:
 
     def _connector(self) -> Connector:
         if self._printing:
-            return without_broker(self._print)
-        return waited_for(self.time.hold, self._count_message)
+            return print_connector(self._print)
+        return broker_connector(self._count_message)
 
     def _count_message(self, topic: str, payload: str, retained: bool) -> None:
         self.reached = True

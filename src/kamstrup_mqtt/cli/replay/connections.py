@@ -1,153 +1,143 @@
-"""Connections for a daemon whose meters are recordings: without a broker, or with one that is
-waited for."""
+"""Connections for a daemon whose meters are recordings.
+
+The clock of a replay may run a thousand times as fast as a broker answers, or jump. Therefore the
+daemon's session gets a connection that takes each message at once. A message for a broker is handed
+to a thread that keeps the real connection, and the replay, clock included, waits for its
+acknowledgement.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractContextManager
-from typing import Any
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from typing import Any, TypeVar
 
 from kamstrup_mqtt.config import MqttConfig
-from kamstrup_mqtt.mqtt.connection import Connection, Connector, Received, Will, connect
+from kamstrup_mqtt.mqtt import Connection, Connector, Received, Will, connect
+
+T = TypeVar("T")
 
 Write = Callable[[str, str, bool], None]
 """Takes topic, payload, and whether the message is retained."""
 
-SETTLE = 0.5
-"""Real seconds in which a broker shows what it has retained."""
 
-
-def without_broker(write: Write) -> Connector:
-    """A connector to no broker: what would be published is written."""
+def print_connector(write: Write) -> Connector:
+    """Return a connector whose connections give each message to `write`."""
 
     @contextlib.asynccontextmanager
     async def connector(mqtt: MqttConfig, will: Will | None, **_: Any) -> AsyncIterator[Connection]:
-        yield _Written(write)
+        yield WritingConnection(write)
 
     return connector
 
 
-def waited_for(
-    hold: Callable[[], AbstractContextManager[None]], write: Write, connector: Connector = connect
-) -> Connector:
-    """A connector whose connections do everything inside `hold`, and tell `write` what was
-    published."""
+def broker_connector(published: Write, connector: Connector = connect) -> Connector:
+    """Return a connector to the broker. `published` gets each message after its acknowledgement.
+
+    Opening a connection and sending a message block and raise BrokerError.
+    """
 
     @contextlib.asynccontextmanager
-    async def holding(
+    async def connect_blocking(
         mqtt: MqttConfig, will: Will | None, **limits: Any
     ) -> AsyncIterator[Connection]:
-        async with contextlib.AsyncExitStack() as stack:
-            with hold():
-                connection = await stack.enter_async_context(connector(mqtt, will, **limits))
-            waited_for = _WaitedFor(connection, hold, write)
-            try:
-                yield waited_for
-            finally:
-                waited_for.close()
+        with BrokerThread() as thread, thread.enter(connector(mqtt, will, **limits)) as connection:
 
-    return holding
+            def write(topic: str, payload: str, retain: bool) -> None:
+                thread.run(connection.publish(topic, payload, retain=retain))
+                published(topic, payload, retain)
+
+            yield WritingConnection(write)
+
+    return connect_blocking
 
 
-class _Written(Connection):
-    """Nothing comes in; what goes out is written, and counts as acknowledged."""
+class WritingConnection:
+    """Gives each message to a function, and counts it as acknowledged. Nothing comes in.
+
+    Implements `Connection`. What the function raises fails the connection.
+    """
 
     def __init__(self, write: Write) -> None:
         self._write = write
         self._loop = asyncio.get_running_loop()
-        self._failed: asyncio.Future[None] = self._loop.create_future()
+        self._failure: asyncio.Future[None] = self._loop.create_future()
 
     def send(
-        self, topic: str, payload: str, acked: Callable[[], None], *, retain: bool = True
+        self, topic: str, payload: str, on_ack: Callable[[], None], *, retain: bool = True
     ) -> None:
-        self._write(topic, payload, retain)
-        self._loop.call_soon(acked)
+        """See `Connection.send`."""
+        try:
+            self._write(topic, payload, retain)
+        except Exception as error:  # noqa: BLE001 - `wait_lost` raises it
+            self.fail(error)
+        else:
+            self._loop.call_soon(on_ack)
 
     def flush(self) -> None:
-        pass
+        """See `Connection.flush`. There is nothing left to write."""
 
     def fail(self, error: Exception) -> None:
-        if not self._failed.done():
-            self._failed.set_exception(error)
+        """See `Connection.fail`."""
+        if not self._failure.done():
+            self._failure.set_exception(error)
 
-    async def lost(self) -> None:
-        await self._failed
+    async def wait_lost(self) -> None:
+        """See `Connection.wait_lost`."""
+        await self._failure
 
     async def publish(self, topic: str, payload: str, *, retain: bool = True) -> None:
+        """See `Connection.publish`."""
         self._write(topic, payload, retain)
 
     async def subscribe(self, topics: Iterable[str]) -> None:
-        pass
+        """See `Connection.subscribe`. Does nothing."""
 
     async def unsubscribe(self, topic: str) -> None:
-        pass
+        """See `Connection.unsubscribe`. Does nothing."""
 
     async def messages(self) -> AsyncIterator[Received]:
+        """See `Connection.messages`. Never yields."""
         await asyncio.Event().wait()
-        yield Received("", b"", retained=False)  # never
+        yield Received("", b"", retained=False)  # never reached
 
 
-class _WaitedFor(Connection):
-    """Another connection, which the clock waits for."""
+class BrokerThread:
+    """A daemon thread with an event loop that runs in real time. Use it as a context manager."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        hold: Callable[[], AbstractContextManager[None]],
-        write: Write,
-    ) -> None:
-        self._connection = connection
-        self._hold = hold
-        self._write = write
-        self._holding: set[contextlib.ExitStack] = set()
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="kamstrup-replay-broker", daemon=True
+        )
 
-    def close(self) -> None:
-        """What is not acknowledged now never will be."""
-        for holding in self._holding:
-            holding.close()
-        self._holding.clear()
+    def __enter__(self) -> BrokerThread:
+        self._thread.start()
+        return self
 
-    def send(
-        self, topic: str, payload: str, acked: Callable[[], None], *, retain: bool = True
-    ) -> None:
-        holding = contextlib.ExitStack()
-        holding.enter_context(self._hold())
-        self._holding.add(holding)
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
-        def done() -> None:
-            self._holding.discard(holding)
-            holding.close()
-            self._write(topic, payload, retain)
-            acked()
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the thread's loop. Blocks until it returns or raises."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-        self._connection.send(topic, payload, done, retain=retain)
+    @contextlib.contextmanager
+    def enter(self, context: contextlib.AbstractAsyncContextManager[T]) -> Iterator[T]:
+        """Enter and exit an asynchronous context manager in the thread's loop."""
 
-    def flush(self) -> None:
-        self._connection.flush()
+        async def enter() -> T:
+            return await context.__aenter__()
 
-    def fail(self, error: Exception) -> None:
-        self._connection.fail(error)
+        async def leave() -> None:
+            await context.__aexit__(None, None, None)
 
-    async def lost(self) -> None:
-        await self._connection.lost()
-
-    async def publish(self, topic: str, payload: str, *, retain: bool = True) -> None:
-        with self._hold():
-            await self._connection.publish(topic, payload, retain=retain)
-        self._write(topic, payload, retain)
-
-    async def subscribe(self, topics: Iterable[str]) -> None:
-        with self._hold():
-            await self._connection.subscribe(topics)
-            # in real time: the session's own wait for retained messages may take no time at all
-            await asyncio.get_running_loop().run_in_executor(None, time.sleep, SETTLE)
-
-    async def unsubscribe(self, topic: str) -> None:
-        with self._hold():
-            await self._connection.unsubscribe(topic)
-
-    def messages(self) -> AsyncIterator[Received]:
-        return self._connection.messages()
+        value = self.run(enter())
+        try:
+            yield value
+        finally:
+            self.run(leave())

@@ -1,9 +1,7 @@
-"""Time for a replay: as recorded, some times as fast, or as fast as the machine can.
+"""The clock and the event loop of a replay, in recorded time, faster, or as fast as possible.
 
-The loop's clock is not the host's. As fast as possible means: whenever everybody waits, the clock
-stands at the next moment at which somebody wakes. So a day of polls, pauses and time limits takes
-seconds, in the same order each time. What the world outside has to do - a broker's
-acknowledgement - holds the clock still (`hold`).
+As fast as possible means that the clock jumps to the next timer whenever no callback is ready. A
+day of polls, pauses and timeouts then takes seconds, in the same order each time.
 """
 
 from __future__ import annotations
@@ -11,25 +9,18 @@ from __future__ import annotations
 import asyncio
 import selectors
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 START = 1_000_000.0
-"""The loop's time at the start: the host's uptime would make two replays differ."""
-
-HOLD_LIMIT = 20.0
-"""Real seconds after which the clock goes on though somebody holds it: a broker that never
-acknowledges must run into the time limits that are meant for it."""
-
-_LOOK = 0.2
-"""Real seconds between two looks at the clock while it is held."""
+"""The loop's time at the start. The uptime of the host would make two replays differ."""
 
 
 class ReplayClock:
-    """`speed` None: as fast as possible. Its `time` is the loop's and the daemon's clock.
+    """The clock of the loop and of the daemon, in seconds.
 
-    Between two waits the clock stands: what our own work takes is made up for by shorter waits, and
-    never seen in a time of the replay.
+    `speed` is a factor, or None for as fast as possible. The clock stands still between two waits
+    of the loop: the time that the program itself takes shortens the next waits and never appears in
+    a time of the replay.
     """
 
     def __init__(self, speed: float | None, *, real: Callable[[], float] = time.monotonic) -> None:
@@ -37,71 +28,54 @@ class ReplayClock:
         self._real = real
         self._begin = real()
         self._now = START
-        self._holders = 0
-        self._held_since = 0.0
 
     def time(self) -> float:
-        """Seconds."""
-        if not self._holders:
-            return self._now
-        return self._now + max(0.0, self._real() - self._held_since - HOLD_LIMIT)
-
-    @contextmanager
-    def hold(self) -> Iterator[None]:
-        """The clock stands still inside."""
-        self._hold(1)
-        try:
-            yield
-        finally:
-            self._hold(-1)
-
-    def _hold(self, more: int) -> None:
-        self._now, self._held_since = self.time(), self._real()
-        self._holders += more
+        """Return the time in seconds."""
+        return self._now
 
     def wait(self, select: Callable[[float | None], bool], timeout: float | None) -> None:
-        """Wait for `timeout` seconds of ours, or until something comes. `select(real seconds)`:
-        whether something came."""
+        """Wait for `timeout` seconds of the replay, or until there is an event.
+
+        `select` waits for the given number of real seconds and returns whether there was an event.
+        """
         if timeout is None or timeout <= 0:
             select(timeout)
-        elif self._holders:
-            select(min(timeout, _LOOK))
         elif self._speed is None:
             if not select(0):
                 self._now += timeout
         else:
-            until = self._now + timeout
-            due = self._begin + (until - START) / self._speed
-            if select(max(0.0, due - self._real())):
-                until = min(until, START + (self._real() - self._begin) * self._speed)
-            self._now = max(self._now, until)
+            end = self._now + timeout
+            real_end = self._begin + (end - START) / self._speed
+            if select(max(0.0, real_end - self._real())):
+                end = min(end, START + (self._real() - self._begin) * self._speed)
+            self._now = max(self._now, end)
 
 
 class _Selector(selectors.DefaultSelector):
-    """Waits by a ReplayTime."""
+    """Waits by the clock of a replay."""
 
     def __init__(self, clock: ReplayClock) -> None:
         super().__init__()
         self._clock = clock
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        found: list[tuple[selectors.SelectorKey, int]] = []
+        events: list[tuple[selectors.SelectorKey, int]] = []
 
-        def look(seconds: float | None) -> bool:
-            found.extend(super(_Selector, self).select(seconds))
-            return bool(found)
+        def collect(seconds: float | None) -> bool:
+            events.extend(super(_Selector, self).select(seconds))
+            return bool(events)
 
-        self._clock.wait(look, timeout)
-        return found
+        self._clock.wait(collect, timeout)
+        return events
 
 
 class ReplayLoop(asyncio.SelectorEventLoop):
-    """A loop whose time is a ReplayTime."""
+    """An event loop whose time is a ReplayClock."""
 
     def __init__(self, clock: ReplayClock) -> None:
         super().__init__(_Selector(clock))
         self._replay_clock = clock
 
     def time(self) -> float:
-        """Seconds of the replay."""
+        """Return the time of the replay in seconds."""
         return self._replay_clock.time()
