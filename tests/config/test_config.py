@@ -29,6 +29,8 @@ from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.address import SerialDevice, TcpBridge
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.detection import detect_list_model
+from kamstrup_mqtt.meters.registry import find_protocol
+from kamstrup_mqtt.protocols.base import PollTimings
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "config.example.yaml"
 
@@ -310,36 +312,29 @@ def test_backfill_is_off_unless_it_is_wanted() -> None:
 def test_codec_options() -> None:
     assert kmp().codec_options() == {
         "address": 0x3F,
-        "wake": None,
         "baudrate": 1200,
-        "tries": 3,
-        "first_byte": 1.6,
-        "between": 0.5,
-        "total": 6.0,
-        "pause": 1.6,
+        "timings": find_protocol("kmp").timings,
     }
     ascii_meter = KmpAsciiMeter.model_validate(
         {"name": "E", "protocol": "kmp-ascii", "port": "/dev/x"}
     )
-    assert ascii_meter.codec_options() == {
-        "tries": 3,
-        "first_byte": 1.0,
-        "between": 0.6,
-        "total": 4.0,
-        "pause": 1.6,
-    }
+    assert ascii_meter.codec_options() == {"timings": find_protocol("kmp-ascii").timings}
     assert iec(baudrate=2400).codec_options() == {
         "address": "",
         "bcc": "auto",
-        "wake": None,
         "parity": "software",
         "baudrate": 2400,
-        "tries": 2,
-        "first_byte": 3.0,
-        "between": 2.0,
-        "total": 60.0,
-        "pause": 1.6,
+        "timings": find_protocol("iec62056-21").timings,
     }
+    timing = {"first_byte": 1, "between": 2, "total": 3, "pause": 4, "tries": 5}
+    assert iec(timing=timing, wake="nul").codec_options()["timings"] == PollTimings(
+        response_timeout=1,
+        inter_byte_timeout=2,
+        total_timeout=3,
+        pause=4,
+        tries=5,
+        wake="nul",
+    )
     no_keys = {
         "encryption_key": None,
         "authentication_key": None,

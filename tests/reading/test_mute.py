@@ -32,7 +32,17 @@ from kamstrup_mqtt.links.address import SerialDevice, TcpBridge
 from kamstrup_mqtt.links.port import MAX_SILENT_POLLS, SILENT_POLLS, Port
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols import iec62056_21, multical_66
-from tests.reading.test_reader import FAST, QUICK, Bench, Start, at, meter, polling, setup_of, start
+from tests.reading.test_reader import (
+    FAST_TIMINGS,
+    QUICK,
+    Bench,
+    Start,
+    at,
+    meter,
+    polling,
+    setup_of,
+    start,
+)
 from tests.support.ptys import until
 
 __all__ = ["start"]
@@ -101,7 +111,7 @@ async def swallowing() -> AsyncIterator[tuple[TcpBridge, list[bytes]]]:
 
 
 def options(**more: Any) -> dict[str, Any]:
-    return {**FAST, **more}
+    return {"timings": replace(FAST_TIMINGS, **more)}
 
 
 async def test_a_bridge_that_swallows_everything_is_opened_anew(
@@ -299,9 +309,16 @@ async def test_a_sleeping_eye_is_woken(
     server = await serve_pty(asleep, tmp_path / "head")
     # no second try: what was not woken does not answer
     setup = setup_of(model, protocol)
-    codec = setup.spec.make_codec(
-        baudrate=setup.serial.baudrate, tries=1, first_byte=0.5, between=0.05, pause=0.01, wake=wake
+    assert setup.spec.timings is not None
+    timings = replace(
+        setup.spec.timings,
+        tries=1,
+        response_timeout=0.5,
+        inter_byte_timeout=0.05,
+        pause=0.01,
+        wake=wake,
     )
+    codec = setup.spec.make_codec(baudrate=setup.serial.baudrate, timings=timings)
     bench = await start(replace(setup, codec=codec), SerialDevice(str(tmp_path / "head")))
     # a first value under a weak checksum waits for a second
     while (reading := await bench.next(Reading)).values[key].value is None:

@@ -29,7 +29,7 @@ from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.plan import ReadingPlan, default_values
-from kamstrup_mqtt.protocols.base import PolledCodec, PollRequest
+from kamstrup_mqtt.protocols.base import PolledCodec, PollRequest, PollTimings
 from kamstrup_mqtt.protocols.han import HanCodec
 from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
@@ -52,7 +52,10 @@ QUICK = ReaderTimeouts(
     reopen_grace=0.02,
     idle_check=0.01,
 )
-FAST = {"tries": 1, "first_byte": 0.05, "between": 0.05, "total": 0.5, "pause": 0.0}
+FAST_TIMINGS = PollTimings(
+    response_timeout=0.05, inter_byte_timeout=0.05, total_timeout=0.5, pause=0.0, tries=1
+)
+FAST = {"timings": FAST_TIMINGS}
 
 
 class Bench:
@@ -711,7 +714,7 @@ async def test_a_sleeping_meter_is_woken(start: Start, expected_logs: list[str])
     setup = setup_of("multical_403", "kmp")
     spec = registry.all_protocols()["kmp"]
     async with meter(make) as server:
-        codec = spec.make_codec(**FAST, wake="nul")
+        codec = spec.make_codec(timings=replace(FAST_TIMINGS, wake="nul"))
         bench = await start(replace(setup, codec=codec), at(server))
         assert (await bench.next(Reading)).values["volume"].value == Decimal("11.388")
 

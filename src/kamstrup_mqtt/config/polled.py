@@ -31,6 +31,7 @@ from kamstrup_mqtt.config.values import (
 )
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.plan import PlannedValue
+from kamstrup_mqtt.protocols.base import PollTimings, Wake
 
 MAINS_INTERVAL = 60.0
 BATTERY_INTERVAL = 3600.0
@@ -215,3 +216,14 @@ class Timing(Section):
 
     Example: `tries: 2`
     """
+
+    def poll_timings(self, wake: Wake | None = None) -> PollTimings:
+        """Return these limits as the protocol's codec takes them."""
+        return PollTimings(
+            response_timeout=self.first_byte,
+            inter_byte_timeout=self.between,
+            total_timeout=self.total,
+            pause=self.pause,
+            tries=self.tries,
+            wake=wake,
+        )

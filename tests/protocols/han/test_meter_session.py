@@ -334,7 +334,7 @@ def test_a_meter_without_a_number_is_noted() -> None:
         assert other(follower, power, elements=1).followed.notes == ()
     for _ in range(6):
         heard = other(follower, power, elements=27)
-    assert heard.followed.notes == ("the lists tell no serial number: set `serial`",)
+    assert heard.followed.notes == ("the lists have no serial number: set `serial`",)
 
 
 # Phases and totals

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import operator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,16 +20,22 @@ from kamstrup_mqtt.protocols.base import (
     Frame,
     Pause,
     PollRequest,
+    PollTimings,
     Send,
 )
 from kamstrup_mqtt.protocols.iec62056_21 import SPEC
 from kamstrup_mqtt.protocols.iec62056_21.block_check import BccVote, bcc, matching_rules
-from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
+from kamstrup_mqtt.protocols.iec62056_21.codec import TIMINGS, IecCodec
 from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
 from tests.protocols.iec62056_21.test_framing import crc_by_bits, cut, data, make, request
 from tests.support import iec_recordings
 from tests.support.framing import events_of
 from tests.support.kmp_ascii_conversation import hold
+
+
+def timings(**changes: Any) -> PollTimings:
+    return replace(TIMINGS, **changes)
+
 
 CRLF = bytes.fromhex("AF 3F 21 8D 0A")
 LF = bytes.fromhex("AF 3F 21 0A")
@@ -240,7 +248,7 @@ def test_a_newly_opened_line_may_change_its_speed() -> None:
 def test_something_else_than_a_readout_is_a_fault_of_the_line() -> None:
     with pytest.raises(MeterError, match="instead of a readout") as caught:
         hold(
-            IecCodec(tries=1).poll(ASK),
+            IecCodec(timings=timings(tries=1)).poll(ASK),
             [request(iec_recordings.ACK_050, "ack")],
         )
     assert caught.value.state is LinkState.BYTES_NO_FRAMES

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -20,15 +21,21 @@ from kamstrup_mqtt.protocols.base import (
     LogQuery,
     Pause,
     PollRequest,
+    PollTimings,
     Send,
     Step,
 )
-from kamstrup_mqtt.protocols.kmp import KmpCodec, log_messages, log_reading
+from kamstrup_mqtt.protocols.kmp import TIMINGS, KmpCodec, log_messages, log_reading
 from kamstrup_mqtt.protocols.kmp.log_messages import LogAnswer, LoggerConfiguration, Record
 from kamstrup_mqtt.protocols.kmp.log_reading import KmpLogReader
 from kamstrup_mqtt.protocols.kmp.values import DATE, encode_value
 from tests.support.framing import frames_of
 from tests.support.kmp_frames import answer, request
+
+
+def timings(**changes: Any) -> PollTimings:
+    return replace(TIMINGS, **changes)
+
 
 T = TypeVar("T")
 
@@ -231,7 +238,7 @@ def test_what_a_logger_holds() -> None:
     damaged = MeterError(LinkState.CHECKSUM, "wrong checksum")
     with pytest.raises(MeterError, match="wrong checksum"):
         Line(*[damaged] * 3).hold(log_reading.configuration(KmpCodec(), 2))
-    with pytest.raises(MeterError, match="did not tell"):
+    with pytest.raises(MeterError, match="did not say"):
         Line(answer(b"\x3f\xb8" + YEARS)).hold(log_reading.configuration(KmpCodec(), 2))
     with pytest.raises(MeterError, match="cannot be read"):
         Line(answer("3FB805")).hold(log_reading.configuration(KmpCodec(), 2))
@@ -290,7 +297,7 @@ def test_the_clock() -> None:
         "2026-01-20T20:02:43"
     )
     assert line.sent == [request("3F10 03 015C 03EB 03EA")]
-    with pytest.raises(MeterError, match="date and time"):
+    with pytest.raises(MeterError, match="does not send date and time"):
         Line(answer("3F10")).hold(log_reading.read_clock(KmpCodec()))
 
 
@@ -365,7 +372,7 @@ def test_log_reader_reads_the_clock() -> None:
 
 def test_waking_with_zeros() -> None:
     line = Line()
-    line.hold(KmpCodec(wake="nul").wake_up())
+    line.hold(KmpCodec(timings=timings(wake="nul")).wake_up())
     # 2.2 s at 1200 baud, 11 bits: 240 (IEC 62056-21, annex: 2.1 to 2.3 s)
     assert line.sent == [bytes(240)]
     assert [step.seconds for step in line.steps if isinstance(step, Pause)] == [1.6]
@@ -379,14 +386,14 @@ def _nothing(codec: KmpCodec) -> Generator[Step, Frame | None, None]:
 
 def test_waking_with_an_old_request() -> None:
     line = Line()
-    line.hold(KmpCodec(wake="ident", baudrate=9600).wake_up())
+    line.hold(KmpCodec(baudrate=9600, timings=timings(wake="ident")).wake_up())
     assert line.sent == [bytes.fromhex("AFA3B1")]  # iec62056_21.md 6
     speeds = [step.baudrate for step in line.steps if isinstance(step, Configure)]
     assert speeds == [300, 9600]
 
 
 def test_a_bridge_cannot_change_its_speed() -> None:
-    conversation = KmpCodec(wake="ident").wake_up()
+    conversation = KmpCodec(timings=timings(wake="ident")).wake_up()
     assert next(conversation) == Configure(300)
     step = conversation.throw(MeterError(LinkState.REFUSED, "the bridge's"))
     assert isinstance(step, Send)
@@ -395,7 +402,7 @@ def test_a_bridge_cannot_change_its_speed() -> None:
 
 def test_a_poll_wakes_the_meter_first_and_again_after_silence() -> None:
     line = Line(SILENT, answer("3F10 03EA2F0400 00030E33"))
-    line.hold(KmpCodec(wake="nul").poll(PollRequest(sources=(1002,))))
+    line.hold(KmpCodec(timings=timings(wake="nul")).poll(PollRequest(sources=(1002,))))
     ask = request("3F10 01 03EA")
     assert line.sent == [bytes(240), ask, bytes(240), ask]
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from kamstrup_mqtt.config.polled import Polled, Timing
 from kamstrup_mqtt.config.section import Limit, Text
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.protocols.wakeup import Wake
+from kamstrup_mqtt.protocols.base import Wake
 
 
 class IecTiming(Timing):
@@ -68,10 +68,9 @@ class IecMeter(Polled):
         return {
             "address": self.address,
             "bcc": self.bcc,
-            "wake": self.wake,
             "parity": "software" if self._in_software else "hardware",
             "baudrate": self.serial_params().baudrate,
-            **self.timing.model_dump(),
+            "timings": self.timing.poll_timings(self.wake),
         }
 
     @property

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from kamstrup_mqtt.config.polled import Polled, Timing
 from kamstrup_mqtt.config.section import Limit, Section, validation_error
-from kamstrup_mqtt.protocols.wakeup import Wake
+from kamstrup_mqtt.protocols.base import Wake
 
 
 class KmpTiming(Timing):
@@ -97,9 +97,8 @@ class KmpMeter(Polled):
     def codec_options(self) -> dict[str, Any]:
         return {
             "address": self.address,
-            "wake": self.wake,
             "baudrate": self.serial_params().baudrate,
-            **self.timing.model_dump(),
+            "timings": self.timing.poll_timings(self.wake),
         }
 
 

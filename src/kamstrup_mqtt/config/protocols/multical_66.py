@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from kamstrup_mqtt.config.polled import Polled, Timing
 from kamstrup_mqtt.config.section import Limit, Text, validation_error
 from kamstrup_mqtt.links.address import TcpBridge
-from kamstrup_mqtt.protocols.wakeup import Wake
+from kamstrup_mqtt.protocols.base import Wake
 
 
 class Multical66Timing(Timing):
@@ -52,8 +52,7 @@ class Multical66Meter(Polled):
     def codec_options(self) -> dict[str, Any]:
         return {
             "baudrate": self.serial_params().baudrate,
-            "wake": self.wake,
-            **self.timing.model_dump(),
+            "timings": self.timing.poll_timings(self.wake),
         }
 
 

@@ -17,7 +17,7 @@ from kamstrup_mqtt.protocols.base import Frame, Message
 from kamstrup_mqtt.protocols.fast_path.layout import MIN_VALUES, BinaryLayout, ObjectTemplate
 from kamstrup_mqtt.protocols.han import apdu, axdr, datetimes, obis, push_lists
 from kamstrup_mqtt.protocols.han.framing import header_end
-from kamstrup_mqtt.protocols.han.push_lists import Pair, Walked
+from kamstrup_mqtt.protocols.han.push_lists import Pair, PushList
 from kamstrup_mqtt.protocols.han.scales import VOLTAGES, CurrentScale, Scales
 
 _FORMATS: Final = {axdr.INT32: "i", axdr.UINT32: "I", axdr.INT16: "h", axdr.UINT16: "H"}
@@ -40,12 +40,12 @@ def make_template(
     if apdu.is_encrypted(apdu_):
         return None
     notification = apdu.read(apdu_)
-    walked = push_lists.walk(notification.body)
+    push_list = push_lists.split(notification.body)
     start = len(frame.payload) - len(apdu_)
-    fields = list(_fields(start, apdu_, notification, walked))
+    fields = list(_fields(start, apdu_, notification, push_list))
     if sum(field.is_number for field in fields) < MIN_VALUES:
         return None
-    return ListTemplate(frame.payload, fields, walked, message, energy_scale, current)
+    return ListTemplate(frame.payload, fields, push_list, message, energy_scale, current)
 
 
 class _Field(NamedTuple):
@@ -67,7 +67,7 @@ class _Field(NamedTuple):
 
 
 def _fields(
-    start: int, message: bytes, notification: apdu.Notification, walked: Walked
+    start: int, message: bytes, notification: apdu.Notification, push_list: PushList
 ) -> Iterator[_Field]:
     """In the order sent. The first is the invoke id, the second the clock of the header if there
     is one. `start` is the position of the message in the payload."""
@@ -75,8 +75,8 @@ def _fields(
     yield _Field(start + 1, _INVOKE_ID)
     if notification.clock is not None:
         yield _Field(start + body - datetimes.SIZE, _CLOCK)
-    pairs = {id(pair.value): (index, pair) for index, pair in enumerate(walked.pairs)}
-    for element, position in axdr.places(notification.body, message, body):
+    pairs = {id(pair.value): (index, pair) for index, pair in enumerate(push_list.pairs)}
+    for element, position in axdr.leaf_positions(notification.body, message, body):
         index, pair = pairs.get(id(element), (0, None))
         if pair is not None and (form := _form(pair)) is not None:
             yield _Field(start + position, form, pair, index)
@@ -101,15 +101,15 @@ class _Scaling:
         self,
         pairs: Sequence[Pair],
         unscaled: Sequence[int],
-        walked: Walked,
+        push_list: PushList,
         energy_scale: int | None,
         current: CurrentScale,
     ) -> None:
         self._pairs = pairs
         self._unscaled = unscaled
-        self._is_kamstrup = walked.maker == "kamstrup"
-        self._maker = walked.maker
-        self._meter_type = push_lists.meter_type(walked)
+        self._is_kamstrup = push_list.maker == "kamstrup"
+        self._maker = push_list.maker
+        self._meter_type = push_lists.meter_type(push_list)
         self._energy_scale = energy_scale
         self._current = current
         self._codes = [push_lists.short_code(pair.id) for pair in pairs]
@@ -153,7 +153,7 @@ class ListTemplate:
         self,
         payload: bytes,
         fields: Sequence[_Field],
-        walked: Walked,
+        push_list: PushList,
         learned: Message,
         energy_scale: int | None,
         current: CurrentScale,
@@ -168,7 +168,7 @@ class ListTemplate:
         self._objects = ObjectTemplate(learned.objects, changing)
         unscaled = [n for n in range(len(numbers)) if learned.objects[changing[n]].value is None]
         pairs = [field.pair for field in fields if field.pair and field.is_number]
-        self._scaling = _Scaling(pairs, unscaled, walked, energy_scale, current)
+        self._scaling = _Scaling(pairs, unscaled, push_list, energy_scale, current)
 
     def read(self, frame: Frame) -> Message | None:
         """The message in a frame. None if it has another layout."""

@@ -1,8 +1,7 @@
-"""State over several lists of one meter, for what a single list does not say.
+"""What the lists of one meter show together, and a single list does not.
 
-The scale of the energies (`energy_scale`), the zone of the meter's clock (`clock_offset`), the
-moment that a register belongs to, and whether the phases add up to the totals. Pure: the time of
-each list is passed in.
+The scale of its energies (`energy_scale`), the zone of its clock (`clock_offset`), the time that
+a register belongs to, and whether phases add up to totals. The time of each list is passed in.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from kamstrup_mqtt.core.model import DecodedValue, SourceId
@@ -18,39 +16,40 @@ from kamstrup_mqtt.core.units import power
 from kamstrup_mqtt.protocols.base import Message, PushedReading, SessionUpdate, Timestamp
 from kamstrup_mqtt.protocols.han import consistency, meter_type, obis, push_lists
 from kamstrup_mqtt.protocols.han.clock_offset import ClockOffset
+from kamstrup_mqtt.protocols.han.datetimes import meter_time, parse_local
 from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
+from kamstrup_mqtt.protocols.han.sender import SERIAL_KEY, Sender
 from kamstrup_mqtt.protocols.power_integral import MAX_POWER, PowerIntegral
 
 DEBUG: Final = 10
 INFO: Final = 20
 WARNING: Final = 30
-"""Levels of logging, for `Followed.log`."""
+"""Log levels in `SessionUpdate.log`."""
 
-_SERIAL_CODES = ("1-1:0.0.5.255", "1-1:0.0.1.255", "0-0:96.1.0.255")
-_SENDER_CODES = (*_SERIAL_CODES, *meter_type.TYPE_CODES)
 _MS_PER_SECOND = 1000
-_SERIAL_KEY = "energy_scale_meter"
 
 _POWER_PREFIXES = {"W": 3, "kW": 6}
-"""Unit of a power -> power of ten of mW."""
+"""Unit of a power -> exponent of ten in mW."""
 _SCALE_REGISTERS: Final = {"1.8.0": "1.7.0", "2.8.0": "2.7.0"}
-"""Registers that the scale is learned from -> the power that they add up."""
+"""Registers that the scale is learned from -> the power that they count."""
 _FULL_HOUR_WINDOW: Final = 120
-"""Seconds after the hour up to which a list with registers means those of the full hour."""
+"""Seconds after the full hour in which registers are those of the full hour."""
 _TIME_OR_ENERGY_CODES: Final = frozenset(obis.CLOCKS) | frozenset(
     code for code, measure in obis.MEASURES.items() if measure.unit in push_lists.ENERGY_UNITS
 )
-"""Codes of what may be published otherwise than it was decoded."""
-_MAX_LISTS_WITHOUT_SERIAL: Final = 6
-"""Lists without a serial number after which it is said that there is none."""
+"""Codes of values that are published otherwise than they were decoded."""
 _DAY = timedelta(days=1)
 _FREQUENT_MS: Final = 300_000
-"""Milliseconds: registers that come again within this time are those of their own moment."""
+"""Milliseconds within which registers that are sent again are those of the time of sending."""
 
 
 class _PendingList(NamedTuple):
-    """The list that was heard last. `by_code`: its objects by C.D.E; `has_time`: its clock was
-    seen."""
+    """The list that was processed last.
+
+    by_code         its objects by C.D.E of their codes
+    meter_replaced  another meter sent it than the lists before
+    has_time        its clock was observed
+    """
 
     message: Message
     received_at: Timestamp
@@ -60,7 +59,11 @@ class _PendingList(NamedTuple):
 
 
 class HanSession:
-    """Follows one meter; `learned_state` is what `Followed.learned` said before."""
+    """The lists of one meter in the order received; see `protocols.base.PushedCodec`.
+
+    energy_scale  the configured scale, None to learn it
+    learned       `SessionUpdate.learned` of an earlier run
+    """
 
     def __init__(
         self,
@@ -75,29 +78,29 @@ class HanSession:
         self._reset(learned)
 
     def _reset(self, learned: Mapping[str, str]) -> None:
-        self._serial = learned.get(_SERIAL_KEY)
-        self._sender: tuple[object, ...] | None = None  # who told the last list
+        self._sender = Sender(learned.get(SERIAL_KEY))
         self._model_facts = {key: learned[key] for key in meter_type.KEYS if key in learned}
         self._scale = EnergyScale(self._configured_scale, learned)
         self._clock = ClockOffset(learned.get("clock_offset"))
         self._integrals: dict[str, PowerIntegral] = {}
         self._registers_at: int | None = None
-        self._compared = self._inconsistent = self._lists_without_serial = 0
+        self._compared = self._inconsistent = 0
         self._conflict_reported = False
-        self._is_kamstrup = False  # its lists are a Kamstrup meter's: the scale is to be found
+        self._is_kamstrup = False  # then its lists do not say the scale
 
     def process(self, message: Message, received_at: Timestamp) -> PushedReading:
-        """Return what to publish of one list; what nobody waits for is left to `learn`."""
+        """Return what to publish of a list."""
         by_id = {obj.id: obj for obj in message.objects}
-        previous_sender, meter_replaced = self._sender, self._identify(message, by_id)
+        same_sender = self._sender.is_same(message, by_id)
+        meter_replaced = not same_sender and self._identify(message, by_id)
         by_code = {_short_code(id_): obj for id_, obj in by_id.items()}
         now = round(received_at.monotonic * _MS_PER_SECOND)
         if self._is_kamstrup:
             self._integrate(by_code, now)
-        has_time = not _TIME_OR_ENERGY_CODES.isdisjoint(by_id)  # it has registers, or a clock
+        has_time = not _TIME_OR_ENERGY_CODES.isdisjoint(by_id)
         objects, measured_at, register_age = message.objects, None, 0.0
         if has_time:
-            local = _meter_time(message)
+            local = meter_time(message, obis.CLOCKS)
             self._observe_clock(local, received_at)
             measured_at, register_age = self._read_registers(by_code, local, now)
             if measured_at is not None and (
@@ -109,21 +112,21 @@ class HanSession:
         return PushedReading(
             objects,
             measured_at,
-            same_sender=self._sender is previous_sender,
+            same_sender=same_sender,
             register_age=register_age,
             scale_trusted=not self._is_kamstrup or self._scale.usable_scale is not None,
         )
 
     def learn(self) -> SessionUpdate:
-        """What else follows from the list that was heard last."""
+        """Learn from the list that was processed last."""
         last, self._pending = self._pending, None
-        assert last is not None, "hear it first"
+        assert last is not None, "process a list first"
         self._warn_scale_conflict()
         self._model_facts.update(
             meter_type.identify_model(last.message, last.by_code, self._detect_model)
         )
         if not last.has_time:
-            self._observe_clock(_meter_time(last.message), last.received_at)
+            self._observe_clock(meter_time(last.message, obis.CLOCKS), last.received_at)
         self._check_phases(last.by_code)
         log, self._log = self._log, []
         return SessionUpdate(
@@ -134,69 +137,61 @@ class HanSession:
             log=tuple(log),
         )
 
-    # Who it is
+    # The meter
 
     def _identify(self, message: Message, by_id: Mapping[SourceId, DecodedValue]) -> bool:
-        """A proven type decides the scale. Another meter begins anew: whether it is one."""
-        maker = message.header.get("maker")
-        met = (maker, *(by_id[id_] for id_ in _SENDER_CODES if id_ in by_id))
-        if met == self._sender and self._serial is not None:
-            return False  # the same as before
-        told = [(id_, by_id[id_].value) for id_ in _SERIAL_CODES if id_ in by_id]
-        ids = [f"{id_} {value}" for id_, value in told if value is not None]
-        known = (self._serial or "").partition(" ")[0]
-        other = [id_ for id_ in ids if id_.partition(" ")[0] == known and id_ != self._serial]
-        if other:
+        """Identify the sender of a list. Returns whether it is another meter than before."""
+        is_replaced = self._sender.is_replaced(by_id)
+        if is_replaced:
             self._reset({})
-        if ids:
-            self._serial = self._serial or ids[0]
-        elif message.header.get("elements", 0) != 1:
-            self._lists_without_serial += 1
-        self._sender = met
-        self._is_kamstrup = maker == "kamstrup"
+        self._sender.update(message, by_id)
+        self._is_kamstrup = message.header.get("maker") == "kamstrup"
         if self._is_kamstrup:
             types = [str(by_id[id_].value) for id_ in meter_type.TYPE_CODES if id_ in by_id]
             if types and self._scale.decide_by_type(types[0]):
                 self._log.append(
                     (INFO, f"the energies count {self._scale.scale} Wh: proven for {types[0]}")
                 )
-        return bool(other)
+        return is_replaced
 
     def _warn_scale_conflict(self) -> None:
-        """Once: the configuration has another scale than before."""
+        """Warn once if the configured scale is another than before."""
         if self._is_kamstrup and self._scale.has_config_conflict and not self._conflict_reported:
             self._conflict_reported = True
             self._log.append((WARNING, self._scale.problem or ""))
 
     def accept_held(self) -> str | None:
-        """Go on with the scale that totals are held back for: what was accepted, in words."""
+        """Accept the scale that totals are held back for. Returns it in words, None if there is
+        none."""
         scale = self._scale.accept_held() if self._is_kamstrup else None
         return None if scale is None else f"energy_scale {scale}"
 
     def learned_state(self) -> dict[str, str]:
-        """Everything to remember."""
+        """Return everything to remember."""
         found = {**self._scale.learned, **self._model_facts}
-        if self._serial is not None:
-            found[_SERIAL_KEY] = self._serial
+        if self._sender.serial is not None:
+            found[SERIAL_KEY] = self._sender.serial
         if self._clock.text is not None:
             found["clock_offset"] = self._clock.text
         return found
 
-    # Its clock
+    # The clock
 
     def _observe_clock(self, local: datetime | None, received_at: Timestamp) -> None:
         if received_at.utc is None:
             return
         stepped = self._clock.observe_host(received_at.utc, received_at.monotonic)
         if stepped is not None:
-            self._log.append((INFO, "the host's clock stepped: the meter's offset is learned anew"))
+            self._log.append(
+                (INFO, "the host's clock stepped: the meter's offset is learned again")
+            )
         if local is not None and self._clock.observe_meter(local, received_at.utc):
             self._log.append((INFO, f"the meter's clock is {self._clock.text} from UTC"))
 
-    # The scale of its energies
+    # The scale of the energies
 
     def _integrate(self, by_code: Mapping[str, DecodedValue], now: int) -> None:
-        """Add up the power that the scale is compared with."""
+        """Integrate the powers that the scale is learned from."""
         gap = 0
         for register, code in _SCALE_REGISTERS.items():
             milliwatts = _milliwatts(by_code.get(code))
@@ -213,8 +208,7 @@ class HanSession:
     ) -> tuple[datetime | None, float]:
         """Learn from the registers of a list, if it has any.
 
-        Returns the moment that they belong to, None if that is not known, and their age in
-        seconds.
+        Returns the time that they belong to, None if it is not known, and their age in seconds.
         """
         found = {code: by_code[code] for code in obis.COUNTED if _is_count(by_code.get(code))}
         if not found:
@@ -240,12 +234,12 @@ class HanSession:
         if news is not None:
             self._log.append((WARNING if self._scale.is_contradicted else INFO, news))
 
-    # What is published
+    # Published values
 
     def _published_objects(
         self, message: Message, local: datetime | None, received_at: Timestamp
     ) -> Iterator[DecodedValue]:
-        """The objects of the list: energies as far as their scale is known, clocks with zone."""
+        """The objects of a list: energies if their scale is known, clocks with their zone."""
         for obj in message.objects:
             measure = obis.MEASURES.get(str(obj.id)) if self._is_kamstrup else None
             if measure is not None and measure.unit in push_lists.ENERGY_UNITS:
@@ -260,7 +254,7 @@ class HanSession:
                 yield obj
 
     def _clock_objects(self, obj: DecodedValue, received_at: Timestamp) -> Iterator[DecodedValue]:
-        local = _parse_local(obj.value)
+        local = parse_local(obj.value)
         zoned = None if local is None else self._clock.to_utc(local)
         yield obj if zoned is None else obj._replace(value=zoned.isoformat())
         if local is not None and zoned is not None and received_at.utc is not None:
@@ -284,13 +278,12 @@ class HanSession:
             yield progress
         if self._compared:
             yield f"consistency: {self._inconsistent} of {self._compared} lists do not add up"
-        if self._lists_without_serial >= _MAX_LISTS_WITHOUT_SERIAL and self._serial is None:
-            yield "the lists tell no serial number: set `serial`"
+        if self._sender.is_anonymous:
+            yield "the lists have no serial number: set `serial`"
 
 
-@lru_cache(maxsize=256)  # a meter says what it likes
 def _short_code(source: object) -> str:
-    """C.D.E of a code of the electricity tables: "1-1:1.7.0.255" is "1.7.0"; others as they are."""
+    """Return C.D.E of an electricity code: "1-1:1.7.0.255" -> "1.7.0". Others are unchanged."""
     text = str(source)
     return text[4:-4] if text.startswith(("1-0:", "1-1:")) and text.endswith(".255") else text
 
@@ -304,21 +297,3 @@ def _milliwatts(obj: DecodedValue | None) -> int | None:
         return None
     milliwatts = int(obj.value.scaleb(_POWER_PREFIXES[obj.unit]))
     return milliwatts if abs(milliwatts) < MAX_POWER else None
-
-
-def _meter_time(message: Message) -> datetime | None:
-    """What the meter's clock showed when it sent the list: its header tells, or an element."""
-    local = _parse_local(message.header.get("meter_time"))
-    if local is not None:
-        return local
-    told = (obj.value for obj in message.objects if obj.id in obis.CLOCKS)
-    return next((local for local in map(_parse_local, told) if local is not None), None)
-
-
-def _parse_local(value: object) -> datetime | None:
-    """A time without zone, as meters tell it; None for everything else."""
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return moment if moment is None or moment.tzinfo is None else None

@@ -1,4 +1,4 @@
-"""The conversations that read a log back to a date, and those that read and set the clock."""
+"""Conversations that read a log back to a date, and that read and set the clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import LinkState
-from kamstrup_mqtt.protocols.base import Frame, LogCursor, LogQuery, Pause, Send, Step
+from kamstrup_mqtt.protocols.base import Frame, LogCursor, LogQuery, Pause, Step
 from kamstrup_mqtt.protocols.kmp import log_messages
 from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
 from kamstrup_mqtt.protocols.kmp.framing import encode_frame
@@ -27,45 +27,39 @@ LogConversation = Generator[Step, Frame | None, Frame]
 Records = Generator[Step, Frame | None, "tuple[Record, ...]"]
 
 LONGEST = 200
-"""Bytes of an answer that are asked for at most."""
+"""Bytes of an answer that are requested at most."""
 MOST_RECORDS = 2000
-"""A bound, should a meter's record numbers never end."""
+"""Limit for meters whose record numbers never end."""
 HEAT_ENERGY = 60
 """The register that heat meters have and electricity meters lack."""
 
 
 def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> LogConversation:
-    """Send a request until its answer comes. Raises the MeterError of the last try."""
-    send = Send(
-        data=encode_frame("request", payload),
-        response_timeout=codec.first_byte,
-        inter_byte_timeout=codec.between,
-        total_timeout=codec.total,
-        expected_bytes=expected,
-    )
-    left = codec.tries
+    """Send a request until it is answered. Raises the MeterError of the last try."""
+    send = codec.timings.send(encode_frame("request", payload), expected_bytes=expected)
+    left = codec.timings.tries
     while True:
         left -= 1
         try:
             frame = yield send
             if frame is not None and (frame.kind == "ack" or frame.payload[:2] == payload[:2]):
                 return frame
-            raise MeterError(LinkState.BYTES_NO_FRAMES, "an answer to another request came")
+            raise MeterError(LinkState.BYTES_NO_FRAMES, "received the answer to another request")
         except MeterError:
             if left < 1:
                 raise
-        yield Pause(codec.pause)
+        yield Pause(codec.timings.pause)
 
 
 def _first(codec: KmpCodec, payload: bytes, lacking: str) -> LogConversation:
-    """The first request to a log. A meter that says nothing to it may well answer others."""
+    """Send the first request to a log. If it is not answered, find out whether others are."""
     try:
         return (yield from inquire(codec, payload))
     except MeterError as error:
         if error.state not in (LinkState.NO_BYTES, LinkState.ECHO_ONLY):
             raise
         silent = error
-    yield Pause(codec.pause)
+    yield Pause(codec.timings.pause)
     try:
         yield from inquire(codec, get_serial_no(codec.address), 10)
     except MeterError:
@@ -79,8 +73,12 @@ def _first(codec: KmpCodec, payload: bytes, lacking: str) -> LogConversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What is wanted of a log: `registers` (clocks included), back to `start` (ISO 8601, the
-    meter's own time, "" for all), `most` records."""
+    """What to read of a log.
+
+    registers  clocks included
+    start      how far back: ISO 8601 on the meter's clock, "" for everything
+    most       the number of records at most
+    """
 
     registers: tuple[int, ...]
     start: str
@@ -88,7 +86,7 @@ class Query:
 
 
 def rows_that_fit(registers: Sequence[int]) -> int:
-    """How many records one answer of LONGEST bytes holds, values of four bytes assumed."""
+    """Return the number of records in an answer of LONGEST bytes, with values of four bytes."""
     count = len(registers)
     return max(1, (LONGEST - 13 - 5 * count) // (4 + 4 * count))
 
@@ -100,12 +98,12 @@ def _reaches(records: Sequence[Record], start: str) -> bool:
 def configuration(
     codec: KmpCodec, logger: int
 ) -> Generator[Step, Frame | None, LoggerConfiguration]:
-    """What a logger of B8 holds. Raises MeterError, also where the meter has none."""
+    """Read what a logger of B8 holds. Raises MeterError, also if the meter has no such logger."""
     payload = log_messages.get_configuration(codec.address, logger)
     frame = yield from _first(codec, payload, "it does not have this logger")
     found = _read(log_messages.decode_logger, frame)
     if not isinstance(found, LoggerConfiguration):
-        raise MeterError(LinkState.BYTES_NO_FRAMES, "the meter did not tell what its logger holds")
+        raise MeterError(LinkState.BYTES_NO_FRAMES, "the meter did not say what its logger holds")
     return found
 
 
@@ -190,12 +188,12 @@ def _read_all(cursor: LoggerCursor | NumberedLogCursor) -> Records:
 
 
 def past(codec: KmpCodec, logger: int, query: Query) -> Records:
-    """The records of a logger of B8, the newest first."""
+    """Read the records of a logger of B8, the newest first."""
     return (yield from _read_all(LoggerCursor(codec, logger, query)))
 
 
 def by_record(codec: KmpCodec, log: int, query: Query) -> Records:
-    """The records of a log of A1 and A2, the newest first."""
+    """Read the records of a log of A1 and A2, the newest first."""
     return (yield from _read_all(NumberedLogCursor(codec, log, query)))
 
 
@@ -209,27 +207,22 @@ def _read(decode: Callable[[bytes], T], frame: Frame) -> T:
 
 
 def read_clock(codec: KmpCodec) -> Generator[Step, Frame | None, datetime]:
-    """The meter's clock, its own time without zone. Raises MeterError."""
+    """Read the meter's clock, without zone. Raises MeterError."""
     frame = yield from inquire(codec, get_register(codec.address, (348, 1003, 1002)), 40)
     objects = decode_message(frame).objects
     text = Record(0, objects).time
     if text is None or "T" not in text:
-        raise MeterError(LinkState.BYTES_NO_FRAMES, "the meter does not tell date and time")
+        raise MeterError(LinkState.BYTES_NO_FRAMES, "the meter does not send date and time")
     return datetime.fromisoformat(text)
 
 
 def write_clock(codec: KmpCodec, at: datetime) -> Generator[Step, Frame | None, None]:
-    """Set the meter's clock, once: nothing is repeated, lest it be set to a time that has passed.
+    """Set the meter's clock. The request is not repeated, because the time would be out of date.
 
-    Raises MeterError when the meter did not acknowledge it.
+    Raises MeterError if the meter does not acknowledge it.
     """
-    frame = yield Send(
-        data=encode_frame("request", set_clock(codec.address, at)),
-        response_timeout=codec.first_byte,
-        inter_byte_timeout=codec.between,
-        total_timeout=codec.total,
-        expected_bytes=1,
-    )
+    request = encode_frame("request", set_clock(codec.address, at))
+    frame = yield codec.timings.send(request, expected_bytes=1)
     if frame is None or frame.kind != "ack":
         raise MeterError(LinkState.REFUSED, "the meter did not acknowledge the new time")
 
