@@ -138,7 +138,7 @@ async def test_a_meter_that_falls_silent_leaves_what_it_answered() -> None:
         await scan.run()
     assert scan.finding is not None
     assert (scan.finding.model, scan.finding.protocol) == ("kamstrup_382", "kmp")
-    assert links[-1].lost is not None
+    assert links[-1].loss is not None
 
 
 def test_hours_for_all_registers() -> None:
