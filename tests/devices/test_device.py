@@ -146,7 +146,7 @@ def test_another_family_is_held_back_and_said_once(unit: str | None) -> None:
     ],
 )
 def test_what_home_assistant_would_refuse_is_held_back(key: str, value: str, why: str) -> None:
-    clock = Quantity(key="clock", name="Clock", device_class="timestamp", text=True)
+    clock = Quantity(key="clock", name="Clock", device_class="timestamp", is_text=True)
     plan = make_plan({"values": (*HEAT, "clock")}, quantities={"clock": clock})
     picture = make_picture(plan)
     change = picture.apply(reading({key: Measurement(value)}), 1.0)
@@ -161,7 +161,7 @@ def test_what_home_assistant_would_refuse_is_held_back(key: str, value: str, why
     [("max_flow_year_date", "2026-02-28"), ("clock", "2026-11-21T03:30:00+01:00")],
 )
 def test_what_home_assistant_takes_is_published(key: str, value: str) -> None:
-    clock = Quantity(key="clock", name="Clock", device_class="timestamp", text=True)
+    clock = Quantity(key="clock", name="Clock", device_class="timestamp", is_text=True)
     plan = make_plan({"values": (*HEAT, "clock")}, quantities={"clock": clock})
     picture = make_picture(plan)
     assert picture.apply(reading({key: Measurement(value)}), 1.0).log == ()

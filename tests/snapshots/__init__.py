@@ -67,9 +67,9 @@ def example(quantity: Quantity) -> Measurement:
     """A value that such a quantity may have."""
     if quantity.device_class == "date":
         return Measurement("2026-11-21")
-    if quantity.binary:
+    if quantity.is_binary:
         return Measurement("OFF")
-    if quantity.text:
+    if quantity.is_text:
         return Measurement("0012")
     unit = SENT.get(quantity.device_class or "") if quantity.as_sent else quantity.unit
     return Measurement(Decimal("1.5"), unit)

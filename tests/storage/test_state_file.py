@@ -18,8 +18,9 @@ import pytest
 
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.core.files import write_atomically
 from kamstrup_mqtt.storage import state_file as module
-from kamstrup_mqtt.storage.state_file import StateFile, state_directory, write_atomically
+from kamstrup_mqtt.storage.state_file import StateFile, state_directory
 from kamstrup_mqtt.storage.state_schema import LastReading, LastTotal, MeterState
 
 MOMENT = datetime(2026, 11, 21, 3, 30, 0, 250000, tzinfo=UTC)
@@ -327,21 +328,6 @@ def test_a_card_that_fails_and_comes_back(
     assert (tmp_path / "memory.json").exists()
 
 
-def test_the_old_file_survives_a_write_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "memory.json"
-    write_atomically(path, "old")
-
-    def fail(number: int) -> None:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="Input/output"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
-
-
 async def _kept(memory: StateFile) -> asyncio.Task[None]:
     return asyncio.create_task(memory.run())
 
@@ -464,24 +450,6 @@ def test_a_look_takes_no_lock_and_touches_nothing(tmp_path: Path) -> None:
     path.write_text('{"version": 1, "meters": {"a": {"serial": "1"}}}')
     assert module.read_only(path) == {"a": MeterState(serial="1")}
     assert [p.name for p in tmp_path.iterdir()] == ["memory.json"]
-
-
-def test_it_is_its_owner_s_alone(tmp_path: Path) -> None:
-    (tmp_path / "memory.tmp").touch(mode=0o666)
-    write_atomically(tmp_path / "memory.json", "{}")
-    assert (tmp_path / "memory.json").stat().st_mode & 0o777 == 0o600
-
-
-def test_a_full_disk_is_left_without_half_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left on device"):
-        write_atomically(tmp_path / "memory.json", "{}")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_peek_at_a_memory_that_is_somebody_elses(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -34,6 +34,12 @@ from kamstrup_mqtt.config.section import (
 )
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.auto import AUTO
+from kamstrup_mqtt.storage.history.settings import (
+    DEFAULT_MEGABYTES,
+    DEFAULT_RESEND,
+    DEFAULT_ROWS,
+    SpoolMode,
+)
 
 __all__ = [
     "Config",
@@ -110,23 +116,23 @@ def _spool(value: Any) -> Any:
 class SpoolConfig(Section):
     """Where the history waits for the broker. `spool: always` is short for `mode` alone."""
 
-    mode: Literal["offline", "always", "memory"] = "offline"
+    mode: SpoolMode = "offline"
     """When records are written to disk: while the broker does not acknowledge (`offline`), before
     they are sent (`always`), or never (`memory`).
 
     Example: `mode: always`
     """
-    rows: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
+    rows: Annotated[int, Field(ge=100, le=100_000_000)] = DEFAULT_ROWS
     """The number of records that are kept. The oldest are dropped and counted.
 
     Example: `rows: 500000`
     """
-    megabytes: Annotated[int, Field(ge=1, le=100_000)] = 64
+    megabytes: Annotated[int, Field(ge=1, le=100_000)] = DEFAULT_MEGABYTES
     """The size of the records that are kept.
 
     Example: `megabytes: 256`
     """
-    resend: Limit = 60.0
+    resend: Limit = DEFAULT_RESEND
     """What the broker acknowledged in this time before a connection was lost is sent again.
 
     Example: `resend: 2m`

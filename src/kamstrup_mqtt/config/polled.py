@@ -145,7 +145,7 @@ class Polled(Meter):
             return self.interval
         if self.meter_model.interval is not None:
             return self.meter_model.interval
-        return BATTERY_INTERVAL if self.meter_model.battery else MAINS_INTERVAL
+        return BATTERY_INTERVAL if self.meter_model.has_battery else MAINS_INTERVAL
 
     def _planned(self) -> tuple[PlannedValue, ...]:
         """The chosen values, the slow ones in their group, energies in their unit."""
@@ -179,7 +179,7 @@ class Polled(Meter):
                 " last reading: the next one fails unless a button is pressed, or `wake` wakes it"
                 f" (interval: 28m keeps it awake)",
             )
-        if self.meter_model.battery and self.interval < BATTERY_WARNING:
+        if self.meter_model.has_battery and self.interval < BATTERY_WARNING:
             yield (
                 ("interval",),
                 f"{self.interval:g} s drains the battery of a {self.meter_model.name};"

@@ -228,7 +228,7 @@ def read_custom(protocol: str, profile: ProtocolProfile, raw: Any) -> tuple[Cust
 def option_faults(quantity: Quantity, options: ValueOptions) -> Iterator[Fault]:
     """What Home Assistant or arithmetic refuses of the options of one value."""
     given = options.changes()
-    if quantity.text:
+    if quantity.is_text:
         for field in ("unit", "state_class", "precision"):
             if given.get(field) is not None:
                 yield (field,), f"{quantity.key} is text: it has no {field}"

@@ -45,7 +45,7 @@ from kamstrup_mqtt.reading.counters import Counters
 from kamstrup_mqtt.reading.reader import Reader
 from kamstrup_mqtt.reading.reader import ReaderTimeouts as ReaderLimits
 from kamstrup_mqtt.storage import spool
-from kamstrup_mqtt.storage.history import Limits as HistoryLimits
+from kamstrup_mqtt.storage.history.spooler import HistoryLimits
 from kamstrup_mqtt.storage.state_file import StateFile, detected_models, state_directory
 
 _LOG = logging.getLogger(__name__)

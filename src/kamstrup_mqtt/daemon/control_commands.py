@@ -15,7 +15,7 @@ from kamstrup_mqtt.daemon.watchdog import Watchdog
 from kamstrup_mqtt.devices.device import Device
 from kamstrup_mqtt.mqtt import Publisher
 from kamstrup_mqtt.reading.reader import Reader
-from kamstrup_mqtt.storage.history import History
+from kamstrup_mqtt.storage.history.queue import HistoryQueue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Components:
     readers: Mapping[str, Reader]
     devices: Mapping[str, Device]
     publisher: Publisher
-    history: History
+    history: HistoryQueue
     watchdog: Watchdog
     clock: Clock
 

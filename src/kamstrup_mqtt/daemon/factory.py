@@ -14,7 +14,8 @@ from kamstrup_mqtt.meters.limits import MeterLimits, limits_for
 from kamstrup_mqtt.meters.plan import intern_plan
 from kamstrup_mqtt.reading.reader import ReaderConfig
 from kamstrup_mqtt.storage import spool
-from kamstrup_mqtt.storage.history import History, Limits
+from kamstrup_mqtt.storage.history.queue import HistoryQueue
+from kamstrup_mqtt.storage.history.spooler import HistoryLimits
 
 if TYPE_CHECKING:
     from kamstrup_mqtt.config.polled import Polled
@@ -27,23 +28,23 @@ def make_history(
     path: Path,
     monotonic: Callable[[], float],
     seed: str | None,
-    limits: Limits,
-) -> History:
+    limits: HistoryLimits,
+) -> HistoryQueue:
     """The records, with the spool in `path` behind them; `seed` for a boot id that is always the
     same."""
     size = config.megabytes * 1_000_000
     disk = None
     if config.mode != "memory":
         disk = spool.Spool(spool.SpoolFile(path, rows=config.rows, size=size))
-    boot = None if seed is None else hashlib.sha256(seed.encode()).hexdigest()[:16]
-    return History(
+    boot_id = None if seed is None else hashlib.sha256(seed.encode()).hexdigest()[:16]
+    return HistoryQueue(
         config.mode,
         disk,
         rows=config.rows,
         size=size,
         resend=config.resend,
         monotonic=monotonic,
-        boot=boot,
+        boot_id=boot_id,
         limits=limits,
     )
 
@@ -82,7 +83,7 @@ def reader_config(
         plan=intern_plan(meter.plan()),
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
-        battery=meter.meter_model.battery,
+        battery=meter.meter_model.has_battery,
         detect_parity=meter.detects_parity,
         limits=_meter_limits(meter),
         has_power_limit=meter.max_power is not None,

@@ -73,10 +73,10 @@ class PahoConnection(AiomqttConnection):
         self,
         client: aiomqtt.Client,
         paho_client: paho.Client,
-        where: str,
+        address: str,
         on_refusal: Callable[[str, str], None],
     ) -> None:
-        super().__init__(client, where)
+        super().__init__(client, address)
         self._paho = paho_client
         self._on_refusal = on_refusal
         self._socket = PahoSocket(paho_client, self._fail_network)

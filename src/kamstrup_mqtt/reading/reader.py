@@ -438,8 +438,8 @@ class Reader:
         if self._reports.report_identity(response.objects) or self._meter_state.serial is not None:
             self._needs_identity = False
         made = self._deriver.derive(response.objects, self._meter_state.learned)
-        for warning in made.warnings:
-            self._reports.warn_once(warning[:12], warning, logging.INFO)
+        for fault, text in made.warnings:
+            self._reports.warn_once(fault, text, logging.INFO)
         answered = self._partial_poll.answered_groups(groups, response)
         # also what was not asked because the meter does not have it: no value came
         asked = self.config.plan.sources_of(answered)

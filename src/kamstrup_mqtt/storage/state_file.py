@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from datetime import datetime
 from pathlib import Path
 
 from kamstrup_mqtt.core.clock import Clock
-from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.core.errors import KamstrupMqttError
+from kamstrup_mqtt.core.files import acquire_lock, set_aside, write_atomically
+from kamstrup_mqtt.core.threads import SerialWorker
 from kamstrup_mqtt.meters import detection
 from kamstrup_mqtt.storage.state_schema import (
     CORRUPT_ERRORS,
@@ -63,7 +63,7 @@ class StateFile:
         self._dirty = asyncio.Event()
         self._urgent = asyncio.Event()
         self._written = clock.monotonic()
-        self._one_writer = threading.Lock()
+        self._writer = SerialWorker("kamstrup-memory")
         self._is_failing = False
         self._last_write: Future[None] | None = None
         self._lock: int | None = None
@@ -154,31 +154,25 @@ class StateFile:
         await asyncio.sleep(self._urgent_within)
 
     def _start_write(self) -> Future[None]:
-        """Write in a daemonic thread of our own, so that neither loop nor exit waits for a card."""
+        """Write in a daemon thread, so that neither loop nor exit waits for a slow card."""
         self._dirty.clear()
         self._urgent.clear()
         self._written = self._clock.monotonic()
         text = dumps(self._meters)
-        done: Future[None] = Future()
-        done.set_running_or_notify_cancel()  # from here on nobody can cancel it
-        self._last_write = done
-        threading.Thread(
-            target=self._write, args=(text, done), name="kamstrup-memory", daemon=True
-        ).start()
-        return done
+        self._last_write = self._writer.submit(lambda: self._write(text))
+        return self._last_write
 
-    def _write(self, text: str, done: Future[None]) -> None:
+    def _write(self, text: str) -> None:
+        if self._path is None:
+            return
         try:
-            if self._path is not None:
-                with self._one_writer:
-                    self._write_file(self._path, text)
-                if self._is_failing:
-                    self._is_failing = False
-                    _LOG.info("%s can be written again", self._path)
+            self._write_file(self._path, text)
         except OSError as error:
             self._warn_unwritable(error)
-        finally:
-            done.set_result(None)
+            return
+        if self._is_failing:
+            self._is_failing = False
+            _LOG.info("%s can be written again", self._path)
 
     def _warn_unwritable(self, error: OSError) -> None:
         if not self._is_failing:
@@ -203,9 +197,9 @@ class StateFile:
         try:
             return parse(text)
         except NewerVersionError as error:
-            _set_aside(path, "newer", f"was written by a newer version ({error})")
+            _replace_unusable(path, "newer", f"was written by a newer version ({error})")
         except CORRUPT_ERRORS as error:
-            _set_aside(path, "corrupt", f"is corrupt ({type(error).__name__}: {error})")
+            _replace_unusable(path, "corrupt", f"is corrupt ({type(error).__name__}: {error})")
         return {}
 
     def _times(self) -> list[datetime]:
@@ -249,58 +243,10 @@ def read_only(path: Path) -> Mapping[str, MeterState]:
         return {}
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the file at once or not at all, also when the power goes. Raises OSError.
-
-    For its owner only: it holds customers' numbers and when somebody was at home.
-    """
-    temporary = path.with_suffix(".tmp")
-    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _replace_unusable(path: Path, reason: str, description: str) -> None:
     try:
-        with open(number, "w", encoding="utf-8") as file:
-            os.fchmod(number, 0o600)  # one that a crash left behind, or another umask
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:  # a full disk: the half of a file must not take up what is left of it
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def acquire_lock(path: Path) -> tuple[int, bool]:
-    """Make the memory in `path` ours: its lock file, open and with our pid in it, ours until it is
-    closed; and whether it was empty, as a clean end leaves it. Raises ConfigError when another
-    process has it, OSError where none can be made."""
-    number = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.read(number, 32).decode("ascii", "replace").strip() or "unknown"
-        os.close(number)
-        raise ConfigError(
-            f"{path}: another kamstrup-mqtt (process {pid}) uses this memory; stop it, or give"
-            " this one a STATE_DIRECTORY and an mqtt.instance of its own"
-        ) from None
-    clean = os.fstat(number).st_size == 0
-    os.truncate(number, 0)
-    os.write(number, f"{os.getpid()}\n".encode("ascii"))
-    os.fsync(number)  # a power cut, too, is no clean end
-    return number, clean
-
-
-def _set_aside(path: Path, why: str, what: str) -> None:
-    taken = {other.name for other in path.parent.glob(f"{path.name}.{why}-*")}
-    number = next(n for n in range(1, len(taken) + 2) if f"{path.name}.{why}-{n}" not in taken)
-    aside = path.with_name(f"{path.name}.{why}-{number}")
-    try:
-        path.replace(aside)
+        aside = set_aside(path, reason)
     except OSError as error:
-        _LOG.warning("%s %s; going on without (%s)", path, what, error.strerror or error)
+        _LOG.warning("%s %s; going on without (%s)", path, description, error.strerror or error)
     else:
-        _LOG.warning("%s %s; set aside as %s, going on without", path, what, aside.name)
+        _LOG.warning("%s %s; set aside as %s, going on without", path, description, aside.name)
