@@ -78,7 +78,7 @@ class ListDropped:
     raw      the bytes
     reason   code of the reason: a DropReason, a LinkState, or "replayed"
     message  why a valid frame could not be decoded; None if the bytes were no valid frame
-    advice   what the reason means and what to do, where it tells that much
+    advice   what the reason means and what to do, if the reason alone shows that
     """
 
     raw: bytes
@@ -137,10 +137,10 @@ class ListenSession:
         Raises LinkError if the port cannot be opened or is lost.
         """
         link = await opener(address, params, open_timeout=OPEN_TIMEOUT)
-        report(ListenStarted(address, params))
         clock = asyncio.get_running_loop().time
         start = clock()
         try:
+            report(ListenStarted(address, params))
             async for event in listen(link, self._codec.framer(), Counters(), _log):
                 now = Timestamp(datetime.now(UTC), clock())
                 for result in self.handle(event, now, now.monotonic - start):
