@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from types import MappingProxyType
 from typing import TypeAlias
 
 from kamstrup_mqtt.core.errors import MeterError, ReplayError
@@ -19,28 +18,17 @@ from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import OPEN_TIMEOUT, open_link
 from kamstrup_mqtt.protocols.base import (
     DroppedBytes,
-    DropReason,
     Event,
     Frame,
     PushedCodec,
     Timestamp,
 )
+from kamstrup_mqtt.reading.commissioning.drop_advice import DROP_ADVICE
 from kamstrup_mqtt.reading.conversation import listen
 from kamstrup_mqtt.reading.counters import Counters
 
 VERDICT_SECONDS = 30.0
 """Seconds without a list after which, and at which interval, a verdict is given."""
-
-DROP_ADVICE: Mapping[DropReason, str] = MappingProxyType(
-    {
-        DropReason.PARITY: "the meter sends 8N1 and is read as 8E1: use --parity N"
-        " (`parity: none`)",
-        DropReason.M_BUS: "M-Bus telegrams (68 .. 68), as meters in Austria and Poland send them:"
-        " this kind of HAN port is not supported",
-        DropReason.P1: "a P1 telegram: this is a P1 port (DSMR), not a HAN port",
-    }
-)
-"""Drop reasons that name the fault, each with what it means and what to do."""
 
 _log = logging.getLogger("kamstrup_mqtt.listen")
 
