@@ -470,7 +470,7 @@ def test_values_as_one_mapping(faults: Faults) -> None:
         ),
         (
             "{name: a, protocol: han, port: /dev/x, energy_scale: 10, interval: 5}",
-            "2:62: meters[0].interval: is not allowed with protocol han: the meter sends without being asked",
+            "2:62: meters[0].interval: is not allowed with protocol han: the meter sends without",
         ),
         ("{name: a, protocol: iec62056-21}", "2:5: meters[0].port: is missing; give /dev/serial"),
         ("{protocol: kmp-ascii, port: /dev/x}", "2:5: meters[0].name: is missing"),
