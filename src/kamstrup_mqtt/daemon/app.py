@@ -39,6 +39,7 @@ from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.meters.auto import AUTO
+from kamstrup_mqtt.meters.plan import PlanPool
 from kamstrup_mqtt.mqtt import Connector, DaemonInfo, Publisher, PublisherLimits, connect
 from kamstrup_mqtt.mqtt.incoming import Host
 from kamstrup_mqtt.reading.counters import Counters
@@ -151,6 +152,7 @@ class App:
         self._report_queue = ReportQueue(monotonic=clock.monotonic)
         self._ports: dict[PortAddress, Port] = {}
         started = clock.monotonic()
+        plans = PlanPool()
         self._devices = {
             meter.id: factory.make_device(
                 meter,
@@ -159,6 +161,7 @@ class App:
                 started,
                 exact=self._state_file.clean_shutdown,
                 merge_live=lambda retained: self._readers[retained.meter].merge_retained(retained),
+                plan=plans.share(meter.plan()),
             )
             for meter in config.meters
         }
@@ -228,6 +231,7 @@ class App:
                 self._state_file.meter(meter.id).reader.learned,
                 self._on_model_found if meter.model == AUTO else None,
                 fast_path=self._fast_path,
+                plan=self._devices[meter.id].config.plan,
             ),
             port,
             self._report_queue,
