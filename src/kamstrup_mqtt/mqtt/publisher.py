@@ -121,9 +121,9 @@ class Publisher:
         return self._policy.reconnects
 
     def stop(self, *, offline: bool) -> None:
-        """End `run` after publishing what is there.
+        """End `run` after publishing the reports in the queue.
 
-        `offline`: publish the bridge's status as well. Not wanted before a restart.
+        With `offline`, publish that the bridge is offline. Not wanted before a restart.
         """
         for report in self._report_queue.take_all():
             self._queue.apply(report)

@@ -99,7 +99,7 @@ class Session:
         self._is_in_steps = True
 
     async def run(self, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
-        """Publish until `stop` is set, then publish what is still pending.
+        """Publish until `stop` is set, and then the topics that are still pending.
 
         `on_ready` is called when everything is announced. Raises BrokerError when the connection is
         lost.
