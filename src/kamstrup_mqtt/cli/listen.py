@@ -16,6 +16,7 @@ from kamstrup_mqtt.cli.options import (
     add_key_arguments,
     add_port_argument,
     key_options,
+    parser_options,
     port_address,
 )
 from kamstrup_mqtt.cli.signals import stop_signals
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     address = port_address(args)
     params = SerialParams(args.baudrate, 8, args.parity, 1)
     keys = key_options(registry.find_protocol("han"), args)
-    codec = HanCodec(energy_scale=args.energy_scale, **keys)
+    codec = HanCodec(energy_scale=args.energy_scale, **keys, **parser_options())
     session = ListenSession(codec, verdict_seconds=args.verdict)
 
     def report(event: ListenEvent) -> None:

@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from kamstrup_mqtt.config import Config, Meter, with_models
+from kamstrup_mqtt.config.environment import uses_fast_path
 from kamstrup_mqtt.core.clock import Clock, rfc3339
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.heartbeat import Heartbeat
@@ -33,7 +34,6 @@ from kamstrup_mqtt.daemon.control_socket import ControlServer, control_address
 from kamstrup_mqtt.daemon.supervisor import Supervisor
 from kamstrup_mqtt.daemon.systemd import Notifier
 from kamstrup_mqtt.daemon.watchdog import EXIT_AFTER, Watchdog, start_exit_timer
-from kamstrup_mqtt.devices.device import Device
 from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import open_link
@@ -99,6 +99,7 @@ class App:
         self._config = config
         self._reload = reload
         self._environ = environ
+        self._fast_path = uses_fast_path(environ)
         self._clock = clock or Clock()
         self._timeouts = timeouts or DaemonTimeouts()
         self._exit_timer = exit_timer or start_exit_timer
@@ -151,11 +152,13 @@ class App:
         self._ports: dict[PortAddress, Port] = {}
         started = clock.monotonic()
         self._devices = {
-            meter.id: Device(
-                factory.device_config(meter, config),
+            meter.id: factory.make_device(
+                meter,
+                config,
                 self._state_file.meter(meter.id),
                 started,
                 exact=self._state_file.clean_shutdown,
+                merge_live=lambda retained: self._readers[retained.meter].merge_retained(retained),
             )
             for meter in config.meters
         }
@@ -222,8 +225,9 @@ class App:
         self._readers[meter.id] = Reader(
             factory.reader_config(
                 meter,
-                self._state_file.meter(meter.id).learned,
+                self._state_file.meter(meter.id).reader.learned,
                 self._on_model_found if meter.model == AUTO else None,
+                fast_path=self._fast_path,
             ),
             port,
             self._report_queue,
@@ -247,7 +251,7 @@ class App:
             async with asyncio.timeout(self._timeouts.detection_grace):
                 readers = self._readers.values()
                 while busy := [reader for reader in readers if reader.is_polling]:
-                    await busy[0].idle_event.wait()
+                    await busy[0].wait_until_idle()
         self.request_exit(ExitReason.RELOAD)
 
     # Running

@@ -111,6 +111,7 @@ class ControlCommands:
             "meters": {
                 id_: diagnostics.meter_info(
                     picture,
+                    running.readers[id_].state,
                     running.readers[id_].counters,
                     running.publisher.online[id_],
                     running.clock,

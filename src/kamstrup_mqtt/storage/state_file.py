@@ -1,4 +1,4 @@
-"""What outlives the process: one small file (its text: `remembered`), and who owns it."""
+"""The file that outlives the process: read, locked, and written when it is time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import KamstrupMqttError
 from kamstrup_mqtt.core.files import acquire_lock, set_aside, write_atomically
 from kamstrup_mqtt.core.threads import SerialWorker
-from kamstrup_mqtt.meters import detection
 from kamstrup_mqtt.storage.state_schema import (
     CORRUPT_ERRORS,
+    VERSION,
     LastReading,
     LastTotal,
     MeterState,
@@ -90,7 +90,7 @@ class StateFile:
 
     def meter(self, id_: str) -> MeterState:
         """The memory of one meter, empty when there was none."""
-        return self._meters.setdefault(id_, MeterState())
+        return self._meters.setdefault(id_, MeterState.empty())
 
     def forget(self, id_: str) -> None:
         """Drop a meter."""
@@ -99,12 +99,13 @@ class StateFile:
 
     def clamp_times(self, now: datetime) -> None:
         """The clock was set back: moments that are still to come were told by a wrong clock."""
-        for meter in self._meters.values():
-            if meter.last_poll is not None:
-                meter.last_poll = min(meter.last_poll, now)
+        for reader, device in self._meters.values():
+            if reader.last_poll is not None:
+                reader.last_poll = min(reader.last_poll, now)
+            reader.last_read = {group: min(time, now) for group, time in reader.last_read.items()}
             stamps: list[LastReading | LastTotal] = [
-                *meter.readings.values(),
-                *meter.totals.values(),
+                *device.readings.values(),
+                *reader.totals.values(),
             ]
             for stamped in stamps:
                 if stamped.time is not None:
@@ -195,18 +196,49 @@ class StateFile:
             _LOG.warning("%s cannot be read (%s): going on without", path, error.strerror or error)
             return {}
         try:
-            return parse(text)
+            stored = parse(text)
         except NewerVersionError as error:
             _replace_unusable(path, "newer", f"was written by a newer version ({error})")
         except CORRUPT_ERRORS as error:
             _replace_unusable(path, "corrupt", f"is corrupt ({type(error).__name__}: {error})")
+        else:
+            if stored.version != VERSION:
+                self._keep_old_version(path, text, stored.version)
+            return stored.meters
         return {}
+
+    def _keep_old_version(self, path: Path, text: bytes, version: int) -> None:
+        """Keep a copy of a file of an older version beside it, for a downgrade."""
+        old = path.with_name(f"{path.stem}.v{version}{path.suffix}")
+        try:
+            self._write_file(old, text.decode())
+        except OSError as error:
+            _LOG.warning(
+                "%s is converted from version %d to %d, but the copy %s could not be written (%s):"
+                " after a downgrade meters are announced only once they have answered",
+                path,
+                version,
+                VERSION,
+                old.name,
+                error.strerror or error,
+            )
+        else:
+            _LOG.info(
+                "%s is converted from version %d to %d; %s keeps the old version: for a downgrade,"
+                " rename it to %s",
+                path,
+                version,
+                VERSION,
+                old.name,
+                path.name,
+            )
+        self.mark_changed(urgent=True)
 
     def _times(self) -> list[datetime]:
         return [
             time
-            for meter in self._meters.values()
-            for time in (meter.last_poll, *(reading.time for reading in meter.readings.values()))
+            for reader, device in self._meters.values()
+            for time in (reader.last_poll, *(reading.time for reading in device.readings.values()))
             if time is not None
         ]
 
@@ -220,9 +252,9 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     return (Path(home) if home else Path.home()) / ".local/state/kamstrup-mqtt"
 
 
-def detected_models(memories: Mapping[str, MeterState]) -> dict[str, str]:
-    """Meter -> the model that it was found to be (`model: auto`)."""
-    found = {id_: memory.learned.get(detection.STATE_KEY) for id_, memory in memories.items()}
+def detected_models(meters: Mapping[str, MeterState]) -> dict[str, str]:
+    """Return meter -> the model that was detected (`model: auto`)."""
+    found = {id_: meter.reader.learned.model for id_, meter in meters.items()}
     return {id_: model for id_, model in found.items() if model is not None}
 
 
@@ -233,7 +265,7 @@ def read_only(path: Path) -> Mapping[str, MeterState]:
     KamstrupMqttError for a file that is somebody else's.
     """
     try:
-        return parse(path.read_bytes())
+        return parse(path.read_bytes()).meters
     except PermissionError:
         raise KamstrupMqttError(
             f"{path}: permission denied; the daemon's memory is its own: do this as the daemon's"

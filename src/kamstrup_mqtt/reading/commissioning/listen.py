@@ -24,8 +24,8 @@ from kamstrup_mqtt.protocols.base import (
     Timestamp,
 )
 from kamstrup_mqtt.reading.commissioning.drop_advice import DROP_ADVICE
-from kamstrup_mqtt.reading.conversation import listen
 from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading.frame_listener import listen
 
 VERDICT_SECONDS = 30.0
 """Seconds without a list after which, and at which interval, a verdict is given."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -113,9 +113,11 @@ class Scan:
         return False
 
     async def _try(self, candidate: Candidate, link: Link, deadline: float) -> bool:
-        options = {**candidate.options, "tries": 2}
+        assert candidate.spec.timings is not None, "a polled protocol has timings"
+        timings = replace(candidate.spec.timings, tries=2)
         if self._options.first_byte is not None:
-            options["first_byte"] = self._options.first_byte
+            timings = replace(timings, response_timeout=self._options.first_byte)
+        options = {**candidate.options, "timings": timings}
         codec = cast(PolledCodec, candidate.spec.make_codec(**options))
         exchange = ConversationRunner(link, codec.framer(), Counters(), _log)
         is_kmp = candidate.protocol == "kmp"
