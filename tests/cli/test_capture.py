@@ -262,7 +262,7 @@ async def test_a_locked_state_file_is_refused(run: Run, tmp_path: Path) -> None:
         ({"--duration": "an hour"}, "give a number of seconds"),
         ({"-o": "/no/such/folder/x"}, "/no/such/folder/x cannot be written: No such file"),
         ({"-o": "/"}, "/ is there already"),
-        ({"-c": "/no/config.yaml"}, "/no/config.yaml: no such file; begin with a copy"),
+        ({"-c": "/no/config.yaml"}, "/no/config.yaml: no such file; start with a copy"),
         ({"-o": None}, "the following arguments are required: -o/--output"),
         ({"-c": None}, "the following arguments are required: -c/--config"),
         ({"--meters": "heat"}, "unrecognized arguments: --meters heat"),

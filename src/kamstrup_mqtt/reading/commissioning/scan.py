@@ -43,7 +43,8 @@ class ScanOptions:
     """How a port is scanned; times in seconds.
 
     listen          limit for listening for a meter that sends by itself; 0: do not listen
-    awake           limit for asking a meter, to spare its battery
+    awake           from the start of the scan until no more registers are asked for, to spare a
+                    battery
     pause           between two requests
     first_byte      until a response must begin; None: the protocol's default
     file_directory  ask a KMP meter for all 65,536 registers, and keep the progress in this
