@@ -151,9 +151,9 @@ class App:
         except ConfigError as error:
             for fault in error.faults:
                 _LOG.error("%s", fault)
-            _LOG.error("the configuration is not taken; going on with the one that was good")
+            _LOG.error("the new configuration is rejected; the running one stays in use")
         else:
-            _LOG.info("the configuration is good: starting anew with it")
+            _LOG.info("the new configuration is valid: restarting with it")
             self.request_exit(ExitReason.RELOAD)
 
     # Running
@@ -203,7 +203,7 @@ class App:
 
     def _on_model_found(self, model: str) -> None:
         """Restart, because the model of a meter was detected."""
-        _LOG.info("starting anew to read the meter as a %s", model)
+        _LOG.info("restarting to read the meter as a %s", model)
         self._restart_requested.set()
 
     async def _restart_with_detected_model(self, components: Components) -> None:
