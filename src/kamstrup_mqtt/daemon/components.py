@@ -25,6 +25,7 @@ from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.meters.auto import AUTO
+from kamstrup_mqtt.meters.plan import PlanPool, ReadingPlan
 from kamstrup_mqtt.mqtt import Connector, DaemonInfo, Publisher
 from kamstrup_mqtt.mqtt.incoming import Host
 from kamstrup_mqtt.reading.reader import Reader
@@ -100,9 +101,12 @@ class ComponentBuilder:
         """Make and connect all of them."""
         clock = self._surroundings.clock
         started = clock.monotonic()
-        devices = {meter.id: self._make_device(meter, started) for meter in self._config.meters}
+        plans = PlanPool()
+        devices = {}
         for meter in self._config.meters:
-            self._readers[meter.id] = self._make_reader(meter)
+            plan = plans.share(meter.plan())
+            devices[meter.id] = self._make_device(meter, plan, started)
+            self._readers[meter.id] = self._make_reader(meter, plan)
         supervisor = Supervisor(self._readers.values(), clock.monotonic)
         publisher = self._make_publisher(devices)
         return Components(
@@ -130,7 +134,7 @@ class ComponentBuilder:
             clock=clock,
         )
 
-    def _make_device(self, meter: Meter, started: float) -> Device:
+    def _make_device(self, meter: Meter, plan: ReadingPlan, started: float) -> Device:
         return factory.make_device(
             meter,
             self._config,
@@ -138,9 +142,10 @@ class ComponentBuilder:
             started,
             exact=self._state_file.clean_shutdown,
             merge_live=lambda retained: self._readers[retained.meter].merge_retained(retained),
+            plan=plan,
         )
 
-    def _make_reader(self, meter: Meter) -> Reader:
+    def _make_reader(self, meter: Meter, plan: ReadingPlan) -> Reader:
         surroundings = self._surroundings
         # a generator takes 2.5 kB: a meter has its own only if the run is repeatable
         seed = surroundings.seed
@@ -153,6 +158,7 @@ class ComponentBuilder:
                 self._state_file.meter(meter.id).reader.learned,
                 self._on_model_found if meter.model == AUTO else None,
                 fast_path=uses_fast_path(surroundings.environ),
+                plan=plan,
             ),
             self._ports[meter.port],
             self._report_queue,

@@ -13,7 +13,7 @@ from kamstrup_mqtt.devices.device_readings import MergeRetained
 from kamstrup_mqtt.devices.payloads import Diagnostics
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.limits import MeterLimits, limits_for
-from kamstrup_mqtt.meters.plan import intern_plan
+from kamstrup_mqtt.meters.plan import ReadingPlan
 from kamstrup_mqtt.reading.reader_config import BackfillConfig, ReaderConfig
 from kamstrup_mqtt.storage import spool
 from kamstrup_mqtt.storage.history.queue import HistoryQueue
@@ -51,14 +51,14 @@ def make_history(
     )
 
 
-def device_config(meter: Meter, config: Config) -> DeviceConfig:
+def device_config(meter: Meter, config: Config, plan: ReadingPlan | None = None) -> DeviceConfig:
     """What the publisher knows of a meter before it has answered."""
     return DeviceConfig(
         id=meter.id,
         name=meter.name,
         model_id=meter.model,
         model=meter.meter_model,
-        plan=intern_plan(meter.plan()),
+        plan=plan or meter.plan(),
         interval=meter.interval_seconds,
         serial=meter.serial,
         commands=config.mqtt.commands,
@@ -73,16 +73,18 @@ def make_device(
     *,
     exact: bool = True,
     merge_live: MergeRetained | None = None,
+    plan: ReadingPlan | None = None,
 ) -> Device:
     """Make the device of a meter, with what its reader is known to have learned.
 
     started     monotonic time at which the daemon started
     exact       the state is what was published last
     merge_live  gives the meter's reader what the broker retained
+    plan        the reading plan of the meter, if it is known already
     """
     adopt_model(state.reader, meter.model, meter.profile.identity)
     return Device(
-        device_config(meter, config),
+        device_config(meter, config, plan),
         state.device,
         started,
         exact=exact,
@@ -104,9 +106,10 @@ def reader_config(
     on_model_found: Callable[[str], None] | None,
     *,
     fast_path: bool = True,
+    plan: ReadingPlan | None = None,
 ) -> ReaderConfig:
     """Return what a reader knows of a meter. `on_model_found` is called with the model of a meter
-    whose model is `auto`."""
+    whose model is `auto`. `plan` is its reading plan, if it is known already."""
     spec = registry.find_protocol(meter.protocol_name)
     polled = None if meter.is_pushed else cast("Polled", meter)
     return ReaderConfig(
@@ -116,7 +119,7 @@ def reader_config(
         codec=spec.make_codec(
             **meter.codec_options(), learned=learned.as_mapping(), fast_path=fast_path
         ),
-        plan=intern_plan(meter.plan()),
+        plan=plan or meter.plan(),
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
         battery=meter.meter_model.has_battery,
