@@ -139,6 +139,6 @@ def test_frame_counters_rise_unless_they_are_to_be_replayed() -> None:
         ({"fault": "fire"}, "fault=fire: write none or fcs or"),
     ],
 )
-def test_settings_that_are_none(settings: dict[str, str], message: str) -> None:
+def test_unknown_settings(settings: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make("kamstrup_han_3phase", settings)
