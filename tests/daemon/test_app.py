@@ -261,7 +261,7 @@ async def test_a_total_that_fell_is_accepted_on_the_command_line(
 async def test_health_without_a_daemon(process: Daemon) -> None:
     code, said = await process.command("health")
     assert code == 1
-    assert "is it running" in said
+    assert "no daemon answers at" in said
 
 
 async def test_a_configuration_that_is_wrong_exits_2(process: Daemon) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kamstrup_mqtt.config import Config
-from kamstrup_mqtt.config.environment import REFERENCE_PARSER, uses_fast_path
+from kamstrup_mqtt.core.environment import REFERENCE_PARSER, uses_fast_path
 from kamstrup_mqtt.daemon.app import App
 from kamstrup_mqtt.protocols.base import Frame
 from kamstrup_mqtt.protocols.fast_path.han import ListTemplate

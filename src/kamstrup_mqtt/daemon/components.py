@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from kamstrup_mqtt.config import Config, Meter
-from kamstrup_mqtt.config.environment import uses_fast_path
 from kamstrup_mqtt.core.clock import Clock, rfc3339
+from kamstrup_mqtt.core.environment import uses_fast_path
 from kamstrup_mqtt.core.heartbeat import Heartbeat
 from kamstrup_mqtt.core.report_queue import ReportQueue
 from kamstrup_mqtt.daemon import factory
