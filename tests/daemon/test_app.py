@@ -331,7 +331,9 @@ async def test_a_clock_that_is_set_restamps_what_nobody_was_told(
 
 def pictures(app: App) -> list[datetime]:
     """When the meters were last read, as the publisher would say it."""
-    found = getattr(app, "_devices", {}).values()
+    if app._components is None:  # it is not built yet
+        return []
+    found = app.components.devices.values()
     return [device.last_reading for device in found if device.last_reading is not None]
 
 

@@ -221,7 +221,7 @@ def test_another_number_of_the_same_kind_is_another_meter() -> None:
         (
             logging.WARNING,
             "heat: another meter answers: serial number 2, until now 1;"
-            " it becomes a device of its own in Home Assistant",
+            " it becomes another device in Home Assistant",
         ),
     )
     assert picture.serial == "2"
@@ -278,7 +278,7 @@ def test_two_meters_of_one_number() -> None:
     for picture, number in ((first, "1"), (second, "1"), (other, "2")):
         picture.apply(identity(number), 1.0)
     assert assign_suffixes([first, second, other, make_picture(id="unknown")]) == [
-        "b and a tell the same serial number 1: the ids of b end in _b; are both on one meter?"
+        "b and a have the same serial number 1: the ids of b end in _b; are both on one meter?"
     ]
     assert [p.serial for p in (first, second, other)] == ["1", "1_b", "2"]
     assert assign_suffixes([first, second, other]) == []

@@ -627,7 +627,7 @@ async def test_accepted_by_hand(
         bench.reader.request_read()
         assert (await bench.next(Reading)).values["heat_energy"].value is None
         assert bench.reader.accept_held() == ("heat_energy",)
-        assert "accepted by hand: heat_energy" in logged()
+        assert "accepted by the user: heat_energy" in logged()
         reading = await bench.next(Reading)
         assert reading.values["heat_energy"] == Measurement(Decimal("7.000"), "GJ")
         assert reading.values["volume"] == Measurement(Decimal("100.00"), "m³")
