@@ -262,7 +262,7 @@ async def test_a_locked_state_file_is_refused(run: Run, tmp_path: Path) -> None:
         ({"--duration": "an hour"}, "give a number of seconds"),
         ({"-o": "/no/such/folder/x"}, "/no/such/folder/x cannot be written: No such file"),
         ({"-o": "/"}, "/ is there already"),
-        ({"-c": "/no/config.yaml"}, "/no/config.yaml: no such file; begin with a copy"),
+        ({"-c": "/no/config.yaml"}, "/no/config.yaml: no such file; start with a copy"),
         ({"-o": None}, "the following arguments are required: -o/--output"),
         ({"-c": None}, "the following arguments are required: -c/--config"),
         ({"--meters": "heat"}, "unrecognized arguments: --meters heat"),
@@ -300,13 +300,13 @@ async def test_a_detected_model_is_recorded_and_replayed(tmp_path: Path) -> None
     _, said = await process.communicate()
     await server.close()
     assert process.returncode == 0, said
-    assert b"starting anew to read the meter as a multical_403" in said
+    assert b"restarting to read the meter as a multical_403" in said
     # the replay does the same
     done = await asyncio.to_thread(
         kamstrup_mqtt, "replay", str(file), "-c", str(config), "--print", "--speed", "max"
     )
     assert done.code == 0
-    assert "starting anew to read the meter as a multical_403" in done.err
+    assert "restarting to read the meter as a multical_403" in done.err
     last = [line for line in done.lines if line["topic"] == "kamstrup/replay/heat/state/values"]
     assert str(last[-1]["payload"]["heat_energy"]) == "0.303"
     records = [line["payload"] for line in done.lines if line["topic"].endswith("/history")]

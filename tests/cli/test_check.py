@@ -54,7 +54,7 @@ def test_every_error_is_printed_with_its_position(tmp_path: Path) -> None:
 def test_a_missing_file() -> None:
     done = kamstrup_mqtt("check", "-c", "none.yaml")
     assert done.code == 2
-    assert done.err == "none.yaml: no such file; begin with a copy of config.example.yaml\n"
+    assert done.err == "none.yaml: no such file; start with a copy of config.example.yaml\n"
 
 
 def test_a_warning(tmp_path: Path) -> None:

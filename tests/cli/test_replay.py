@@ -259,11 +259,14 @@ def test_the_output_is_full(file: Path) -> None:
     ("words", "fault"),
     [
         (["FILE"], "-c is missing: it names the broker; or give --print"),
-        (["FILE", "-c", "/no/config.yaml"], "/no/config.yaml: no such file; begin with a copy"),
+        (["FILE", "-c", "/no/config.yaml"], "/no/config.yaml: no such file; start with a copy"),
         (["/no/recording", "--print"], "/no/recording cannot be read: No such file"),
         (["CONFIG", "--print"], "is not a recording: `kamstrup-mqtt capture` makes one"),
         (["FILE", "-c", "CONFIG", "--instance", "main"], "that is the daemon's own; its topics"),
-        (["FILE", "-c", "CONFIG", "--instance", "a/b"], "--instance: must be 1 to 32 of A-Z"),
+        (
+            ["FILE", "-c", "CONFIG", "--instance", "a/b"],
+            "--instance: must have 1 to 32 characters of A-Z",
+        ),
         (["FILE", "--print", "--speed", "0"], "'0': give max, or how many times as fast"),
         (["FILE", "--print", "--speed", "fast"], "'fast': give max, or how many times as fast"),
         (["FILE", "-c", "OTHER", "--print"], "none of the recorded meters (main, heat) is config"),

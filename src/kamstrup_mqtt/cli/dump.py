@@ -95,7 +95,7 @@ def _meters(config: Config) -> Mapping[str, Any]:
     return {
         meter.id: {
             "port": diagnostics.port_info(meter),
-            **diagnostics.state_info(states.get(meter.id, MeterState())),
+            **diagnostics.state_info(states.get(meter.id, MeterState.empty())),
         }
         for meter in config.meters
     }

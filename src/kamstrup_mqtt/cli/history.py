@@ -12,7 +12,7 @@ from kamstrup_mqtt.cli import DONE, FAILED, tables
 from kamstrup_mqtt.cli.kmp_connection import (
     KmpConnection,
     add_kmp_arguments,
-    kmp_connection,
+    parse_kmp_connection,
 )
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import ConfigError
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--log-id {args.log_id}: a log has a number from 0 to 255")
     if args.start and args.end and args.start > args.end:
         raise ConfigError(f"--from {args.start} is after --to {args.end}")
-    meter = kmp_connection(args)
+    meter = parse_kmp_connection(args)
     start = args.start or ""
     if args.log_id is None:
         records = _read_logger(meter, LOGGERS[args.logger], registers, start)
@@ -153,9 +153,7 @@ def _print(args: argparse.Namespace, records: tuple[Record, ...]) -> None:
 
 def _table(records: tuple[Record, ...]) -> tuple[list[str], list[list[object]]]:
     """The columns, named by key and unit, and the rows."""
-    sources = dict.fromkeys(
-        obj.id for record in records for obj in log_reading.values(record.objects)
-    )
+    sources = dict.fromkeys(obj.id for record in records for obj in record.values)
     units = {obj.id: obj.unit for record in records for obj in record.objects if obj.unit}
     names = {source: registry.quantity_for(SPEC.name, None, source).key for source in sources}
     columns = [f"{names[s]} [{units[s]}]" if s in units else names[s] for s in sources]

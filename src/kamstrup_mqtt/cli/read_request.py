@@ -8,8 +8,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from kamstrup_mqtt.cli.kmp_connection import kmp_destination
-from kamstrup_mqtt.cli.options import energy_options, find_protocol, key_options, port_address
+from kamstrup_mqtt.cli.kmp_connection import parse_destination
+from kamstrup_mqtt.cli.options import (
+    energy_options,
+    find_protocol,
+    key_options,
+    parse_port,
+    parser_options,
+)
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import SerialParams, SourceId
 from kamstrup_mqtt.links.address import PortAddress
@@ -53,10 +59,10 @@ class ReadRequest:
     timeout: float | None
 
 
-def read_request(args: argparse.Namespace) -> ReadRequest:
+def parse_read_request(args: argparse.Namespace) -> ReadRequest:
     """Check the options. Raises ConfigError for the first invalid one."""
     spec = find_protocol(args.protocol)
-    address = port_address(args)
+    address = parse_port(args)
     profile = _find_profile(spec, args.model)
     sources, is_explicit = _sources(spec, profile, args)
     params, options = _line(spec, profile, args)
@@ -119,6 +125,7 @@ def _line(
     options: dict[str, Any] = {
         **energy_options(spec, args.energy_scale),
         **key_options(spec, args),
+        **parser_options(),
     }
     if args.address is not None:
         options["address"] = _address(spec, args.address)
@@ -133,7 +140,7 @@ def _line(
 
 def _address(spec: ProtocolSpec, text: str) -> int | str:
     if spec.name == "kmp":
-        return kmp_destination(text)
+        return parse_destination(text)
     if spec.name != "iec62056-21":
         raise ConfigError(f"--address: {spec.name} has no addresses")
     if not _IEC_ADDRESS.fullmatch(text):

@@ -108,8 +108,8 @@ class HomeAssistantConfig(Section):
 
 
 def _spool(value: Any) -> Any:
-    if value is False:  # YAML's off
-        raise ValueError("cannot be switched off; memory is the mode that never uses the disk")
+    if value is False:  # YAML reads `off` as false
+        raise ValueError("cannot be switched off; use the mode memory, which never writes to disk")
     return {"mode": value} if isinstance(value, str) else value
 
 
@@ -190,24 +190,24 @@ class Config(Section):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is allowed but probably not meant: one line of text each, with its place."""
+        """Lines of text, each with its place, about what is allowed but probably a mistake."""
         return self._warnings
 
     @property
     def from_environment(self) -> Mapping[str, str]:
-        """Texts that came from the environment -> as they were written: ${NAME}."""
+        """Text from the environment -> its spelling in the file: ${NAME}."""
         return self._from_environment
 
     def with_source_info(
         self, warnings: tuple[str, ...], from_environment: Mapping[str, str]
     ) -> Config:
-        """The same configuration with these warnings, and where its texts came from."""
+        """Store the warnings and the texts from the environment, and return the configuration."""
         self._warnings = warnings
         self._from_environment = from_environment
         return self
 
     def secrets(self) -> tuple[str, ...]:
-        """What must never be written to a log."""
+        """Return the texts that must never be logged."""
         tls = self.mqtt.tls
         held = (self.mqtt.password, tls.key_password if tls else None)
         own = tuple(secret.get_secret_value() for secret in held if secret is not None)
@@ -215,7 +215,7 @@ class Config(Section):
 
 
 def with_models(config: Config, found: Mapping[str, str]) -> Config:
-    """The configuration in which meters with `model: auto` have the model that was found."""
+    """Return the configuration with the detected model for meters with `model: auto`."""
     meters = tuple(
         meter.with_model(found[meter.id])
         if meter.model == AUTO and found.get(meter.id) in registry.models_of(meter.protocol_name)
@@ -227,7 +227,7 @@ def with_models(config: Config, found: Mapping[str, str]) -> Config:
 
 
 def collect_warnings(config: Config) -> Iterator[Fault]:
-    """What is allowed but probably not meant."""
+    """Yield what is allowed but probably a mistake."""
     for index, meter in enumerate(config.meters):
         for place, text in meter.warnings():
             yield ("meters", index, *place), text

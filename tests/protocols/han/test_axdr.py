@@ -62,19 +62,19 @@ def test_the_forms_of_a_length(size: int) -> None:
     ("octets", "message"),
     [
         ("", "an element is missing at byte 0"),
-        ("06 00 00", "4 bytes wanted at byte 1, 2 there"),
+        ("06 00 00", "4 bytes expected at byte 1, 2 there"),
         ("09", "no length at byte 1"),
         ("09 80", "no length at byte 1"),
         ("09 83 00 00 01 00", "no length at byte 1"),
-        ("09 82 01", "2 bytes wanted at byte 2, 1 there"),
-        ("0A 05 41", "5 bytes wanted at byte 2, 1 there"),
+        ("09 82 01", "2 bytes expected at byte 2, 1 there"),
+        ("0A 05 41", "5 bytes expected at byte 2, 1 there"),
         ("02 02 00", "an element is missing at byte 3"),
-        ("19 00", "12 bytes wanted at byte 1, 1 there"),
+        ("19 00", "12 bytes expected at byte 1, 1 there"),
         ("02 01 7E", "unknown element type 7E at byte 2"),
         ("02 01" * 9, "nested deeper than 8 at byte 16"),
     ],
 )
-def test_what_is_no_element(octets: str, message: str) -> None:
+def test_bytes_that_are_no_element(octets: str, message: str) -> None:
     with pytest.raises(AxdrError, match=message):
         axdr.read(bytes.fromhex(octets))
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import DecodedValue, Json, LinkState
-from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Message, PollRequest
-from kamstrup_mqtt.protocols.kmp import SPEC
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Message, PollRequest, PollTimings
+from kamstrup_mqtt.protocols.kmp import SPEC, TIMINGS
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
 from kamstrup_mqtt.protocols.kmp.messages import decode_message, get_register, register_answer
 from kamstrup_mqtt.protocols.kmp.values import (
@@ -28,13 +30,17 @@ from tests.support.fresh_import import imported_anew
 from tests.support.kmp_frames import answer, request
 
 
+def timings(**changes: Any) -> PollTimings:
+    return replace(TIMINGS, **changes)
+
+
 def read(wire: bytes) -> Message:
     (frame,) = frames_of(KmpFramer(), [wire])
     return decode_message(frame)
 
 
 def line(tries: int, *said: bytes | MeterError) -> Line:
-    codec = SPEC.make_codec(tries=tries)
+    codec = SPEC.make_codec(timings=timings(tries=tries))
     return Line(codec, in_turn(*said))  # type: ignore[arg-type]
 
 
@@ -142,10 +148,10 @@ def test_writing_two_registers() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 9])
-def test_a_request_of_too_few_or_too_many_says_how_many_can_be(count: int) -> None:
-    with pytest.raises(ValueError, match="in one request") as caught:
+def test_the_error_for_a_wrong_count_names_the_limits(count: int) -> None:
+    with pytest.raises(ValueError, match="in a request") as caught:
         get_register(0x3F, [60] * count)
-    assert str(caught.value) == f"{count} registers in one request; 1 to 8 can be"
+    assert str(caught.value) == f"{count} registers in a request: 1 to 8 can be read"
 
 
 # values
@@ -223,7 +229,7 @@ def test_an_answer_to_another_request_is_shown() -> None:
     assert f"another request: {SERIAL.hex(' ')}" in str(caught.value)
 
 
-def test_a_register_between_two_that_were_asked_is_not_ours() -> None:
+def test_a_register_that_was_not_requested_is_no_answer() -> None:
     # 003C 0044: the bytes 3C 00 in the middle are no register
     wire = line(3, registers(0x3C00), registers(60, 68))
     found = wire.run(PollRequest(sources=(60, 68)))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED
-from kamstrup_mqtt.cli.arguments import with_instance
+from kamstrup_mqtt.cli.instance import with_instance
 from kamstrup_mqtt.cli.output import put
 from kamstrup_mqtt.cli.replay.connections import broker_connector, print_connector
 from kamstrup_mqtt.cli.replay.event_loop import ReplayClock, ReplayLoop
