@@ -93,7 +93,9 @@ class PublisherRig:
     async def run(self, *, offline: bool = True) -> AsyncIterator[Publisher]:
         self.state_file.open()
         now = self.clock.monotonic()
-        devices = {f.id: Device(f, self.state_file.meter(f.id), now) for f in self.device_configs()}
+        devices = {
+            f.id: Device(f, self.state_file.meter(f.id).device, now) for f in self.device_configs()
+        }
         self.publisher = Publisher(
             self.config,
             devices,
