@@ -169,8 +169,6 @@ class IecFramer:
         self._release_ident()
         self._drop_garbage()
 
-    # single bytes
-
     def _take(self, byte: int) -> None:
         char = byte & 0x7F
         if self._state == "idle":
@@ -269,8 +267,6 @@ class IecFramer:
         if char == LF or len(self._raw) - self._text().rindex(b"!") >= _MAX_TAIL:
             self._finish_lines()
 
-    # complete elements
-
     def _text(self) -> bytes:
         return parity.strip(self._raw)
 
@@ -352,8 +348,6 @@ class IecFramer:
             self._drop(DropReason.TRUNCATED, with_ident=True)
             self._raw = line
             self._finish_line()
-
-    # events
 
     def _parsed_ident(self) -> Ident | None:
         return parse_ident(parity.strip(self._ident).rstrip(b"\r\n").decode("ascii"))
