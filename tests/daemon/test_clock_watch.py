@@ -54,22 +54,25 @@ async def test_a_clock_that_was_years_ahead_is_believed_by_the_next_run(
     times = Times(AHEAD)
     memory = StateFile(tmp_path / "memory.json", times.clock)
     memory.open()
-    mine = memory.meter("heat")
-    mine.last_poll = AHEAD
-    mine.readings["values"] = LastReading(AHEAD, {"volume": Decimal(1)})
-    mine.readings["slow"] = LastReading(NOW - timedelta(days=1), {"volume": Decimal(1)})
-    mine.readings["never"] = LastReading(None, {})
-    mine.totals["volume"] = LastTotal(Decimal(1), AHEAD)
+    reader, device = memory.meter("heat")
+    reader.last_poll = AHEAD
+    reader.last_read["values"] = AHEAD
+    device.readings["values"] = LastReading(AHEAD, {"volume": Decimal(1)})
+    device.readings["slow"] = LastReading(NOW - timedelta(days=1), {"volume": Decimal(1)})
+    device.readings["never"] = LastReading(None, {})
+    reader.totals["volume"] = LastTotal(Decimal(1), AHEAD)
     memory.meter("never polled")
     async with watched(times, memory):
         times.wall = NOW.timestamp()
         await eventually(lambda: bool(logged(30)), "the step is told")
     memory.close()
     stored = json.loads((tmp_path / "memory.json").read_text())["meters"]["heat"]
-    assert stored["last_poll"] == "2027-03-01T12:00:00.000Z"
-    assert stored["readings"]["values"]["time"] == "2027-03-01T12:00:00.000Z"
-    assert stored["readings"]["slow"]["time"] == "2027-02-28T12:00:00.000Z"
-    assert stored["totals"]["volume"]["time"] == "2027-03-01T12:00:00.000Z"
+    device_part, reader_part = stored["device"], stored["reader"]
+    assert reader_part["last_read"]["values"] == "2027-03-01T12:00:00.000Z"
+    assert reader_part["last_poll"] == "2027-03-01T12:00:00.000Z"
+    assert device_part["readings"]["values"]["time"] == "2027-03-01T12:00:00.000Z"
+    assert device_part["readings"]["slow"]["time"] == "2027-02-28T12:00:00.000Z"
+    assert reader_part["totals"]["volume"]["time"] == "2027-03-01T12:00:00.000Z"
     again = Clock(lambda: NOW.timestamp() + 1)
     StateFile(tmp_path / "memory.json", again).open()
     assert again.now() == NOW + timedelta(seconds=1)

@@ -119,7 +119,7 @@ async def test_back_off_doubles_up_to_its_cap_and_is_set_back_by_a_good_reading(
 
 def test_default_back_off() -> None:
     port = Port(SerialDevice("/dev/none"))
-    assert (port._first_backoff, port._backoff_cap, port._open_timeout) == (1.0, 60.0, 10.0)
+    assert (port._backoff.first, port._backoff.cap, port._open_timeout) == (1.0, 60.0, 10.0)
 
 
 async def test_unplugged_and_plugged_in_again(device: FakeDevice) -> None:

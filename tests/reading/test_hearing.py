@@ -22,9 +22,9 @@ from kamstrup_mqtt.links.address import SerialDevice
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.limits import MeterLimits
 from kamstrup_mqtt.protocols.han import HanCodec
-from kamstrup_mqtt.reading.push_decoder import ParityDetector
+from kamstrup_mqtt.reading.parity_detector import ParityDetector
 from kamstrup_mqtt.storage.state_file import StateFile
-from kamstrup_mqtt.storage.state_schema import LastTotal
+from kamstrup_mqtt.storage.state_schema import LastTotal, Learned
 from tests.reading.test_reader import QUICK, Start, at, meter, setup_of, start
 from tests.support.ptys import until
 
@@ -102,7 +102,7 @@ async def test_what_is_learned_is_remembered_and_noted(start: Start) -> None:
         bench = await start(han(), at(server))  # the emulated type is proven
         reading = await bench.next(Reading, group="hourly")
         assert reading.values["energy_import"].value == Decimal("44228.00")
-        assert bench.mine.learned["energy_scale"] == "10"
+        assert bench.mine.learned.energy_scale == "10"
     unproven = {"meter_type": "6841131BN245101092", "hourly": "always"}
     async with meter(emulated(**unproven), interval=0.05) as server:
         bench = await start(han(), at(server))
@@ -129,9 +129,8 @@ async def test_what_a_meter_can_do_follows_from_how_it_is_connected(
     memory = StateFile(None, Clock())
     now = Clock().now()
     assert now is not None
-    before = LastTotal(Decimal("44000.00"), now - timedelta(minutes=100))
-    memory.meter("meter").totals["energy_import"] = before
-    memory.meter("meter").units = {"energy_import": "kWh"}
+    before = LastTotal(Decimal("44000.00"), now - timedelta(minutes=100), "kWh")
+    memory.meter("meter").reader.totals["energy_import"] = before
     sent = {"meter_type": meter_type, "hourly": "always", "energy_import": "44228.00"}
     async with meter(emulated(**sent, power_import="0"), interval=0.05) as server:
         setup = dataclasses.replace(
@@ -147,7 +146,7 @@ async def test_what_a_meter_can_do_follows_from_how_it_is_connected(
 
 async def test_a_live_counter_goes_on_from_memory(start: Start) -> None:
     memory = StateFile(None, Clock())
-    totals = memory.meter("meter").totals
+    totals = memory.meter("meter").reader.totals
     totals["energy_import_live"] = LastTotal(Decimal("44229.500"), Clock().now())
     async with meter(emulated(power_import="0"), interval=0.05) as server:
         bench = await start(han(energy_scale=10), at(server), memory=memory)
@@ -194,7 +193,7 @@ async def test_the_parity_that_worked_is_remembered(start: Start, tmp_path: Path
         await bench.next(Reading, group="live")
     finally:
         await server.close()
-    assert memory.meter("meter").learned["parity"] == "N"
+    assert memory.meter("meter").reader.learned.parity == "N"
 
 
 LINE = SerialParams(2400, 8, "N", 1)
@@ -235,12 +234,12 @@ def test_the_models_that_are_recognised() -> None:
 
 async def test_what_was_learned_of_another_meter_is_forgotten(start: Start) -> None:
     memory = StateFile(None, Clock())
-    memory.meter("meter").learned.update(
-        {"energy_scale": "1", "energy_scale_meter": "1-1:0.0.5.255 another", "parity": "E"}
+    memory.meter("meter").reader.learned = Learned(
+        energy_scale="1", energy_scale_meter="1-1:0.0.5.255 another", parity="E"
     )
     async with meter(emulated(meter_type="6841131BN245101092"), interval=0.05) as server:
-        learned = dict(memory.meter("meter").learned)
+        learned = memory.meter("meter").reader.learned.as_mapping()
         bench = await start(han(learned=learned), at(server), memory=memory)
         await bench.next(Reading, group="live")
-    assert "energy_scale" not in bench.mine.learned
-    assert "parity" not in bench.mine.learned
+    assert bench.mine.learned.energy_scale is None
+    assert bench.mine.learned.parity is None

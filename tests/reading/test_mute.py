@@ -32,7 +32,17 @@ from kamstrup_mqtt.links.address import SerialDevice, TcpBridge
 from kamstrup_mqtt.links.port import MAX_SILENT_POLLS, SILENT_POLLS, Port
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols import iec62056_21, multical_66
-from tests.reading.test_reader import FAST_TIMINGS, QUICK, Bench, Start, at, meter, setup_of, start
+from tests.reading.test_reader import (
+    FAST_TIMINGS,
+    QUICK,
+    Bench,
+    Start,
+    at,
+    meter,
+    polling,
+    setup_of,
+    start,
+)
 from tests.support.ptys import until
 
 __all__ = ["start"]
@@ -174,7 +184,7 @@ async def test_one_that_is_silent_to_the_serial_number_alone_is_read_again(
     setup = setup_of("multical_403", "kmp", serial=QUICK_LINE, interval=0.02)
     async with meter(lambda: Listening(said)) as server:
         bench = await start(setup, at(server), max_silent_polls=1000)
-        await until(lambda: bench.reader._silent_polls >= 3, 20)
+        await until(lambda: polling(bench)._retry.silent_polls >= 3, 20)
         there.set()
         assert (await bench.next(Identity)).source == 1001
         await bench.next(Reading)
@@ -209,7 +219,7 @@ async def test_a_mute_meter_lets_its_neighbour_be_read(
         mute = replace(mute, id="mute", codec=spec.make_codec(**quick, address=0x7F))
         bench = await start(mute, at(server))
         other = Bench(alive, bench.port, bench.memory, QUICK)
-        task = asyncio.create_task(other.reader.run())
+        task = asyncio.create_task(other.run())
         await until(lambda: bench.reader.counters.timeouts >= 11, 20)
         other.rest()
         before = len(both.requests)

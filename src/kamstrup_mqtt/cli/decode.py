@@ -33,7 +33,7 @@ from kamstrup_mqtt.protocols.base import (
     Message,
     ProtocolSpec,
 )
-from kamstrup_mqtt.reading.commissioning.listen import DROP_ADVICE
+from kamstrup_mqtt.reading.commissioning.drop_advice import DROP_ADVICE
 
 _CHUNK = 1024
 """Bytes to feed to a framer at a time: its buffer is bounded, a recording is not."""

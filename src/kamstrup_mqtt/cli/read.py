@@ -19,7 +19,7 @@ from kamstrup_mqtt.cli.read_request import (
     DEFAULT_REGISTERS,
     PUSH_TIMEOUT,
     ReadRequest,
-    read_request,
+    parse_read_request,
 )
 from kamstrup_mqtt.cli.value_listing import COLUMNS, ValueListing, list_values
 from kamstrup_mqtt.core import decimal_json
@@ -28,8 +28,9 @@ from kamstrup_mqtt.core.model import DecodedValue, LinkState
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.protocols.base import Frame, PolledCodec, PollRequest, PollResponse
-from kamstrup_mqtt.reading.conversation import ConversationRunner, Listener
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading.frame_listener import FrameListener
 
 _log = logging.getLogger("kamstrup_mqtt.read")
 
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
     Registers that the meter does not have are named on standard error.
     """
-    request = read_request(args)
+    request = parse_read_request(args)
     response = asyncio.run(_read(request))
     missing = [source for source in request.sources if source in response.unsupported]
     if missing:
@@ -119,18 +120,18 @@ async def _read(request: ReadRequest) -> PollResponse:
 
 
 async def _read_polled(request: ReadRequest, link: Link) -> PollResponse:
-    exchange = ConversationRunner(link, request.codec.framer(), Counters(), _log)
+    runner = ConversationRunner(link, request.codec.framer(), Counters(), _log)
     codec = cast(PolledCodec, request.codec)
     try:
         async with asyncio.timeout(request.timeout):
-            return await exchange.run(codec.poll(PollRequest(sources=request.sources)))
+            return await runner.run(codec.poll(PollRequest(sources=request.sources)))
     except TimeoutError as error:
-        raise _timeout_error(request, has_bytes=bool(exchange.received)) from error
+        raise _timeout_error(request, has_bytes=bool(runner.received)) from error
 
 
 async def _read_pushed(request: ReadRequest, link: Link) -> PollResponse:
     """Wait for the next list."""
-    listener = Listener(link, request.codec.framer(), Counters(), _log)
+    listener = FrameListener(link, request.codec.framer(), Counters(), _log)
     start = listener.last_byte
     try:
         async with asyncio.timeout(request.timeout):

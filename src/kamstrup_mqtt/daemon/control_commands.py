@@ -4,30 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kamstrup_mqtt.config import Config
-from kamstrup_mqtt.core.clock import Clock, rfc3339
+from kamstrup_mqtt.core.clock import rfc3339
 from kamstrup_mqtt.core.errors import KamstrupMqttError
+from kamstrup_mqtt.daemon.components import Components
 from kamstrup_mqtt.daemon.control_socket import Handler
-from kamstrup_mqtt.daemon.watchdog import Watchdog
-from kamstrup_mqtt.devices.device import Device
-from kamstrup_mqtt.mqtt import Publisher
-from kamstrup_mqtt.reading.reader import Reader
-from kamstrup_mqtt.storage.history import History
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Components:
-    """The parts of the running daemon that are asked."""
-
-    readers: Mapping[str, Reader]
-    devices: Mapping[str, Device]
-    publisher: Publisher
-    history: History
-    watchdog: Watchdog
-    clock: Clock
 
 
 class ControlCommands:
@@ -111,6 +94,7 @@ class ControlCommands:
             "meters": {
                 id_: diagnostics.meter_info(
                     picture,
+                    running.readers[id_].state,
                     running.readers[id_].counters,
                     running.publisher.online[id_],
                     running.clock,

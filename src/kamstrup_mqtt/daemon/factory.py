@@ -1,21 +1,24 @@
-"""What the configuration means to the parts that the program is made of."""
+"""Makes the daemon's components from the configuration."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from kamstrup_mqtt.config import Config, Meter, SpoolConfig
-from kamstrup_mqtt.devices.device import DeviceConfig
+from kamstrup_mqtt.devices.device import Device, DeviceConfig
+from kamstrup_mqtt.devices.device_readings import MergeRetained
+from kamstrup_mqtt.devices.payloads import Diagnostics
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.limits import MeterLimits, limits_for
-from kamstrup_mqtt.meters.plan import intern_plan
-from kamstrup_mqtt.reading.backfill import BackfillConfig
-from kamstrup_mqtt.reading.reader import ReaderConfig
+from kamstrup_mqtt.meters.plan import ReadingPlan
+from kamstrup_mqtt.reading.reader_config import BackfillConfig, ReaderConfig
 from kamstrup_mqtt.storage import spool
-from kamstrup_mqtt.storage.history import History, Limits
+from kamstrup_mqtt.storage.history.queue import HistoryQueue
+from kamstrup_mqtt.storage.history.spooler import HistoryLimits
+from kamstrup_mqtt.storage.state_schema import Learned, MeterState, adopt_model
 
 if TYPE_CHECKING:
     from kamstrup_mqtt.config.polled import Polled
@@ -27,39 +30,69 @@ def make_history(
     path: Path,
     monotonic: Callable[[], float],
     seed: str | None,
-    limits: Limits,
-) -> History:
+    limits: HistoryLimits,
+) -> HistoryQueue:
     """The records, with the spool in `path` behind them; `seed` for a boot id that is always the
     same."""
     size = config.megabytes * 1_000_000
     disk = None
     if config.mode != "memory":
         disk = spool.Spool(spool.SpoolFile(path, rows=config.rows, size=size))
-    boot = None if seed is None else hashlib.sha256(seed.encode()).hexdigest()[:16]
-    return History(
+    boot_id = None if seed is None else hashlib.sha256(seed.encode()).hexdigest()[:16]
+    return HistoryQueue(
         config.mode,
         disk,
         rows=config.rows,
         size=size,
         resend=config.resend,
         monotonic=monotonic,
-        boot=boot,
+        boot_id=boot_id,
         limits=limits,
     )
 
 
-def device_config(meter: Meter, config: Config) -> DeviceConfig:
+def device_config(meter: Meter, config: Config, plan: ReadingPlan | None = None) -> DeviceConfig:
     """What the publisher knows of a meter before it has answered."""
     return DeviceConfig(
         id=meter.id,
         name=meter.name,
         model_id=meter.model,
         model=meter.meter_model,
-        plan=intern_plan(meter.plan()),
+        plan=plan or meter.plan(),
         interval=meter.interval_seconds,
         serial=meter.serial,
         commands=config.mqtt.commands,
-        limits=_meter_limits(meter),
+    )
+
+
+def make_device(
+    meter: Meter,
+    config: Config,
+    state: MeterState,
+    started: float,
+    *,
+    exact: bool = True,
+    merge_live: MergeRetained | None = None,
+    plan: ReadingPlan | None = None,
+) -> Device:
+    """Make the device of a meter, with what its reader is known to have learned.
+
+    started     monotonic time at which the daemon started
+    exact       the state is what was published last
+    merge_live  gives the meter's reader what the broker retained
+    plan        the reading plan of the meter, if it is known already
+    """
+    adopt_model(state.reader, meter.model, meter.profile.identity)
+    return Device(
+        device_config(meter, config, plan),
+        state.device,
+        started,
+        exact=exact,
+        diagnostics=Diagnostics(
+            learned=state.reader.learned.as_mapping(),
+            unsupported=tuple(map(str, state.reader.unsupported)),
+        ),
+        merge_live=merge_live,
     )
 
 
@@ -69,24 +102,27 @@ def _meter_limits(meter: Meter) -> MeterLimits:
 
 def reader_config(
     meter: Meter,
-    learned: Mapping[str, str],
+    learned: Learned,
     on_model_found: Callable[[str], None] | None,
     *,
     fast_path: bool = True,
+    plan: ReadingPlan | None = None,
 ) -> ReaderConfig:
-    """What a reader needs for a meter; `on_model_found` is called with the model of one that is
-    asked for it."""
+    """Return what a reader knows of a meter. `on_model_found` is called with the model of a meter
+    whose model is `auto`. `plan` is its reading plan, if it is known already."""
     spec = registry.find_protocol(meter.protocol_name)
     polled = None if meter.is_pushed else cast("Polled", meter)
     return ReaderConfig(
         id=meter.id,
         name=meter.name,
         spec=spec,
-        codec=spec.make_codec(**meter.codec_options(), learned=learned, fast_path=fast_path),
-        plan=intern_plan(meter.plan()),
+        codec=spec.make_codec(
+            **meter.codec_options(), learned=learned.as_mapping(), fast_path=fast_path
+        ),
+        plan=plan or meter.plan(),
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
-        battery=meter.meter_model.battery,
+        battery=meter.meter_model.has_battery,
         detect_parity=meter.detects_parity,
         limits=_meter_limits(meter),
         has_power_limit=meter.max_power is not None,

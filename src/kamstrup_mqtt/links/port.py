@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from kamstrup_mqtt.core.backoff import Backoff
 from kamstrup_mqtt.core.errors import LinkError, MeterError
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links import error_messages
@@ -92,13 +93,10 @@ class Port:
         self._opener = opener
         self.gone_since: float | None = None
         self._open_timeout = open_timeout
-        self._first_backoff = first_backoff
-        self._backoff_cap = backoff_cap
         self._idle_timeout = idle_timeout
-        self._rng = rng or _RNG
+        self._backoff = Backoff(first_backoff, backoff_cap, rng or _RNG)
         self._leases = _LeaseQueue()
         self._link: Link | None = None
-        self._failures = 0
         self._failure: LinkError | None = None
         self._next_try = 0.0
         self._warned = False
@@ -229,9 +227,7 @@ class Port:
         if self.gone_since is None:
             self.gone_since = now
         self._failure = error
-        backoff = min(self._backoff_cap, self._first_backoff * 2 ** min(self._failures, 30))
-        self._failures += 1
-        self._next_try = now + backoff * self._rng.uniform(0.5, 1.0)
+        self._next_try = now + self._backoff.next_pause()
         await self._drop_link()
 
     async def _drop_link(self) -> None:
@@ -247,7 +243,7 @@ class Port:
     def mark_success(self) -> None:
         """A good reading came: the back-off starts anew."""
         self.mark_open()
-        self._failures = 0
+        self._backoff.reset()
         self._had_reading = True
 
     async def close(self) -> None:

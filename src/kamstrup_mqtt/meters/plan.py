@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from kamstrup_mqtt.core.model import SourceId
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.model import ProtocolProfile, Quantity
-from kamstrup_mqtt.meters.quantities import QUANTITIES, unnamed
+from kamstrup_mqtt.meters.quantities import QUANTITIES, generic_quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class ReadingPlan:
 
     def quantity(self, key: str) -> Quantity:
         """Return the quantity of `key`: as configured, else of the model, else of any meter."""
-        return self._quantities.get(key) or QUANTITIES.get(key) or unnamed(key)
+        return self._quantities.get(key) or QUANTITIES.get(key) or generic_quantity(key)
 
     def is_total(self, key: str) -> bool:
         """Return True if the value of `key` never falls."""
@@ -95,18 +95,19 @@ def _never_falls(quantity: Quantity) -> bool:
     return quantity.state_class == "total_increasing"
 
 
-_PLANS: list[ReadingPlan] = []
-_MAX_PLANS = 64
+class PlanPool:
+    """Shares equal plans: many meters have the same few."""
 
+    def __init__(self) -> None:
+        self._plans: list[ReadingPlan] = []
 
-def intern_plan(plan: ReadingPlan) -> ReadingPlan:
-    """Return an equal plan that exists already, else `plan`: many meters share few plans."""
-    for known in _PLANS:
-        if known == plan:
-            return known
-    _PLANS.append(plan)
-    del _PLANS[:-_MAX_PLANS]
-    return plan
+    def share(self, plan: ReadingPlan) -> ReadingPlan:
+        """Return an equal plan that was shared before, else `plan`."""
+        for shared in self._plans:
+            if shared == plan:
+                return shared
+        self._plans.append(plan)
+        return plan
 
 
 def default_values(protocol: str, profile: ProtocolProfile) -> tuple[PlannedValue, ...]:

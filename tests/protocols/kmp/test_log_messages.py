@@ -93,9 +93,7 @@ def test_captured_logs_of_a_303() -> None:
 @pytest.mark.parametrize("cut", range(1, len(A2)))
 def test_a_log_that_ends_too_early(cut: int) -> None:
     with contextlib.suppress(ValueError):
-        log_messages.decode_log(
-            A2[:cut]
-        )  # a whole record may be missing: the tail looks the same
+        log_messages.decode_log(A2[:cut])  # a whole record may be missing: the tail looks the same
 
 
 @pytest.mark.parametrize("data", [YEARS, NOTHING, HELD])

@@ -75,12 +75,12 @@ class IecMeter(Polled):
 
     @property
     def _line(self) -> tuple[int, Literal["N", "E", "O"]]:
-        """Bits and parity of the line itself: 7E unless the user says otherwise."""
+        """Data bits and parity of the line: 7E unless configured otherwise."""
         return self.bytesize or 7, self.parity or "E"
 
     @property
     def _in_software(self) -> bool:
-        # only 7E is done in software; another line is opened as it is
+        # only 7E is handled in software; other lines are opened as configured
         return self.parity_mode == "software" and self._line == (7, "E")
 
     @property

@@ -88,8 +88,8 @@ class KmpMeter(Polled):
     def _has_log(self) -> KmpMeter:
         if self.backfill and self.backfill.log_id is None and not self.profile.has_log:
             words = (
-                f"a {self.meter_model.name} has no log of hours that this program can ask for; if"
-                " you know the number of one of its logs: backfill: {log_id: 1}"
+                f"a {self.meter_model.name} has no known log of hours; if you know the number of"
+                " one of its logs, write backfill: {log_id: 1}"
             )
             raise validation_error([(("backfill",), words)])
         return self

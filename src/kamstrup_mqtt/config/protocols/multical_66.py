@@ -45,7 +45,7 @@ class Multical66Meter(Polled):
     @model_validator(mode="after")
     def _local(self) -> Multical66Meter:
         if isinstance(self.port, TcpBridge):
-            words = "this protocol changes the speed of the line, which a TCP bridge cannot"
+            words = "this protocol changes the speed of the line, which a TCP bridge cannot do"
             raise validation_error([(("port",), words)])
         return self
 
