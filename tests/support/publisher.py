@@ -94,7 +94,8 @@ class PublisherRig:
         self.state_file.open()
         now = self.clock.monotonic()
         devices = {
-            f.id: Device(f, self.state_file.meter(f.id).device, now) for f in self.device_configs()
+            config.id: Device(config, self.state_file.meter(config.id).device, now)
+            for config in self.device_configs()
         }
         self.publisher = Publisher(
             self.config,

@@ -7,6 +7,7 @@ import random
 import traceback
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from kamstrup_mqtt.core.backoff import Backoff
 from kamstrup_mqtt.core.clock import Clock
@@ -18,12 +19,14 @@ from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.reading import messages
 from kamstrup_mqtt.reading.context import ReaderContext
 from kamstrup_mqtt.reading.counters import Counters
-from kamstrup_mqtt.reading.poll_reader import PollReader
-from kamstrup_mqtt.reading.push_reader import PushReader
 from kamstrup_mqtt.reading.reader_config import ReaderConfig
 from kamstrup_mqtt.reading.timeouts import ReaderTimeouts
 from kamstrup_mqtt.storage.state_file import StateFile
 from kamstrup_mqtt.storage.state_schema import ReaderState
+
+if TYPE_CHECKING:
+    from kamstrup_mqtt.reading.poll_reader import PollReader
+    from kamstrup_mqtt.reading.push_reader import PushReader
 
 __all__ = ["Reader", "ReaderConfig", "ReaderTimeouts"]
 
@@ -60,10 +63,21 @@ class Reader:
         self._restart_backoff = Backoff(limits.restart_first, limits.restart_cap)
         self._poll_reader: PollReader | None = None
         self._push_reader: PushReader | None = None
+        # most daemons read one kind of meter, and need the memory of its modules alone
         if config.spec.is_pushed:
+<<<<<<< HEAD
             self._push_reader = PushReader(context, port, self._restart_backoff.reset)
         else:
             self._poll_reader = PollReader(context, port, self._restart_backoff.reset, rng or _RNG)
+=======
+            from kamstrup_mqtt.reading.push_reader import PushReader
+
+            self._push_reader = PushReader(context, port, self._reset_crashes)
+        else:
+            from kamstrup_mqtt.reading.poll_reader import PollReader
+
+            self._poll_reader = PollReader(context, port, self._reset_crashes, rng or _RNG)
+>>>>>>> reading
         self._crash_sites: frozenset[tuple[str, int | None]] = EMPTY
 
     @property
