@@ -148,7 +148,7 @@ async def test_a_broken_configuration_is_not_taken(
         process.configure({"host": "", "port": 99999, "colour": "red"}, heat)
         assert process.process is not None
         process.process.send_signal(signal.SIGHUP)
-        await eventually(lambda: "is not taken" in process.log, "refused")
+        await eventually(lambda: "is rejected" in process.log, "refused")
         assert "config.yaml:1:" in process.log
         assert "colour" in process.log
         assert "99999" in process.log or "port" in process.log
