@@ -65,19 +65,13 @@ class Reader:
         self._push_reader: PushReader | None = None
         # most daemons read one kind of meter, and need the memory of its modules alone
         if config.spec.is_pushed:
-<<<<<<< HEAD
-            self._push_reader = PushReader(context, port, self._restart_backoff.reset)
-        else:
-            self._poll_reader = PollReader(context, port, self._restart_backoff.reset, rng or _RNG)
-=======
             from kamstrup_mqtt.reading.push_reader import PushReader
 
-            self._push_reader = PushReader(context, port, self._reset_crashes)
+            self._push_reader = PushReader(context, port, self._restart_backoff.reset)
         else:
             from kamstrup_mqtt.reading.poll_reader import PollReader
 
-            self._poll_reader = PollReader(context, port, self._reset_crashes, rng or _RNG)
->>>>>>> reading
+            self._poll_reader = PollReader(context, port, self._restart_backoff.reset, rng or _RNG)
         self._crash_sites: frozenset[tuple[str, int | None]] = EMPTY
 
     @property
