@@ -58,7 +58,7 @@ def han(message: bytes) -> bytes:
 
 
 def sealed(security: int) -> Wrap:
-    """What the meter encrypted: the tag is right too."""
+    """Return a function that wraps a message as an encrypted frame with a valid tag."""
 
     def wrap(message: bytes) -> bytes:
         return han(seal(message, TITLE, 1, Keys(EK, AK), security))
@@ -205,7 +205,7 @@ def kmp_payload(wire: bytes) -> bytes:
 
 
 def seeds(target: str, found: list[bytes]) -> list[bytes]:
-    """Where to begin, made of what was recorded on the wire."""
+    """Seeds made of recorded frames."""
     if target.startswith("han"):
         return [apdu_of(wire) for wire in found if b"\xe6\xe7\x00" in wire]
     if target.startswith("iec"):
