@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.meters.vectors import Vector as ModelVector
+from tests.meters.vectors import readings
 from tests.support import han_recordings, iec_recordings
 from tests.support.framing import random_splits, single_bytes
 from tests.support.kmp_frames import answer, request
@@ -90,6 +92,15 @@ def test_shared_vector_repeated_and_damaged(protocol: str, vector: Vector) -> No
     for pair in pairs(protocol):
         pair.check_stream([wire, b"", wire, b"", wire, *spoilt, b"", wire, *single_bytes(wire)])
         pair.check_stream([b"", wire])
+
+
+@pytest.mark.parametrize("vector", readings(lambda vector: vector.protocol in PROTOCOLS))
+def test_vector_of_every_model_repeated_and_damaged(vector: ModelVector) -> None:
+    rng = random.Random(1)
+    pair = ParserPair(vector.protocol, **vector.options)
+    wires = vector.wires
+    assert pair.check_stream([*wires, b""]) >= 1
+    pair.check_stream([*wires, b"", *(damaged(wire, rng) for wire in wires), b"", *wires, b""])
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
