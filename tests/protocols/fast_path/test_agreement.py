@@ -42,7 +42,10 @@ IEC = (
 )
 RECORDINGS = {"han": han_recordings.SEED, "kmp": KMP, "iec62056-21": IEC}
 SHARED = {
-    "han": shared_vectors("han.json", lambda v: v["kind"] == "hdlc"),
+    "han": [
+        *shared_vectors("han.json", lambda v: bool(v["hex"])),
+        *shared_vectors("han_segments.json", lambda v: bool(v.get("hex"))),
+    ],
     "kmp": shared_vectors("kmp.json", lambda v: v["protocol"] == "KMP"),
     "iec62056-21": shared_vectors("iec62056_21.json", lambda v: bool(v["hex"])),
 }
