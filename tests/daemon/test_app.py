@@ -138,7 +138,7 @@ async def test_it_leaves_in_time_when_the_broker_is_frozen(
     broker.resume()
 
 
-async def test_an_invalid_configuration_is_rejected(
+async def test_a_broken_configuration_is_not_taken(
     process: Daemon, heat: dict[str, Any], broker: Mosquitto
 ) -> None:
     process.configure(mqtt(broker.port), heat)
@@ -148,7 +148,7 @@ async def test_an_invalid_configuration_is_rejected(
         process.configure({"host": "", "port": 99999, "colour": "red"}, heat)
         assert process.process is not None
         process.process.send_signal(signal.SIGHUP)
-        await eventually(lambda: "the new configuration is rejected" in process.log, "refused")
+        await eventually(lambda: "is rejected" in process.log, "refused")
         assert "config.yaml:1:" in process.log
         assert "colour" in process.log
         assert "99999" in process.log or "port" in process.log
