@@ -138,7 +138,7 @@ async def test_it_leaves_in_time_when_the_broker_is_frozen(
     broker.resume()
 
 
-async def test_a_broken_configuration_is_not_taken(
+async def test_an_invalid_configuration_is_rejected(
     process: Daemon, heat: dict[str, Any], broker: Mosquitto
 ) -> None:
     process.configure(mqtt(broker.port), heat)
