@@ -42,7 +42,7 @@ PUSHY = PublisherLimits(
     backoff_cap=0.05,
     slow_backoff=0.05,
     quick_loss=0.0,
-    session=SessionLimits(settle=0.05, settle_cap=1.0, idle=0.5),
+    session=SessionLimits(quiet_period=0.05, quiet_cap=1.0, idle=0.5),
 )
 LIMITS = AppLimits(
     publisher=PUSHY,

@@ -1,7 +1,7 @@
 """One meter as it is published: who it is, its values, and whether it is available.
 
 Pure: it is made of reports and of its part of the state file, and all times are passed in. What a
-report changes is returned as a `DeviceChange`; whoever owns the state file writes it.
+report changes is returned as a `DeviceChange`; the owner of the state file writes it.
 """
 
 from __future__ import annotations

@@ -133,12 +133,12 @@ class Server(ABC):
         due = loop.time()
         while True:
             # the meter's clock is the local time
-            self._say(meter.push(datetime.now()))  # noqa: DTZ005
+            self._send(meter.push(datetime.now()))  # noqa: DTZ005
             due = max(due + interval, loop.time())
             await asyncio.sleep(due - loop.time())
 
     @abstractmethod
-    def _say(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         """Send bytes to every connected reader."""
 
     @abstractmethod
@@ -188,7 +188,7 @@ class _TcpServer(Server):
             if not self._wires:
                 self._idle.set()
 
-    def _say(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         for wire in self._wires.values():
             wire.put(Reply(data))
 
@@ -245,7 +245,7 @@ class _PtyServer(Server):
         with contextlib.suppress(BlockingIOError):
             os.write(self._near, data)
 
-    def _say(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         self._wire.put(Reply(data))
 
     async def _close(self) -> None:
