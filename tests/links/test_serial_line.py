@@ -270,20 +270,20 @@ async def test_dtr_and_rts_are_asked_for(
     ],
 )
 def test_names_that_change(path: str, part: str) -> None:
-    assert part in (error_messages.stable_name(SerialDevice(path)) or "")
+    assert part in (error_messages.unstable_name_warning(SerialDevice(path)) or "")
 
 
 def test_the_stable_name_is_told(tmp_path: Path) -> None:
     link = tmp_path / "usb-FTDI-if00"
     link.symlink_to("/dev/ttyUSB0")
     assert f"write {link} instead" in (
-        error_messages.stable_name(SerialDevice("/dev/ttyUSB0"), tmp_path) or ""
+        error_messages.unstable_name_warning(SerialDevice("/dev/ttyUSB0"), tmp_path) or ""
     )
 
 
 @pytest.mark.parametrize("path", ["/dev/serial/by-id/usb-x", "/dev/ttyAMA0", "/dev/ttyS0"])
 def test_names_that_stay(path: str) -> None:
-    assert error_messages.stable_name(SerialDevice(path)) is None
+    assert error_messages.unstable_name_warning(SerialDevice(path)) is None
 
 
 def test_ptys_are_what_we_think(device: FakeDevice) -> None:

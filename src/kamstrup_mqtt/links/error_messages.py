@@ -104,7 +104,7 @@ def _join_names(programs: list[str]) -> str:
     return f": {', '.join(programs)}" if programs else ""
 
 
-def stable_name(address: PortAddress, by_id: Path = BY_ID) -> str | None:
+def unstable_name_warning(address: PortAddress, by_id: Path = BY_ID) -> str | None:
     """A warning when the address is a name that changes with the order of plugging in."""
     if not isinstance(address, SerialDevice) or not _UNSTABLE.match(address.path):
         return None
