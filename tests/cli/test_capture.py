@@ -15,7 +15,12 @@ import pytest
 
 from kamstrup_mqtt.daemon import control_socket
 from kamstrup_mqtt.links.recording import file_format
-from kamstrup_mqtt.links.recording.file_format import Line, Received, Recording, Sent
+from kamstrup_mqtt.links.recording.file_format import (
+    LineChange,
+    ReceivedBytes,
+    Recording,
+    SentBytes,
+)
 from tests.support.broker import eventually
 from tests.support.commandline import command, environment, kamstrup_mqtt
 
@@ -122,17 +127,17 @@ def run(tmp_path: Path, meter: Meter) -> Run:
 
 
 def received(found: Recording) -> bytes:
-    return b"".join(e.data for e in found.events if isinstance(e, Received))
+    return b"".join(e.data for e in found.events if isinstance(e, ReceivedBytes))
 
 
 def sent(found: Recording) -> bytes:
-    return b"".join(e.data for e in found.events if isinstance(e, Sent))
+    return b"".join(e.data for e in found.events if isinstance(e, SentBytes))
 
 
 async def test_every_byte_both_ways_and_no_secret(run: Run, meter: Meter) -> None:
     code, said = await run.to_its_end("--duration", "2.5")
     assert code == 0, said
-    found = file_format.read(run.file)
+    found = file_format.read_recording(run.file)
     assert meter.received.count(CLOCK_ASKED) >= 2
     assert sent(found) == meter.received
     assert received(found).count(CLOCK_TOLD) >= 2
@@ -140,11 +145,11 @@ async def test_every_byte_both_ways_and_no_secret(run: Run, meter: Meter) -> Non
     assert found.meters == ("heat",)
     assert found.end == "the time is over"
     assert 2.5 <= found.length < 10
-    assert isinstance(found.events[0], Line)
+    assert isinstance(found.events[0], LineChange)
     text = run.file.read_text()
     for secret in ("hunter2", "attic-user", "broker.attic.lan"):
         assert secret not in text + said
-    count = len([e for e in found.events if isinstance(e, Sent)])
+    count = len([e for e in found.events if isinstance(e, SentBytes)])
     assert f"heat: {count} requests sent, {len(received(found))} bytes received" in said
     assert "connected to the broker" not in said
     # the daemon's memory is neither read nor made
@@ -159,7 +164,9 @@ async def test_lost_and_reopened(run: Run, meter: Meter) -> None:
     await eventually(lambda: len(meter.sent) > before, "an answer again")
     process.send_signal(signal.SIGTERM)
     assert await process.wait() == 0
-    events = [e.event for e in file_format.read(run.file).events if isinstance(e, Line)]
+    events = [
+        e.event for e in file_format.read_recording(run.file).events if isinstance(e, LineChange)
+    ]
     assert events[:3] == ["opened", "lost", "reopened"]
     assert events[-1] == "closed"
 
@@ -171,7 +178,7 @@ async def test_ctrl_c_is_a_good_end(run: Run, meter: Meter, number: signal.Signa
     process.send_signal(number)
     _, err = await process.communicate()
     assert process.returncode == 0, err
-    found = file_format.read(run.file)
+    found = file_format.read_recording(run.file)
     assert found.end == ("interrupted" if number is signal.SIGINT else "stopped")
     assert received(found).startswith(SERIAL_TOLD + CLOCK_TOLD)
     assert meter.sent.startswith(received(found))
@@ -182,7 +189,7 @@ async def test_kill_leaves_what_was_recorded(run: Run, meter: Meter) -> None:
     await eventually(lambda: meter.sent.count(CLOCK_TOLD) >= 2, "two answers")
     process.kill()
     await process.wait()
-    found = file_format.read(run.file)
+    found = file_format.read_recording(run.file)
     assert found.end is None
     assert received(found).startswith(SERIAL_TOLD + CLOCK_TOLD)
 
@@ -195,10 +202,10 @@ async def test_a_full_disk(run: Run) -> None:
     async with asyncio.timeout(20):
         _, err = await process.communicate()
     assert process.returncode == 1
-    assert "line.jsonl: File too large; what was recorded before is good" in err.decode()
+    assert "line.jsonl: File too large; the recording is valid up to here" in err.decode()
     assert "Traceback" not in err.decode()
-    found = file_format.read(run.file)
-    assert not found.cut
+    found = file_format.read_recording(run.file)
+    assert not found.is_truncated
     assert CLOCK_ASKED in sent(found)
 
 
@@ -207,8 +214,8 @@ async def test_nothing_came(run: Run) -> None:
     assert code == 1
     assert "other: 0 requests sent, 0 bytes received" in said
     assert "no bytes were received; the recording is empty" in said
-    failed = file_format.read(run.file).events[0]
-    assert isinstance(failed, Line)
+    failed = file_format.read_recording(run.file).events[0]
+    assert isinstance(failed, LineChange)
     assert failed.event == "failed"
 
 
@@ -219,7 +226,7 @@ async def test_a_file_that_is_there_is_not_touched(run: Run) -> None:
     assert said == f"{run.file} is there already; name another file, or --force\n"
     code, _ = await run.to_its_end("--duration", "1", "--force")
     assert code == 0
-    assert file_format.read(run.file).end == "the time is over"
+    assert file_format.read_recording(run.file).end == "the time is over"
 
 
 async def test_not_beside_a_daemon(run: Run, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def _speed(text: str) -> float | None:
 def run(args: argparse.Namespace) -> int:
     """Replay; see `add_parser` for the exit codes."""
     config = _config(args)
-    found = file_format.read(args.recording)
+    found = file_format.read_recording(args.recording)
     if config is None:
         config = _recorded_config(args.recording, found)
     log.set_up(config.log_level, verbose=args.verbose, secrets=config.secrets())
@@ -257,12 +257,12 @@ class Replay:
 
     def report(self, stream: Any) -> None:
         """One line for each meter, and what there is to know of the recording."""
-        played = self._player.played if self._player else {}
+        played = self._player.stats if self._player else {}
         for id_, counts in self._counts.items():
             line = played[id_]
-            requests = f"{line.answered} requests answered, {line.differing} not, "
+            requests = f"{line.matched} requests answered, {line.unmatched} not, "
             print(
-                f"{id_}: {requests if line.answered or line.differing else ''}"
+                f"{id_}: {requests if line.matched or line.unmatched else ''}"
                 f"{line.received} of {line.recorded} bytes, {counts['frames']} frames,"
                 f" {counts['dropped']} dropped, {self._readings[id_]} readings",
                 file=stream,
