@@ -300,13 +300,13 @@ async def test_a_model_that_is_found_out_is_read_as_that(tmp_path: Path) -> None
     _, said = await process.communicate()
     await server.close()
     assert process.returncode == 0, said
-    assert b"starting anew to read the meter as a multical_403" in said
+    assert b"restarting to read the meter as a multical_403" in said
     # and the replay does all that again
     done = await asyncio.to_thread(
         kamstrup_mqtt, "replay", str(file), "-c", str(config), "--print", "--speed", "max"
     )
     assert done.code == 0
-    assert "starting anew to read the meter as a multical_403" in done.err
+    assert "restarting to read the meter as a multical_403" in done.err
     last = [line for line in done.lines if line["topic"] == "kamstrup/replay/heat/state/values"]
     assert str(last[-1]["payload"]["heat_energy"]) == "0.303"
     records = [line["payload"] for line in done.lines if line["topic"].endswith("/history")]

@@ -30,7 +30,8 @@ def link_state(stage: Stage) -> str:
 
 def impatient(stage: Stage, id_: str) -> None:
     """The meter is known to send each 0.1 s, not each 10 s: three missed lists are soon over."""
-    listening = stage.app._readers[id_]._push_reader
+    assert stage.app.components is not None
+    listening = stage.app.components.readers[id_]._push_reader
     assert listening is not None
     listening._no_bytes_timeout, listening._no_frames_timeout, listening._reopen_after = (
         1.0,

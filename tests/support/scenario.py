@@ -142,11 +142,13 @@ class Stage:
 
     def status(self) -> str:
         """Empty while the daemon is being made."""
-        commands = getattr(self.app, "_control_commands", None)
+        commands = self.app._commands
         return "" if commands is None else str(commands.status_text())
 
     def health(self) -> dict[str, Any]:
-        return dict(self.app._control_commands.handlers["health"]({}))
+        commands = self.app._commands
+        assert commands is not None
+        return dict(commands.handlers["health"]({}))
 
     def records(self, id_: str) -> list[dict[str, Any]]:
         """What came of one meter, each record once."""

@@ -137,7 +137,7 @@ class CustomValue(ValueOptions):
 
 
 def normalise(raw: Any) -> Any:
-    """The three ways to write `values`, as a list of mappings with `key_of`.
+    """The three ways to write `values`, as a list of mappings with `key`.
 
     A list of keys, of `key: {options}` or of `{key: ..., options}`; or one mapping of keys.
     """

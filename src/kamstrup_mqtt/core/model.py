@@ -1,8 +1,4 @@
-"""The vocabulary: what a meter is, what it tells, and how that is called.
-
-Everything here is a value. A meter family is one `MeterModel` (in `meters/`), a thing that can be
-measured is one `Quantity` (in `quantities`), what comes out of a frame is an `DecodedValue`, and
-what goes to the publisher is a `Reading`."""
+"""Value types shared by the rooms: decoded values, measurements, and the readers' reports."""
 
 from __future__ import annotations
 
@@ -14,14 +10,14 @@ from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 Scalar: TypeAlias = Decimal | str | None
-"""A value: an exact number, a text (dates and times in ISO 8601), or None for "no value came"."""
+"""An exact number, a text (dates and times in ISO 8601), or None if there is no value."""
 
 SourceId: TypeAlias = int | str
-"""Where a value stands in its protocol: a KMP register number (60), an OBIS code
-("1-1:1.7.0.255"), an IEC 62056-21 address ("1.20.1"), a KMP-ASCII field ("FE90.energy")."""
+"""Identifies a value in its protocol: a KMP register number (60), an OBIS code
+("1-1:1.7.0.255"), an IEC 62056-21 address ("1.20.1") or a KMP-ASCII field ("FE90.energy")."""
 
 EMPTY: Final[frozenset[Any]] = frozenset()
-"""The empty set of all meters: Python makes one of 216 bytes each time that it is asked."""
+"""A shared empty set. `frozenset(())` allocates 216 bytes on each call."""
 
 Json: TypeAlias = "Decimal | str | int | bool | Mapping[str, Json] | list[Json] | None"
 
@@ -31,7 +27,7 @@ DIRECT, TRANSFORMERS = "direct", "transformers"
 
 
 class LinkState(StrEnum):
-    """Why readings come or do not come; the options of the `link_state` entity."""
+    """State of the link to a meter; the options of the `link_state` entity."""
 
     OK = "ok"
     NO_BYTES = "no_bytes"
@@ -46,7 +42,7 @@ class LinkState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SerialParams:
-    """How a serial line is set. `dtr` and `rts` None: left as the driver has them."""
+    """Settings of a serial line. If `dtr` or `rts` is None, the driver decides."""
 
     baudrate: int
     bytesize: int = 8
@@ -62,10 +58,10 @@ class SerialParams:
 class DecodedValue(NamedTuple):
     """One register, OBIS object or data set as the meter sent it.
 
-    `raw` is the integer or text before scaling, a hex string for octets; `value` is scaled;
-    `unit` is spelled as Home Assistant accepts it, None where the frame carries none; with
-    `unknown_unit` it carries one that nobody knows, so the number may not be taken for the
-    contract's unit.
+    raw           integer or text before scaling, or octets as a hex string
+    value         scaled value
+    unit          unit in Home Assistant's spelling, None if the frame carries none
+    unknown_unit  the frame carries a unit that is not known, so the expected one does not apply
     """
 
     id: SourceId
@@ -76,7 +72,7 @@ class DecodedValue(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """A value with the unit it is published in."""
+    """A value and the unit in which it is published."""
 
     value: Scalar
     unit: str | None = None

@@ -124,8 +124,10 @@ class Recording:
 
 
 def open_private(path: Path, *, replace: bool = False) -> int:
-    """Create a file that only its owner may read. Raises ConfigError if it exists (unless `replace`)
-    or cannot be created."""
+    """Create a file that only its owner may read.
+
+    Raises ConfigError if it cannot be created, or exists and `replace` is not set.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if replace else os.O_EXCL)
     try:
         number = os.open(path, flags, 0o600)
