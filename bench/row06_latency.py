@@ -172,7 +172,7 @@ async def compare(count: int, messages: int, pause: float) -> list[Run]:
 
 def results(what: str, runs: Sequence[Run]) -> list[Result]:
     made = []
-    for name, share, reach in (("p50", 0.5, 1.5), ("p99", 0.99, 3.0)):
+    for name, share, reach in (("p50", 0.5, 2.0), ("p99", 0.99, 3.0)):
         ours, other, near = (
             [quantile(latencies, share) for latencies in column]
             for column in zip(*runs, strict=True)

@@ -40,6 +40,7 @@ WORDS = {
     "PortAddress": "device path or `tcp://host:port`",
     "Secret": "text (secret)",
     "Slow": "[options](#slow)",
+    "SpoolMode": "`offline`, `always` or `memory`",
     "SpoolConfig": "mode or [options](#spool)",
     "Text": "text",
     "TlsConfig": "`true`, `false` or [options](#tls)",

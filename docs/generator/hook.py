@@ -19,8 +19,6 @@ if str(ROOT) not in sys.path:
 
 from docs.generator import commands, configuration, diagrams, meters  # noqa: E402
 
-from kamstrup_mqtt.meters import registry  # noqa: E402
-
 _MARK = re.compile(r"<!-- generated: ([a-z-]+) -->")
 _MODELS = "generated: meters"
 
@@ -47,7 +45,7 @@ def _list_models(items: list[Any]) -> None:
         for title, target in item.items() if isinstance(item, dict) else ():
             if target == _MODELS:
                 item[title] = [
-                    {model.name: f"meters/{id_}.md"} for id_, model in registry.all_models().items()
+                    {meters.title(model): f"meters/{id_}.md"} for id_, model in meters.ordered()
                 ]
             elif isinstance(target, list):
                 _list_models(target)

@@ -193,7 +193,7 @@ def _values(protocol: str, profile: ProtocolProfile) -> Iterator[tuple[Quantity,
 
 
 def _interval(model: MeterModel) -> str:
-    seconds = model.interval or (3600 if model.battery else 60)
+    seconds = model.interval or (3600 if model.has_battery else 60)
     return {60: "minute", 3600: "hour"}.get(int(seconds), f"{seconds / 60:g} minutes")
 
 
@@ -219,9 +219,9 @@ def _detection(profile: ProtocolProfile) -> str:
         f"{words} {_codes(found)}"
         for words, found in (
             ("its type number begins with", rule.types),
-            ("it has", rule.sources),
-            ("it has one of", rule.any_of),
-            ("it lacks", rule.none_of),
+            ("it answers to", rule.sources),
+            ("it answers to one of", rule.any_of),
+            ("it does not answer to", rule.none_of),
         )
         if found
     ]
@@ -244,8 +244,8 @@ def _proof(id_: str) -> str:
 
 def _power_supply(model: MeterModel) -> str:
     if model.medium == "any":
-        return "battery is assumed" if model.battery else "mains is assumed"
-    return "battery" if model.battery else "mains"
+        return "battery is assumed" if model.has_battery else "mains is assumed"
+    return "battery" if model.has_battery else "mains"
 
 
 def _example(id_: str, model: MeterModel, protocol: str) -> str:

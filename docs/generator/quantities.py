@@ -22,7 +22,7 @@ the entity, but does not enable it.
 
 def row(quantity: Quantity) -> str:
     """One line of the table."""
-    unit = "as sent" if quantity.as_sent else quantity.unit or "text" * quantity.text
+    unit = "as sent" if quantity.as_sent else quantity.unit or "text" * quantity.is_text
     marks = [quantity.category or "", "" if quantity.enabled else "disabled"]
     return (
         f"| `{quantity.key}` | {quantity.name} | {unit} | {quantity.device_class or ''}"

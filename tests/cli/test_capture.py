@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt capture` of a meter whose every byte the test knows."""
+"""`kamstrup-mqtt capture` of a meter of which every byte is known."""
 
 from __future__ import annotations
 
@@ -23,15 +23,20 @@ from kamstrup_mqtt.links.recording.file_format import (
 )
 from tests.support.broker import eventually
 from tests.support.commandline import command, environment, kamstrup_mqtt
+from tests.support.kmp_recordings import (
+    CLOCK_REQUEST,
+    CLOCK_RESPONSE,
+    SERIAL_REQUEST,
+    SERIAL_RESPONSE,
+    TYPE_REQUEST,
+    TYPE_RESPONSE,
+)
 
-# register 1002, GetSerialNo and GetType, requests and answers as recorded elsewhere
-CLOCK_ASKED = bytes.fromhex("803F1001 03EA 4CB7 0D")
-CLOCK_TOLD = bytes.fromhex("403F10 03EA 2F0400 0003 0E33 B232 0D")
-SERIAL_ASKED = bytes.fromhex("803F02 35E9 0D")
-SERIAL_TOLD = bytes.fromhex("403F02 0001E21BBF A728 0D")  # 123456; 40 is sent as 1B BF
-TYPE_ASKED = bytes.fromhex("803F01 058A 0D")
-TYPE_TOLD = bytes.fromhex("403F01 00010701 FE58 0D")
-ANSWERS = {CLOCK_ASKED: CLOCK_TOLD, SERIAL_ASKED: SERIAL_TOLD, TYPE_ASKED: TYPE_TOLD}
+RESPONSES = {
+    CLOCK_REQUEST: CLOCK_RESPONSE,
+    SERIAL_REQUEST: SERIAL_RESPONSE,
+    TYPE_REQUEST: TYPE_RESPONSE,
+}
 CONFIG = """
 mqtt: {host: broker.attic.lan, username: attic-user, password: hunter2-7f3a}
 meters:
@@ -50,7 +55,7 @@ meters:
 
 
 class Meter:
-    """A TCP meter that knows two requests; it keeps all that passes."""
+    """A meter on a TCP port that answers three requests and keeps all bytes."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -64,7 +69,7 @@ class Meter:
             while True:
                 request = await reader.readuntil(b"\r")
                 self.received += request
-                answer = ANSWERS.get(request, b"")
+                answer = RESPONSES.get(request, b"")
                 self.sent += answer
                 writer.write(answer)
 
@@ -84,19 +89,19 @@ async def meter() -> AsyncIterator[Meter]:
 
 
 def places(directory: Path) -> dict[str, str]:
-    """Where this program keeps things, apart from what else runs here."""
+    """The environment that keeps state and control socket in this directory."""
     return {"STATE_DIRECTORY": str(directory / "state"), "RUNTIME_DIRECTORY": str(directory)}
 
 
 class Run:
-    """The command in a process of its own, in a folder of its own."""
+    """The command in its own process and directory."""
 
     def __init__(self, directory: Path, meter: Meter) -> None:
         self.directory = directory
         self.file = directory / "line.jsonl"
         self.config = directory / "config.yaml"
         self.config.write_text(CONFIG % meter.port)
-        # the socket too: a daemon of this user may run on this machine
+        # the socket as well: a daemon of this user may run on this machine
         self.environment = places(directory)
 
     def arguments(self, *more: str, meter: str = "heat") -> list[str]:
@@ -134,14 +139,14 @@ def sent(found: Recording) -> bytes:
     return b"".join(e.data for e in found.events if isinstance(e, SentBytes))
 
 
-async def test_every_byte_both_ways_and_no_secret(run: Run, meter: Meter) -> None:
+async def test_a_recording_holds_every_byte_and_no_secret(run: Run, meter: Meter) -> None:
     code, said = await run.to_its_end("--duration", "2.5")
     assert code == 0, said
     found = file_format.read_recording(run.file)
-    assert meter.received.count(CLOCK_ASKED) >= 2
+    assert meter.received.count(CLOCK_REQUEST) >= 2
     assert sent(found) == meter.received
-    assert received(found).count(CLOCK_TOLD) >= 2
-    assert meter.sent.startswith(received(found))  # the end may cut an answer off
+    assert received(found).count(CLOCK_RESPONSE) >= 2
+    assert meter.sent.startswith(received(found))  # the end may truncate a response
     assert found.meters == ("heat",)
     assert found.end == "the time is over"
     assert 2.5 <= found.length < 10
@@ -152,16 +157,16 @@ async def test_every_byte_both_ways_and_no_secret(run: Run, meter: Meter) -> Non
     count = len([e for e in found.events if isinstance(e, SentBytes)])
     assert f"heat: {count} requests sent, {len(received(found))} bytes received" in said
     assert "connected to the broker" not in said
-    # the daemon's memory is neither read nor made
+    # the state of the daemon is neither read nor created
     assert not (run.directory / "state").exists()
 
 
-async def test_lost_and_reopened(run: Run, meter: Meter) -> None:
+async def test_a_lost_line_is_reopened(run: Run, meter: Meter) -> None:
     process = await run.start("--duration", "30")
-    await eventually(lambda: meter.sent.count(CLOCK_TOLD) >= 1, "an answer")
+    await eventually(lambda: meter.sent.count(CLOCK_RESPONSE) >= 1, "a response")
     meter.hang_up()
     before = len(meter.sent)
-    await eventually(lambda: len(meter.sent) > before, "an answer again")
+    await eventually(lambda: len(meter.sent) > before, "another response")
     process.send_signal(signal.SIGTERM)
     assert await process.wait() == 0
     events = [
@@ -172,26 +177,28 @@ async def test_lost_and_reopened(run: Run, meter: Meter) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-async def test_ctrl_c_is_a_good_end(run: Run, meter: Meter, number: signal.Signals) -> None:
+async def test_a_signal_completes_the_recording(
+    run: Run, meter: Meter, number: signal.Signals
+) -> None:
     process = await run.start()
-    await eventually(lambda: TYPE_ASKED in meter.received, "an answer, and what comes after it")
+    await eventually(lambda: TYPE_REQUEST in meter.received, "a response and the next request")
     process.send_signal(number)
     _, err = await process.communicate()
     assert process.returncode == 0, err
     found = file_format.read_recording(run.file)
     assert found.end == ("interrupted" if number is signal.SIGINT else "stopped")
-    assert received(found).startswith(SERIAL_TOLD + CLOCK_TOLD)
+    assert received(found).startswith(SERIAL_RESPONSE + CLOCK_RESPONSE)
     assert meter.sent.startswith(received(found))
 
 
-async def test_kill_leaves_what_was_recorded(run: Run, meter: Meter) -> None:
+async def test_a_killed_capture_leaves_a_valid_recording(run: Run, meter: Meter) -> None:
     process = await run.start()
-    await eventually(lambda: meter.sent.count(CLOCK_TOLD) >= 2, "two answers")
+    await eventually(lambda: meter.sent.count(CLOCK_RESPONSE) >= 2, "two responses")
     process.kill()
     await process.wait()
     found = file_format.read_recording(run.file)
     assert found.end is None
-    assert received(found).startswith(SERIAL_TOLD + CLOCK_TOLD)
+    assert received(found).startswith(SERIAL_RESPONSE + CLOCK_RESPONSE)
 
 
 async def test_a_full_disk(run: Run) -> None:
@@ -206,10 +213,10 @@ async def test_a_full_disk(run: Run) -> None:
     assert "Traceback" not in err.decode()
     found = file_format.read_recording(run.file)
     assert not found.is_truncated
-    assert CLOCK_ASKED in sent(found)
+    assert CLOCK_REQUEST in sent(found)
 
 
-async def test_nothing_came(run: Run) -> None:
+async def test_no_bytes_received(run: Run) -> None:
     code, said = await run.to_its_end("--duration", "0.5", meter="other")
     assert code == 1
     assert "other: 0 requests sent, 0 bytes received" in said
@@ -219,7 +226,7 @@ async def test_nothing_came(run: Run) -> None:
     assert failed.event == "failed"
 
 
-async def test_a_file_that_is_there_is_not_touched(run: Run) -> None:
+async def test_an_existing_file_is_not_replaced_without_force(run: Run) -> None:
     run.file.write_text("mine")
     code, said = await run.to_its_end("--duration", "1")
     assert (code, run.file.read_text()) == (2, "mine")
@@ -229,7 +236,7 @@ async def test_a_file_that_is_there_is_not_touched(run: Run) -> None:
     assert file_format.read_recording(run.file).end == "the time is over"
 
 
-async def test_not_beside_a_daemon(run: Run, tmp_path: Path) -> None:
+async def test_a_running_daemon_is_refused(run: Run, tmp_path: Path) -> None:
     server = control_socket.ControlServer(str(tmp_path / "control.sock"), {})
     await server.start()
     code, said = await run.to_its_end()
@@ -239,7 +246,7 @@ async def test_not_beside_a_daemon(run: Run, tmp_path: Path) -> None:
     assert not run.file.exists()
 
 
-async def test_not_beside_who_has_the_memory(run: Run, tmp_path: Path) -> None:
+async def test_a_locked_state_file_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     first = await run.start("--duration", "20")
     await eventually(run.file.exists, "the first recording")
@@ -250,7 +257,7 @@ async def test_not_beside_who_has_the_memory(run: Run, tmp_path: Path) -> None:
     assert code == 2
     assert f"another kamstrup-mqtt (process {first.pid}) uses this memory" in said
     assert not run.file.exists()
-    # the daemon's next start must not take the recording for a daemon that was killed
+    # or the next start of the daemon reports that the daemon was killed
     assert (tmp_path / "state" / "memory.lock").read_text() == ""
 
 
@@ -262,14 +269,14 @@ async def test_not_beside_who_has_the_memory(run: Run, tmp_path: Path) -> None:
         ({"--duration": "an hour"}, "give a number of seconds"),
         ({"-o": "/no/such/folder/x"}, "/no/such/folder/x cannot be written: No such file"),
         ({"-o": "/"}, "/ is there already"),
-        ({"-c": "/no/config.yaml"}, "/no/config.yaml: no such file; begin with a copy"),
+        ({"-c": "/no/config.yaml"}, "/no/config.yaml: no such file; start with a copy"),
         ({"-o": None}, "the following arguments are required: -o/--output"),
         ({"-c": None}, "the following arguments are required: -c/--config"),
         ({"--meters": "heat"}, "unrecognized arguments: --meters heat"),
         ({"-o": "-"}, "-o -: a recording cannot be written to standard output"),
     ],
 )
-def test_mistakes(tmp_path: Path, change: Mapping[str, str | None], fault: str) -> None:
+def test_wrong_usage(tmp_path: Path, change: Mapping[str, str | None], fault: str) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(CONFIG % 2)
     options: dict[str, str | None] = {"-c": str(config), "-o": str(tmp_path / "x"), **change}
@@ -281,8 +288,8 @@ def test_mistakes(tmp_path: Path, change: Mapping[str, str | None], fault: str) 
     assert not (tmp_path / "x").exists()
 
 
-async def test_a_model_that_is_found_out_is_read_as_that(tmp_path: Path) -> None:
-    """`model: auto` starts the daemon anew; the recording goes on."""
+async def test_a_detected_model_is_recorded_and_replayed(tmp_path: Path) -> None:
+    """`model: auto` restarts the app, and the recording continues."""
     from kamstrup_mqtt.emulators.registry import make_emulator
     from kamstrup_mqtt.emulators.server import serve_tcp
 
@@ -301,7 +308,7 @@ async def test_a_model_that_is_found_out_is_read_as_that(tmp_path: Path) -> None
     await server.close()
     assert process.returncode == 0, said
     assert b"restarting to read the meter as a multical_403" in said
-    # and the replay does all that again
+    # the replay does the same
     done = await asyncio.to_thread(
         kamstrup_mqtt, "replay", str(file), "-c", str(config), "--print", "--speed", "max"
     )

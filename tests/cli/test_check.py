@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt check`, as a process: real configuration, TCP and broker."""
+"""`kamstrup-mqtt check` with real configurations, TCP ports and brokers."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def write(folder: Path, port: int, mqtt: int, more: str = "") -> str:
 
 @pytest.fixture
 def bridge() -> Iterator[int]:
-    """A TCP port where something listens."""
+    """An open TCP port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
-def test_example() -> None:
+def test_the_example_is_valid() -> None:
     done = kamstrup_mqtt("check", "-c", str(EXAMPLE))
     assert (done.code, done.err) == (0, "")
     assert "config.example.yaml: valid" in done.out
@@ -43,7 +43,7 @@ def test_example() -> None:
     assert rows["main_meter"].endswith("and all others that arrive")
 
 
-def test_faults(tmp_path: Path) -> None:
+def test_every_error_is_printed_with_its_position(tmp_path: Path) -> None:
     done = kamstrup_mqtt("check", "-c", write(tmp_path, 1, 1, ", intervall: 5"))
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(
@@ -51,13 +51,13 @@ def test_faults(tmp_path: Path) -> None:
     )
 
 
-def test_no_file() -> None:
+def test_a_missing_file() -> None:
     done = kamstrup_mqtt("check", "-c", "none.yaml")
     assert done.code == 2
-    assert done.err == "none.yaml: no such file; begin with a copy of config.example.yaml\n"
+    assert done.err == "none.yaml: no such file; start with a copy of config.example.yaml\n"
 
 
-def test_warning(tmp_path: Path) -> None:
+def test_a_warning(tmp_path: Path) -> None:
     done = kamstrup_mqtt("check", "-c", write(tmp_path, 1, 1, ", interval: 10s"))
     assert done.code == 0
     assert done.err.startswith("warning: ")
@@ -72,7 +72,7 @@ def test_connect(tmp_path: Path, bridge: int) -> None:
     assert "broker: published to kamstrup/main/bridge/check and read it back" in done.out
 
 
-def test_connect_to_nothing(tmp_path: Path) -> None:
+def test_connect_to_closed_ports(tmp_path: Path) -> None:
     port, mqtt = broker.free_port(), broker.free_port()
     done = kamstrup_mqtt("check", "--connect", "-c", write(tmp_path, port, mqtt))
     assert done.code == 1

@@ -10,7 +10,6 @@ import pytest
 
 from kamstrup_mqtt.cli import clock
 from kamstrup_mqtt.core.errors import ConfigError, MeterError
-from kamstrup_mqtt.meters.clock_zone import nearest_offset
 from tests.support.commandline import emulated, kamstrup_mqtt
 
 METER = datetime(2026, 1, 20, 20, 2, 43, tzinfo=UTC)
@@ -24,7 +23,7 @@ def run_clock(address: str, *args: str, now: datetime) -> int:
     return clock.run(found, now=lambda: now)
 
 
-def test_the_clock_keeps_its_hour_and_loses_its_fault(
+def test_setting_the_clock_keeps_its_offset_and_corrects_its_drift(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(tmp_path / "meter")
@@ -40,7 +39,7 @@ def test_the_clock_keeps_its_hour_and_loses_its_fault(
         assert "drift          +0 s" in capsys.readouterr().out
 
 
-def test_the_clock_is_not_set_without_yes_nor_to_an_unknown_zone(tmp_path: Path) -> None:
+def test_the_clock_is_not_set_without_yes_or_in_an_unknown_zone(tmp_path: Path) -> None:
     path = str(tmp_path / "meter")
     with emulated("multical_403", "--pty", path):
         with pytest.raises(ConfigError, match="add --yes"):
@@ -59,50 +58,17 @@ def test_the_clock_is_not_set_without_yes_nor_to_an_unknown_zone(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "hours"), [("+01:00", 1.0), ("-03:30", -3.5), ("Europe/Oslo", 1.0), ("UTC", 0.0)]
 )
-def test_zones_are_their_standard_time(text: str, hours: float) -> None:
+def test_a_zone_has_the_offset_of_its_standard_time(text: str, hours: float) -> None:
     assert clock.zone_offset(text, datetime(2026, 7, 1, tzinfo=UTC)) == timedelta(hours=hours)
 
 
 @pytest.mark.parametrize("text", ["+1", "Europe/Nowhere", "../etc"])
-def test_zones_that_are_none(text: str) -> None:
+def test_an_unknown_zone(text: str) -> None:
     with pytest.raises(ConfigError, match="--zone"):
         clock.zone_offset(text, METER)
 
 
-@pytest.mark.parametrize(
-    ("ahead", "kept", "wrong"),
-    [
-        # Nepal, India, Newfoundland in summer, Chatham: quarter hours that zones have
-        ("5:46:10", "5:45:00", "0:01:10"),
-        ("5:29:30", "5:30:00", "-0:00:30"),
-        ("-2:30:05", "-2:30:00", "-0:00:05"),
-        ("12:44:00", "12:45:00", "-0:01:00"),
-        ("1:09:00", "1:00:00", "0:09:00"),
-        # a quarter hour that no zone has is not what a clock keeps: too wrong to be set
-        ("1:15:20", "1:00:00", "0:15:20"),
-        ("0:12:00", "0:00:00", "0:12:00"),
-    ],
-)
-def test_the_distance_that_a_clock_keeps(ahead: str, kept: str, wrong: str) -> None:
-    def seconds(text: str) -> timedelta:
-        hours, minutes, rest = text.lstrip("-").split(":")
-        size = timedelta(hours=int(hours), minutes=int(minutes), seconds=int(rest))
-        return -size if text.startswith("-") else size
-
-    found = nearest_offset(seconds(ahead), METER)
-    assert (found, seconds(ahead) - found) == (seconds(kept), seconds(wrong))
-
-
-def test_a_clock_with_a_wrong_date_keeps_no_distance() -> None:
-    here = METER.astimezone().utcoffset()
-    assert (
-        nearest_offset(timedelta(days=300), METER)
-        == nearest_offset(timedelta(hours=-16), METER)
-        == here
-    )
-
-
-def test_a_clock_keeps_its_quarter_hour_and_beyond_ten_minutes_it_is_not_touched(
+def test_a_large_drift_is_corrected_only_with_a_zone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(tmp_path / "meter")

@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt decode`: exit codes, the JSON of issue 2, hex as people write it."""
+"""`kamstrup-mqtt decode`: exit codes, JSON, and the spelling of hex."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WATT_HOURS = "403F10009B01044100296231A0EC0D"
 # Seed 000: FE 95 of a 685-382 (README and comment of the driver).
 TARIFFS = b"HFE950100002348000023470000000196\r".hex()
 
-# Seed 003, the 10 s list; the masked meter id is sixteen times "1" here, hence the FCS is ours.
+# Seed 003, the 10 s list; its masked meter id is replaced by sixteen "1", and the FCS is adapted.
 HAN_LIST = (
     "7E A0 E2 2B 21 13 23 9A E6 E7 00 0F 00 00 00 00 0C 07 E3 01 1F 04 0D 24 0A FF 80 00 00"
     " 02 19 0A 0E 4B 61 6D 73 74 72 75 70 5F 56 30 30 30 31"
@@ -49,7 +49,7 @@ def han_list() -> bytes:
     return b"\x7e" + inner + fcs(inner) + b"\x7e"
 
 
-def test_an_answer_as_json() -> None:
+def test_a_response_as_json() -> None:
     result = kamstrup_mqtt("decode", "--protocol", "kmp", "--json", ANSWER)
     assert (result.code, result.err) == (0, "")
     (line,) = result.lines
@@ -84,7 +84,7 @@ def test_numbers_keep_their_digits_and_a_register_without_a_name_is_shown() -> N
     assert result.lines[0]["readings"] == {"register_155": Decimal("271211.3")}
 
 
-def test_readings_come_in_the_units_of_the_contract() -> None:
+def test_readings_are_in_the_unit_of_their_key() -> None:
     result = kamstrup_mqtt("decode", "--protocol", "kmp-ascii", "--json", TARIFFS)
     assert result.code == 0
     assert result.lines[0]["readings"] == {
@@ -113,7 +113,7 @@ def test_a_han_list_and_its_assumed_energy_scale() -> None:
     assert (frame["energy_scale"], frame["energy_scale_assumed"]) == (1, False)
 
 
-def test_what_is_dropped_is_shown_and_the_rest_goes_on() -> None:
+def test_dropped_bytes_are_shown_between_frames() -> None:
     damaged = ANSWER[:-4] + "330D"
     result = kamstrup_mqtt("decode", "--protocol", "kmp", "--json", damaged, ANSWER)
     assert result.code == 1
@@ -123,13 +123,13 @@ def test_what_is_dropped_is_shown_and_the_rest_goes_on() -> None:
     assert second["readings"] == {"meter_clock": "20:02:43"}
 
 
-def test_a_recording_that_breaks_off_is_dropped() -> None:
+def test_a_truncated_recording_is_dropped() -> None:
     result = kamstrup_mqtt("decode", "--protocol", "kmp", "--json", ANSWER[:12])
     assert result.code == 1
     assert result.lines == [{"input": 0, "dropped": "truncated", "raw": "403f1003ea2f"}]
 
 
-def test_a_right_checksum_over_nonsense_is_malformed() -> None:
+def test_invalid_contents_with_a_valid_checksum_are_malformed() -> None:
     # GetRegister answer cut inside the register number; CRC-16/XMODEM of 3F 10 03 bit by bit
     register = 0
     for byte in b"\x3f\x10\x03":
@@ -144,13 +144,13 @@ def test_a_right_checksum_over_nonsense_is_malformed() -> None:
     assert line["error"]
 
 
-def test_bytes_that_no_framer_speaks_of_are_garbage() -> None:
+def test_bytes_that_the_framer_skips_are_garbage() -> None:
     result = kamstrup_mqtt("decode", "--protocol", "kmp", "--json", "00")
     assert result.code == 1
     assert result.lines == [{"input": 0, "dropped": "garbage", "raw": "00"}]
 
 
-def test_hex_that_is_none_is_named_with_its_place_and_the_others_are_decoded() -> None:
+def test_invalid_hex_is_named_and_the_other_lines_are_decoded() -> None:
     stdin = f"{ANSWER}\n40 3F xx\n\n{ANSWER}\n403\n".encode()
     result = kamstrup_mqtt("decode", "--protocol", "kmp", "--json", stdin=stdin)
     assert result.code == 2
@@ -161,14 +161,14 @@ def test_hex_that_is_none_is_named_with_its_place_and_the_others_are_decoded() -
     ]
 
 
-def test_bytes_given_one_by_one_are_one_recording() -> None:
+def test_arguments_of_single_bytes_form_one_recording() -> None:
     separate = [ANSWER[i : i + 2] for i in range(0, len(ANSWER), 2)]
     result = kamstrup_mqtt("decode", "--protocol", "kmp", "--json", *separate)
     assert result.code == 0
     assert result.lines[0]["readings"] == {"meter_clock": "20:02:43"}
 
 
-def test_in_words() -> None:
+def test_tables() -> None:
     result = kamstrup_mqtt("decode", "--protocol", "kmp", WATT_HOURS, ANSWER[:-2])
     assert result.code == 1
     assert "register_155  271211.3  Wh    2712113" in result.out
@@ -177,7 +177,7 @@ def test_in_words() -> None:
     assert "energy_scale 10, energy_scale_assumed yes" in han.out
 
 
-def test_lines_are_decoded_as_they_come() -> None:
+def test_lines_are_decoded_as_they_arrive() -> None:
     with subprocess.Popen(
         command("decode", "--protocol", "kmp", "--json"),
         stdin=subprocess.PIPE,
@@ -209,7 +209,7 @@ def test_wrong_usage(args: tuple[str, ...], message: str) -> None:
     assert "Traceback" not in result.err
 
 
-def test_a_good_frame_in_noise_is_a_success() -> None:
+def test_a_valid_frame_in_noise_is_a_success() -> None:
     result = kamstrup_mqtt("decode", "--protocol", "kmp", "--json", f"FFFF{ANSWER}")
     first, second = result.lines
     assert first == {"input": 0, "dropped": "garbage", "raw": "ffff"}
@@ -227,7 +227,7 @@ def test_nothing_to_decode() -> None:
     "text",
     ["403f10", "40 3F 10", "0x40 0x3f 0x10", "0x403F10", "40:3f:10", "40,3F,10", " 4 03 f10\n"],
 )
-def test_hex_as_people_write_it(text: str) -> None:
+def test_accepted_spellings_of_hex(text: str) -> None:
     assert parse_hex(text) == b"\x40\x3f\x10"
 
 
@@ -240,13 +240,13 @@ def test_hex_as_people_write_it(text: str) -> None:
         ("0x4", "character 2: 'x' is not a hex digit"),
     ],
 )
-def test_the_place_of_what_is_no_hex(text: str, message: str) -> None:
+def test_invalid_hex_is_named_with_its_position(text: str, message: str) -> None:
     with pytest.raises(ValueError) as caught:
         parse_hex(text)
     assert str(caught.value) == message
 
 
-def test_another_ports_telegram_is_named() -> None:
+def test_a_telegram_of_another_kind_of_port_is_named() -> None:
     found = kamstrup_mqtt("decode", "--protocol", "han", "68FAFA6853FF000167DB084B464D6550")
     assert found.code == 1
     assert "dropped, m_bus: 68fafa68" in found.out

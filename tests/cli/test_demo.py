@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt demo`: four meters published by the real daemon, and nothing left behind."""
+"""`kamstrup-mqtt demo`: the daemon publishes four meters, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.support.commandline import command, environment, kamstrup_mqtt
 NAMES = ("MULTICAL 403", "685-382 (KMP-ASCII)", "685-382 (IEC 61107)", "HAN, three phases")
 
 
-def our_processes(folder: Path) -> list[str]:
-    """The command lines of running processes that mention `folder`."""
+def processes_in(folder: Path) -> list[str]:
+    """The command lines of the running processes that contain `folder`."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -43,12 +43,12 @@ def test_all_four_meters_are_published_and_nothing_is_left_behind(tmp_path: Path
     assert "energy_import 9032 kWh" in result.out  # seed 000
     assert "Traceback" not in result.err
     assert list(tmp_path.iterdir()) == []
-    assert our_processes(tmp_path) == []
+    assert processes_in(tmp_path) == []
 
 
 @contextmanager
 def running_demo(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A demo that has shown its first reading, its temporary files below `folder`."""
+    """A demo that has shown its first reading; its temporary files are in `folder`."""
     with subprocess.Popen(
         command("demo"),
         stdout=subprocess.PIPE,
@@ -57,7 +57,7 @@ def running_demo(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     ) as process:
         assert process.stdout
         while b"MULTICAL 403" not in (line := process.stdout.readline()):
-            assert line, "the demo ended by itself"
+            assert line, "the demo ended"
         yield process
 
 
@@ -70,11 +70,11 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, 
     assert process.returncode == code, errors.decode()
     assert errors == b""
     assert list(tmp_path.iterdir()) == []
-    assert our_processes(tmp_path) == []
+    assert processes_in(tmp_path) == []
 
 
 @pytest.mark.timeout(120)
-def test_a_daemon_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_a_daemon_that_dies_is_reported_with_its_last_log_lines(tmp_path: Path) -> None:
     with running_demo(tmp_path) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(children) == 1
@@ -87,7 +87,7 @@ def test_a_daemon_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path) 
 
 
 @pytest.mark.timeout(120)
-def test_on_a_terminal_it_is_one_table(tmp_path: Path) -> None:
+def test_a_terminal_shows_one_table(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
     with subprocess.Popen(
         command("demo", "--duration", "10"),
@@ -106,12 +106,12 @@ def test_on_a_terminal_it_is_one_table(tmp_path: Path) -> None:
         os.close(ours)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors.decode()
-    last = shown.decode().rpartition("published readings")[2]  # the table as it stayed
+    last = shown.decode().rpartition("published readings")[2]  # the last table
     assert "heat_energy 0.303 GJ" in last
-    assert "energy_import 44228" in last  # the lowest line: nothing was cut off
+    assert "energy_import 44228" in last  # in the last line, so that nothing is cut off
 
 
-def test_a_broker_port_that_is_taken() -> None:
+def test_a_broker_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = kamstrup_mqtt("demo", "--mqtt-port", port)
@@ -139,7 +139,7 @@ def test_wrong_usage(args: tuple[str, ...]) -> None:
 
 
 class TestPublishedReadings:
-    """Topics and states are written as docs/topics.md has them."""
+    """Topics and states are those of docs/topics.md."""
 
     def make(self) -> tuple[PublishedReadings, list[ReadingRow]]:
         rows: list[ReadingRow] = []
@@ -163,14 +163,14 @@ class TestPublishedReadings:
         assert readings.rows() == [("03:30:00", "Heat", "heat_energy 0.3030 GJ")]
         assert readings.missing_meters == ["HAN"]
 
-    def test_a_state_without_values_is_no_reading(self) -> None:
+    def test_a_state_without_values_is_not_a_reading(self) -> None:
         readings, _ = self.make()
         readings.handle_message(
             "kamstrup/main/han/state/live", b'{"power_import": null, "time": null}'
         )
         assert readings.missing_meters == ["Heat", "HAN"]
 
-    def test_other_topics_and_cleared_ones_are_not_shown(self) -> None:
+    def test_other_topics_and_cleared_messages_are_ignored(self) -> None:
         readings, rows = self.make()
         readings.handle_message("kamstrup/main/heat/state/values", b"")
         readings.handle_message("kamstrup/main/heat/status", b"online")

@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt discovery`: from configuration and memory."""
+"""`kamstrup-mqtt discovery`: messages from configuration and state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ state_directory: state
 meters:
   - {name: Heat, protocol: kmp, model: multical_403, port: tcp://h:1}
 """
-# as memory.py writes it (its docstring; version 1)
+# a state file of version 1
 REMEMBERED = {
     "version": 1,
     "meters": {
@@ -53,7 +53,7 @@ def messages(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str]:
 TOPIC = "homeassistant/device/kamstrup_main_heat/config"
 
 
-def test_remembered(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_meters_in_the_state_file(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     remember(config, REMEMBERED)
     assert main(["discovery", "-c", config]) == 0
     found, err = messages(capsys)
@@ -66,7 +66,9 @@ def test_remembered(config: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("memory", [None, "rubbish", {"version": 99, "meters": {}}])
-def test_never_read(config: str, memory: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_meter_that_was_never_read(
+    config: str, memory: object, capsys: pytest.CaptureFixture[str]
+) -> None:
     if memory is not None:
         remember(config, memory)
     assert main(["discovery", "-c", config]) == 1
@@ -76,14 +78,16 @@ def test_never_read(config: str, memory: object, capsys: pytest.CaptureFixture[s
     assert "--assume SERIAL" in err
 
 
-def test_assumed(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_assumed_serial_number(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["discovery", "-c", config, "--assume", "77"]) == 0
     found, err = messages(capsys)
     assert err == ""
     assert found[TOPIC]["components"]["power"]["unique_id"] == "kamstrup_77_power"
 
 
-def test_assumed_for_two(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_assumed_serial_number_for_two_meters(
+    config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Path(config).open("a") as file:
         file.write("  - {name: B, protocol: kmp, model: multical_403, port: tcp://h:2}\n")
     assert main(["discovery", "-c", config, "--assume", "77"]) == 0
@@ -93,7 +97,7 @@ def test_assumed_for_two(config: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert "77" in err
 
 
-def test_switched_off(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_disabled_discovery(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     remember(config, REMEMBERED)
     with Path(config).open("a") as file:
         file.write("homeassistant: {enabled: false}\n")

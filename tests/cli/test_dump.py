@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt dump`, beside a real daemon and without one."""
+"""`kamstrup-mqtt dump` with a running daemon and without one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SECRETS = {
 
 @pytest.fixture
 async def pushing() -> AsyncIterator[int]:
-    """A meter that sends a good list and a damaged one, in turn."""
+    """A meter that alternates between a valid and a damaged list."""
     over = asyncio.Event()
     serving: list[asyncio.Task[None] | None] = []
 
@@ -80,7 +80,7 @@ def configuration(port: int, broker: int) -> dict[str, Any]:
     }
 
 
-async def test_beside_the_daemon(tmp_path: Path, pushing: int) -> None:
+async def test_with_a_running_daemon(tmp_path: Path, pushing: int) -> None:
     (tmp_path / "broker").mkdir()
     (tmp_path / "gpk61").write_text(SECRETS["GPK61"])
     with running(tmp_path / "broker") as broker:
@@ -112,7 +112,7 @@ async def test_beside_the_daemon(tmp_path: Path, pushing: int) -> None:
     main, secret = found["meters"]["main"], found["meters"]["secret"]
     assert (main["link_state"], main["online"]) == ("ok", True)
     assert main["counters"]["frames"] >= 1
-    # a damaged byte in the middle: the whole list is dropped, and kept for the report
+    # one damaged byte: the whole list is dropped, and kept for the report
     drop = main["drops"][0]
     assert (drop["reason"], drop["bytes"]) == ("checksum", len(DAMAGED))
     assert bytes.fromhex(drop["hex"]) == DAMAGED
@@ -157,7 +157,7 @@ def test_without_a_daemon(tmp_path: Path) -> None:
     assert found["meters"]["main"]["identified"] is True
 
 
-def test_with_a_configuration_that_is_broken(tmp_path: Path) -> None:
+def test_with_an_invalid_configuration(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("mqtt: {password: hunter2-7f3a}\nmeters: [{name: A, protocol: kpm}]\n")
     done = dump(tmp_path, "-c", str(config))
@@ -167,7 +167,7 @@ def test_with_a_configuration_that_is_broken(tmp_path: Path) -> None:
     assert "hunter2" not in done.out + done.err
 
 
-def test_with_nothing_at_all(tmp_path: Path) -> None:
+def test_without_daemon_and_configuration(tmp_path: Path) -> None:
     done = dump(tmp_path)
     assert done.code == 0
     assert "without a configuration; give it with -c" in done.err
@@ -175,7 +175,7 @@ def test_with_nothing_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_a_memory_that_is_somebody_elses(tmp_path: Path) -> None:
+def test_a_state_file_of_another_user(tmp_path: Path) -> None:
     (tmp_path / "memory.json").write_text("{}")
     (tmp_path / "memory.json").chmod(0)
     config = tmp_path / "config.yaml"
@@ -185,7 +185,7 @@ def test_a_memory_that_is_somebody_elses(tmp_path: Path) -> None:
     assert "permission denied" in done.err
 
 
-def test_where_to_write(tmp_path: Path) -> None:
+def test_the_output_file(tmp_path: Path) -> None:
     file = tmp_path / "dump.json"
     file.write_text("mine")
     done = dump(tmp_path, "-o", str(file))
@@ -204,7 +204,7 @@ def test_where_to_write(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["dump.json"], ["-c"], ["--meter", "x"], ["--instance"]])
-def test_mistakes(words: list[str]) -> None:
+def test_wrong_usage(words: list[str]) -> None:
     done = kamstrup_mqtt("dump", *words)
     assert (done.code, done.out) == (2, "")
     assert "Traceback" not in done.err

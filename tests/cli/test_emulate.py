@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt emulate`: places, ends, and what it says to a wrong command line."""
+"""`kamstrup-mqtt emulate`: ports, signals and wrong command lines."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from kamstrup_mqtt.cli.emulate import host_and_port
 from kamstrup_mqtt.core.errors import ConfigError
 from tests.support.commandline import LIMIT, emulated, kamstrup_mqtt
 
-# Seed 002: register 1002 is asked, 20:02:43 is answered.
+# Seed 002: the request for register 1002 and the response 20:02:43.
 REQUEST = bytes.fromhex("803F100103EA4CB70D")
 ANSWER = bytes.fromhex("403F1003EA2F040000030E33B2320D")
 
 
 def ask(address: str, request: bytes, length: int) -> bytes:
-    """Send to a TCP port, take `length` bytes."""
+    """Send to a TCP port and receive `length` bytes."""
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port)), LIMIT) as line:
         line.settimeout(LIMIT)
@@ -30,7 +30,7 @@ def ask(address: str, request: bytes, length: int) -> bytes:
         return answer
 
 
-def test_on_tcp_until_sigterm() -> None:
+def test_tcp_until_sigterm() -> None:
     with emulated(
         *("multical_403", "--listen", "127.0.0.1:0", "--set", "meter_clock=20:02:43")
     ) as (process, address):
@@ -39,7 +39,7 @@ def test_on_tcp_until_sigterm() -> None:
         assert process.wait(LIMIT) == 0
 
 
-def test_the_echo_comes_first() -> None:
+def test_the_echo_precedes_the_response() -> None:
     with emulated(
         *("multical_403", "--listen", "127.0.0.1:0", "--set", "meter_clock=20:02:43", "--echo")
     ) as (_, address):
@@ -47,7 +47,7 @@ def test_the_echo_comes_first() -> None:
         assert ask(address, REQUEST, len(both)) == both
 
 
-def test_on_a_pty_until_ctrl_c(tmp_path: Path) -> None:
+def test_pty_until_ctrl_c(tmp_path: Path) -> None:
     path = tmp_path / "meter.tty"
     with emulated(*("multical_403", "--pty", str(path), "--set", "meter_clock=20:02:43")) as (
         process,
@@ -79,7 +79,7 @@ def test_a_pushing_meter_pushes() -> None:
     assert first[1] >> 4 == 0xA
 
 
-def test_one_of_two_protocols() -> None:
+def test_a_model_with_two_protocols() -> None:
     with emulated(*("e685_382", "--listen", "127.0.0.1:0", "--protocol", "iec62056-21")) as (
         _,
         address,
@@ -112,7 +112,7 @@ def test_wrong_usage(args: tuple[str, ...], message: str) -> None:
     assert "Traceback" not in result.err
 
 
-def test_a_place_that_cannot_be_had(tmp_path: Path) -> None:
+def test_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         result = kamstrup_mqtt("emulate", "multical_403", "--listen", address)

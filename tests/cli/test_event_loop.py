@@ -1,4 +1,4 @@
-"""A loop whose clock is the replay's."""
+"""The clock and the event loop of a replay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DAY = 86_400.0
 
 
 class Real:
-    """The host's clock, turned by hand."""
+    """The host's clock, set by the test."""
 
     def __init__(self) -> None:
         self.now = 50.0
@@ -28,7 +28,7 @@ def run(clock: ReplayClock, work) -> object:  # type: ignore[no-untyped-def]
         return runner.run(work())
 
 
-def test_a_day_takes_no_time_and_everybody_wakes_in_turn() -> None:
+def test_a_day_takes_no_time_and_timers_expire_in_order() -> None:
     woken: list[tuple[str, float]] = []
     clock = ReplayClock(None)
 
@@ -52,17 +52,17 @@ def test_a_day_takes_no_time_and_everybody_wakes_in_turn() -> None:
     assert clock.time() - START == pytest.approx(101 * DAY)
 
 
-def test_sockets_are_heard_before_time_goes_on() -> None:
+def test_the_clock_does_not_jump_while_a_socket_is_readable() -> None:
     clock = ReplayClock(None)
 
     async def work() -> bytes:
-        here, there = socket.socketpair()
-        reader, writer = await asyncio.open_connection(sock=here)
-        there.send(b"first")
+        near, far = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=near)
+        far.send(b"first")
         async with asyncio.timeout(1):
             got = await reader.readexactly(5)
         writer.close()
-        there.close()
+        far.close()
         return got
 
     assert run(clock, work) == b"first"
@@ -80,32 +80,32 @@ def test_many_times_as_fast() -> None:
     assert clock.time() - START == pytest.approx(200)
 
 
-def test_our_own_work_takes_no_time_of_the_replay_and_is_made_up_for() -> None:
+def test_the_time_of_the_program_shortens_the_next_waits() -> None:
     real = Real()
     clock = ReplayClock(10, real=real)
     waits: list[float | None] = []
 
-    def nothing(seconds: float | None) -> bool:
+    def wait_in_vain(seconds: float | None) -> bool:
         waits.append(seconds)
         real.now += seconds or 0
         return False
 
-    def something(_: float | None) -> bool:
+    def wait_for_event(_: float | None) -> bool:
         real.now += 0.25
         return True
 
-    clock.wait(nothing, 10.0)
+    clock.wait(wait_in_vain, 10.0)
     assert clock.time() == START + 10
-    real.now += 0.5  # our work
+    real.now += 0.5  # taken by the program
     assert clock.time() == START + 10
-    clock.wait(nothing, 10.0)
+    clock.wait(wait_in_vain, 10.0)
     assert clock.time() == START + 20
-    real.now += 3  # more than there was
-    clock.wait(nothing, 10.0)
+    real.now += 3  # more than the wait
+    clock.wait(wait_in_vain, 10.0)
     assert clock.time() == START + 30
     assert waits == [1.0, 0.5, 0.0]
-    # 5 real seconds are over, and so 50 of ours would be: who comes late does not stop it
-    clock.wait(something, 10.0)
+    # After 5 real seconds 50 seconds of the replay are due. An early event does not stop the clock.
+    clock.wait(wait_for_event, 10.0)
     assert clock.time() == START + 40
-    clock.wait(something, 100.0)
+    clock.wait(wait_for_event, 100.0)
     assert clock.time() == START + 55

@@ -1,4 +1,4 @@
-"""What `health` says about a meter."""
+"""`kamstrup-mqtt health`: the line of a meter."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from kamstrup_mqtt.cli.health import _meter
         ("port_missing", "online, port_missing, last reading 12:00, no such port"),
     ],
 )
-def test_an_error_that_is_over_is_called_the_last_one(link_state: str, said: str) -> None:
+def test_an_error_in_the_past_is_marked_as_the_last_one(link_state: str, said: str) -> None:
     meter = {
         "online": True,
         "link_state": link_state,

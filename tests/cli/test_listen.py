@@ -100,10 +100,30 @@ async def test_no_bytes() -> None:
     assert process.returncode == 1
 
 
-async def test_the_verdict_comes_also_while_bytes_come() -> None:
+async def test_a_verdict_while_bytes_arrive() -> None:
     out = await listening("--duration", "2.5", "--verdict", "1", fault="fcs")
     assert "bytes, but no list for 1 s (0 lists, dropped: " in out
     assert out.endswith("exit 1")
+
+
+async def test_a_lost_line_ends_with_the_summary() -> None:
+    server = await serve_tcp(
+        lambda: make_emulator("kamstrup_han_3phase", "han", {}), "127.0.0.1", 0, interval=0.2
+    )
+    process = await asyncio.create_subprocess_exec(
+        *command("listen", "--port", f"tcp://127.0.0.1:{server.port}"),
+        env=environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout
+    while b"power_import" not in (line := await process.stdout.readline()):
+        assert line, "the command ended"
+    await server.close()
+    out, errors = await process.communicate()
+    assert out.splitlines()[-1].endswith(b" lists, dropped: nothing")
+    assert errors.startswith(b"kamstrup-mqtt: tcp://127.0.0.1:")
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize("parity", ["N", "e", "odd", "None"])
@@ -115,7 +135,7 @@ def test_parities(parity: str) -> None:
     assert "is no parity: write N (none), E or O" in kamstrup_mqtt("listen", "--parity", "8N1").err
 
 
-def test_wrong_use(tmp_path: Path) -> None:
+def test_wrong_usage(tmp_path: Path) -> None:
     assert "--port is missing" in kamstrup_mqtt("listen").err
     assert kamstrup_mqtt("listen", "--port", "COM1").code == 2
     (tmp_path / "key").write_text("no key")

@@ -1,4 +1,4 @@
-"""The frame of the command line: exit codes, help, what reaches standard error."""
+"""The command line as a whole: exit codes, help and error messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _no_log_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
-    """The exit code when a command raises `error`."""
+    """The exit code if a command raises `error`."""
     module = importlib.import_module("kamstrup_mqtt.cli.models")
 
     def fail(_: argparse.Namespace) -> int:
@@ -31,23 +31,23 @@ def run_raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
     return cli.main(["models"])
 
 
-def test_fault_of_the_configuration(
+def test_a_configuration_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_raising(monkeypatch, ConfigError(["a:1:1: b", "a:2:1: c"])) == 2
     assert capsys.readouterr().err == "a:1:1: b\na:2:1: c\n"
 
 
-def test_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_link_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_raising(monkeypatch, LinkError(LinkState.BUSY, "/dev/x is busy")) == 1
     assert capsys.readouterr().err == "kamstrup-mqtt: /dev/x is busy\n"
 
 
-def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_raising(monkeypatch, KeyboardInterrupt()) == 130
 
 
-def test_programming_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_programming_error_is_not_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ZeroDivisionError):
         run_raising(monkeypatch, ZeroDivisionError())
 
@@ -78,7 +78,7 @@ def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in done.err
 
 
-def test_reader_of_our_output_that_leaves() -> None:
+def test_a_closed_output_pipe() -> None:
     process = subprocess.Popen(
         command("models", "--json"),
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt read`: emulated meters on TCP and ptys, read by a process of its own."""
+"""`kamstrup-mqtt read` on emulated meters on TCP ports and ptys."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_model_over_tcp() -> None:
     } in (read["objects"])
 
 
-def test_the_port_from_the_environment_and_a_pty(tmp_path: Path) -> None:
+def test_a_pty_named_in_the_environment(tmp_path: Path) -> None:
     path = str(tmp_path / "meter.tty")
     with emulated("multical_403", "--pty", path):
         result = kamstrup_mqtt("read", "--protocol", "kmp", env={"KAMSTRUP_MQTT_PORT": path})
@@ -54,7 +54,7 @@ def test_the_port_from_the_environment_and_a_pty(tmp_path: Path) -> None:
     assert "0.303" in result.out
 
 
-def test_registers_by_number_and_those_it_does_not_have() -> None:
+def test_registers_by_number_including_missing_ones() -> None:
     with emulated("multical_403", *LOOPBACK) as (_, address):
         result = kamstrup_mqtt(
             *("read", "--protocol", "kmp", "--port", f"tcp://{address}", "--json"),
@@ -127,10 +127,10 @@ def test_a_meter_that_does_not_answer() -> None:
 
 
 @pytest.mark.parametrize(("protocol", "what"), [("kmp", "response"), ("han", "list")])
-def test_bytes_that_make_no_message_are_told_from_silence(protocol: str, what: str) -> None:
+def test_invalid_bytes_are_distinguished_from_silence(protocol: str, what: str) -> None:
     def talk() -> None:
         line, _ = server.accept()
-        with line, contextlib.suppress(OSError):  # the reader leaves first
+        with line, contextlib.suppress(OSError):  # the command closes the connection first
             while True:
                 line.sendall(bytes(range(32)))
                 over.wait(0.05)
@@ -146,7 +146,7 @@ def test_bytes_that_make_no_message_are_told_from_silence(protocol: str, what: s
     assert f"bytes were received, but no complete {what} within 1 s" in ended.err
 
 
-def test_ctrl_c_while_it_waits() -> None:
+def test_ctrl_c_while_waiting() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         subprocess.Popen(
@@ -167,7 +167,7 @@ def test_ctrl_c_while_it_waits() -> None:
     assert errors == b""
 
 
-def test_a_port_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_port(tmp_path: Path) -> None:
     result = kamstrup_mqtt("read", "--protocol", "kmp", "--port", str(tmp_path / "ttyUSB7"))
     assert result.code == 1
     assert "ttyUSB7" in result.err

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_capture import (
-    CLOCK_ASKED,
-    CLOCK_TOLD,
-    SERIAL_ASKED,
-    SERIAL_TOLD,
-    TYPE_ASKED,
-    TYPE_TOLD,
-)
 from tests.support.broker import running, watching
 from tests.support.commandline import Result, command, environment, kamstrup_mqtt
 from tests.support.han_recordings import LIVE_1, LIVE_2, LIVE_3
+from tests.support.kmp_recordings import (
+    CLOCK_REQUEST,
+    CLOCK_RESPONSE,
+    SERIAL_REQUEST,
+    SERIAL_RESPONSE,
+    TYPE_REQUEST,
+    TYPE_RESPONSE,
+)
 
 MAIN = {"id": "main", "name": "Main", "protocol": "han", "port": "/dev/ttyUSB0", "energy_scale": 10}
 HEAT = {
@@ -68,12 +68,12 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "line.jsonl"
     pushed = [line(at, "main", rx=data.hex()) for at, data in PUSHED]
     polled = [
-        line(0.1, "heat", tx=SERIAL_ASKED.hex()),
-        line(0.15, "heat", rx=SERIAL_TOLD.hex()),
-        line(0.2, "heat", tx=CLOCK_ASKED.hex()),
-        line(0.4, "heat", rx=CLOCK_TOLD.hex()),
-        line(0.42, "heat", tx=TYPE_ASKED.hex()),
-        line(0.45, "heat", rx=TYPE_TOLD.hex()),
+        line(0.1, "heat", tx=SERIAL_REQUEST.hex()),
+        line(0.15, "heat", rx=SERIAL_RESPONSE.hex()),
+        line(0.2, "heat", tx=CLOCK_REQUEST.hex()),
+        line(0.4, "heat", rx=CLOCK_RESPONSE.hex()),
+        line(0.42, "heat", tx=TYPE_REQUEST.hex()),
+        line(0.45, "heat", rx=TYPE_RESPONSE.hex()),
     ]
     entries = sorted([*pushed, *polled], key=lambda entry: entry["t"])
     write(path, [MAIN, HEAT], [*entries, {"t": 30.0, "end": "stopped"}])
@@ -259,11 +259,14 @@ def test_the_output_is_full(file: Path) -> None:
     ("words", "fault"),
     [
         (["FILE"], "-c is missing: it names the broker; or give --print"),
-        (["FILE", "-c", "/no/config.yaml"], "/no/config.yaml: no such file; begin with a copy"),
+        (["FILE", "-c", "/no/config.yaml"], "/no/config.yaml: no such file; start with a copy"),
         (["/no/recording", "--print"], "/no/recording cannot be read: No such file"),
         (["CONFIG", "--print"], "is not a recording: create one with `kamstrup-mqtt capture`"),
         (["FILE", "-c", "CONFIG", "--instance", "main"], "that is the daemon's own; its topics"),
-        (["FILE", "-c", "CONFIG", "--instance", "a/b"], "--instance: must be 1 to 32 of A-Z"),
+        (
+            ["FILE", "-c", "CONFIG", "--instance", "a/b"],
+            "--instance: must have 1 to 32 characters of A-Z",
+        ),
         (["FILE", "--print", "--speed", "0"], "'0': give max, or how many times as fast"),
         (["FILE", "--print", "--speed", "fast"], "'fast': give max, or how many times as fast"),
         (["FILE", "-c", "OTHER", "--print"], "none of the recorded meters (main, heat) is config"),

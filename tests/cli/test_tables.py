@@ -32,13 +32,13 @@ def test_plain_columns() -> None:
     assert stream.getvalue() == "meter\n  id    value\n  60    0.303\n  1002  -\n"
 
 
-def test_a_title_alone() -> None:
+def test_a_title_without_rows() -> None:
     stream = Terminal()
     tables.print_table("dropped", (), (), file=stream)
     assert stream.getvalue() == "dropped\n"
 
 
-def test_rich_on_a_terminal_takes_markup_for_text() -> None:
+def test_a_terminal_shows_markup_as_text() -> None:
     stream = Terminal()
     tables.print_table("[bold]meter", ("id", "value"), [("1.20", "[red]x\x1b[0m")], file=stream)
     shown = stream.getvalue()

@@ -29,6 +29,8 @@ from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.address import SerialDevice, TcpBridge
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.detection import detect_list_model
+from kamstrup_mqtt.meters.registry import find_protocol
+from kamstrup_mqtt.protocols.base import PollTimings
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "config.example.yaml"
 
@@ -142,7 +144,7 @@ def test_topics_that_are_none(base: str) -> None:
 
 @pytest.mark.parametrize("instance", ["", "a b", "a/b", "ä", "x" * 33])
 def test_bad_instance(instance: str) -> None:
-    assert "must be 1 to 32" in wrong(MqttConfig, instance=instance)
+    assert "must have 1 to 32" in wrong(MqttConfig, instance=instance)
 
 
 def test_version_as_number() -> None:
@@ -196,12 +198,12 @@ def test_id_from_name() -> None:
 
 @pytest.mark.parametrize("id_", ["Heat", "a b", "ä", "x" * 33, "_a"])
 def test_bad_id(id_: str) -> None:
-    assert "must be 1 to 32" in wrong(kmp, id=id_)
+    assert "must have 1 to 32" in wrong(kmp, id=id_)
 
 
 def test_bridge_is_reserved() -> None:
-    assert "bridge is the name of the daemon" in wrong(kmp, id="bridge")
-    assert "bridge is the name of the daemon" in wrong(kmp, name="Bridge")
+    assert "bridge is reserved for the daemon" in wrong(kmp, id="bridge")
+    assert "bridge is reserved for the daemon" in wrong(kmp, name="Bridge")
 
 
 def test_name_is_one_line() -> None:
@@ -303,43 +305,36 @@ def test_backfill_is_off_unless_it_is_wanted() -> None:
     assert on is not None
     assert on.model_dump() == {"logger": "hour", "log_id": None, "records": 168}
     assert kmp(model="multical_602", backfill={"log_id": 1}).backfill is not None
-    with pytest.raises(ValidationError, match=r"a MULTICAL 602 has no log of hours"):
+    with pytest.raises(ValidationError, match=r"a MULTICAL 602 has no known log of hours"):
         kmp(model="multical_602", backfill=True)
 
 
 def test_codec_options() -> None:
     assert kmp().codec_options() == {
         "address": 0x3F,
-        "wake": None,
         "baudrate": 1200,
-        "tries": 3,
-        "first_byte": 1.6,
-        "between": 0.5,
-        "total": 6.0,
-        "pause": 1.6,
+        "timings": find_protocol("kmp").timings,
     }
     ascii_meter = KmpAsciiMeter.model_validate(
         {"name": "E", "protocol": "kmp-ascii", "port": "/dev/x"}
     )
-    assert ascii_meter.codec_options() == {
-        "tries": 3,
-        "first_byte": 1.0,
-        "between": 0.6,
-        "total": 4.0,
-        "pause": 1.6,
-    }
+    assert ascii_meter.codec_options() == {"timings": find_protocol("kmp-ascii").timings}
     assert iec(baudrate=2400).codec_options() == {
         "address": "",
         "bcc": "auto",
-        "wake": None,
         "parity": "software",
         "baudrate": 2400,
-        "tries": 2,
-        "first_byte": 3.0,
-        "between": 2.0,
-        "total": 60.0,
-        "pause": 1.6,
+        "timings": find_protocol("iec62056-21").timings,
     }
+    timing = {"first_byte": 1, "between": 2, "total": 3, "pause": 4, "tries": 5}
+    assert iec(timing=timing, wake="nul").codec_options()["timings"] == PollTimings(
+        response_timeout=1,
+        inter_byte_timeout=2,
+        total_timeout=3,
+        pause=4,
+        tries=5,
+        wake="nul",
+    )
     no_keys = {
         "encryption_key": None,
         "authentication_key": None,
@@ -377,7 +372,7 @@ def test_what_is_no_key(key: object) -> None:
 def test_meter_is_another_word_for_model() -> None:
     given = {"name": "H", "protocol": "han", "port": "/dev/x", "meter": "aidon_3phase"}
     assert HanMeter.model_validate(given).model == "aidon_3phase"
-    with pytest.raises(ValidationError, match="says the same as model"):
+    with pytest.raises(ValidationError, match="means the same as model"):
         HanMeter.model_validate({**given, "model": "auto"})
 
 
@@ -498,7 +493,7 @@ def test_any_kmp_meter_needs_registers() -> None:
 
 
 def test_nothing_to_read() -> None:
-    assert "nothing is read from this meter" in wrong(kmp, values=[])
+    assert "no value is read from this meter" in wrong(kmp, values=[])
 
 
 @pytest.mark.parametrize(
@@ -569,7 +564,7 @@ def test_polled_meters_may_share_a_port() -> None:
 
 
 def test_refused_without_a_file_too() -> None:
-    with pytest.raises(ValidationError, match="the id heat is that of meter 'Heat' too"):
+    with pytest.raises(ValidationError, match="the id heat is used by meter 'Heat'"):
         Config.model_validate({"meters": [kmp(), kmp(port="tcp://h:2")]})
 
 
@@ -666,9 +661,9 @@ def test_values_that_are_read_rarely() -> None:
         ({"slow": {"interval": "1d", "values": [{"volume": {"unit": "kWh"}}]}}, "is read in m³"),
         (
             {"values": ["volume"], "slow": {"interval": "1d", "values": ["volume"]}},
-            "takes all values",
+            "lists all values",
         ),
-        ({"offset": "-60s"}, "means nothing without align"),
+        ({"offset": "-60s"}, "has no effect without align"),
         ({"align": True, "offset": "-1h"}, "must be less than the interval"),
         ({"energy_unit": "cal"}, "Input should be"),
         ({"wake": "kick"}, "Input should be"),
@@ -701,7 +696,7 @@ def test_a_402_is_kept_awake(tmp_path: Path) -> None:
         "meters: [{name: a, protocol: kmp, model: multical_402, port: tcp://h:1, interval: 1h}]"
     )
     (warning,) = load(file, {}).warnings
-    assert "sleeps 30 min after the last reading" in warning
+    assert "falls asleep 30 min after the last reading" in warning
 
 
 def test_a_model_that_was_found() -> None:

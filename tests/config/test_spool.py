@@ -29,5 +29,5 @@ def test_invalid_settings_are_rejected(spool: Any) -> None:
 
 
 def test_false_is_answered_with_the_mode_memory() -> None:
-    with pytest.raises(ValueError, match="memory is the mode that never uses the disk"):
+    with pytest.raises(ValueError, match="use the mode memory, which never writes to disk"):
         Config.model_validate({"meters": [HEAT], "spool": False})

@@ -65,45 +65,15 @@ async def test_what_is_put_in_one_turn_is_told_in_one_call_in_the_next() -> None
     assert taken[1:] == [[_report(3)]]
 
 
-async def test_what_is_urgent_is_told_at_once_with_all_before_it() -> None:
+async def test_nobody_is_called_when_the_reports_were_taken_before() -> None:
     queue = ReportQueue()
-    taken: list[list[object]] = []
-    queue.set_consumer(lambda: taken.append(list(queue.take_all())))
-    queue.put(_report(1))
-    queue.put(_report(2))
-    queue.flush()
-    assert taken == [[_report(1), _report(2)]]
-    await asyncio.sleep(0)
-    assert len(taken) == 1, "nothing was left for the next turn"
-
-
-async def test_only_the_first_of_a_turn_has_a_call_of_its_own() -> None:
-    queue = ReportQueue()
-    taken: list[list[object]] = []
-    queue.set_consumer(lambda: taken.append(list(queue.take_all())))
-    for number in range(1, 5):  # four meters whose lists came in one turn of the loop
-        queue.put(_report(number))
-        queue.flush()
-    assert taken == [[_report(1)]]
-    await asyncio.sleep(0)
-    assert taken == [[_report(1)], [_report(2), _report(3), _report(4)]]
-    queue.put(_report(5))
-    queue.flush()
-    assert taken[2:] == [[_report(5)]], "it is another turn"
-
-
-async def test_nothing_is_handed_over_to_nobody_and_nobody_is_called_for_nothing() -> None:
-    queue = ReportQueue()
-    queue.put(_report(1))
-    queue.flush()
-    assert queue.take_all() == [_report(1)]
     calls: list[int] = []
+    queue.put(_report(1))
     queue.set_consumer(lambda: calls.append(len(queue)))
-    queue.flush()
-    assert calls == []
     queue.put(_report(2))
-    queue.flush()
-    assert calls == [1]
+    assert queue.take_all() == [_report(1), _report(2)]
+    await asyncio.sleep(0)
+    assert calls == []
 
 
 async def test_a_turn_is_short_unless_the_publisher_is_behind() -> None:

@@ -64,22 +64,25 @@ async def test_the_next_run_accepts_a_clock_that_was_years_ahead(
     times = Times(FUTURE)
     memory = StateFile(tmp_path / "memory.json", times.clock)
     memory.open()
-    state = memory.meter("heat")
-    state.last_poll = FUTURE
-    state.readings["values"] = LastReading(FUTURE, {"volume": Decimal(1)})
-    state.readings["slow"] = LastReading(NOW - timedelta(days=1), {"volume": Decimal(1)})
-    state.readings["never"] = LastReading(None, {})
-    state.totals["volume"] = LastTotal(Decimal(1), FUTURE)
+    reader, device = memory.meter("heat")
+    reader.last_poll = FUTURE
+    reader.last_read["values"] = FUTURE
+    device.readings["values"] = LastReading(FUTURE, {"volume": Decimal(1)})
+    device.readings["slow"] = LastReading(NOW - timedelta(days=1), {"volume": Decimal(1)})
+    device.readings["never"] = LastReading(None, {})
+    reader.totals["volume"] = LastTotal(Decimal(1), FUTURE)
     memory.meter("never polled")
     async with watched(times, memory):
         times.wall = NOW.timestamp()
         await eventually(lambda: bool(logged(30)), "the step is logged")
     memory.close()
     stored = json.loads((tmp_path / "memory.json").read_text())["meters"]["heat"]
-    assert stored["last_poll"] == "2027-03-01T12:00:00.000Z"
-    assert stored["readings"]["values"]["time"] == "2027-03-01T12:00:00.000Z"
-    assert stored["readings"]["slow"]["time"] == "2027-02-28T12:00:00.000Z"
-    assert stored["totals"]["volume"]["time"] == "2027-03-01T12:00:00.000Z"
+    device_part, reader_part = stored["device"], stored["reader"]
+    assert reader_part["last_read"]["values"] == "2027-03-01T12:00:00.000Z"
+    assert reader_part["last_poll"] == "2027-03-01T12:00:00.000Z"
+    assert device_part["readings"]["values"]["time"] == "2027-03-01T12:00:00.000Z"
+    assert device_part["readings"]["slow"]["time"] == "2027-02-28T12:00:00.000Z"
+    assert reader_part["totals"]["volume"]["time"] == "2027-03-01T12:00:00.000Z"
     next_clock = Clock(lambda: NOW.timestamp() + 1)
     StateFile(tmp_path / "memory.json", next_clock).open()
     assert next_clock.now() == NOW + timedelta(seconds=1)

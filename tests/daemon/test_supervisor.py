@@ -10,6 +10,7 @@ import pytest
 from kamstrup_mqtt.core.heartbeat import Heartbeat
 from kamstrup_mqtt.daemon import supervisor
 from kamstrup_mqtt.daemon.supervisor import Supervisor
+from tests.support.broker import eventually
 
 
 class Time:
@@ -27,9 +28,15 @@ class Job:
         self.heartbeat = Heartbeat(name, time)
         self.run = work
         self.restarts = 0
+        self.crashes: list[Exception] = []
+        self.delay = 0.0
 
     def on_restart(self) -> None:
         self.restarts += 1
+
+    def on_crash(self, error: Exception) -> float:
+        self.crashes.append(error)
+        return self.delay
 
 
 async def for_ever() -> None:
@@ -96,12 +103,57 @@ async def test_work_that_cannot_be_cancelled_makes_the_supervisor_late(
     await asyncio.wait([task])
 
 
-async def test_a_programming_error_is_passed_on() -> None:
+async def test_a_crash_is_reported_and_the_work_restarted() -> None:
+    starts = 0
+    third = asyncio.Event()
+
     async def work() -> None:
+        nonlocal starts
+        starts += 1
+        if starts == 3:
+            third.set()
+            await for_ever()
         raise ZeroDivisionError
 
     time = Time()
-    with pytest.raises(ZeroDivisionError):
+    job, other = Job("reader", time, work), Job("other reader", time, for_ever)
+    task = asyncio.create_task(Supervisor([job, other], time).run())
+    await asyncio.wait_for(third.wait(), 5)
+    assert [type(error) for error in job.crashes] == [ZeroDivisionError] * 2
+    assert (job.restarts, other.crashes) == (0, [])
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_restart_after_a_crash_waits_as_long_as_the_work_asks_for() -> None:
+    starts = 0
+
+    async def work() -> None:
+        nonlocal starts
+        starts += 1
+        raise ZeroDivisionError
+
+    time = Time()
+    job = Job("reader", time, work)
+    job.delay = 3600.0
+    watcher = Supervisor([job], time, check=0.001)
+    task = asyncio.create_task(watcher.run())
+    await eventually(lambda: len(job.crashes) == 1, "the crash is reported")
+    time.now += 3600
+    assert not job.heartbeat.is_late()  # it sleeps by agreement
+    assert starts == 1
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_what_is_no_exception_is_passed_on() -> None:
+    class Stop(BaseException): ...
+
+    async def work() -> None:
+        raise Stop
+
+    time = Time()
+    with pytest.raises(Stop):
         await Supervisor([Job("reader", time, work)], time).run()
 
 

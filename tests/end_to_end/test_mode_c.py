@@ -13,6 +13,7 @@ import os
 import termios
 import tty
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -21,7 +22,7 @@ from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.address import SerialDevice
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.protocols.base import PollRequest, PollResponse
-from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
+from kamstrup_mqtt.protocols.iec62056_21.codec import TIMINGS, IecCodec
 from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
 
@@ -90,7 +91,10 @@ async def test_the_line_changes_its_speed_and_changes_back(
     near, path = pty
     meter = Meter(near, echo=echo)
     asyncio.get_running_loop().add_reader(near, meter.readable)
-    port, codec = Port(SerialDevice(path)), IecCodec(tries=1, reaction=0.02)
+    port, codec = (
+        Port(SerialDevice(path)),
+        IecCodec(timings=replace(TIMINGS, tries=1), reaction=0.02),
+    )
     try:
         for _ in range(2):
             values = {obj.id: obj.value for obj in (await poll(port, codec)).objects}

@@ -221,8 +221,8 @@ async def test_more_than_is_kept(
         )
         info = stage.health()["history"]
         assert [line for line in stage.said("kamstrup_mqtt.storage.history") if "full" in line] == [
-            "history is full: the oldest records are dropped and counted until the broker takes"
-            " them; spool.rows and spool.megabytes allow more"
+            "history is full: the oldest records are dropped and counted until the broker accepts"
+            " them; increase spool.rows or spool.megabytes to keep more"
         ]
         accepted = history(stage.proxy.acknowledged)
         await eventually(lambda: accepted <= set(stage.recorder.seen), "all accepted", 30)

@@ -20,7 +20,7 @@ from tests.support.fault_rig import METERS
 from tests.support.scenario import burden, staged
 
 Messages = list[str]
-FAILING = "history goes on in memory: "
+FAILING = "history continues in memory: "
 
 
 @contextlib.contextmanager

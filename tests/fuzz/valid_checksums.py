@@ -24,7 +24,7 @@ from kamstrup_mqtt.protocols.kmp.framing import encode_frame
 from kamstrup_mqtt.protocols.kmp.log_reading import Query
 from kamstrup_mqtt.protocols.kmp_ascii.framing import encode
 from kamstrup_mqtt.reading.plausibility import PlausibilityFilter
-from kamstrup_mqtt.storage.state_schema import MeterState
+from kamstrup_mqtt.storage.state_schema import ReaderState
 from tests.support.iec_recordings import SEED
 
 Wrap = Callable[[bytes], bytes]
@@ -94,7 +94,7 @@ def heard(make: Callable[[], HanCodec], wrap: Wrap, plan: ReadingPlan) -> Target
 
     def run(data: bytes) -> None:
         codec = make()
-        guard = PlausibilityFilter(plan, MeterState(), DEFAULT_LIMITS, has_weak_checksum=False)
+        guard = PlausibilityFilter(plan, ReaderState(), DEFAULT_LIMITS, has_weak_checksum=False)
         for second in (0.0, 10.0, 20.0):
             for frame in frames(codec, wrap(data[:LONGEST])):
                 try:

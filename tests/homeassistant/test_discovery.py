@@ -19,7 +19,7 @@ from kamstrup_mqtt.homeassistant.removal import parse_announced, parse_meter_id,
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.model import Quantity
 from tests.snapshots import HERE, announcer, model_picture, snapshots
-from tests.support.factories import identity, make_picture, make_plan, reading
+from tests.support.factories import diagnosis, identity, make_picture, make_plan, reading
 
 D = Decimal
 
@@ -564,13 +564,12 @@ def test_a_meter_that_is_recognised_says_what_it_is(
     picture = model_picture("auto", "han")
     told = dict.fromkeys(("power_import",), Measurement(D(5), "W"))
     assert not picture.apply(reading(told, group="live"), 2.0).discovery
-    picture.meter_state.learned.update(learned)
-    found = picture.apply(reading(told, group="live"), 3.0).discovery
+    found = picture.apply(diagnosis(learned=learned), 3.0).discovery
     device = message(meter_discovery(announcer(), picture))["device"]
     assert (device.get("manufacturer"), device["model"]) == (manufacturer, model)
     assert found is (manufacturer is not None)
     # what the configuration says stays
     named = model_picture("kamstrup_han_3phase", "han")
-    named.meter_state.learned.update(recognised="kaifa_1phase", manufacturer="Kaifa")
+    named.apply(diagnosis(learned={"recognised": "kaifa_1phase", "manufacturer": "Kaifa"}), 2.0)
     device = message(meter_discovery(announcer(), named))["device"]
     assert (device["manufacturer"], device["model"]) == ("Kamstrup", "HAN meter, three phases")

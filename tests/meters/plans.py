@@ -10,7 +10,7 @@ from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values
 
 
 def kmp_plan(**changes: object) -> ReadingPlan:
-    """Registers 60 and 68 (kmp.md 2.1: heat energy, volume), 86 besides, 369 with a user's name."""
+    """Registers 60 and 68 (kmp.md 2.1), 86 on request, 369 with a name of the user."""
     profile = ProtocolProfile(
         groups={"values": (60, 68)}, more=(86, 89), overrides={97: {"name": "E 8"}}
     )

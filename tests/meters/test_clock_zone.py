@@ -29,7 +29,12 @@ def test_invalid_offset() -> None:
     [
         (timedelta(hours=1, minutes=4), timedelta(hours=1)),
         (timedelta(minutes=-6), timedelta()),
+        # quarter hours that zones use: Nepal, India, Newfoundland in summer, Chatham
         (timedelta(hours=5, minutes=44), timedelta(hours=5, minutes=45)),
+        (timedelta(hours=5, minutes=29, seconds=30), timedelta(hours=5, minutes=30)),
+        (timedelta(hours=-2, minutes=-30, seconds=-5), timedelta(hours=-2, minutes=-30)),
+        (timedelta(hours=12, minutes=44), timedelta(hours=12, minutes=45)),
+        (timedelta(minutes=12), timedelta()),
         (timedelta(hours=1, minutes=16), timedelta(hours=1)),  # no zone is at +01:15
         (timedelta(hours=14, minutes=50), timedelta(hours=14)),
     ],
@@ -38,8 +43,9 @@ def test_nearest_offset_in_use(ahead: timedelta, offset: timedelta) -> None:
     assert nearest_offset(ahead, NOON) == offset
 
 
-def test_clock_with_a_wrong_date_has_the_offset_of_the_host() -> None:
-    assert nearest_offset(timedelta(days=300), NOON) == NOON.astimezone().utcoffset()
+@pytest.mark.parametrize("ahead", [timedelta(days=300), timedelta(hours=-16)])
+def test_clock_with_a_wrong_date_has_the_offset_of_the_host(ahead: timedelta) -> None:
+    assert nearest_offset(ahead, NOON) == NOON.astimezone().utcoffset()
 
 
 def test_clock_ahead_of_utc() -> None:

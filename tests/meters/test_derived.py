@@ -8,7 +8,7 @@ import pytest
 
 from kamstrup_mqtt.core.model import DecodedValue, Scalar, SourceId
 from kamstrup_mqtt.meters import registry
-from kamstrup_mqtt.meters.derived import DerivedValues, Deriver
+from kamstrup_mqtt.meters.derived import DerivationFault, DerivedValues, Deriver
 
 D = Decimal
 
@@ -68,7 +68,9 @@ def test_offset_that_no_longer_agrees_is_learned_again() -> None:
         [obj(60, D("35.812"), "MWh"), obj(155, D("0.0"), "Wh")], {"energy_offset_wh": "1.0"}
     )
     assert found.learned == {"energy_offset_wh": "35812000.0"}
-    assert "learned again" in found.warnings[0]
+    (warning,) = found.warnings
+    assert warning.fault is DerivationFault.OFFSET_CHANGED
+    assert "learned again" in warning.text
 
 
 def test_problems_and_info_text() -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from kamstrup_mqtt.core.model import DecodedValue, Scalar, SourceId
-from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters import detection, registry
 from kamstrup_mqtt.meters.auto import AUTO, auto_model
 from kamstrup_mqtt.meters.detection import detect_list_model, detect_model, detection_registers
 from kamstrup_mqtt.meters.model import Detection, ListDetection
@@ -162,6 +162,23 @@ def test_readouts(sources: tuple[str, ...], baudrate: int, model: str) -> None:
 )
 def test_lists(maker: str, phases: int, list_id: str | None, model: str | None) -> None:
     assert detect_list_model(maker, phases, list_id) == model
+
+
+def test_longest_prefix_of_the_list_identifier_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file for a new list needs no change of the others."""
+    twin = registry.all_models()["aidon_3phase"]
+    rule = ListDetection(maker="aidon", phases=3, list_ids=("AIDON_V0002",))
+    profile = replace(twin.profiles["han"], detection=rule)
+    known = {**registry.models_of("han"), "aidon_new": replace(twin, profiles={"han": profile})}
+    monkeypatch.setattr(registry, "models_of", lambda protocol: known)
+    detection._list_rules.cache_clear()
+    try:
+        assert detect_list_model("aidon", 3, "AIDON_V0002") == "aidon_new"
+        assert detect_list_model("aidon", 3, "AIDON_V0001") == "aidon_3phase"
+        assert detect_list_model("aidon", 3, "unknown") == "aidon_3phase"
+        assert detect_list_model("aidon", 3, None) == "aidon_se"
+    finally:
+        detection._list_rules.cache_clear()
 
 
 def test_every_model_can_be_detected_but_those_that_cannot_be_told_apart() -> None:

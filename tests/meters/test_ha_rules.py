@@ -78,9 +78,9 @@ def test_rejected_classes(device_class: str | None, state_class: str | None, wor
 
 
 NUMBER = Quantity(key="volume", name="Volume", unit="m³", device_class="volume")
-DATE = Quantity(key="date", name="Date", device_class="date", text=True)
-TIME = Quantity(key="time", name="Time", device_class="timestamp", text=True)
-TEXT = Quantity(key="info", name="Info", text=True)
+DATE = Quantity(key="date", name="Date", device_class="date", is_text=True)
+TIME = Quantity(key="time", name="Time", device_class="timestamp", is_text=True)
+TEXT = Quantity(key="info", name="Info", is_text=True)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_invalid_states(quantity: Quantity, value: str, unit: str | None, error:
         ({"precision": 2}, True),
         ({"device_class": "power"}, True),
         ({"device_class": "enum"}, False),
-        ({"precision": 2, "text": True}, False),
+        ({"precision": 2, "is_text": True}, False),
     ],
 )
 def test_numbers_by_quantity(changes: dict[str, Any], is_number: bool) -> None:

@@ -46,7 +46,11 @@ def test_groups(model: MeterModel, phases: list[str]) -> None:
 
 @pytest.mark.parametrize("model", [kamstrup_han_1phase.MODEL, kamstrup_han_3phase.MODEL])
 def test_identity_and_line(model: MeterModel) -> None:
-    assert (model.manufacturer, model.medium, model.battery) == ("Kamstrup", "electricity", False)
+    assert (model.manufacturer, model.medium, model.has_battery) == (
+        "Kamstrup",
+        "electricity",
+        False,
+    )
     profile = model.profiles["han"]
     assert profile.identity == ("1-1:0.0.5.255", "1-1:0.0.1.255", "0-0:96.1.0.255")
     assert profile.serial is None

@@ -58,6 +58,6 @@ def test_problems_of_a_602(problem: str, bits: list[int]) -> None:
 
 def test_only_confirmed_tables_have_problems() -> None:
     for name, table in TABLES.items():
-        assert table.confirmed is (name in ("sum_602", "multical_iii"))
-        assert bool(table.problems) is table.confirmed
+        assert table.is_confirmed is (name in ("sum_602", "multical_iii"))
+        assert bool(table.problems) is table.is_confirmed
         assert set(table.problems) <= set(PROBLEMS)

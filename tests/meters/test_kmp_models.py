@@ -72,7 +72,7 @@ def test_sources_of_a_model(model_id: str) -> None:
     assert profile.identity == ("serial_no", 1001)
     assert profile.serial is None
     assert model.manufacturer == "Kamstrup"
-    assert model.battery
+    assert model.has_battery
     mediums = {"multical_21": "water", "kmp_meter": "any"}
     assert model.medium == mediums.get(model_id, "heat")
 
@@ -141,7 +141,7 @@ def test_texts_of_disputed_info_codes_are_disabled(model_id: str) -> None:
 @pytest.mark.parametrize(("model_id", "phases"), ELECTRICITY.items())
 def test_electricity_meters(model_id: str, phases: int) -> None:
     model, profile = registry.all_models()[model_id], profile_of(model_id)
-    assert (model.medium, model.battery) == ("electricity", False)
+    assert (model.medium, model.has_battery) == ("electricity", False)
     assert profile.serial == SerialParams(9600, 8, "N", 1)
     keys = {registry.quantity_for("kmp", profile, s).key for s in profile.groups["values"]}
     lines = range(1, phases + 1)

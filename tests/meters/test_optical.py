@@ -84,7 +84,7 @@ def test_multical_401() -> None:
         "volume": Measurement(Decimal("3447.381"), "m³"),
         "operating_hours": Measurement(Decimal(40345), "h"),
     }
-    assert multical_401.MODEL.battery
+    assert multical_401.MODEL.has_battery
     serial = multical_401.MODEL.profiles["iec62056-21"].serial
     assert serial == SerialParams(300, 8, "N", 2, dtr=False, rts=True)
 
@@ -100,4 +100,4 @@ def test_identity_and_power_supply() -> None:
     profiles = e685_382.MODEL.profiles
     assert profiles["kmp-ascii"].identity == ("FE01.meter_id",)
     assert profiles["iec62056-21"].identity == ()
-    assert not e685_382.MODEL.battery
+    assert not e685_382.MODEL.has_battery

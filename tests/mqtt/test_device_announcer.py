@@ -25,27 +25,29 @@ async def test_devices_are_announced_without_waiting_for_each_other(
     rig: PublisherRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thousand meters, each a round trip to a slow broker, would be offline for long."""
-    happened: list[tuple[str, str]] = []
+    events: list[tuple[str, str]] = []
     send = PahoConnection.send
 
-    def noted(self: PahoConnection, topic: str, payload: str, acked: Any, *, retain: bool) -> None:
-        def noted_too() -> None:
-            happened.append(("acked", topic))
+    def send_and_record(
+        self: PahoConnection, topic: str, payload: str, acked: Any, *, retain: bool
+    ) -> None:
+        def record_ack() -> None:
+            events.append(("acked", topic))
             acked()
 
-        happened.append(("sent", topic))
-        send(self, topic, payload, noted_too, retain=retain)
+        events.append(("sent", topic))
+        send(self, topic, payload, record_ack, retain=retain)
 
-    monkeypatch.setattr(PahoConnection, "send", noted)
+    monkeypatch.setattr(PahoConnection, "send", send_and_record)
     for meter in ("heat", "power"):
         rig.identify(meter)
         rig.read(meter, "1")
     async with rig.run():
         await rig.connected()
     one, other = DISCOVERY.format("heat"), DISCOVERY.format("power")
-    assert happened.index(("sent", other)) < happened.index(("acked", one))
-    last = max(happened.index(("acked", topic)) for topic in (one, other))
-    assert last < happened.index(("sent", f"{ROOT}/heat/state/values"))
+    assert events.index(("sent", other)) < events.index(("acked", one))
+    last = max(events.index(("acked", topic)) for topic in (one, other))
+    assert last < events.index(("sent", f"{ROOT}/heat/state/values"))
 
 
 async def test_an_exchanged_meter_becomes_another_device(

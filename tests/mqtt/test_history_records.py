@@ -11,7 +11,7 @@ from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.core.model import Identity, LoggedReading, Measurement, Reading
 from kamstrup_mqtt.devices.device import Device, DeviceConfig
 from kamstrup_mqtt.mqtt.history_records import RecordEncoder, estimate_measured_at
-from kamstrup_mqtt.storage.state_schema import MeterState
+from kamstrup_mqtt.storage.state_schema import DeviceState
 
 TIME = datetime(2026, 11, 21, 4, 0, 5, 123000, tzinfo=UTC)
 HAN = {"name": "Main", "protocol": "han", "port": "tcp://h:1", "energy_scale": 10}
@@ -28,7 +28,7 @@ def make_device(meter: dict[str, Any]) -> Device:
         plan=found.plan(),
         interval=found.interval_seconds,
     )
-    return Device(facts, MeterState(), 0.0)
+    return Device(facts, DeviceState(), 0.0)
 
 
 def reading(meter: str, group: str, time: datetime | None, **values: str | None) -> Reading:

@@ -126,6 +126,21 @@ async def test_a_lost_connection_is_noticed_without_reading_messages(broker: Mos
                 await connection.wait_lost()
 
 
+async def test_a_connection_that_is_lost_right_after_the_login_is_noticed() -> None:
+    def answer(kind: int, body: bytes, writer: asyncio.StreamWriter) -> None:
+        if kind == CONNECT:
+            writer.write(CONNACK_311)
+            writer.close()
+
+    async with (
+        serving(answer) as server,
+        connect(make_config(server.port).mqtt, None) as connection,
+    ):
+        with pytest.raises(BrokerError, match="went away"):
+            async with asyncio.timeout(SECONDS):
+                await connection.wait_lost()
+
+
 async def test_a_packet_that_paho_cannot_process_ends_the_connection() -> None:
     def answer(kind: int, body: bytes, writer: asyncio.StreamWriter) -> None:
         if kind == CONNECT:

@@ -25,6 +25,7 @@ from tests.support.publisher import (
 )
 
 
+@pytest.mark.usefixtures("interface")
 async def test_reports_are_applied_while_the_broker_is_away(
     rig: PublisherRig,
     broker: Mosquitto,
@@ -61,7 +62,7 @@ async def test_a_broker_that_is_not_running_at_the_start(
     broker = Mosquitto(tmp_path)
     rig = PublisherRig(make_config(broker.port))
     async with rig.run():
-        await eventually(lambda: bool(logged(30)), "loss told")
+        await eventually(lambda: bool(logged(30)), "loss logged")
         broker.start()
         try:
             await rig.connected()
@@ -71,6 +72,7 @@ async def test_a_broker_that_is_not_running_at_the_start(
     assert sum("connection refused" in line for line in logged(30)) == 1
 
 
+@pytest.mark.usefixtures("interface")
 async def test_a_frozen_broker_ends_the_session_after_the_ack_timeout(
     rig: PublisherRig, broker: Mosquitto, expected_logs: list[str]
 ) -> None:
@@ -88,6 +90,7 @@ async def test_a_frozen_broker_ends_the_session_after_the_ack_timeout(
             assert '"energy_import": 7' in await watcher.until(f"{ROOT}/heat/state/values")
 
 
+@pytest.mark.usefixtures("interface")
 async def test_a_broker_that_never_acknowledges_is_logged_once(
     expected_logs: list[str], logged: Callable[[int], list[str]]
 ) -> None:
@@ -135,7 +138,7 @@ async def test_user_name_and_password(
     with running(tmp_path, settings) as broker:
         wrong = PublisherRig(make_config(broker.port, username="km", password="wrong"))
         async with wrong.run():
-            await eventually(lambda: bool(logged(30)), "refusal told")
+            await eventually(lambda: bool(logged(30)), "refusal logged")
             await eventually(
                 lambda: sum("refused the connection" in line for line in logged(10)) > 2,
                 "tried again",

@@ -128,7 +128,7 @@ async def test_bridge_info_is_published_although_readings_never_pause(broker: Mo
 async def test_commands_can_be_switched_off(broker: Mosquitto, watcher: Watcher) -> None:
     rig = PublisherRig(make_config(broker.port, commands=False))
     rig.identify("heat")
-    # no advice on how to send what is not wanted: a warning would fail this test
+    # without a warning that explains how to send commands, which would fail this test
     await watcher.publish(f"{ROOT}/heat/read", "PRESS", retain=True)
     async with rig.run():
         await rig.connected()
@@ -147,17 +147,22 @@ async def test_diagnostics_are_deferred_unless_the_link_state_changes(
         rig.diagnose("heat", LinkState.OK, 1)
         topic = f"{ROOT}/heat/diagnostics"
         await eventually(
-            lambda: json.loads(watcher.last.get(topic, "{}")).get("link_state") == "ok", "ok told"
+            lambda: json.loads(watcher.last.get(topic, "{}")).get("link_state") == "ok",
+            "ok published",
         )
         watcher.seen.clear()
         for frames in range(2, 6):
             rig.diagnose("heat", LinkState.OK, frames)
-        await eventually(lambda: json.loads(watcher.last[topic]).get("frames") == 5, "frames told")
+        await eventually(
+            lambda: json.loads(watcher.last[topic]).get("frames") == 5, "frames published"
+        )
         assert sum(seen == topic for seen, _ in watcher.seen) == 1
         rig.limits = QUICK
         rig.diagnose("heat", LinkState.NO_BYTES, 5)
         await eventually(
-            lambda: json.loads(watcher.last[topic])["link_state"] == "no_bytes", "loss told", 0.35
+            lambda: json.loads(watcher.last[topic])["link_state"] == "no_bytes",
+            "loss published",
+            0.35,
         )
 
 
@@ -174,7 +179,7 @@ async def test_another_host_with_the_same_instance_is_reported(
             await watcher.publish(f"{ROOT}/bridge/info", info)
         await watcher.publish(f"{ROOT}/bridge/info", '{"host": "nas", "boot": "boot-9"}')
         await watcher.publish(f"{ROOT}/bridge/info", '{"host": "nas", "boot": "boot-9"}')
-        await eventually(lambda: bool(logged(40)), "told")
+        await eventually(lambda: bool(logged(40)), "conflict logged")
         await watcher.publish(f"{ROOT}/heat/read", "")
         await eventually(lambda: bool(rig.read_requests), "still working")
     assert len(logged(40)) == 1

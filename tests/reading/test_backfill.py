@@ -28,8 +28,7 @@ from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.reading import backfill
 from kamstrup_mqtt.reading.backfill import BackfillConfig
 from kamstrup_mqtt.storage.state_file import StateFile
-from kamstrup_mqtt.storage.state_schema import LastReading
-from tests.reading.test_reader import QUICK, Bench, Start, at, meter, setup_of, start
+from tests.reading.test_reader import QUICK, Bench, Start, at, meter, polling, setup_of, start
 from tests.support.broker import Mosquitto, eventually, running, watching
 from tests.support.daemon import Meter, daemon, emulated
 from tests.support.ptys import until
@@ -129,9 +128,9 @@ async def gap(
 ) -> Bench:
     """A reader whose meter was last read so many hours ago."""
     memory = StateFile(None, Clock())
-    mine = memory.meter("meter")
+    mine = memory.meter("meter").reader
     mine.backfilled = backfilled
-    mine.readings["values"] = LastReading(datetime.now(UTC) - timedelta(hours=hours), {})
+    mine.last_read["values"] = datetime.now(UTC) - timedelta(hours=hours)
     setup = setup_of(model, "kmp", serial=LINE, interval=1.0, battery=battery)
     return await start(
         replace(setup, backfill=wanted or BackfillConfig()), at(server), memory=memory
@@ -145,7 +144,7 @@ def emulator(model: str = "multical_403", **settings: str) -> Callable[[], Emula
 async def records(bench: Bench) -> list[LoggedReading]:
     """What came of the gap's log, once it is over."""
     await bench.next(Reading)
-    filling = bench.reader._backfill
+    filling = polling(bench)._backfill
     assert filling is not None
     await until(lambda: not filling.is_active, 20)
     reports = [*bench.told, *bench.rest()]
@@ -231,14 +230,14 @@ async def test_polls_and_neighbours_come_in_between(start: Start) -> None:
     async with meter(emulator()) as server:
         memory = StateFile(None, Clock())
         long_ago = datetime.now(UTC) - timedelta(hours=200)
-        memory.meter("meter").readings["values"] = LastReading(long_ago, {})
+        memory.meter("meter").reader.last_read["values"] = long_ago
         setup = setup_of("multical_403", "kmp", serial=LINE, interval=0.02)
         setup = replace(setup, backfill=BackfillConfig())
         bench = await start(setup, at(server), memory=memory)
         other = Bench(replace(setup, id="other", backfill=None), bench.port, memory, QUICK)
-        task = asyncio.create_task(other.reader.run())
+        task = asyncio.create_task(other.run())
         await bench.next(Reading)
-        filling = bench.reader._backfill
+        filling = polling(bench)._backfill
         assert filling is not None
         read = 0
         while filling.is_active:

@@ -22,8 +22,10 @@ from kamstrup_mqtt.protocols.base import (
 )
 from kamstrup_mqtt.protocols.han.framing import HdlcFramer
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
-from kamstrup_mqtt.reading.conversation import ConversationRunner, Listener, format_bytes, listen
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading.frame_listener import FrameListener, listen
+from kamstrup_mqtt.reading.frame_stream import format_bytes
 from tests.support.han_recordings import LIVE_1
 
 GET_SERIAL = bytes.fromhex("80 3F 02 35 E9 0D")
@@ -309,7 +311,7 @@ async def test_listening() -> None:
 
 async def test_a_listener_knows_when_bytes_came() -> None:
     line = Line()
-    listener = Listener(line, KmpFramer(), Counters(), LOG, idle_check=0.01)
+    listener = FrameListener(line, KmpFramer(), Counters(), LOG, idle_check=0.01)
     started = listener.last_byte
     events = listener.events()
     assert await anext(events) is None
@@ -338,7 +340,7 @@ class Quiet(Line):
 
 async def test_a_listener_says_what_it_waits_for() -> None:
     line = Quiet()
-    listener = Listener(line, HdlcFramer(), Counters(), LOG, idle_check=5.0)
+    listener = FrameListener(line, HdlcFramer(), Counters(), LOG, idle_check=5.0)
     events = listener.events()
     line.come(LIVE_1[:40])
     line.come(LIVE_1[40:])
@@ -348,22 +350,9 @@ async def test_a_listener_says_what_it_waits_for() -> None:
     await events.aclose()
 
 
-async def test_a_listener_that_has_whole_frames_only_is_not_woken_by_the_silence() -> None:
-    line = Quiet()
-    listener = Listener(line, HdlcFramer(), Counters(), LOG, idle_check=5.0)
-    events = listener.events()
-    line.come(LIVE_1)
-    assert isinstance(await anext(events), Frame)
-    waiting = asyncio.ensure_future(anext(events))
-    await asyncio.sleep(5 * line.idle_timeout)
-    assert not waiting.done()
-    waiting.cancel()
-    await asyncio.wait([waiting])
-
-
 async def test_a_listener_looks_when_it_was_asked_to() -> None:
     line = Quiet()
-    listener = Listener(line, HdlcFramer(), Counters(), LOG, idle_check=60.0)
+    listener = FrameListener(line, HdlcFramer(), Counters(), LOG, idle_check=60.0)
     events = listener.events()
     listener.wake_at = asyncio.get_running_loop().time() + 0.01
     assert await asyncio.wait_for(anext(events), 5) is None
@@ -375,7 +364,7 @@ async def test_bytes_that_the_line_held_back_are_part_of_what_a_silence_ends() -
     """The rest of the frame never comes: what came of it is dropped as a whole."""
     line = Quiet()
     line.last_byte = 0.0
-    listener = Listener(line, HdlcFramer(), Counters(), LOG, idle_check=60.0)
+    listener = FrameListener(line, HdlcFramer(), Counters(), LOG, idle_check=60.0)
     events = listener.events()
     line.come(LIVE_1[:40])
 
@@ -397,7 +386,9 @@ async def test_the_others_have_their_turn_between_two_frames_of_one_piece() -> N
         turns.append(len(got))
 
     line = Quiet()
-    listener = Listener(line, HdlcFramer(), Counters(), LOG, idle_check=60.0, yield_control=turn)
+    listener = FrameListener(
+        line, HdlcFramer(), Counters(), LOG, idle_check=60.0, yield_control=turn
+    )
     events = listener.events()
     line.come(LIVE_1 * 3)
     got: list[object] = []

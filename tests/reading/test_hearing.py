@@ -21,11 +21,10 @@ from kamstrup_mqtt.emulators.server import serve_pty
 from kamstrup_mqtt.links.address import SerialDevice
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.limits import MeterLimits
-from kamstrup_mqtt.protocols.base import SessionUpdate
 from kamstrup_mqtt.protocols.han import HanCodec
-from kamstrup_mqtt.reading.push_decoder import ParityDetector
+from kamstrup_mqtt.reading.parity_detector import ParityDetector
 from kamstrup_mqtt.storage.state_file import StateFile
-from kamstrup_mqtt.storage.state_schema import LastTotal
+from kamstrup_mqtt.storage.state_schema import LastTotal, Learned
 from tests.reading.test_reader import QUICK, Start, at, meter, setup_of, start
 from tests.support.ptys import until
 
@@ -33,7 +32,7 @@ __all__ = ["start"]  # a fixture
 
 EK, AK = "000102030405060708090A0B0C0D0E0F", "D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF"
 KEYS = {"encryption_key": EK, "authentication_key": AK}
-Logged = Callable[[int], list[str]]
+LoggedReading = Callable[[int], list[str]]
 
 
 def emulated(model: str = "kamstrup_han_3phase", **settings: str) -> Callable[[], Emulator]:
@@ -49,37 +48,13 @@ def keyed(**changes: Any) -> Any:
     return han(**{**keys, "energy_scale": 10, **changes})
 
 
-async def test_a_list_is_handed_over_before_the_reader_goes_on(start: Start) -> None:
+async def test_who_sends_a_list_is_known_before_its_values_are_judged(start: Start) -> None:
     async with meter(emulated(), interval=0.05) as server:
         bench = await start(han(), at(server))
-        calls: list[list[object]] = []
-        bench.outbox.set_consumer(lambda: calls.append(bench.outbox.take_all()))
-        await until(lambda: len(calls) > 2)
-    assert [type(report) for report in calls[0]] == [Identity, Reading]
-    assert [type(report) for report in calls[1]] == [Diagnosis], "that it is read has time"
-    assert [type(report) for report in calls[2]] == [Reading]
-
-
-async def test_what_a_list_teaches_has_time_until_its_values_have_left(start: Start) -> None:
-    order: list[str] = []
-
-    class Noted(HanCodec):
-        def learn(self) -> SessionUpdate:
-            order.append("learned")
-            return super().learn()
-
-    setup = setup_of("kamstrup_han_3phase", "han", codec=Noted(energy_scale=10))
-    async with meter(emulated(), interval=0.05) as server:
-        bench = await start(setup, at(server))
-
-        def leave() -> None:
-            reports = bench.outbox.take_all()
-            order.extend("left" for report in reports if isinstance(report, Reading))
-
-        bench.outbox.set_consumer(leave)
-        await until(lambda: len(order) >= 6)
-    # who tells the first one decides how its totals are judged
-    assert order[:6] == ["learned", "left", "left", "learned", "left", "learned"]
+        reports: list[object] = []
+        bench.outbox.set_consumer(lambda: reports.extend(bench.outbox.take_all()))
+        await until(lambda: len(reports) > 3)
+    assert [type(report) for report in reports[:4]] == [Identity, Reading, Diagnosis, Reading]
 
 
 async def test_an_encrypted_meter_is_read(start: Start) -> None:
@@ -97,7 +72,11 @@ async def test_an_encrypted_meter_is_read(start: Start) -> None:
     ],
 )
 async def test_a_key_that_is_missing_or_wrong_is_said_at_once(
-    start: Start, expected_logs: list[str], logged: Logged, options: dict[str, Any], words: str
+    start: Start,
+    expected_logs: list[str],
+    logged: LoggedReading,
+    options: dict[str, Any],
+    words: str,
 ) -> None:
     expected_logs.append(words)
     async with meter(emulated(**KEYS), interval=0.05) as server:
@@ -123,7 +102,7 @@ async def test_what_is_learned_is_remembered_and_noted(start: Start) -> None:
         bench = await start(han(), at(server))  # the emulated type is proven
         reading = await bench.next(Reading, group="hourly")
         assert reading.values["energy_import"].value == Decimal("44228.00")
-        assert bench.mine.learned["energy_scale"] == "10"
+        assert bench.mine.learned.energy_scale == "10"
     unproven = {"meter_type": "6841131BN245101092", "hourly": "always"}
     async with meter(emulated(**unproven), interval=0.05) as server:
         bench = await start(han(), at(server))
@@ -150,9 +129,8 @@ async def test_what_a_meter_can_do_follows_from_how_it_is_connected(
     memory = StateFile(None, Clock())
     now = Clock().now()
     assert now is not None
-    before = LastTotal(Decimal("44000.00"), now - timedelta(minutes=100))
-    memory.meter("meter").totals["energy_import"] = before
-    memory.meter("meter").units = {"energy_import": "kWh"}
+    before = LastTotal(Decimal("44000.00"), now - timedelta(minutes=100), "kWh")
+    memory.meter("meter").reader.totals["energy_import"] = before
     sent = {"meter_type": meter_type, "hourly": "always", "energy_import": "44228.00"}
     async with meter(emulated(**sent, power_import="0"), interval=0.05) as server:
         setup = dataclasses.replace(
@@ -168,7 +146,7 @@ async def test_what_a_meter_can_do_follows_from_how_it_is_connected(
 
 async def test_a_live_counter_goes_on_from_memory(start: Start) -> None:
     memory = StateFile(None, Clock())
-    totals = memory.meter("meter").totals
+    totals = memory.meter("meter").reader.totals
     totals["energy_import_live"] = LastTotal(Decimal("44229.500"), Clock().now())
     async with meter(emulated(power_import="0"), interval=0.05) as server:
         bench = await start(han(energy_scale=10), at(server), memory=memory)
@@ -189,7 +167,7 @@ async def test_auto_reads_other_makers(start: Start, model: str, key: str) -> No
 
 
 async def test_the_parity_is_hunted_on_a_tty(
-    start: Start, tmp_path: Path, expected_logs: list[str], logged: Logged
+    start: Start, tmp_path: Path, expected_logs: list[str], logged: LoggedReading
 ) -> None:
     """The pty passes the bytes of a wrong parity on, whatever it is set to: the hunt goes round."""
     expected_logs += ["bytes come", "port is open again", "may be another"]
@@ -215,7 +193,7 @@ async def test_the_parity_that_worked_is_remembered(start: Start, tmp_path: Path
         await bench.next(Reading, group="live")
     finally:
         await server.close()
-    assert memory.meter("meter").learned["parity"] == "N"
+    assert memory.meter("meter").reader.learned.parity == "N"
 
 
 LINE = SerialParams(2400, 8, "N", 1)
@@ -256,12 +234,12 @@ def test_the_models_that_are_recognised() -> None:
 
 async def test_what_was_learned_of_another_meter_is_forgotten(start: Start) -> None:
     memory = StateFile(None, Clock())
-    memory.meter("meter").learned.update(
-        {"energy_scale": "1", "energy_scale_meter": "1-1:0.0.5.255 another", "parity": "E"}
+    memory.meter("meter").reader.learned = Learned(
+        energy_scale="1", energy_scale_meter="1-1:0.0.5.255 another", parity="E"
     )
     async with meter(emulated(meter_type="6841131BN245101092"), interval=0.05) as server:
-        learned = dict(memory.meter("meter").learned)
+        learned = memory.meter("meter").reader.learned.as_mapping()
         bench = await start(han(learned=learned), at(server), memory=memory)
         await bench.next(Reading, group="live")
-    assert "energy_scale" not in bench.mine.learned
-    assert "parity" not in bench.mine.learned
+    assert bench.mine.learned.energy_scale is None
+    assert bench.mine.learned.parity is None

@@ -32,7 +32,17 @@ from kamstrup_mqtt.links.address import SerialDevice, TcpBridge
 from kamstrup_mqtt.links.port import MAX_SILENT_POLLS, SILENT_POLLS, Port
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols import iec62056_21, multical_66
-from tests.reading.test_reader import FAST, QUICK, Bench, Start, at, meter, setup_of, start
+from tests.reading.test_reader import (
+    FAST_TIMINGS,
+    QUICK,
+    Bench,
+    Start,
+    at,
+    meter,
+    polling,
+    setup_of,
+    start,
+)
 from tests.support.ptys import until
 
 __all__ = ["start"]
@@ -101,7 +111,7 @@ async def swallowing() -> AsyncIterator[tuple[TcpBridge, list[bytes]]]:
 
 
 def options(**more: Any) -> dict[str, Any]:
-    return {**FAST, **more}
+    return {"timings": replace(FAST_TIMINGS, **more)}
 
 
 async def test_a_bridge_that_swallows_everything_is_opened_anew(
@@ -173,7 +183,7 @@ async def test_one_that_is_silent_to_the_serial_number_alone_is_read_again(
     setup = setup_of("multical_403", "kmp", serial=QUICK_LINE, interval=0.02)
     async with meter(lambda: Listening(said)) as server:
         bench = await start(setup, at(server), max_silent_polls=1000)
-        await until(lambda: bench.reader._silent_polls >= 3, 20)
+        await until(lambda: polling(bench)._retry.silent_polls >= 3, 20)
         there.set()
         assert (await bench.next(Identity)).source == 1001
         await bench.next(Reading)
@@ -208,7 +218,7 @@ async def test_a_mute_meter_lets_its_neighbour_be_read(
         mute = replace(mute, id="mute", codec=spec.make_codec(**quick, address=0x7F))
         bench = await start(mute, at(server))
         other = Bench(alive, bench.port, bench.memory, QUICK)
-        task = asyncio.create_task(other.reader.run())
+        task = asyncio.create_task(other.run())
         await until(lambda: bench.reader.counters.timeouts >= 11, 20)
         other.rest()
         before = len(both.requests)
@@ -298,9 +308,16 @@ async def test_a_sleeping_eye_is_woken(
     server = await serve_pty(asleep, tmp_path / "head")
     # no second try: what was not woken does not answer
     setup = setup_of(model, protocol)
-    codec = setup.spec.make_codec(
-        baudrate=setup.serial.baudrate, tries=1, first_byte=0.5, between=0.05, pause=0.01, wake=wake
+    assert setup.spec.timings is not None
+    timings = replace(
+        setup.spec.timings,
+        tries=1,
+        response_timeout=0.5,
+        inter_byte_timeout=0.05,
+        pause=0.01,
+        wake=wake,
     )
+    codec = setup.spec.make_codec(baudrate=setup.serial.baudrate, timings=timings)
     bench = await start(replace(setup, codec=codec), SerialDevice(str(tmp_path / "head")))
     # a first value under a weak checksum waits for a second
     while (reading := await bench.next(Reading)).values[key].value is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from kamstrup_mqtt.core.model import Measurement
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.limits import MeterLimits
-from kamstrup_mqtt.meters.plan import ReadingPlan, default_values
-from kamstrup_mqtt.reading.plausibility import PlausibilityFilter
-from kamstrup_mqtt.storage.state_schema import LastTotal, MeterState
+from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values
+from kamstrup_mqtt.reading.messages import describe_rejection
+from kamstrup_mqtt.reading.plausibility import PlausibilityFilter, RejectionReason
+from kamstrup_mqtt.storage.state_schema import LastTotal, ReaderState
 
 D = Decimal
 T0 = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -36,8 +38,8 @@ def plan(model: str = "multical_403", protocol: str = "kmp") -> ReadingPlan:
 class Bench:
     """A guard, and a clock that the test moves: `at` seconds after the start."""
 
-    def __init__(self, memory: MeterState | None = None, *, weak: bool = False, **more: Any):
-        self.memory = memory or MeterState()
+    def __init__(self, memory: ReaderState | None = None, *, weak: bool = False, **more: Any):
+        self.memory = memory or ReaderState()
         self.guard = PlausibilityFilter(
             more.get("plan") or plan(),
             self.memory,
@@ -50,8 +52,11 @@ class Bench:
         measured = Measurement(D(value["value"]), unit)
         judged = self.guard.judge({key: measured}, T0 + timedelta(seconds=at), at)
         passed = judged.values[key].value is not None
-        assert passed == (key not in judged.held_back)
+        assert passed == (key not in judged.rejected)
         return passed
+
+    def why(self, key: str) -> str:
+        return describe_rejection(self.guard.rejected[key])
 
     def energy(self, at: float, value: str) -> bool:
         return self.tell(at, value=value)
@@ -60,15 +65,15 @@ class Bench:
 def test_the_first_value_is_believed_after_a_crc() -> None:
     bench = Bench()
     assert bench.energy(0, "0")
-    assert bench.memory.totals["heat_energy"] == LastTotal(D(0), T0)
+    assert bench.memory.totals["heat_energy"] == LastTotal(D(0), T0, "kWh")
 
 
 def test_the_first_value_after_a_weak_checksum_needs_a_second() -> None:
     bench = Bench(weak=True)
     assert not bench.energy(0, "9032")
-    assert "waiting for a second" in bench.guard.held_back["heat_energy"]
+    assert "waiting for a second" in bench.why("heat_energy")
     assert bench.energy(2, "9032")
-    assert bench.guard.held_back == {}
+    assert bench.guard.rejected == {}
 
 
 def test_two_first_values_that_do_not_agree_are_none() -> None:
@@ -109,7 +114,7 @@ def test_without_a_bound_a_total_only_must_not_fall() -> None:
 
 @pytest.mark.parametrize(("weak", "readings"), [(False, 2), (True, 3)])
 def test_agreeing_readings_replace_the_total(weak: bool, readings: int) -> None:
-    memory = MeterState(totals={"heat_energy": LastTotal(D(9000), T0)})
+    memory = ReaderState(totals={"heat_energy": LastTotal(D(9000), T0, "kWh")})
     bench = Bench(memory, weak=weak)
     for n in range(1, readings):
         assert not bench.energy(60 * n, "12")
@@ -137,7 +142,9 @@ def test_the_rest_of_the_reading_goes_on() -> None:
     }
     judged = bench.guard.judge(values, T0, 1.0)
     assert judged.values == {**values, "heat_energy": Measurement(None, "kWh")}
-    assert judged.held_back == {
+    reasons = {key: describe_rejection(why) for key, why in judged.rejected.items()}
+    assert judged.rejected["heat_energy"].reason is RejectionReason.DECREASED
+    assert reasons == {
         "heat_energy": "0 kWh is less than the last accepted 9000 kWh of 2026-11-21T03:00:00.000Z"
     }
 
@@ -146,23 +153,23 @@ def test_why_it_is_too_much() -> None:
     bench = Bench()
     assert bench.energy(0, "9000")
     assert not bench.energy(60, "9999")
-    assert bench.guard.held_back["heat_energy"] == (
+    assert bench.why("heat_energy") == (
         "9999 kWh is more than the meter can have counted in 60 s since the last accepted 9000 kWh"
         " of 2026-11-21T03:00:00.000Z"
     )
 
 
 def test_memory_counts_with_its_time() -> None:
-    memory = MeterState(totals={"heat_energy": LastTotal(D(9000), T0 - timedelta(hours=1))})
+    memory = ReaderState(totals={"heat_energy": LastTotal(D(9000), T0 - timedelta(hours=1), "kWh")})
     assert Bench(memory).energy(0, "10002")
-    memory = MeterState(totals={"heat_energy": LastTotal(D(9000), T0 - timedelta(hours=1))})
+    memory = ReaderState(totals={"heat_energy": LastTotal(D(9000), T0 - timedelta(hours=1), "kWh")})
     assert not Bench(memory).energy(0, "10003")
 
 
 def test_without_a_clock_across_runs_nothing_is_allowed_for_time() -> None:
-    memory = MeterState(totals={"heat_energy": LastTotal(D(9000), None)})
+    memory = ReaderState(totals={"heat_energy": LastTotal(D(9000), None, "kWh")})
     assert not Bench(memory).energy(0, "9010")
-    memory = MeterState(totals={"heat_energy": LastTotal(D(9000), None)})
+    memory = ReaderState(totals={"heat_energy": LastTotal(D(9000), None, "kWh")})
     assert Bench(memory).energy(0, "9002")
 
 
@@ -172,7 +179,7 @@ def test_a_clock_that_jumps_back_takes_no_time_away() -> None:
     judged = bench.guard.judge(
         {"heat_energy": Measurement(D(1900), "kWh")}, T0 - timedelta(days=400), 3600.0
     )
-    assert not judged.held_back
+    assert not judged.rejected
 
 
 @pytest.mark.parametrize(
@@ -210,13 +217,21 @@ def test_39_digits_are_judged_exactly() -> None:
 
 
 def test_the_frozen_unit_is_what_counts() -> None:
-    memory = MeterState(
-        units={"heat_energy": "MWh"}, totals={"heat_energy": LastTotal(D("9.000"), T0)}
-    )
+    memory = ReaderState(totals={"heat_energy": LastTotal(D("9.000"), T0, "MWh")})
     bench = Bench(memory)
     assert bench.energy(60, "9001")  # kWh
     assert memory.totals["heat_energy"].value == D("9.001")
-    assert bench.tell(60, unit="GJ", value="1")  # no family: the picture holds it back
+    assert bench.tell(60, unit="GJ", value="1")  # of no family: the device rejects it
+
+
+def test_a_total_is_forgotten_when_the_configuration_has_another_unit() -> None:
+    state = ReaderState(totals={"heat_energy": LastTotal(D(9000), T0, "GJ")})
+    heat = plan()
+    energy = replace(heat.values[0].quantity, as_sent=False, unit="kWh")
+    values = (PlannedValue(60, energy, "values"), *heat.values[1:])
+    bench = Bench(state, plan=replace(heat, values=values))
+    assert state.totals == {}
+    assert bench.energy(0, "12")
 
 
 def test_accept_believes_at_once() -> None:
@@ -224,7 +239,7 @@ def test_accept_believes_at_once() -> None:
     assert bench.energy(0, "9000")
     assert not bench.energy(60, "12")
     assert bench.guard.accept_held() == ("heat_energy",)
-    assert bench.guard.held_back == {}
+    assert bench.guard.rejected == {}
     assert bench.memory.totals["heat_energy"].value == D(12)
     assert bench.energy(120, "12")
     assert bench.guard.accept_held() == ()

@@ -19,6 +19,7 @@ from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.heartbeat import Heartbeat
 from kamstrup_mqtt.core.model import Diagnosis, Identity, LinkState, Measurement, Reading
 from kamstrup_mqtt.core.report_queue import ReportQueue
+from kamstrup_mqtt.daemon.supervisor import Supervisor
 from kamstrup_mqtt.emulators.base import Emulator
 from kamstrup_mqtt.emulators.faults import with_faults
 from kamstrup_mqtt.emulators.registry import make_emulator
@@ -28,10 +29,11 @@ from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.plan import ReadingPlan, default_values
-from kamstrup_mqtt.protocols.base import PolledCodec, PollRequest
+from kamstrup_mqtt.protocols.base import PolledCodec, PollRequest, PollTimings
 from kamstrup_mqtt.protocols.han import HanCodec
 from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading.poll_reader import PollReader
 from kamstrup_mqtt.reading.reader import Reader, ReaderConfig, ReaderTimeouts
 from kamstrup_mqtt.storage.state_file import StateFile
 from tests.support.broker import eventually
@@ -50,7 +52,10 @@ QUICK = ReaderTimeouts(
     reopen_grace=0.02,
     idle_check=0.01,
 )
-FAST = {"tries": 1, "first_byte": 0.05, "between": 0.05, "total": 0.5, "pause": 0.0}
+FAST_TIMINGS = PollTimings(
+    response_timeout=0.05, inter_byte_timeout=0.05, total_timeout=0.5, pause=0.0, tries=1
+)
+FAST = {"timings": FAST_TIMINGS}
 
 
 class Bench:
@@ -64,13 +69,17 @@ class Bench:
         self.outbox.set_consumer(self._take)
         self._reports: asyncio.Queue[object] = asyncio.Queue()
         self.memory = memory
-        self.mine = memory.meter(setup.id)
+        self.mine = memory.meter(setup.id).reader
         self.port = port
         self.deadline = Heartbeat("reader", self.clock.monotonic)
         self.reader = Reader(
             setup, port, self.outbox, memory, self.clock, self.deadline, timeouts=limits
         )
         self.told: list[object] = []
+
+    async def run(self) -> None:
+        """Run the reader as the daemon does."""
+        await Supervisor([self.reader], self.clock.monotonic).run()
 
     def _take(self) -> None:
         for report in self.outbox.take_all():
@@ -91,6 +100,12 @@ class Bench:
                     getattr(report, name) == value for name, value in fields.items()
                 ):
                     return report
+
+
+def polling(bench: Bench) -> PollReader:
+    reader = bench.reader._poll_reader
+    assert reader is not None
+    return reader
 
 
 def setup_of(model: str, protocol: str, **changes: Any) -> ReaderConfig:
@@ -135,7 +150,7 @@ async def start(expected_logs: list[str]) -> AsyncIterator[Start]:
         memory = memory or StateFile(None, Clock())
         own = Port(address, **({"first_backoff": 0.01, "backoff_cap": 0.02} | port))
         bench = Bench(setup, own, memory, limits)
-        running.append((asyncio.create_task(bench.reader.run()), bench))
+        running.append((asyncio.create_task(bench.run()), bench))
         return bench
 
     yield start
@@ -190,7 +205,7 @@ async def test_a_multical_is_polled(start: Start) -> None:
         assert reading.values["volume"] == Measurement(Decimal("11.388"), "m³")
         diagnosis = await bench.next(Diagnosis)
         assert diagnosis.link_state is LinkState.OK
-        assert diagnosis.port_gone is None
+        assert diagnosis.port_gone_since is None
         assert diagnosis.counters["frames"] > 0
         assert bench.mine.last_poll is not None
         await bench.next(Reading)  # and again after its interval
@@ -269,10 +284,10 @@ async def test_a_head_that_is_unplugged_and_comes_back(
     await bench.next(Diagnosis, link_state=LinkState.OK)
     await server.close()
     gone = await bench.next(Diagnosis, link_state=LinkState.PORT_MISSING)
-    assert gone.port_gone is not None
+    assert gone.port_gone_since is not None
     server = await serve_pty(multical, path)
     back = await bench.next(Diagnosis, link_state=LinkState.OK)
-    assert back.port_gone is None
+    assert back.port_gone_since is None
     assert back.counters["reconnects"] == 1
     await bench.next(Reading)
     assert len(logged(logging.WARNING)) == 1  # transitions, not repetitions
@@ -291,7 +306,7 @@ async def test_an_idle_port_that_goes_is_noticed_before_the_next_poll(
     await server.close()
     await bench.next(Diagnosis, link_state=LinkState.PORT_MISSING)
     server = await serve_pty(multical, path)
-    assert (await bench.next(Diagnosis, link_state=LinkState.OK)).port_gone is None
+    assert (await bench.next(Diagnosis, link_state=LinkState.OK)).port_gone_since is None
     assert [type(report) for report in bench.told].count(Reading) == 1  # not polled for that
     await server.close()
 
@@ -313,11 +328,11 @@ async def test_a_bridge_that_accepts_and_closes_is_told_once(
     bench = await start(setup, TcpBridge("127.0.0.1", server.sockets[0].getsockname()[1]))
     async with server:
         gone = await bench.next(Diagnosis)
-        assert gone.port_gone is not None
+        assert gone.port_gone_since is not None
         await eventually(lambda: accepted > 20, "tried again and again")
     assert len(logged(logging.WARNING)) == 1
     assert len(logged(logging.INFO)) <= 2
-    assert bench.port.gone_since == gone.port_gone  # so that it goes offline after a minute
+    assert bench.port.gone_since == gone.port_gone_since  # so that it goes offline after a minute
     bench.told += bench.rest()
     states = {report.link_state for report in bench.told if isinstance(report, Diagnosis)}
     assert states <= {LinkState.REFUSED, LinkState.PORT_MISSING}
@@ -359,7 +374,7 @@ async def test_a_battery_meter_that_answered_badly_is_left_alone(
     setup = setup_of("multical_403", "kmp", interval=3600.0, battery=True)
     bench = await start(setup, address, idle_timeout=0.02)
     await bench.next(Diagnosis, link_state=LinkState.CHECKSUM)
-    assert bench.reader._schedule.next_poll - bench.clock.monotonic() > 3000
+    assert polling(bench)._schedule.next_poll - bench.clock.monotonic() > 3000
     await asyncio.sleep(0.1)
     assert not any(isinstance(report, Reading) for report in bench.told)  # never published
     await bench.port.close()
@@ -369,11 +384,11 @@ async def test_a_battery_meter_that_answered_badly_is_left_alone(
 
 async def test_a_poll_is_due_an_interval_after_the_last_one(start: Start) -> None:
     memory = StateFile(None, Clock())
-    memory.meter("meter").last_poll = datetime.now(UTC) - timedelta(seconds=100)
+    memory.meter("meter").reader.last_poll = datetime.now(UTC) - timedelta(seconds=100)
     async with meter(multical) as server:
         setup = setup_of("multical_403", "kmp", interval=3600.0)
         bench = await start(setup, at(server), memory=memory)
-        rest = bench.reader._schedule.next_poll - bench.clock.monotonic()
+        rest = polling(bench)._schedule.next_poll - bench.clock.monotonic()
         assert 3500 - 1 < rest < 3500 + 60  # and a phase of its own
         assert bench.reader.request_read() is None
         await bench.next(Reading)
@@ -404,23 +419,23 @@ async def test_a_register_the_meter_lacks(start: Start) -> None:
         assert reading.values["volume"].value is None
         assert reading.values["heat_energy"].value == Decimal("0.303")
         await until(lambda: 68 in bench.mine.unsupported)
-        assert 68 not in bench.reader._unsupported.sources_to_read(("values",))
-        assert 60 in bench.reader._unsupported.sources_to_read(("values",))
+        assert 68 not in polling(bench)._unsupported.sources_to_read(("values",))
+        assert 60 in polling(bench)._unsupported.sources_to_read(("values",))
         second = await bench.next(Reading)
         assert second.values["volume"].value is None
         memory = bench.memory
         again = Bench(bench.reader.config, bench.port, memory, QUICK)
-        assert 68 not in again.reader._unsupported.sources_to_read(
+        assert 68 not in polling(again)._unsupported.sources_to_read(
             ("values",)
         )  # also after a restart
-        memory.meter("meter").unsupported[68] = datetime.now(UTC) - timedelta(days=2)
+        memory.meter("meter").reader.unsupported[68] = datetime.now(UTC) - timedelta(days=2)
         later = Bench(bench.reader.config, bench.port, memory, QUICK)
-        assert 68 in later.reader._unsupported.sources_to_read(("values",))
+        assert 68 in polling(later)._unsupported.sources_to_read(("values",))
 
 
 async def test_a_value_that_came_before_is_not_given_up_at_once(start: Start) -> None:
     memory = StateFile(None, Clock())
-    memory.meter("meter").units = {"volume": "m³"}
+    memory.meter("meter").reader.seen_keys = ("volume",)
 
     def make() -> Emulator:
         return make_emulator("multical_403", "kmp", {"volume": ""})
@@ -497,7 +512,7 @@ async def test_two_meters_share_a_port(start: Start) -> None:
         setup = setup_of("multical_403", "kmp")
         bench = await start(setup, at(server))
         other = Bench(replace(setup, id="other"), bench.port, bench.memory, QUICK)
-        task = asyncio.create_task(other.reader.run())
+        task = asyncio.create_task(other.run())
         for _ in range(3):
             assert (await bench.next(Reading)).meter == "meter"
             assert (await other.next(Reading)).meter == "other"
@@ -666,8 +681,8 @@ async def test_the_offset_of_a_602_outlives_the_process(
         bench = await start(setup_of("multical_602", "kmp"), at(server), memory=memory)
         first = await bench.next(Reading)
         assert first.values["heat_energy_precise"] == Measurement(Decimal("35812.0000"), "kWh")
-        await until(lambda: "energy_offset_wh" in bench.mine.learned)
-    assert bench.mine.learned["energy_offset_wh"] == "35540788.7"
+        await until(lambda: bench.mine.learned.energy_offset_wh is not None)
+    assert bench.mine.learned.energy_offset_wh == "35540788.7"
     values["155"] = "271999.9"
     bench.mine.totals.clear()  # no time passes in a test; the guard would miss it
     async with meter(make) as server:
@@ -699,7 +714,7 @@ async def test_a_sleeping_meter_is_woken(start: Start, expected_logs: list[str])
     setup = setup_of("multical_403", "kmp")
     spec = registry.all_protocols()["kmp"]
     async with meter(make) as server:
-        codec = spec.make_codec(**FAST, wake="nul")
+        codec = spec.make_codec(timings=replace(FAST_TIMINGS, wake="nul"))
         bench = await start(replace(setup, codec=codec), at(server))
         assert (await bench.next(Reading)).values["volume"].value == Decimal("11.388")
 
@@ -707,11 +722,11 @@ async def test_a_sleeping_meter_is_woken(start: Start, expected_logs: list[str])
 async def test_the_model_is_found_and_remembered(start: Start) -> None:
     found: list[str] = []
     async with meter(multical) as server:
-        setup = setup_of("auto", "kmp", found=found.append, interval=3600.0)
+        setup = setup_of("auto", "kmp", on_model_found=found.append, interval=3600.0)
         bench = await start(setup, at(server))
         await until(lambda: bool(found))
         assert found == ["multical_403"]
-        assert bench.mine.learned["model"] == "multical_403"
+        assert bench.mine.learned.model == "multical_403"
         assert not any(isinstance(report, Reading) for report in bench.told)
 
 
@@ -724,7 +739,7 @@ async def test_an_unknown_model_is_read_all_the_same(
         return make_emulator("kmp_meter", "kmp", {"60": "", "68": ""})
 
     async with meter(make) as server:
-        bench = await start(setup_of("auto", "kmp", found=lambda _: None), at(server))
+        bench = await start(setup_of("auto", "kmp", on_model_found=lambda _: None), at(server))
         assert (await bench.next(Reading)).values["flow"].value == Decimal(3)
 
 

@@ -20,7 +20,7 @@ from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.model import Quantity
 from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values
-from kamstrup_mqtt.storage.state_schema import MeterState
+from kamstrup_mqtt.storage.state_schema import DeviceState
 
 HERE = Path(__file__).parent
 # what the meters send where the contract leaves the unit to them
@@ -53,7 +53,7 @@ def model_picture(model_id: str, protocol: str, *, everything: bool = False) -> 
         ),
         interval=None if pushed else 60.0,
     )
-    picture = Device(facts, MeterState(), 0.0)
+    picture = Device(facts, DeviceState(), 0.0)
     if dialect.identity:
         told = Identity(meter="meter", serial="12345678", source=dialect.identity[0])
         picture.apply(told, 0.0)
@@ -67,9 +67,9 @@ def example(quantity: Quantity) -> Measurement:
     """A value that such a quantity may have."""
     if quantity.device_class == "date":
         return Measurement("2026-11-21")
-    if quantity.binary:
+    if quantity.is_binary:
         return Measurement("OFF")
-    if quantity.text:
+    if quantity.is_text:
         return Measurement("0012")
     unit = SENT.get(quantity.device_class or "") if quantity.as_sent else quantity.unit
     return Measurement(Decimal("1.5"), unit)

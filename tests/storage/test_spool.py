@@ -1,8 +1,8 @@
-"""The history's file: real SQLite on a real disk; faults by pragma, by flipped bytes, by a folder
-in its place."""
+"""The spool: real SQLite on a real disk, with faults by pragmas, flipped bytes and directories."""
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import stat
 import threading
@@ -45,11 +45,11 @@ def test_constants() -> None:
     assert (VERSION, BUSY_TIMEOUT, FREE_PAGES) == (1, 5.0, 256)
 
 
-def test_what_was_committed_is_there_for_the_next_run(path: Path) -> None:
+def test_committed_rows_survive_a_kill(path: Path) -> None:
     file = make(path)
     assert file.open(0.0) == Inventory()
     assert file.append(rows(1, 3, "æ"), 0) == (Inventory(3, 6, 3), 0)
-    # not closed: killed
+    # not closed, as after a kill
     again = make(path)
     assert again.open(0.0) == Inventory(3, 6, 3)
     assert again.read(1, 10) == [(2, "heat", "æ"), (3, "heat", "æ")]
@@ -66,7 +66,7 @@ def test_a_commit_is_on_the_disk_when_it_returns(path: Path) -> None:
     database.close()
 
 
-def test_a_commit_that_is_repeated_is_there_once(path: Path) -> None:
+def test_a_repeated_commit_stores_each_row_once(path: Path) -> None:
     file = make(path)
     file.append(rows(1, 3), 0)
     assert file.append(rows(1, 4), 0) == (Inventory(4, 40, 4), 0)
@@ -74,21 +74,21 @@ def test_a_commit_that_is_repeated_is_there_once(path: Path) -> None:
     file.close()
 
 
-def test_ids_go_on_after_everything_was_deleted(path: Path) -> None:
+def test_the_highest_id_survives_the_deletion_of_all_rows(path: Path) -> None:
     file = make(path)
     file.append(rows(1, 7), 0)
-    assert file.settle(7, 1000.0, 7) == Inventory(0, 0, 7)
+    assert file.prune(7, 1000.0, 7) == Inventory(0, 0, 7)
     file.close()
     again = make(path)
     assert again.open(0.0) == Inventory(0, 0, 7)
     again.close()
 
 
-def test_what_was_acknowledged_long_ago_is_not_sent_by_the_next_run(path: Path) -> None:
+def test_opening_deletes_rows_acknowledged_long_ago(path: Path) -> None:
     file = make(path)
     file.append(rows(1, 6), 0)
-    file.settle(2, 1000.0, 0)
-    file.settle(4, 1050.0, 0)
+    file.prune(2, 1000.0, 0)
+    file.prune(4, 1050.0, 0)
     file.close()
     again = make(path)
     assert again.open(1001.0) == Inventory(4, 40, 6)
@@ -96,7 +96,7 @@ def test_what_was_acknowledged_long_ago_is_not_sent_by_the_next_run(path: Path) 
     again.close()
 
 
-def test_the_oldest_rows_go_first(path: Path) -> None:
+def test_the_oldest_rows_are_dropped_first(path: Path) -> None:
     file = make(path, rows=5)
     assert file.append(rows(1, 4), 0) == (Inventory(4, 40, 4), 0)
     assert file.append(rows(5, 8), 2) == (Inventory(5, 50, 8), 1)  # 1 and 2 were acknowledged
@@ -104,7 +104,7 @@ def test_the_oldest_rows_go_first(path: Path) -> None:
     file.close()
 
 
-def test_the_bytes_have_a_bound_too(path: Path) -> None:
+def test_the_size_of_the_payloads_is_bounded(path: Path) -> None:
     file = make(path, size=100)
     assert file.append(rows(1, 9), 0) == (Inventory(9, 90, 9), 0)
     assert file.append([(10, "heat", "y" * 45)], 0) == (Inventory(6, 95, 10), 4)
@@ -112,7 +112,7 @@ def test_the_bytes_have_a_bound_too(path: Path) -> None:
     file.close()
 
 
-def test_a_newer_file_is_set_aside(path: Path, expected_logs: list[str]) -> None:
+def test_a_file_of_a_newer_version_is_set_aside(path: Path, expected_logs: list[str]) -> None:
     expected_logs.append("was written by a newer version (2); set aside as history.db.newer-1")
     path.parent.mkdir()
     database = sqlite3.connect(path)
@@ -124,7 +124,7 @@ def test_a_newer_file_is_set_aside(path: Path, expected_logs: list[str]) -> None
     file.close()
 
 
-# The bugs of others (operations.md, thingsboard-gateway and telegraf), by name
+# Bugs reported for other disk buffers, by their number
 
 
 def test_telegraf_18528_a_corrupt_file_is_set_aside(path: Path, expected_logs: list[str]) -> None:
@@ -132,7 +132,7 @@ def test_telegraf_18528_a_corrupt_file_is_set_aside(path: Path, expected_logs: l
     expected_logs.append("set aside as history.db.corrupt-")
     for number in (1, 2):
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"this is no database, but it is long enough to be looked at" * 100)
+        path.write_bytes(b"this is not a database, but it is long enough to be read as one" * 100)
         file = make(path)
         assert file.open(0.0) == Inventory()
         assert file.append(rows(1, 2), 0)[0].rows == 2
@@ -141,7 +141,7 @@ def test_telegraf_18528_a_corrupt_file_is_set_aside(path: Path, expected_logs: l
 
 
 @pytest.mark.parametrize("place", [0, 16, 100, 4096, 5000, 8192, 12_000])
-def test_telegraf_18528_flipped_bytes_anywhere(
+def test_telegraf_18528_flipped_bytes_anywhere_are_noticed(
     path: Path, place: int, expected_logs: list[str]
 ) -> None:
     expected_logs.append("set aside as history.db.corrupt-1")
@@ -153,12 +153,14 @@ def test_telegraf_18528_flipped_bytes_anywhere(
     path.write_bytes(content)
     again = make(path)
     again.open(0.0)
-    assert again.append(rows(2001, 2002), 0)[0].last == 2002
+    assert again.append(rows(2001, 2002), 0)[0].last_id == 2002
     assert ids(again, 2000) == [2001, 2002]
     again.close()
 
 
-def test_telegraf_18528_corrupt_while_it_is_used(path: Path, expected_logs: list[str]) -> None:
+def test_telegraf_18528_a_file_that_becomes_corrupt_is_set_aside(
+    path: Path, expected_logs: list[str]
+) -> None:
     expected_logs.append("is corrupt (database disk image is malformed); set aside as")
 
     class Damaged(sqlite3.Connection):
@@ -188,29 +190,29 @@ def test_telegraf_18528_corrupt_while_it_is_used(path: Path, expected_logs: list
 
 
 def test_telegraf_16696_the_file_shrinks_again(path: Path) -> None:
-    """The log was never cut, and grew for ever."""
+    """The log was never truncated and grew without limit."""
     file = make(path, rows=100_000, size=50_000_000)
     file.append(rows(1, 20_000, "x" * 500), 0)
     large = path.stat().st_size
     assert large > 10_000_000
-    file.settle(20_000, 0.0, 20_000)
+    file.prune(20_000, 0.0, 20_000)
     file.close()
     assert path.stat().st_size < 100_000
 
 
-def test_telegraf_16696_a_steady_flow_needs_no_more_space(path: Path) -> None:
+def test_telegraf_16696_a_steady_flow_takes_constant_space(path: Path) -> None:
     file = make(path)
     largest = []
     for n in range(1, 40):
         file.append(rows(100 * n + 1, 100 * n + 100, "x" * 200), 0)
-        file.settle(100 * n + 100, 0.0, 100 * n + 50)
+        file.prune(100 * n + 100, 0.0, 100 * n + 50)
         largest.append(path.stat().st_size)
     file.close()
     assert max(largest[20:]) <= max(largest[:20])
 
 
 def test_thingsboard_1446_a_locked_file_is_an_error_not_a_loop(path: Path) -> None:
-    """ "database is locked" by a second connection with an open delete, then a flood."""
+    """A second connection with an open transaction caused a flood of "database is locked"."""
 
     def impatient(at: Path) -> sqlite3.Connection:
         database = connect(at)
@@ -230,26 +232,35 @@ def test_thingsboard_1446_a_locked_file_is_an_error_not_a_loop(path: Path) -> No
     file.close()
 
 
-async def test_thingsboard_1446_one_connection_in_one_thread(path: Path) -> None:
-    threads: set[int] = set()
+async def test_thingsboard_1446_one_connection_and_one_call_at_a_time(path: Path) -> None:
+    """ "database is locked" came from a second connection of the same program."""
+    connections: list[sqlite3.Connection] = []
+    in_use = threading.Lock()
 
-    def connect_noting(at: Path) -> sqlite3.Connection:
-        threads.add(threading.get_ident())
-        return connect(at)
+    def connect_once(at: Path) -> sqlite3.Connection:
+        assert threading.current_thread() is not threading.main_thread()
+        connections.append(connect(at))
+        return connections[-1]
 
-    spool = Spool(make(path, connect=connect_noting))
+    class SingleUse(SpoolFile):
+        def append(self, *args: Any) -> tuple[Inventory, int]:
+            assert in_use.acquire(blocking=False)
+            try:
+                return super().append(*args)
+            finally:
+                in_use.release()
+
+    spool = Spool(SingleUse(path, rows=1000, size=1_000_000, connect=connect_once))
     await spool.open(0.0)
-    for n in range(20):
-        await spool.append(rows(n + 1, n + 1), 0)
-    assert len(await spool.read(0, 100)) == 20
-    await spool.settle(20, 0.0, 10)
-    assert threading.get_ident() not in threads
-    assert len(threads) == 1
+    await asyncio.gather(*(spool.append(rows(n, n), 0) for n in range(1, 21)))
+    assert [row[0] for row in await spool.read(0, 100)] == list(range(1, 21))
+    await spool.prune(20, 0.0, 10)
+    assert len(connections) == 1
     await spool.close()
-    await spool.close()  # nothing to close
+    await spool.close()  # nothing is left to close
 
 
-def test_a_full_disk(path: Path) -> None:
+def test_a_commit_on_a_full_disk_fails_as_a_whole(path: Path) -> None:
     def small(at: Path) -> sqlite3.Connection:
         database = connect(at)
         database.execute("PRAGMA max_page_count=20")
@@ -263,23 +274,23 @@ def test_a_full_disk(path: Path) -> None:
     file.close()
 
 
-def test_a_disk_that_became_read_only(path: Path) -> None:
+def test_the_file_is_reopened_after_a_read_only_disk(path: Path) -> None:
     made: list[sqlite3.Connection] = []
 
-    def connect_noting(at: Path) -> sqlite3.Connection:
+    def connect_and_keep(at: Path) -> sqlite3.Connection:
         made.append(connect(at))
         return made[-1]
 
-    file = make(path, connect=connect_noting)
+    file = make(path, connect=connect_and_keep)
     file.append(rows(1, 2), 0)
     made[0].execute("PRAGMA query_only=1")
     with pytest.raises(SpoolError, match="readonly"):
         file.append(rows(3, 4), 0)
-    assert file.append(rows(3, 4), 0)[0].rows == 4  # opened anew
+    assert file.append(rows(3, 4), 0)[0].rows == 4  # reopened
     file.close()
 
 
-def test_no_place_for_the_file(path: Path) -> None:
+def test_a_path_that_cannot_be_a_file_raises_an_error(path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(SpoolError, match="unable to open database file"):
         make(path).open(0.0)
@@ -288,7 +299,7 @@ def test_no_place_for_the_file(path: Path) -> None:
         make(path.parent / "file" / "history.db").open(0.0)
 
 
-def test_the_file_is_made_when_it_is_needed(path: Path) -> None:
+def test_the_first_commit_creates_the_file(path: Path) -> None:
     path.parent.mkdir()
     file = make(path)
     assert file.open(0.0) == Inventory()
@@ -299,8 +310,8 @@ def test_the_file_is_made_when_it_is_needed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [None, 0o644])
-def test_nobody_else_may_read_it(path: Path, before: int | None) -> None:
-    """It tells when somebody was at home; also one that an earlier version made."""
+def test_the_file_is_private(path: Path, before: int | None) -> None:
+    """Readings tell when somebody was at home. A file of an earlier version is restricted too."""
     if before is not None:
         path.parent.mkdir()
         path.touch(before)
@@ -311,7 +322,7 @@ def test_nobody_else_may_read_it(path: Path, before: int | None) -> None:
     file.close()
 
 
-def test_a_place_where_none_can_be_made_is_told_at_once(tmp_path: Path) -> None:
+def test_a_missing_directory_that_cannot_be_created_raises_an_error(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()  # a file where the directory should be
     with pytest.raises(SpoolError, match="taken"):
         make(tmp_path / "taken" / "history.db").open(0.0)

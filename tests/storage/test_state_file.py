@@ -16,11 +16,20 @@ from pathlib import Path
 
 import pytest
 
-from kamstrup_mqtt.core.clock import Clock
+from kamstrup_mqtt.core.clock import Clock, rfc3339
 from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.core.files import write_atomically
 from kamstrup_mqtt.storage import state_file as module
-from kamstrup_mqtt.storage.state_file import StateFile, state_directory, write_atomically
-from kamstrup_mqtt.storage.state_schema import LastReading, LastTotal, MeterState
+from kamstrup_mqtt.storage.state_file import StateFile, state_directory
+from kamstrup_mqtt.storage.state_schema import (
+    DeviceState,
+    LastReading,
+    LastTotal,
+    Learned,
+    MeterState,
+    ReaderState,
+    adopt_model,
+)
 
 MOMENT = datetime(2026, 11, 21, 3, 30, 0, 250000, tzinfo=UTC)
 LONG = Decimal("123456789012345678901234567890.123456789")
@@ -28,19 +37,34 @@ LONG = Decimal("123456789012345678901234567890.123456789")
 
 def filled() -> MeterState:
     return MeterState(
-        serial="0012345678",
-        serial_source=1001,
-        model="multical_403",
-        details={"sw_version": "C1"},
-        units={"heat_energy": "MWh", "info_code": None},
-        readings={"values": LastReading(MOMENT, {"heat_energy": Decimal("0.3030"), "x": None})},
-        totals={"heat_energy": LastTotal(LONG, None)},
-        last_poll=MOMENT,
-        unsupported={97: MOMENT, "1-1:1.7.0.255": MOMENT},
-        learned={"bcc": "sum"},
-        announced={"heat_energy": "sensor"},
-        announced_as="0012345678",
+        ReaderState(
+            serial="0012345678",
+            serial_source=1001,
+            model="multical_403",
+            seen_keys=("heat_energy", "info_code"),
+            last_read={"values": MOMENT},
+            totals={"heat_energy": LastTotal(LONG, None, "MWh")},
+            last_poll=MOMENT,
+            unsupported={97: MOMENT, "1-1:1.7.0.255": MOMENT},
+            learned=Learned(bcc="sum"),
+        ),
+        DeviceState(
+            serial="0012345678",
+            serial_source=1001,
+            model="multical_403",
+            details={"sw_version": "C1"},
+            units={"heat_energy": "MWh", "info_code": None},
+            readings={"values": LastReading(MOMENT, {"heat_energy": Decimal("0.3030"), "x": None})},
+            announced={"heat_energy": "sensor"},
+            announced_as="0012345678",
+        ),
     )
+
+
+def fill(state: MeterState) -> None:
+    for part, filled_part in zip(state, filled(), strict=True):
+        for name in part.__slots__:
+            setattr(part, name, getattr(filled_part, name))
 
 
 def opened(path: Path | None, **limits: float) -> StateFile:
@@ -52,8 +76,7 @@ def opened(path: Path | None, **limits: float) -> StateFile:
 def test_everything_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "memory.json"
     memory = opened(path)
-    for name in MeterState.__slots__:
-        setattr(memory.meter("heat"), name, getattr(filled(), name))
+    fill(memory.meter("heat"))
     memory.mark_changed()
     memory.close()
     again = opened(path)
@@ -62,36 +85,141 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 
 def test_the_file_as_it_is_on_disk(tmp_path: Path) -> None:
-    """The format is kept compatible: this is version 1, written out by hand."""
+    """The format is kept compatible: this is version 2, written out by hand."""
     path = tmp_path / "memory.json"
+    who = '"serial": "0012345678", "serial_source": 1001, "model": "multical_403"'
     path.write_text(
-        '{"version": 1, "meters": {"heat": {"serial": "0012345678", "serial_source": 1001,'
-        ' "model": "multical_403", "details": {"sw_version": "C1"},'
+        '{"version": 2, "meters": {"heat": {"reader": {' + who + ', "seen_keys": ["heat_energy",'
+        ' "info_code"], "last_read": {"values": "2026-11-21T03:30:00.250Z"},'
+        ' "totals": {"heat_energy": {"value": "123456789012345678901234567890.123456789",'
+        ' "unit": "MWh", "time": null}}, "last_poll": "2026-11-21T03:30:00.250Z",'
+        ' "unsupported": [[97, "2026-11-21T03:30:00.250Z"],'
+        ' ["1-1:1.7.0.255", "2026-11-21T03:30:00.250Z"]], "learned": {"bcc": "sum"}},'
+        ' "device": {' + who + ', "details": {"sw_version": "C1"},'
         ' "units": {"heat_energy": "MWh", "info_code": null},'
         ' "readings": {"values": {"time": "2026-11-21T03:30:00.250Z",'
         ' "values": {"heat_energy": 0.3030, "x": null}}},'
-        ' "totals": {"heat_energy": {"value": "123456789012345678901234567890.123456789",'
-        ' "time": null}}, "last_poll": "2026-11-21T03:30:00.250Z",'
-        ' "unsupported": [[97, "2026-11-21T03:30:00.250Z"],'
-        ' ["1-1:1.7.0.255", "2026-11-21T03:30:00.250Z"]], "learned": {"bcc": "sum"},'
-        ' "announced": {"heat_energy": "sensor"}, "announced_as": "0012345678"}}}'
+        ' "announced": {"heat_energy": "sensor"}, "announced_as": "0012345678"}}}}'
     )
     memory = opened(path)
     assert memory.meter("heat") == filled()
+    assert [file.name for file in tmp_path.glob("*.json")] == ["memory.json"]
+    memory.mark_changed()
     memory.close()
+    assert json.loads(path.read_text())["version"] == 2
+
+
+VERSION_1 = Path(__file__).with_name("memory.v1.json")
+"""Written by the last release with version 1, which read four emulated meters for 20 seconds."""
+
+
+def test_version_1_is_migrated_and_kept(tmp_path: Path, logged: Callable[..., list[str]]) -> None:
+    path = tmp_path / "memory.json"
+    path.write_bytes(VERSION_1.read_bytes())
+    old = json.loads(VERSION_1.read_text(), parse_float=Decimal)["meters"]
+    for _ in range(2):  # as migrated, and as stored in version 2
+        memory = opened(path)
+        assert list(memory.meters) == list(old) == ["heating", "old_heating", "readout", "main"]
+        for id_, before in old.items():
+            reader, device = memory.meter(id_)
+            assert device.units == before["units"]
+            assert device.details == before.get("details", {})
+            assert (device.announced, device.announced_as) == (
+                before["announced"],
+                before["announced_as"],
+            )
+            for group, reading in before["readings"].items():
+                assert device.readings[group].values == reading["values"]
+                assert rfc3339(device.readings[group].time) == reading["time"]
+                assert rfc3339(reader.last_read[group]) == reading["time"]
+            for part in (reader, device):
+                assert part.serial == before.get("serial")
+                assert part.serial_source == before.get("serial_source")
+                assert part.model == before["model"]
+            assert {key: total.value for key, total in reader.totals.items()} == {
+                key: total["value"] for key, total in before["totals"].items()
+            }
+            assert reader.seen_keys == tuple(before["units"])
+            assert reader.learned.as_mapping() == before.get("learned", {})
+            assert rfc3339(reader.last_poll) == before.get("last_poll")
+            assert [[source, rfc3339(time)] for source, time in reader.unsupported.items()] == (
+                before.get("unsupported", [])
+            )
+        heating, main = memory.meter("heating").reader, memory.meter("main").reader
+        assert heating.totals["heat_energy"].unit == "GJ"
+        assert heating.unsupported.keys() == {333}
+        assert main.totals["energy_import_live"].unit == "kWh"
+        assert main.learned.clock_offset == "+00:00"
+        assert memory.meter("old_heating").reader.learned.energy_offset_wh == "-41.4"
+        memory.close()
+        assert json.loads(path.read_text())["version"] == 2
+    # for a downgrade
+    assert (tmp_path / "memory.v1.json").read_bytes() == VERSION_1.read_bytes()
+    messages = [m for m in logged() if "memory.v1.json keeps the old version" in m]
+    assert len(messages) == 1
+
+
+def test_version_1_is_migrated_although_no_copy_can_be_written(
+    tmp_path: Path, expected_logs: list[str]
+) -> None:
+    def fail(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    expected_logs += ["the copy memory.v1.json could not be written", "cannot be written"]
+    path = tmp_path / "memory.json"
+    path.write_bytes(VERSION_1.read_bytes())
+    memory = StateFile(path, Clock(), write=fail)
+    memory.open()
+    assert memory.meter("heating").device.serial == "123456"
+    memory.close()
+    assert path.read_bytes() == VERSION_1.read_bytes()
+
+
+def test_names_that_a_later_version_learned_are_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    learned = '{"learned": {"bcc": "sum", "colour": "grey"}}'
+    path.write_text('{"version": 2, "meters": {"a": {"reader": ' + learned + "}}}")
+    memory = opened(path)
+    assert memory.meter("a").reader.learned == Learned(bcc="sum")
+    memory.close()
+
+
+def test_what_was_learned_is_merged_by_name() -> None:
+    learned = Learned(bcc="sum")
+    assert learned.merge({"bcc": "sum"}) is learned
+    assert learned.merge({"bcc": "xor", "parity": "E"}) == Learned(bcc="xor", parity="E")
+    with pytest.raises(TypeError):
+        learned.merge({"colour": "grey"})
+
+
+def test_another_kind_of_meter_begins_with_nothing() -> None:
+    for identity, is_kept in (((1001,), True), (("0.0.1",), False)):
+        reader, device = filled()
+        for part in (reader, device):
+            adopt_model(part, "multical_602", identity)
+            assert part.model == "multical_602"
+            assert (part.serial is not None) is is_kept
+        assert bool(reader.totals) is bool(device.readings) is is_kept
+        assert (reader.last_poll is not None) is is_kept
+        assert device.announced_as == "0012345678"  # that device is still to be removed
+
+
+def test_a_detected_model_is_no_other_meter() -> None:
+    reader = ReaderState(model="auto", learned=Learned(model="multical_602"))
+    adopt_model(reader, "multical_602", ("serial_no",))
+    assert reader.learned.model == "multical_602"
 
 
 def test_what_meters_have_alike_is_kept_once(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     memory = opened(path)
     for id_ in ("heat", "heat-2"):
-        for name in MeterState.__slots__:
-            setattr(memory.meter(id_), name, getattr(filled(), name))
-    memory.meter("water").units = {"info_code": None, "heat_energy": "MWh"}  # another order
+        fill(memory.meter(id_))
+    memory.meter("water").device.units = {"info_code": None, "heat_energy": "MWh"}  # another order
     memory.mark_changed()
     memory.close()
     again = opened(path)
-    one, two, other = (again.meter(id_) for id_ in ("heat", "heat-2", "water"))
+    one, two, other = (again.meter(id_).device for id_ in ("heat", "heat-2", "water"))
     assert one.units is two.units
     assert one.announced is two.announced
     assert list(other.units) == ["info_code", "heat_energy"]
@@ -106,7 +234,7 @@ def test_whole_numbers_are_values_too(tmp_path: Path) -> None:
         ' {"values": {"time": null, "values": {"power": 12, "meter_id": "0012"}}}}}}'
     )
     memory = opened(path)
-    values = memory.meter("a").readings["values"].values
+    values = memory.meter("a").device.readings["values"].values
     assert values == {"power": Decimal(12), "meter_id": "0012"}
     assert isinstance(values["power"], Decimal)
     memory.close()
@@ -126,19 +254,19 @@ def test_the_host_clock_is_not_believed_before_what_is_remembered(tmp_path: Path
 def test_forgotten_meters_are_gone(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     memory = opened(path)
-    memory.meter("a").serial = "1"
+    memory.meter("a").device.serial = "1"
     memory.forget("a")
     memory.forget("a")
     memory.close()
-    assert json.loads(path.read_text()) == {"version": 1, "meters": {}}
+    assert json.loads(path.read_text()) == {"version": 2, "meters": {}}
 
 
 def test_nothing_is_kept_without_a_path() -> None:
     memory = opened(None)
-    memory.meter("a").serial = "1"
+    memory.meter("a").device.serial = "1"
     memory.mark_changed(urgent=True)
     memory.close()
-    assert memory.meter("a").serial == "1"
+    assert memory.meter("a").device.serial == "1"
 
 
 def test_nothing_is_written_while_nothing_changed(tmp_path: Path) -> None:
@@ -218,6 +346,11 @@ def test_the_lock_ends_with_the_process(tmp_path: Path) -> None:
         b'{"version": 1, "meters": {"a": {"last_poll": "yesterday"}}}',
         b'{"version": 1, "meters": {"a": {"last_poll": 5}}}',
         b'{"version": 1, "meters": {"a": {"totals": {"x": {"value": "y", "time": null}}}}}',
+        b'{"version": 2, "meters": {"a": []}}',
+        b'{"version": 2, "meters": {"a": {"reader": {"serial": 5}}}}',
+        b'{"version": 2, "meters": {"a": {"reader": {"seen_keys": [5]}}}}',
+        b'{"version": 2, "meters": {"a": {"reader": {"last_read": {"v": null}}}}}',
+        b'{"version": 2, "meters": {"a": {"device": {"details": []}}}}',
         b'{"version": 1, "meters": {"a": {"readings": {"v": {"time": null, "values":'
         b' {"x": true}}}}}}',
     ],
@@ -255,7 +388,7 @@ def test_a_value_that_no_meter_sends_is_damage(
     assert memory.meters == {}
     memory.mark_changed(urgent=True)
     memory.close()
-    assert json.loads(path.read_text()) == {"version": 1, "meters": {}}
+    assert json.loads(path.read_text()) == {"version": 2, "meters": {}}
 
 
 def test_each_damaged_file_is_kept(tmp_path: Path, expected_logs: list[str]) -> None:
@@ -267,9 +400,9 @@ def test_each_damaged_file_is_kept(tmp_path: Path, expected_logs: list[str]) -> 
 
 
 def test_a_newer_file_is_set_aside(tmp_path: Path, expected_logs: list[str]) -> None:
-    expected_logs.append("newer version (version 2); set aside as memory.json.newer-1")
+    expected_logs.append("newer version (version 3); set aside as memory.json.newer-1")
     path = tmp_path / "memory.json"
-    path.write_text('{"version": 2, "meters": "else"}')
+    path.write_text('{"version": 3, "meters": "else"}')
     opened(path).close()
     assert (tmp_path / "memory.json.newer-1").exists()
 
@@ -327,21 +460,6 @@ def test_a_card_that_fails_and_comes_back(
     assert (tmp_path / "memory.json").exists()
 
 
-def test_the_old_file_survives_a_write_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "memory.json"
-    write_atomically(path, "old")
-
-    def fail(number: int) -> None:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="Input/output"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
-
-
 async def _kept(memory: StateFile) -> asyncio.Task[None]:
     return asyncio.create_task(memory.run())
 
@@ -373,13 +491,15 @@ async def test_urgent_changes_are_written_together_and_soon(tmp_path: Path) -> N
     disk = Recorder()
     memory = StateFile(tmp_path / "m.json", Clock(), urgent_within=0.05, write=disk)
     task = await _kept(memory)
-    memory.meter("a").serial = "1"
+    memory.meter("a").device.serial = "1"
     memory.mark_changed(urgent=True)
     await asyncio.sleep(0)
-    memory.meter("a").serial = "2"
+    memory.meter("a").device.serial = "2"
     memory.mark_changed(urgent=True)
     await asyncio.wait_for(disk.wrote.wait(), 5)
-    assert disk.texts == ['{"version": 1, "meters": {"a": {"serial": "2"}}}']
+    assert disk.texts == [
+        '{"version": 2, "meters": {"a": {"reader": {}, "device": {"serial": "2"}}}}'
+    ]
     await _stop(task)
     assert len(disk.texts) == 1
 
@@ -459,29 +579,12 @@ def test_a_look_takes_no_lock_and_touches_nothing(tmp_path: Path) -> None:
     assert module.read_only(path) == {}
     path.write_text("{")
     assert module.read_only(path) == {}
-    path.write_text('{"version": 2}')
+    path.write_text('{"version": 3}')
     assert module.read_only(path) == {}
     path.write_text('{"version": 1, "meters": {"a": {"serial": "1"}}}')
-    assert module.read_only(path) == {"a": MeterState(serial="1")}
+    state = module.read_only(path)["a"]
+    assert state == (ReaderState(serial="1"), DeviceState(serial="1"))
     assert [p.name for p in tmp_path.iterdir()] == ["memory.json"]
-
-
-def test_it_is_its_owner_s_alone(tmp_path: Path) -> None:
-    (tmp_path / "memory.tmp").touch(mode=0o666)
-    write_atomically(tmp_path / "memory.json", "{}")
-    assert (tmp_path / "memory.json").stat().st_mode & 0o777 == 0o600
-
-
-def test_a_full_disk_is_left_without_half_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left on device"):
-        write_atomically(tmp_path / "memory.json", "{}")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_peek_at_a_memory_that_is_somebody_elses(

@@ -1,4 +1,4 @@
-"""The command line as a user has it: a process of its own."""
+"""Runs commands as a user does: each in its own process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMIT = 30.0
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -25,7 +25,7 @@ class Result:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Standard output as JSON lines, numbers exact."""
+        """The JSON objects in the lines of standard output, with exact numbers."""
         return [json.loads(line, parse_float=Decimal) for line in self.out.splitlines()]
 
 
@@ -35,7 +35,7 @@ def command(*args: str) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment without our own variables."""
+    """The environment of this process without the variables of this program."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith("KAMSTRUP_")}
     return {**ours, "PYTHONUNBUFFERED": "1", **more}
 
@@ -43,7 +43,7 @@ def environment(**more: str) -> dict[str, str]:
 def kamstrup_mqtt(
     *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None, limit: float = LIMIT
 ) -> Result:
-    """Run a command to its end."""
+    """Run a command to its end. Raises TimeoutExpired after `limit` seconds."""
     done = subprocess.run(
         command(*args),
         input=stdin,
@@ -57,7 +57,7 @@ def kamstrup_mqtt(
 
 @contextmanager
 def emulated(*args: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """`kamstrup-mqtt emulate` with these arguments: the process, and where it listens."""
+    """Context manager with a running emulator: its process and its address."""
     with subprocess.Popen(
         command("emulate", *args),
         stdout=subprocess.PIPE,

@@ -12,7 +12,7 @@ from kamstrup_mqtt.devices.device import Device, DeviceConfig
 from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile, Quantity
 from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan
 from kamstrup_mqtt.meters.quantities import QUANTITIES
-from kamstrup_mqtt.storage.state_schema import MeterState
+from kamstrup_mqtt.storage.state_schema import DeviceState
 
 T0 = datetime(2026, 11, 21, 3, 30, tzinfo=UTC)
 HEAT = ("heat_energy", "volume", "temp_diff", "flow", "meter_id", "max_flow_year_date")
@@ -56,9 +56,9 @@ def make_facts(plan: ReadingPlan | None = None, **changes: Any) -> DeviceConfig:
 
 
 def make_picture(
-    plan: ReadingPlan | None = None, memory: MeterState | None = None, **changes: Any
+    plan: ReadingPlan | None = None, memory: DeviceState | None = None, **changes: Any
 ) -> Device:
-    return Device(make_facts(plan, **changes), memory or MeterState(), 1000.0)
+    return Device(make_facts(plan, **changes), memory or DeviceState(), 1000.0)
 
 
 def reading(

@@ -16,7 +16,7 @@ from kamstrup_mqtt.daemon.app import DaemonTimeouts as AppLimits
 from kamstrup_mqtt.mqtt import PublisherLimits
 from kamstrup_mqtt.mqtt.session import SessionLimits
 from kamstrup_mqtt.reading.reader import ReaderTimeouts as ReaderLimits
-from kamstrup_mqtt.storage.history import Limits as HistoryLimits
+from kamstrup_mqtt.storage.history.spooler import HistoryLimits
 from tests.support.broker import Mosquitto
 from tests.support.daemon import Meter, emulated
 from tests.support.history_recorder import Recorder

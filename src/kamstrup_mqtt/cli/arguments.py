@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 
-from kamstrup_mqtt.config import Config, MqttConfig
-from kamstrup_mqtt.core.errors import ConfigError
-
 
 def seconds(text: str) -> float:
     """A number of seconds, 0 or more."""
@@ -60,16 +57,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def with_instance(config: Config, instance: str) -> Config:
-    """The configuration with another mqtt.instance, and so with another MQTT client id.
-
-    Raises ConfigError for an invalid name.
-    """
-    try:
-        mqtt = MqttConfig.model_validate({"instance": instance})
-    except ValueError:
-        raise ConfigError("--instance: must be 1 to 32 of A-Z, a-z, 0-9, _ and -") from None
-    update = {"instance": mqtt.instance, "client_id": None}
-    return config.model_copy(update={"mqtt": config.mqtt.model_copy(update=update)})

@@ -22,13 +22,14 @@ from kamstrup_mqtt.config.redaction import Redaction
 from kamstrup_mqtt.core import log
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import ConfigError
+from kamstrup_mqtt.core.files import acquire_lock
 from kamstrup_mqtt.daemon.app import App, ExitReason
 from kamstrup_mqtt.daemon.control_socket import control_address, format_address, is_answering
 from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.recording.file_format import RecordingFile
 from kamstrup_mqtt.links.recording.recorder import Recorder
 from kamstrup_mqtt.reading.commissioning.capture import CaptureWriter
-from kamstrup_mqtt.storage.state_file import FILE, acquire_lock, state_directory
+from kamstrup_mqtt.storage.state_file import FILE, state_directory
 
 SERVICE = "/run/kamstrup-mqtt/control.sock"
 """Control socket of the systemd service; other users cannot find it in their environment."""

@@ -17,6 +17,7 @@ from kamstrup_mqtt.cli.options import (
     energy_options,
     find_protocol,
     key_options,
+    parser_options,
 )
 from kamstrup_mqtt.cli.value_listing import COLUMNS, list_values
 from kamstrup_mqtt.core import decimal_json
@@ -32,7 +33,7 @@ from kamstrup_mqtt.protocols.base import (
     Message,
     ProtocolSpec,
 )
-from kamstrup_mqtt.reading.commissioning.listen import DROP_ADVICE
+from kamstrup_mqtt.reading.commissioning.drop_advice import DROP_ADVICE
 
 _CHUNK = 1024
 """Bytes to feed to a framer at a time: its buffer is bounded, a recording is not."""
@@ -156,7 +157,11 @@ class Decoder:
     failures: int = 0
 
     def __post_init__(self) -> None:
-        self._options = {**energy_options(self.spec, self.energy_scale), **self.keys}
+        self._options = {
+            **energy_options(self.spec, self.energy_scale),
+            **self.keys,
+            **parser_options(),
+        }
 
     def decode(self, index: int, data: bytes) -> None:
         """Decode one recording and print its contents."""

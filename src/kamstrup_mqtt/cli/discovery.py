@@ -21,7 +21,7 @@ from kamstrup_mqtt.homeassistant.discovery import meter_discovery
 from kamstrup_mqtt.homeassistant.gateway_device import bridge_discovery
 from kamstrup_mqtt.homeassistant.messages import DiscoveryConfig
 from kamstrup_mqtt.storage.state_file import FILE, detected_models, read_only, state_directory
-from kamstrup_mqtt.storage.state_schema import MeterState
+from kamstrup_mqtt.storage.state_schema import DeviceState, MeterState
 
 
 def add_parser(subparsers: Any) -> None:
@@ -51,11 +51,11 @@ def run(args: argparse.Namespace) -> int:
     config = with_models(config, detected_models(states))
     devices, unread = [], []
     for meter in config.meters:
-        state = states.get(meter.id, MeterState())
-        if args.assume is not None and not _is_known(meter, state):
-            _assume_serial(meter, state, args.assume)
-        if _is_known(meter, state):
-            devices.append(Device(factory.device_config(meter, config), state, 0.0))
+        state = states.get(meter.id, MeterState.empty())
+        if args.assume is not None and not _is_known(meter, state.device):
+            _assume_serial(meter, state.device, args.assume)
+        if _is_known(meter, state.device):
+            devices.append(factory.make_device(meter, config, state, 0.0))
         else:
             unread.append(meter)
     for warning in assign_suffixes(devices):
@@ -70,13 +70,13 @@ def run(args: argparse.Namespace) -> int:
     return FAILED if unread else DONE
 
 
-def _is_known(meter: Meter, state: MeterState) -> bool:
+def _is_known(meter: Meter, state: DeviceState) -> bool:
     """True if the daemon knows the values of the meter, and the serial number if it has one."""
     has_id = meter.serial is not None or state.serial is not None or not meter.profile.identity
     return has_id and bool(state.units)
 
 
-def _assume_serial(meter: Meter, state: MeterState, serial: str) -> None:
+def _assume_serial(meter: Meter, state: DeviceState, serial: str) -> None:
     state.serial = state.serial or serial
     if not state.units:
         state.units = {v.quantity.key: v.quantity.unit for v in meter.plan().values}

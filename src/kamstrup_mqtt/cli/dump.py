@@ -15,9 +15,9 @@ from kamstrup_mqtt.cli.control_client import send_request
 from kamstrup_mqtt.cli.output import put
 from kamstrup_mqtt.config import Config, loader
 from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.core.files import create_private
 from kamstrup_mqtt.daemon import diagnostics
 from kamstrup_mqtt.daemon.control_socket import ControlError, control_address
-from kamstrup_mqtt.links.recording.file_format import open_private
 from kamstrup_mqtt.storage.state_file import FILE, read_only, state_directory
 from kamstrup_mqtt.storage.state_schema import MeterState
 
@@ -95,7 +95,7 @@ def _meters(config: Config) -> Mapping[str, Any]:
     return {
         meter.id: {
             "port": diagnostics.port_info(meter),
-            **diagnostics.state_info(states.get(meter.id, MeterState())),
+            **diagnostics.state_info(states.get(meter.id, MeterState.empty())),
         }
         for meter in config.meters
     }
@@ -107,7 +107,7 @@ def _warn(text: str) -> None:
 
 def _write(path: Path, text: str, *, replace: bool) -> None:
     try:
-        with open(open_private(path, replace=replace), "w", encoding="utf-8") as file:
+        with open(create_private(path, replace=replace), "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None

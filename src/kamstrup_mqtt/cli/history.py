@@ -153,9 +153,7 @@ def _print(args: argparse.Namespace, records: tuple[Record, ...]) -> None:
 
 def _table(records: tuple[Record, ...]) -> tuple[list[str], list[list[object]]]:
     """The columns, named by key and unit, and the rows."""
-    sources = dict.fromkeys(
-        obj.id for record in records for obj in log_reading.values(record.objects)
-    )
+    sources = dict.fromkeys(obj.id for record in records for obj in record.values)
     units = {obj.id: obj.unit for record in records for obj in record.objects if obj.unit}
     names = {source: registry.quantity_for(SPEC.name, None, source).key for source in sources}
     columns = [f"{names[s]} [{units[s]}]" if s in units else names[s] for s in sources]

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from kamstrup_mqtt.cli.arguments import baudrate
-from kamstrup_mqtt.cli.options import add_port_argument, port_address
+from kamstrup_mqtt.cli.options import add_port_argument, parser_options, port_address
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Frame, Step
-from kamstrup_mqtt.protocols.kmp import SPEC, KmpCodec
+from kamstrup_mqtt.protocols.kmp import SPEC, TIMINGS, KmpCodec
 from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
 
@@ -58,8 +58,7 @@ class KmpConnection:
         link = await open_link(self.address, self.params)
         try:
             exchange = ConversationRunner(link, self.codec.framer(), self.counters, _log)
-            if self.codec.wake is not None:
-                await exchange.run(self.codec.wake_up())
+            await exchange.run(self.codec.wake_up())
             return [await exchange.run(conversation) for conversation in conversations]
         finally:
             await link.close()
@@ -79,7 +78,10 @@ def kmp_connection(args: argparse.Namespace) -> KmpConnection:
     if args.baudrate is not None:
         params = dataclasses.replace(params, baudrate=args.baudrate)
     codec = KmpCodec(
-        address=kmp_destination(args.address), wake=args.wake, baudrate=params.baudrate
+        address=kmp_destination(args.address),
+        timings=dataclasses.replace(TIMINGS, wake=args.wake),
+        baudrate=params.baudrate,
+        **parser_options(),
     )
     return KmpConnection(address, params, codec)
 

@@ -16,10 +16,12 @@ from kamstrup_mqtt.cli.options import (
     add_key_arguments,
     add_port_argument,
     key_options,
+    parser_options,
     port_address,
 )
 from kamstrup_mqtt.cli.signals import stop_signals
 from kamstrup_mqtt.cli.value_listing import public_key
+from kamstrup_mqtt.core.errors import LinkError
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.han import HanCodec
@@ -90,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     address = port_address(args)
     params = SerialParams(args.baudrate, 8, args.parity, 1)
     keys = key_options(registry.find_protocol("han"), args)
-    codec = HanCodec(energy_scale=args.energy_scale, **keys)
+    codec = HanCodec(energy_scale=args.energy_scale, **keys, **parser_options())
     session = ListenSession(codec, verdict_seconds=args.verdict)
 
     def report(event: ListenEvent) -> None:
@@ -120,7 +122,7 @@ def event_lines(event: ListenEvent, *, raw: bool) -> Iterator[str]:
 
 def _drop_lines(event: ListDropped) -> Iterator[str]:
     if event.message is not None:
-        yield f"dropped: {event.message}"
+        yield f"dropped: {tables.printable(event.message)}"
         return
     start = event.raw[:MAX_SHOWN].hex(" ")
     yield f"dropped, {event.reason}: {start} ({len(event.raw)} bytes)"
@@ -134,7 +136,7 @@ def _list_lines(event: ListReceived) -> Iterator[str]:
         value = tables.printable(obj.value)
         line = f"  {obj.id!s:<18} {public_key(spec, obj.id):<26} {value} {obj.unit or ''}"
         yield line.rstrip()
-    yield from (f"  {text}" for text in (*event.log, *event.notes))
+    yield from (f"  {tables.printable(text)}" for text in (*event.log, *event.notes))
 
 
 async def _listen(
@@ -149,8 +151,13 @@ async def _listen(
     waiting: set[asyncio.Future[Any]] = {stopped, task}
     await asyncio.wait(waiting, timeout=duration, return_when=asyncio.FIRST_COMPLETED)
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    except LinkError:
+        if session.bytes:
+            print(session.summary(), flush=True)
+        raise
     print(session.summary(), flush=True)
     if session.lists:
         return DONE

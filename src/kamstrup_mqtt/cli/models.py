@@ -32,7 +32,14 @@ def run(args: argparse.Namespace) -> int:
         print(decimal_json.dumps([_as_json(id_, model) for id_, model in models.items()], indent=2))
         return DONE
     rows = [
-        (id_, model.name, model.medium, protocol, "battery" if model.battery else "mains", values)
+        (
+            id_,
+            model.name,
+            model.medium,
+            protocol,
+            "battery" if model.has_battery else "mains",
+            values,
+        )
         for id_, model in models.items()
         for protocol, profile in model.profiles.items()
         for values in [", ".join(sources_by_key(protocol, profile)) or "those listed in custom"]
@@ -47,7 +54,7 @@ def _as_json(id_: str, model: MeterModel) -> dict[str, Any]:
         "name": model.name,
         "manufacturer": model.manufacturer,
         "medium": model.medium,
-        "battery": model.battery,
+        "battery": model.has_battery,
         "note": model.note,
         "protocols": {
             protocol: [

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kamstrup_mqtt.config.environment import uses_fast_path
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.links.address import PortAddress, parse_address
 from kamstrup_mqtt.meters import registry
@@ -104,6 +105,11 @@ def add_key_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"HAN: the file with the {name} key ({official_name}), 32 hex digits; default:"
             f" the environment variable {KEY_VARIABLES[f'{name}_key']}",
         )
+
+
+def parser_options(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The option of the codec that selects its parser; see docs/fast-path.md."""
+    return {"fast_path": uses_fast_path(environ)}
 
 
 def key_options(

@@ -28,8 +28,9 @@ from kamstrup_mqtt.core.model import DecodedValue, LinkState
 from kamstrup_mqtt.links.base import Link
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.protocols.base import Frame, PolledCodec, PollRequest, PollResponse
-from kamstrup_mqtt.reading.conversation import ConversationRunner, Listener
+from kamstrup_mqtt.reading.conversation import ConversationRunner
 from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading.frame_listener import FrameListener
 
 _log = logging.getLogger("kamstrup_mqtt.read")
 
@@ -130,7 +131,7 @@ async def _read_polled(request: ReadRequest, link: Link) -> PollResponse:
 
 async def _read_pushed(request: ReadRequest, link: Link) -> PollResponse:
     """Wait for the next list."""
-    listener = Listener(link, request.codec.framer(), Counters(), _log)
+    listener = FrameListener(link, request.codec.framer(), Counters(), _log)
     start = listener.last_byte
     try:
         async with asyncio.timeout(request.timeout):

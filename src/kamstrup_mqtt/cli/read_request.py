@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from kamstrup_mqtt.cli.kmp_connection import kmp_destination
-from kamstrup_mqtt.cli.options import energy_options, find_protocol, key_options, port_address
+from kamstrup_mqtt.cli.options import (
+    energy_options,
+    find_protocol,
+    key_options,
+    parser_options,
+    port_address,
+)
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import SerialParams, SourceId
 from kamstrup_mqtt.links.address import PortAddress
@@ -119,6 +125,7 @@ def _line(
     options: dict[str, Any] = {
         **energy_options(spec, args.energy_scale),
         **key_options(spec, args),
+        **parser_options(),
     }
     if args.address is not None:
         options["address"] = _address(spec, args.address)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from kamstrup_mqtt.cli import DONE
-from kamstrup_mqtt.cli.arguments import with_instance
+from kamstrup_mqtt.cli.instance import with_instance
 from kamstrup_mqtt.config import loader
 from kamstrup_mqtt.mqtt import clear_retained
 

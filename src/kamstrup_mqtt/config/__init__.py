@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -34,6 +34,12 @@ from kamstrup_mqtt.config.section import (
 )
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.auto import AUTO
+from kamstrup_mqtt.storage.history.settings import (
+    DEFAULT_MEGABYTES,
+    DEFAULT_RESEND,
+    DEFAULT_ROWS,
+    SpoolMode,
+)
 
 __all__ = [
     "Config",
@@ -102,31 +108,31 @@ class HomeAssistantConfig(Section):
 
 
 def _spool(value: Any) -> Any:
-    if value is False:  # YAML's off
-        raise ValueError("cannot be switched off; memory is the mode that never uses the disk")
+    if value is False:  # YAML reads `off` as false
+        raise ValueError("cannot be switched off; use the mode memory, which never writes to disk")
     return {"mode": value} if isinstance(value, str) else value
 
 
 class SpoolConfig(Section):
     """Where the history waits for the broker. `spool: always` is short for `mode` alone."""
 
-    mode: Literal["offline", "always", "memory"] = "offline"
+    mode: SpoolMode = "offline"
     """When records are written to disk: while the broker does not acknowledge (`offline`), before
     they are sent (`always`), or never (`memory`).
 
     Example: `mode: always`
     """
-    rows: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
+    rows: Annotated[int, Field(ge=100, le=100_000_000)] = DEFAULT_ROWS
     """The number of records that are kept. The oldest are dropped and counted.
 
     Example: `rows: 500000`
     """
-    megabytes: Annotated[int, Field(ge=1, le=100_000)] = 64
+    megabytes: Annotated[int, Field(ge=1, le=100_000)] = DEFAULT_MEGABYTES
     """The size of the records that are kept.
 
     Example: `megabytes: 256`
     """
-    resend: Limit = 60.0
+    resend: Limit = DEFAULT_RESEND
     """What the broker acknowledged in this time before a connection was lost is sent again.
 
     Example: `resend: 2m`
@@ -184,24 +190,24 @@ class Config(Section):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is allowed but probably not meant: one line of text each, with its place."""
+        """Lines of text, each with its place, about what is allowed but probably a mistake."""
         return self._warnings
 
     @property
     def from_environment(self) -> Mapping[str, str]:
-        """Texts that came from the environment -> as they were written: ${NAME}."""
+        """Text from the environment -> its spelling in the file: ${NAME}."""
         return self._from_environment
 
     def with_source_info(
         self, warnings: tuple[str, ...], from_environment: Mapping[str, str]
     ) -> Config:
-        """The same configuration with these warnings, and where its texts came from."""
+        """Store the warnings and the texts from the environment, and return the configuration."""
         self._warnings = warnings
         self._from_environment = from_environment
         return self
 
     def secrets(self) -> tuple[str, ...]:
-        """What must never be written to a log."""
+        """Return the texts that must never be logged."""
         tls = self.mqtt.tls
         held = (self.mqtt.password, tls.key_password if tls else None)
         own = tuple(secret.get_secret_value() for secret in held if secret is not None)
@@ -209,7 +215,7 @@ class Config(Section):
 
 
 def with_models(config: Config, found: Mapping[str, str]) -> Config:
-    """The configuration in which meters with `model: auto` have the model that was found."""
+    """Return the configuration with the detected model for meters with `model: auto`."""
     meters = tuple(
         meter.with_model(found[meter.id])
         if meter.model == AUTO and found.get(meter.id) in registry.models_of(meter.protocol_name)
@@ -221,7 +227,7 @@ def with_models(config: Config, found: Mapping[str, str]) -> Config:
 
 
 def collect_warnings(config: Config) -> Iterator[Fault]:
-    """What is allowed but probably not meant."""
+    """Yield what is allowed but probably a mistake."""
     for index, meter in enumerate(config.meters):
         for place, text in meter.warnings():
             yield ("meters", index, *place), text

@@ -57,7 +57,7 @@ def _is_address(text: str) -> bool:
 
 def _instance(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", text):
-        raise ValueError("must be 1 to 32 of A-Z, a-z, 0-9, _ and -")
+        raise ValueError("must have 1 to 32 characters of A-Z, a-z, 0-9, _ and -")
     return text
 
 

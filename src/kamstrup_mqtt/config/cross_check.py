@@ -15,7 +15,7 @@ from kamstrup_mqtt.links.address import PortAddress, SerialDevice, TcpBridge
 
 
 def cross_check(meters: Mapping[int, Meter]) -> Iterator[Fault]:
-    """Faults between meters (position -> meter): ids that are not unique, ports that clash."""
+    """Yield the faults between meters (index -> meter): duplicate ids, conflicts at a port."""
     ids: dict[str, Meter] = {}
     ports: dict[object, Meter] = {}
     for index, meter in meters.items():
@@ -24,7 +24,7 @@ def cross_check(meters: Mapping[int, Meter]) -> Iterator[Fault]:
             place = "id" if "id" in meter.model_fields_set else "name"
             yield (
                 ("meters", index, place),
-                f"the id {meter.id} is that of meter {first.name!r} too; give another id",
+                f"the id {meter.id} is used by meter {first.name!r}; give another id",
             )
         owner = ports.setdefault(_same_port(meter.port), meter)
         clash = _clash(owner, meter) if owner is not meter else None
@@ -33,28 +33,28 @@ def cross_check(meters: Mapping[int, Meter]) -> Iterator[Fault]:
 
 
 def cross_check_raw(raw: object, context: dict[str, Any]) -> Iterator[Fault]:
-    """`cross_check` of those of the raw meters that are good by themselves."""
+    """Run `cross_check` on those raw meters that are valid."""
     from pydantic import TypeAdapter  # for faults only
 
     adapter: TypeAdapter[Meter] = TypeAdapter(MeterConfig)
-    good = {}
+    valid = {}
     for index, meter in enumerate(raw if isinstance(raw, list) else ()):
         try:
-            good[index] = adapter.validate_python(meter, context=context)
+            valid[index] = adapter.validate_python(meter, context=context)
         except ValidationError:
-            continue  # its own faults are reported already
-    return cross_check(good)
+            continue  # its faults are reported already
+    return cross_check(valid)
 
 
 def _same_port(port: PortAddress) -> object:
-    """Equal for two spellings of one port: a device and a link to it, H:1 and h:1."""
+    """Return a value that is equal for all spellings of a port: links to a device, H:1 and h:1."""
     if isinstance(port, TcpBridge):
         return port.host.lower(), port.port
     return os.path.realpath(port.path) if isinstance(port, SerialDevice) else port
 
 
 def _clash(owner: Meter, meter: Meter) -> str | None:
-    """Why two meters cannot have the same port; None: they can."""
+    """Return why two meters cannot share a port, None if they can."""
     if owner.port != meter.port:
         return f"is the same port as {owner.port} of meter {owner.name!r}; write both the same way"
     if owner.is_pushed or meter.is_pushed:

@@ -1,4 +1,4 @@
-"""What a fault found by pydantic is called in words: what is wrong, and what is allowed."""
+"""Messages for the errors of pydantic: what is wrong, and what is allowed."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "too_long": lambda ctx: f"must be at most {ctx['max_length']} characters",
     "string_pattern_mismatch": lambda _: "contains a character that is not allowed",
     "literal_error": lambda ctx: f"allowed: {ctx['expected'].replace(' or ', ', ')}",
-    "tuple_type": lambda _: "must be a list: lines that begin with -",
-    "list_type": lambda _: "must be a list: lines that begin with -",
+    "tuple_type": lambda _: "must be a list: lines that start with -",
+    "list_type": lambda _: "must be a list: lines that start with -",
     "model_type": lambda _: "must be a mapping: lines of key: value",
     "dict_type": lambda _: "must be a mapping: lines of key: value",
     "model_attributes_type": lambda _: "must be a mapping: lines of key: value",
@@ -41,7 +41,7 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def explain(error: Mapping[str, Any]) -> tuple[Place, str, bool]:
-    """Place in the file, words, and whether it is the key that is wrong, of one error."""
+    """Return the place in the file, the message, and whether the key is wrong, of one error."""
     loc: Place = error["loc"]
     kind: str = error["type"]
     place = _without_tag(loc)
@@ -60,7 +60,7 @@ def explain(error: Mapping[str, Any]) -> tuple[Place, str, bool]:
 
 
 def _without_tag(loc: Place) -> Place:
-    """pydantic names the member of the union behind a meter's number; the file does not."""
+    """Remove the protocol that pydantic puts after the number of a meter."""
     tagged = loc[0] == "meters" and len(loc) > 2 and loc[2] in _PROTOCOLS
     return (*loc[:2], *loc[3:]) if tagged else loc
 
@@ -81,7 +81,7 @@ def _missing(loc: Place) -> str:
 
 def _unknown(loc: Place) -> str:
     if loc[0] == "meters" and loc[2:] and loc[2] == "han" and loc[3] in _POLLED_ONLY:
-        return "is not allowed with protocol han: the meter sends by itself"
+        return "is not allowed with protocol han: the meter sends without being asked"
     fields = [name for section in _sections(loc[:-1]) for name in section.model_fields]
     spelled = [
         word for name in fields for word in (name, *SYNONYMS.get(name, ())) if word != "source"
@@ -90,7 +90,7 @@ def _unknown(loc: Place) -> str:
 
 
 def _sections(loc: Place) -> list[type[Section]]:
-    """The classes of the section at `loc`."""
+    """Return the models of the section at `loc`."""
     sections: list[type[Section]] = [Config]
     for step in loc:
         if step in _PROTOCOLS:

@@ -1,10 +1,10 @@
-"""Reads a configuration file; every fault of it in one run, each with its line and column.
+"""Reads a configuration file and reports all faults at once, each with its line and column.
 
     config.yaml:12:11: meters[0].model: no such model: multical_43; did you mean ...
 
-YAML 1.1 reads some plain words as something else (`on` is true, `012` is ten, `1:30` is ninety):
-those are refused with the advice to quote them. Secrets come from `${NAME}`, from `password_file`
-or from systemd's credentials, and are never part of a fault.
+YAML 1.1 takes some plain words for something else (`on` is true, `012` is ten, `1:30` is ninety).
+They are refused with the advice to quote them. Secrets come from `${NAME}`, from `password_file` or
+from systemd's credentials, and are never part of a message.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.topics import slug
 
 CREDENTIAL = "mqtt_password"
-"""The systemd credential that is the broker's password when none is configured."""
+"""The systemd credential with the broker's password, used if none is configured."""
 KEYS = ("encryption_key", "authentication_key")
-"""The secrets of a HAN meter; their credentials are called <id of the meter>_<name>."""
+"""The secrets of a HAN meter. Their credentials are named <id of the meter>_<name>."""
 _NAMED = re.compile(r"""(alias|anchor|handle) (['"]).*?\2""")
 
 
 def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration in `path`. Raises ConfigError with every fault that was found."""
+    """Return the configuration in `path`. Raises ConfigError with all faults."""
     path = Path(path)
     tree = YamlDocument(_compose(path, _read(path)), environ)
     if not isinstance(tree.data, dict):
         raise ConfigError(f"{path}:1:1: must be a mapping of mqtt, meters, ...; see the example")
     for section in ("mqtt", "homeassistant"):
         if tree.data.get(section) is None:
-            tree.data[section] = {}  # every line of it is commented out
+            tree.data[section] = {}  # all its lines are commented out
     faults = list(tree.faults)
     faults += [
         tree.locate(place, text) for place, text in _find_secrets(tree, path.parent, environ)
@@ -50,7 +50,9 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
     try:
         config = Config.model_validate(tree.data, context=context)
     except ValidationError as error:
-        from kamstrup_mqtt.config.error_messages import explain  # knows all kinds of meters
+        from kamstrup_mqtt.config.error_messages import (
+            explain,
+        )  # imports the models of all protocols
 
         found = [explain(dict(details)) for details in error.errors(include_url=False)]
         found += [
@@ -66,9 +68,9 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def _format_faults(path: Path, faults: Iterable[ConfigProblem], tree: YamlDocument) -> list[str]:
-    # what YAML or the environment spoilt (012) is at fault again for what was wanted there
-    spoilt = {(mark.line, mark.column) for mark in tree.faults}
-    marks = {m for m in faults if m in tree.faults or (m.line, m.column) not in spoilt}
+    # a value that YAML misreads (012) is often also invalid for its option: report it once
+    misread = {(mark.line, mark.column) for mark in tree.faults}
+    marks = {m for m in faults if m in tree.faults or (m.line, m.column) not in misread}
     return [
         tree.masked(f"{path}:{line}:{column}: {f'{where}: ' if where else ''}{text}")
         for line, column, where, text in map(astuple, sorted(marks))
@@ -80,13 +82,13 @@ def _read(path: Path) -> str:
         raw = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: no such file; begin with a copy of config.example.yaml"
+            f"{path}: no such file; start with a copy of config.example.yaml"
         ) from None
     except IsADirectoryError:
         raise ConfigError(f"{path}: is a directory; give the configuration file in it") from None
     except PermissionError:
         raise ConfigError(
-            f"{path}: permission denied; make it readable for the user that runs this program"
+            f"{path}: permission denied; make it readable to the user who runs this program"
         ) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
@@ -110,9 +112,9 @@ def _compose(path: Path, text: str) -> yaml.Node:
     except yaml.MarkedYAMLError as error:
         raise ConfigError(_syntax_fault(path, text, error)) from None
     except RecursionError:
-        raise ConfigError(f"{path}:1:1: is nested too deep") from None
+        raise ConfigError(f"{path}:1:1: is nested too deeply") from None
     if node is None:
-        raise ConfigError(f"{path}:1:1: is empty; begin with a copy of config.example.yaml")
+        raise ConfigError(f"{path}:1:1: is empty; start with a copy of config.example.yaml")
     assert isinstance(node, yaml.Node)
     return node
 
@@ -121,21 +123,21 @@ def _syntax_fault(path: Path, text: str, error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
     place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
     problem = error.problem or "cannot be read"
-    # YAML's words quote what they stumble over: of *name, of !name, that is the secret
+    # YAML's message quotes the text at fault, which may be a secret that starts with * or !
     if mark and "password" in "".join(text.split("\n")[mark.line : mark.line + 1]):
-        return f"{path}:{place}: not YAML: a password that YAML reads otherwise; quote it"
+        return f"{path}:{place}: not YAML: a password that YAML takes for something else; quote it"
     if "'\\t'" in problem:
         problem = "a tab; YAML is indented with spaces"
     elif "${" in _line_of(error):
-        problem += "; quote a text that contains ${...} beside other signs"
+        problem += "; quote a text that contains ${...} and other characters"
     problem = _unquoted(problem)
     context = f" ({_unquoted(error.context)})" if error.context and "tab;" not in problem else ""
     return f"{path}:{place}: not YAML: {problem}{context}"
 
 
 def _unquoted(words: str) -> str:
-    """Without the name that YAML quotes: `key: *name` may be a key that nobody put in quotes."""
-    return _NAMED.sub(r"\1 (quote a text that begins with *, & or !)", words)
+    """Remove the name that YAML quotes: `key: *name` may be a secret without quotes."""
+    return _NAMED.sub(r"\1 (quote a text that starts with *, & or !)", words)
 
 
 def _line_of(error: yaml.MarkedYAMLError) -> str:
@@ -144,8 +146,10 @@ def _line_of(error: yaml.MarkedYAMLError) -> str:
 
 
 def _find_secrets(tree: YamlDocument, directory: Path, environ: Mapping[str, str]) -> list[Fault]:
-    """Put the broker's password and the meters' keys into the data, from the files or credentials
-    that hold them; returns what is wrong with those."""
+    """Put the broker's password and the meters' keys into the data, from files or credentials.
+
+    Returns the faults of those files.
+    """
     credentials = environ.get("CREDENTIALS_DIRECTORY")
     folders = [Path(credentials), directory] if credentials else [directory]
     faults = _find_secret(
@@ -169,8 +173,11 @@ def _find_secret(
     credential: str,
     credentials: str | None,
 ) -> list[Fault]:
-    """Put the secret `option` into a section: from the file that `<option>_file` names, looked for
-    among the credentials first, else from the credential of its own name."""
+    """Put the secret `option` into a section and return the faults.
+
+    The secret comes from the file that `<option>_file` names, searched among the credentials
+    first, else from the credential named after the option.
+    """
     if not isinstance(section, dict):
         return []
     name = section.get(f"{option}_file")
@@ -181,9 +188,9 @@ def _find_secret(
             return _read_secret(section, option, file, place) if file.is_file() else []
         return []
     if not isinstance(name, str):
-        return []  # reported as no text
+        return []  # reported as not being text
     if section.get(option) is not None:
-        return [(place, f"says the same as {option}; leave one out")]
+        return [(place, f"means the same as {option}; remove one")]
     try:
         candidates = [folder / expand_home(Path(name)) for folder in folders]
     except ValueError as error:

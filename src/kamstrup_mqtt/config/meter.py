@@ -1,4 +1,4 @@
-"""What the configuration of every meter has."""
+"""The options of all meters."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 
 class _Port:
-    """A port is read from its text, and shown as that; what it is made of is no configuration."""
+    """Reads a port from its text and writes it as text."""
 
     @staticmethod
     def __get_pydantic_core_schema__(_source: object, _handler: object) -> CoreSchema:
@@ -63,7 +63,7 @@ def _port(value: Any) -> PortAddress:
 
 
 def parity_letter(value: Any) -> Any:
-    """none, even, odd or a letter, as the letter; what is no text stays as it is."""
+    """Return the letter of none, even, odd or a letter. Other types are returned unchanged."""
     words = {"NONE": "N", "EVEN": "E", "ODD": "O"}
     return words.get(value.upper(), value.upper()) if isinstance(value, str) else value
 
@@ -71,10 +71,11 @@ def parity_letter(value: Any) -> Any:
 def _meter_id(value: str) -> str:
     if not value or value != slug(value):
         raise ValueError(
-            "must be 1 to 32 of a-z, 0-9, _ and -, the first and last a letter or digit"
+            "must have 1 to 32 characters of a-z, 0-9, _ and -, and start and end with a letter"
+            " or digit"
         )
     if value == "bridge":
-        raise ValueError("bridge is the name of the daemon itself; choose another id")
+        raise ValueError("bridge is reserved for the daemon; choose another id")
     return value
 
 
@@ -181,7 +182,7 @@ class Meter(Section):
     @classmethod
     def _from_name(cls, value: Any, info: ValidationInfo) -> Any:
         if value != "" or "name" not in info.data:
-            return value or "meter"  # "meter": the name is at fault, and reported
+            return value or "meter"  # the missing name is reported
         found = slug(info.data["name"])
         if not found:
             raise ValueError("cannot be made from the name; give an id of a-z, 0-9, _ and -")
@@ -210,7 +211,7 @@ class Meter(Section):
 
     @field_validator("custom", mode="before")
     @classmethod
-    def _good_custom(cls, raw: Any, info: ValidationInfo) -> tuple[CustomValue, ...]:
+    def _known_custom(cls, raw: Any, info: ValidationInfo) -> tuple[CustomValue, ...]:
         if raw is None or "model" not in info.data:
             return ()
         return read_custom(cls.protocol_name, cls._profile_of(info.data["model"]), raw)
@@ -220,7 +221,12 @@ class Meter(Section):
         if not self.plan().values and not self.plan().accept_unlisted:
             place = "values" if self.values is not None else "model"
             raise validation_error(
-                [((place,), "nothing is read from this meter; list values, or registers in custom")]
+                [
+                    (
+                        (place,),
+                        "no value is read from this meter; list values, or registers in custom",
+                    )
+                ]
             )
         return self
 
@@ -229,8 +235,8 @@ class Meter(Section):
         return registry.all_models()[model].profiles[cls.protocol_name]
 
     def with_model(self, model: str) -> Self:
-        """The same meter as another model; its line and what is listed stay as they are, as far
-        as the model has them."""
+        """Return the meter with another model, the same line, and those listed values that the
+        model has."""
         params = self.serial_params()
         known = sources_by_key(self.protocol_name, self._profile_of(model))
         values = self.values and tuple(value for value in self.values if value.key in known)
@@ -239,21 +245,21 @@ class Meter(Section):
 
     @property
     def meter_model(self) -> MeterModel:
-        """The model's table."""
+        """The data of the model."""
         return registry.all_models()[self.model]
 
     @property
     def profile(self) -> ProtocolProfile:
-        """What the model says in this protocol."""
+        """The profile of the model in this protocol."""
         return self._profile_of(self.model)
 
     @property
     def interval_seconds(self) -> float | None:
-        """Seconds from one poll to the next; None: the meter sends by itself."""
+        """Seconds from one poll to the next; None for a meter that pushes."""
         return None
 
     def serial_params(self) -> SerialParams:
-        """How the line is opened: the protocol's default, the model's, the user's."""
+        """Return the settings of the line: the protocol's, changed by the model and by the user."""
         spec = registry.find_protocol(self.protocol_name)
         return self._with_overrides(self.profile.serial or spec.serial)
 
@@ -266,34 +272,36 @@ class Meter(Section):
 
     @property
     def detects_parity(self) -> bool:
-        """Whether the parity of the line is found out."""
+        """Whether the parity of the line is detected."""
         return False
 
     def secrets(self) -> tuple[str, ...]:
-        """What must never be written to a log."""
+        """Return the texts that must never be logged."""
         return ()
 
     def warnings(self) -> Iterator[Fault]:
-        """What is allowed but probably not meant."""
+        """Yield what is allowed but probably a mistake."""
         return iter(())
 
     def codec_options(self) -> dict[str, Any]:
-        """The keyword arguments of the protocol's codec."""
+        """Return the keyword arguments of the protocol's codec."""
         return {}
 
     def _chosen(self) -> tuple[PlannedValue, ...]:
-        """What is read: the model's own list, or what is listed; and the custom values."""
+        """Return the values to read: the listed ones or those of the model, and the custom ones."""
         if self.values is None:
             chosen = list(default_values(self.protocol_name, self.profile))
         else:
             chosen = planned_values(self.protocol_name, self.profile, self.values)
         by_source = {value.source: value for value in chosen}
         custom = planned_custom(self.protocol_name, self.profile, self.custom)
-        by_source.update({value.source: value for value in custom})  # in its place, listed once
+        by_source.update(
+            {value.source: value for value in custom}
+        )  # replaces a value of the same source
         return tuple(by_source.values())
 
     def plan(self) -> ReadingPlan:
-        """What is read, and under which names."""
+        """Return the reading plan."""
         values = self._planned()
         return ReadingPlan(
             protocol=self.protocol_name,

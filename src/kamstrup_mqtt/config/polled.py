@@ -31,13 +31,14 @@ from kamstrup_mqtt.config.values import (
 )
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.plan import PlannedValue
+from kamstrup_mqtt.protocols.base import PollTimings, Wake
 
 MAINS_INTERVAL = 60.0
 BATTERY_INTERVAL = 3600.0
 BATTERY_WARNING = 60.0
-"""Seconds between two polls: the defaults, and below which a battery meter is warned about."""
+"""Seconds between two polls: the defaults, and the limit below which battery meters warn."""
 SLOW = "slow"
-"""The reading group of the values that are read more rarely."""
+"""The reading group of the values that are read less often."""
 
 
 class Slow(Section):
@@ -96,7 +97,7 @@ class Polled(Meter):
     def _slow_is_slow(self) -> Polled:
         faults = list(self._slow_faults())
         if self.offset and not self.align:
-            faults.append((("offset",), "means nothing without align: true"))
+            faults.append((("offset",), "has no effect without align: true"))
         elif abs(self.offset) >= self.interval_seconds:
             words = f"must be less than the interval {self.interval_seconds:g}"
             faults.append((("offset",), words))
@@ -125,7 +126,10 @@ class Polled(Meter):
                 words = suggestion(value.key, sorted({*known, *own}))
                 yield (*place, "key"), f"no such value: {value.key}; {words}"
         if not {v.quantity.key for v in self._chosen()} - {v.key for v in self.slow.values}:
-            yield ("slow", "values"), "takes all values: leave one for the interval of the meter"
+            yield (
+                ("slow", "values"),
+                "lists all values: leave at least one at the interval of the meter",
+            )
 
     @model_validator(mode="before")
     @classmethod
@@ -134,7 +138,7 @@ class Polled(Meter):
             return raw
         if "interval" in raw:
             raise validation_error(
-                [(("update_interval",), "says the same as interval; leave one out")]
+                [(("update_interval",), "means the same as interval; remove one")]
             )
         return {"interval" if k == "update_interval" else k: v for k, v in raw.items()}
 
@@ -145,10 +149,10 @@ class Polled(Meter):
             return self.interval
         if self.meter_model.interval is not None:
             return self.meter_model.interval
-        return BATTERY_INTERVAL if self.meter_model.battery else MAINS_INTERVAL
+        return BATTERY_INTERVAL if self.meter_model.has_battery else MAINS_INTERVAL
 
     def _planned(self) -> tuple[PlannedValue, ...]:
-        """The chosen values, the slow ones in their group, energies in their unit."""
+        """Return the chosen values, the slow ones in their group, energies in their unit."""
         slow = {value.key: value for value in self.slow.values} if self.slow else {}
         chosen = {value.source: value for value in self._chosen()}
         known = sources_by_key(self.protocol_name, self.profile)
@@ -175,15 +179,15 @@ class Polled(Meter):
         if sleeps_after is not None and self.interval > sleeps_after:
             yield (
                 ("interval",),
-                f"the eye of a {self.meter_model.name} sleeps {sleeps_after / 60:g} min after the"
-                " last reading: the next one fails unless a button is pressed, or `wake` wakes it"
-                f" (interval: 28m keeps it awake)",
+                f"the eye of a {self.meter_model.name} falls asleep {sleeps_after / 60:g} min after"
+                " the last reading, and the next one fails unless a button is pressed or `wake` is"
+                " set (interval: 28m keeps it awake)",
             )
-        if self.meter_model.battery and self.interval < BATTERY_WARNING:
+        if self.meter_model.has_battery and self.interval < BATTERY_WARNING:
             yield (
                 ("interval",),
                 f"{self.interval:g} s drains the battery of a {self.meter_model.name};"
-                " its life is reckoned with one reading an hour (interval: 1h)",
+                " its rated life assumes one reading an hour (interval: 1h)",
             )
 
 
@@ -215,3 +219,14 @@ class Timing(Section):
 
     Example: `tries: 2`
     """
+
+    def poll_timings(self, wake: Wake | None = None) -> PollTimings:
+        """Return these limits as the protocol's codec takes them."""
+        return PollTimings(
+            response_timeout=self.first_byte,
+            inter_byte_timeout=self.between,
+            total_timeout=self.total,
+            pause=self.pause,
+            tries=self.tries,
+            wake=wake,
+        )

@@ -1,8 +1,8 @@
-"""The configuration as it may be shown to others: secrets and hosts masked.
+"""Masks secrets and hosts in a configuration, so that it can be shown to others.
 
-Masked are passwords, keys, the broker's user name, whatever came from the environment, and host
-names and addresses but those of this machine. Equal hosts stay equal: host-1, host-2. Device paths,
-names and numbers stay.
+Masked are passwords, keys, the user name at the broker, texts from the environment, and the names
+and addresses of other hosts. Equal hosts stay equal: host-1, host-2. Device paths, names and
+numbers stay.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from kamstrup_mqtt.config import Config
 from kamstrup_mqtt.links.address import TcpBridge
 
 MASK = "********"
-_PYDANTICS = str(SecretStr("any"))
-_SHORTEST = 3
-"""A shorter text stands in half of all words."""
+_PYDANTIC_MASK = str(SecretStr("any"))
+_MIN_LENGTH = 3
+"""Characters of the shortest text that is masked: a shorter one is part of too many words."""
 
 
 class Redaction:
-    """Masks what belongs to one configuration."""
+    """Masks the secrets and hosts of one configuration."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        secrets = {secret: MASK for secret in config.secrets() if len(secret) >= _SHORTEST}
+        secrets = {secret: MASK for secret in config.secrets() if len(secret) >= _MIN_LENGTH}
         words = {
             value: written
             for value, written in config.from_environment.items()
-            if len(value) >= _SHORTEST
+            if len(value) >= _MIN_LENGTH
         }
         words.update(self._hosts())
-        if config.mqtt.username and len(config.mqtt.username) >= _SHORTEST:
+        if config.mqtt.username and len(config.mqtt.username) >= _MIN_LENGTH:
             self._user = {config.mqtt.username: MASK}
         else:
             self._user = {}
@@ -45,19 +45,19 @@ class Redaction:
     def _hosts(self) -> dict[str, str]:
         named = [self._config.mqtt.host]
         named += [m.port.host for m in self._config.meters if isinstance(m.port, TcpBridge)]
-        foreign = [host for host in dict.fromkeys(named) if not _local_names(host)]
+        foreign = [host for host in dict.fromkeys(named) if not _is_local(host)]
         return {host: f"host-{number}" for number, host in enumerate(foreign, 1)}
 
     def text(self, text: str) -> str:
-        """A message of the program, masked."""
-        return self._masked(text, {**self._words, **self._user})
+        """Return a message of the program, masked."""
+        return self._mask(text, {**self._words, **self._user})
 
     def tree(self, value: Any) -> Any:
-        """JSON, every text in it masked as a message."""
+        """Return JSON with every text in it masked like a message."""
         return _map_values(value, self.text)
 
     def config(self) -> dict[str, Any]:
-        """What the user wrote."""
+        """Return the configuration as the user wrote it, masked."""
         whole = self._config.model_dump(mode="json", exclude_unset=True)
         mqtt = whole.setdefault("mqtt", {})
         for name in ("username", "password"):
@@ -68,16 +68,16 @@ class Redaction:
             for entry, meter in zip(whole["meters"], self._config.meters, strict=True)
         ]
         masked: dict[str, Any] = _map_values(
-            whole, lambda text: MASK if text == _PYDANTICS else self._masked(text, self._words)
+            whole, lambda text: MASK if text == _PYDANTIC_MASK else self._mask(text, self._words)
         )
         return masked
 
-    def _masked(self, text: str, words: Mapping[str, str]) -> str:
-        # the longest first: one that contains another must not leave its tail behind
+    def _mask(self, text: str, words: Mapping[str, str]) -> str:
+        # longest first: a secret that contains another must not leave its tail behind
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, MASK)
         for word in sorted(words, key=len, reverse=True):
-            # whole words: a user called `kamstrup` is in half of all names here
+            # whole words: a user named `kamstrup` is part of many names
             text = re.sub(
                 rf"(?<![\w-]){re.escape(word)}(?![\w-])", words[word].replace("\\", r"\\"), text
             )
@@ -94,7 +94,7 @@ def _map_values(value: Any, mask: Any) -> Any:
     return value
 
 
-def _local_names(host: str) -> bool:
+def _is_local(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""What all sections of the configuration share: strictness, faults with a place, small types."""
+"""The base of all sections of the configuration: strict models, faults with a place, types."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 Place: TypeAlias = tuple[int | str, ...]
-"""Where a fault is, seen from the section that reports it: ("values", 0, "unit")."""
+"""The place of a fault, relative to the section that reports it: ("values", 0, "unit")."""
 
 Fault: TypeAlias = tuple[Place, str]
 
@@ -28,11 +28,11 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "source": ("register", "command", "obis", "address"),
     "interval": ("update_interval",),
 }
-"""Field -> how the file may spell it; `command` and `update_interval` are ESPHome's words."""
+"""Field -> its other spellings in the file; `command` and `update_interval` are ESPHome's."""
 
 
 class Section(BaseModel):
-    """A mapping of the configuration. Unknown keys are refused, inputs never shown in errors."""
+    """A mapping of the configuration. Refuses unknown keys and never shows input in errors."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
@@ -43,7 +43,7 @@ S = TypeVar("S", bound=Section)
 
 
 def validation_error(faults: Iterable[Fault]) -> ValidationError:
-    """The exception that reports several faults at once, each at its place."""
+    """Return an exception that reports several faults at once, each at its place."""
     details = [_detail(place, text) for place, text in faults]
     return ValidationError.from_exception_data("configuration", details, hide_input=True)
 
@@ -51,10 +51,13 @@ def validation_error(faults: Iterable[Fault]) -> ValidationError:
 def validate_each(
     section: type[S], raw: Any, check: Callable[[int, S], Iterator[Fault]]
 ) -> tuple[S, ...]:
-    """Every entry of the list `raw` as a `section`, checked also where others are at fault."""
+    """Validate every entry of the list `raw` as a `section`, and report the faults of all entries.
+
+    `check` yields further faults of a valid entry, given its index.
+    """
     if not isinstance(raw, list):
-        raise ValueError("must be a list: lines that begin with -")
-    good: list[S] = []
+        raise ValueError("must be a list: lines that start with -")
+    entries: list[S] = []
     details: list[InitErrorDetails] = []
     for index, item in enumerate(raw):
         try:
@@ -62,15 +65,15 @@ def validate_each(
         except ValidationError as error:
             details += [_moved(index, found) for found in error.errors(include_url=False)]
             continue
-        good.append(entry)
+        entries.append(entry)
         details += [_detail((index, *place), text) for place, text in check(index, entry)]
     if details:
         raise ValidationError.from_exception_data("configuration", details, hide_input=True)
-    return tuple(good)
+    return tuple(entries)
 
 
 def _moved(index: int, error: Any) -> InitErrorDetails:
-    """An error of one entry, seen from the list."""
+    """Return an error of one entry with its place in the list."""
     place, context = (index, *error["loc"]), error.get("ctx", {})
     if error["type"] == "fault":
         return _detail(place, error["msg"])
@@ -85,7 +88,7 @@ def _detail(place: Place, text: str) -> InitErrorDetails:
 
 
 def suggestion(word: str, allowed: Sequence[str]) -> str:
-    """The end of a message about an unknown word: what was meant perhaps, and what is allowed."""
+    """Return the end of a message about an unknown word: the nearest word, and all allowed ones."""
     import difflib  # for faults only
 
     near = difflib.get_close_matches(word, allowed, n=1)
@@ -94,7 +97,7 @@ def suggestion(word: str, allowed: Sequence[str]) -> str:
 
 
 def as_text(value: Any) -> Any:
-    """A number written without quotes, where text is wanted, as the text that was written."""
+    """Return an unquoted number as the text that was written, for options that take text."""
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return str(value)
     return value
@@ -117,7 +120,10 @@ _DAY = 86400.0
 
 
 def parse_duration(value: Any) -> Any:
-    """Seconds: a number, or text such as 60s, 5m, 1h, 1h30m, 1d. Raises ValueError."""
+    """Return the seconds of a number or of text such as 60s, 5m, 1h, 1h30m, 1d.
+
+    Raises ValueError.
+    """
     if value is None or isinstance(value, bool):
         raise ValueError("is not a time; write 60s, 5m, 1h, 1h30m or a number of seconds")
     if not isinstance(value, str):
@@ -148,7 +154,7 @@ Limit = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_limit)
 
 
 def _signed(value: Any) -> Any:
-    """A duration that may begin with a sign: -60s, +5m."""
+    """Return the seconds of a duration that may begin with a sign: -60s, +5m."""
     if isinstance(value, str) and value.strip()[:1] in ("-", "+"):
         seconds = parse_duration(value.strip()[1:])
         return -seconds if value.strip().startswith("-") else seconds
@@ -160,12 +166,12 @@ Interval = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_int
 
 
 def expand_home(path: Path) -> Path:
-    """`path` with ~ as the home directory. Raises ValueError where there is none."""
+    """Return `path` with ~ expanded. Raises ValueError if the user has no home directory."""
     try:
         return path.expanduser()
     except RuntimeError:
         raise ValueError(
-            "begins with the home of a user who has none; write the path out"
+            "begins with the home directory of a user who has none; write the whole path"
         ) from None
 
 
@@ -182,6 +188,6 @@ def _existing(path: Path, info: ValidationInfo) -> Path:
 
 
 Directory = Annotated[Path, AfterValidator(_absolute)]
-"""A path; a relative one starts at the folder of the configuration file."""
+"""A path, relative to the folder of the configuration file."""
 
 ExistingFile = Annotated[Path, AfterValidator(_existing)]

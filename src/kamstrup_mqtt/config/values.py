@@ -1,4 +1,4 @@
-"""The values of a meter that a configuration lists: what they are called, and how they are sent."""
+"""The values of a meter that a configuration lists, and their options."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class ValueOptions(Section):
     """
 
     def changes(self) -> dict[str, Any]:
-        """The fields of a Quantity that were set, an explicit null included."""
+        """Return the fields of a Quantity that are set, including those set to null."""
         return {
             name: getattr(self, name)
             for name in ValueOptions.model_fields
@@ -129,7 +129,7 @@ class CustomValue(ValueOptions):
             return raw
         named = [name for name in SYNONYMS["source"] if name in raw]
         if len(named) > 1:
-            raise validation_error([((named[1],), f"says the same as {named[0]}; leave one out")])
+            raise validation_error([((named[1],), f"means the same as {named[0]}; remove one")])
         if not named:
             return raw
         rest = {key: value for key, value in raw.items() if key != named[0]}
@@ -137,9 +137,10 @@ class CustomValue(ValueOptions):
 
 
 def normalise(raw: Any) -> Any:
-    """The three ways to write `values`, as a list of mappings with `key`.
+    """Return `values`, in whichever of its spellings, as a list of mappings with `key`.
 
-    A list of keys, of `key: {options}` or of `{key: ..., options}`; or one mapping of keys.
+    The spellings are a list of keys, of `key: {options}` or of `{key: ..., options}`, and one
+    mapping of keys.
     """
     if isinstance(raw, Mapping):
         return [_entry(index, key, options) for index, (key, options) in enumerate(raw.items())]
@@ -158,7 +159,7 @@ def _item(index: int, item: Any) -> Any:
     if "key" in item:
         return item
     if len(item) != 1:
-        raise validation_error([((index,), "must hold one key; its options are indented further")])
+        raise validation_error([((index,), "must hold one key; indent its options further")])
     ((key, options),) = item.items()
     return _entry(index, key, options)
 
@@ -171,14 +172,14 @@ def _entry(index: int, key: Any, options: Any) -> Any:
             [((index,), "must be followed by options, such as {name: Heat}, or by nothing")]
         )
     if "key" in options:
-        raise validation_error([((index, "key"), f"is given twice: {key} is the key already")])
+        raise validation_error([((index, "key"), f"is given twice: the key is {key} already")])
     return {"key": as_text(key), **options}
 
 
 def sources_by_key(
     protocol: str, profile: ProtocolProfile
 ) -> dict[str, list[tuple[SourceId, str]]]:
-    """Every key that a model can tell: key -> its sources, each with its reading group."""
+    """Return all keys of a model: key -> its sources, each with its reading group."""
     first = next(iter(profile.groups), "values")
     placed = [(s, group) for group, sources in profile.groups.items() for s in sources]
     found: dict[str, list[tuple[SourceId, str]]] = {}
@@ -189,7 +190,7 @@ def sources_by_key(
 
 
 def read_listed(protocol: str, profile: ProtocolProfile, raw: Any) -> tuple[ListedValue, ...]:
-    """The entries of `values`, checked against what the model can tell."""
+    """Return the entries of `values`. Raises ValidationError for keys that the model lacks."""
     known = sources_by_key(protocol, profile)
     seen: set[str] = set()
 
@@ -207,7 +208,7 @@ def read_listed(protocol: str, profile: ProtocolProfile, raw: Any) -> tuple[List
 
 
 def read_custom(protocol: str, profile: ProtocolProfile, raw: Any) -> tuple[CustomValue, ...]:
-    """The entries of `custom`, checked against what the protocol can ask."""
+    """Return the entries of `custom`. Raises ValidationError for sources of another protocol."""
     spec = registry.find_protocol(protocol)
     seen: set[SourceId] = set()
 
@@ -226,9 +227,9 @@ def read_custom(protocol: str, profile: ProtocolProfile, raw: Any) -> tuple[Cust
 
 
 def option_faults(quantity: Quantity, options: ValueOptions) -> Iterator[Fault]:
-    """What Home Assistant or arithmetic refuses of the options of one value."""
+    """Yield the options of one value that Home Assistant refuses or that cannot be converted."""
     given = options.changes()
-    if quantity.text:
+    if quantity.is_text:
         for field in ("unit", "state_class", "precision"):
             if given.get(field) is not None:
                 yield (field,), f"{quantity.key} is text: it has no {field}"
@@ -262,7 +263,7 @@ def _conversion_faults(quantity: Quantity, unit: str) -> Iterator[Fault]:
 
 
 def changed_quantity(quantity: Quantity, options: ValueOptions) -> Quantity:
-    """The quantity with what the user set. What somebody lists is switched on unless he says no."""
+    """Return the quantity with the user's options. A listed value is enabled by default."""
     changes = options.changes()
     if "unit" in changes:
         changes["as_sent"] = False
@@ -272,7 +273,7 @@ def changed_quantity(quantity: Quantity, options: ValueOptions) -> Quantity:
 def planned_values(
     protocol: str, profile: ProtocolProfile, listed: Sequence[ListedValue]
 ) -> list[PlannedValue]:
-    """The entries of `values`, in their order."""
+    """Return the entries of `values` in their order."""
     known = sources_by_key(protocol, profile)
     return [
         PlannedValue(
@@ -286,7 +287,7 @@ def planned_values(
 def planned_custom(
     protocol: str, profile: ProtocolProfile, custom: Sequence[CustomValue]
 ) -> list[PlannedValue]:
-    """The entries of `custom`: in the group the model has them in, else in the first."""
+    """Return the entries of `custom`, in the group of the model, else in the first group."""
     spec = registry.find_protocol(protocol)
     groups = {s: group for group, sources in profile.groups.items() for s in sources}
     first = next(iter(profile.groups), "values")
@@ -295,7 +296,7 @@ def planned_custom(
         source = spec.parse_source(value.source)
         quantity = registry.quantity_for(protocol, profile, source)
         if spec.key_of(source) is None:
-            # switched off and diagnostic is for what nobody asked for
+            # only values that nobody listed are diagnostics
             quantity = dataclasses.replace(quantity, category=None)
         planned.append(
             PlannedValue(source, changed_quantity(quantity, value), groups.get(source, first))

@@ -1,4 +1,4 @@
-"""YAML nodes as plain data, and the way back from a place in the data to line and column."""
+"""YAML as plain data, with the line and column of every place in it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from kamstrup_mqtt.config.section import SYNONYMS, Place
 _TAG = "tag:yaml.org,2002:"
 _SECRET = frozenset({"password", "key_password", "encryption_key", "authentication_key"})
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
-_UNFIT = re.compile(r"[\x00\ud800-\udfff]")  # no file name and no message can carry them
-_SHORTEST_MASKED = 3  # a shorter text is no secret, and stands in half of all words
+_UNFIT = re.compile(r"[\x00\ud800-\udfff]")  # not allowed in file names and messages
+_SHORTEST_MASKED = 3  # a shorter text is part of too many words
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,7 +30,7 @@ class ConfigProblem:
 
 
 class Hexadecimal(int):
-    """A number that remembers how it was written, for where text is wanted."""
+    """A number that keeps its spelling, for options that take text."""
 
     written: str
 
@@ -44,7 +44,7 @@ class Hexadecimal(int):
 
 
 class YamlDocument:
-    """The data of a document, with what YAML itself makes wrong in it (`faults`)."""
+    """The data of a document, and the faults of its YAML (`faults`)."""
 
     def __init__(self, root: yaml.Node, environ: Mapping[str, str]) -> None:
         self._root = root
@@ -54,7 +54,7 @@ class YamlDocument:
         self.faults: list[ConfigProblem] = []
         self.data: Any = self._value(root, "")
 
-    # from nodes to data
+    # From nodes to data
 
     def _fault(self, node: yaml.Node, path: str, text: str) -> None:
         mark = node.start_mark
@@ -63,7 +63,7 @@ class YamlDocument:
     def _value(self, node: yaml.Node, path: str) -> Any:
         if not node.tag.startswith(_TAG):
             tag = "" if path.rpartition(".")[2] in _SECRET else f" {node.tag}"
-            self._fault(node, path, f"unknown tag{tag}; quote the text, secrets come as ${{NAME}}")
+            self._fault(node, path, f"unknown tag{tag}; quote the text, write secrets as ${{NAME}}")
             return None
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
@@ -91,7 +91,7 @@ class YamlDocument:
                 continue
             if key.value in first:
                 line = first[key.value].start_mark.line + 1
-                self._fault(key, inside, f"is there twice, first in line {line}; remove one")
+                self._fault(key, inside, f"is given twice, first in line {line}; remove one")
                 continue
             first[key.value] = key
             found[key.value] = self._value(value, inside)
@@ -127,7 +127,7 @@ class YamlDocument:
             self._fault(node, path, "is not a number that can be read; quote it if it is text")
             return text
         if path.rpartition(".")[2] in _SECRET:
-            self._fault(node, path, "is a number to YAML, and not as it is written; quote it")
+            self._fault(node, path, "YAML takes it for another number; quote it")
         else:
             self._fault(node, path, f"YAML reads {text} as the number {read}; quote it: '{text}'")
         return text
@@ -140,7 +140,7 @@ class YamlDocument:
                 return "${"
             name = match[1]
             if name is None:
-                self._fault(node, path, "write ${NAME}, or $${ for the two signs themselves")
+                self._fault(node, path, "write ${NAME}, or $${ for the characters ${")
             elif name not in self._environ:
                 self._fault(node, path, f"the environment variable {name} is not set")
             else:
@@ -150,37 +150,37 @@ class YamlDocument:
             return match[0]
 
         expanded = _VARIABLE.sub(replace, text)
-        if found:  # the whole too: inside of a longer word the value alone would not be seen
+        if found:  # the whole text too: the value alone may be part of a longer word
             self._expanded[expanded] = text
         if _UNFIT.search(expanded):
-            self._fault(node, path, "contains a character that no text may have; write it anew")
+            self._fault(node, path, "contains a character that is not allowed in text; retype it")
             return _UNFIT.sub("", expanded)
         return expanded
 
-    # from places to lines
+    # From places to lines
 
     @property
     def expanded(self) -> Mapping[str, str]:
-        """What came from the environment -> as it was written: ${NAME}."""
+        """Text from the environment -> its spelling in the file: ${NAME}."""
         return self._expanded
 
     def masked(self, text: str) -> str:
-        """`text` with what came from the environment as it was written again."""
+        """Return `text` with all texts from the environment replaced by their spelling."""
         for value in sorted(self._expanded, key=len, reverse=True):
             if len(value) >= _SHORTEST_MASKED:
                 text = text.replace(value, self._expanded[value])
         return text
 
     def locate(self, place: Place, text: str, *, key: bool = False) -> ConfigProblem:
-        """The fault `text` of what stands at `place`; with `key` it is the key that is wrong."""
+        """Return the fault `text` with the line and column of `place`, of its key if `key`."""
         node, key_node, path, found = self._find(place)
-        trap = (
+        hint = (
             _yaml11_hint(node)
             if found and text.startswith(("must be text", "is not text"))
             else None
         )
         mark = (key_node if key and key_node else node).start_mark
-        return ConfigProblem(mark.line + 1, mark.column + 1, path, trap or text)
+        return ConfigProblem(mark.line + 1, mark.column + 1, path, hint or text)
 
     def _find(self, place: Place) -> tuple[yaml.Node, yaml.Node | None, str, bool]:
         node, key, path = self._root, None, ""
@@ -211,7 +211,7 @@ def _only_pair(node: yaml.Node) -> tuple[yaml.Node, yaml.Node] | None:
 
 
 def _pair(node: yaml.Node, step: int | str) -> tuple[yaml.Node, yaml.Node] | None:
-    """The key and value that `step` names; `- power: {unit: W}` is entered by the one key."""
+    """Return the key and value that `step` names, also inside the only key of a mapping."""
     if isinstance(step, int):
         return node.value[step] if isinstance(node, yaml.MappingNode) else None
     for name in (step, *SYNONYMS.get(step, ())):
@@ -223,7 +223,7 @@ def _pair(node: yaml.Node, step: int | str) -> tuple[yaml.Node, yaml.Node] | Non
 
 
 def _yaml11_hint(node: yaml.Node) -> str | None:
-    """What to say where text is wanted and YAML saw something else."""
+    """Return advice if YAML 1.1 took the text for something else."""
     kind = node.tag.removeprefix(_TAG)
     if kind == "bool":
         return f"YAML reads {node.value} as true or false; quote it: '{node.value}'"

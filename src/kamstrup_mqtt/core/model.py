@@ -83,22 +83,21 @@ class Reading:
     """One group of one meter, read at one moment.
 
     `time` is the UTC receive time, None while the host's clock cannot be right. `values` holds
-    every key that was asked for or listed; a Measured(None) means that no value came. `measured_at`
-    is the UTC moment that the values belong to where that is not `time` (registers of the full
-    hour that come seconds later): the time for history. `reset_totals`: totals that may be less
-    than before, by the user's word."""
+    every key that was requested or listed; Measurement(None) means that no value came.
+    `measured_at` is the UTC moment that the values belong to where that is not `time` (registers
+    of the full hour that are sent seconds later): the time for history.
+    """
 
     meter: str
     group: str
     time: datetime | None
     values: Mapping[str, Measurement]
     measured_at: datetime | None = None
-    reset_totals: frozenset[str] = EMPTY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who answered: `serial` as the meter tells it, `source` where it was found.
+    """Which meter answers: its serial number and the source that it was read from.
 
     `details` are device facts for Home Assistant: sw_version, hw_version, model_id.
     """
@@ -108,14 +107,22 @@ class Identity:
     source: SourceId
     details: Mapping[str, str] = field(default_factory=dict)
 
+    def is_other_meter(self, serial: str | None, source: SourceId | None) -> bool:
+        """Return whether this is another meter than the one known by this number. Numbers of
+        different kinds (from different sources) say nothing about each other."""
+        return serial is not None and source == self.source and serial != self.serial
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """What a reader says about itself; published on the diagnostics topic.
 
-    `port_gone_since` is the monotonic time since when the port cannot be opened, None while it can.
-    `problem`: what is wrong now, in words; `notes`: how the learning goes, in words.
-    `held_back`: total -> why it is not believed.
+    learned          what is known of the meter, by public name
+    port_gone_since  monotonic time since when the port cannot be opened, None while it can
+    problem          what is wrong now, in words
+    notes            how the learning goes, in words
+    held_back        total -> why it is rejected
+    unsupported      sources that the meter does not have
     """
 
     meter: str
@@ -127,6 +134,19 @@ class Diagnosis:
     problem: str | None = None
     notes: tuple[str, ...] = ()
     held_back: Mapping[str, str] = field(default_factory=dict)
+    unsupported: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetainedState:
+    """What the broker retained of a meter's live counters, for the meter's reader.
+
+    `time` is the latest moment at which it can have been published, None if that is not known.
+    """
+
+    meter: str
+    time: datetime | None
+    values: Mapping[str, Measurement]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,6 @@ class ReportQueue:
         self._capacity = capacity
         self._consumer: Callable[[], None] | None = None
         self._call_scheduled = False
-        self._is_flushed = False
         self._relief = asyncio.Event()
         self._relief.set()
         self.dropped = 0
@@ -51,16 +50,8 @@ class ReportQueue:
         """Call `consumer` in the next turn of the loop after reports were put, once for all."""
         self._consumer = consumer
 
-    def flush(self) -> None:
-        """What was put is urgent: call the consumer now. Only the first that asks for it in a turn
-        of the loop has it; what others put in that turn still goes together in the next, for a
-        message of its own costs more than its share of one write."""
-        if self._call_scheduled and not self._is_flushed and self._consumer is not None:
-            self._is_flushed = True
-            self._consumer()
-
     def _call_consumer(self) -> None:
-        self._call_scheduled = self._is_flushed = False
+        self._call_scheduled = False
         if self._consumer is not None and self._reports:
             self._consumer()
 

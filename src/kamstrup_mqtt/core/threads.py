@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -52,8 +53,15 @@ def _start(call: Callable[[], T], name: str, limit: int) -> Future[T]:
     """Start `call` in a daemon thread. Raises TimeoutError if `limit` of this name are alive."""
     if sum(thread.name == name for thread in threading.enumerate()) >= limit:
         raise TimeoutError(f"{name}: earlier calls still hang")
+    outcome, run = _prepare(call)
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return outcome
+
+
+def _prepare(call: Callable[[], T]) -> tuple[Future[T], Callable[[], None]]:
+    """Return the outcome of `call`, which cannot be cancelled, and what a thread has to run."""
     outcome: Future[T] = Future()
-    outcome.set_running_or_notify_cancel()  # from here on it cannot be cancelled
+    outcome.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
@@ -63,8 +71,44 @@ def _start(call: Callable[[], T], name: str, limit: int) -> Future[T]:
         else:
             outcome.set_result(result)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return outcome
+    return outcome, run
+
+
+class SerialWorker:
+    """Runs blocking calls one at a time, in the order in which they were submitted.
+
+    The daemon thread starts when there is a call to run and ends with the last one, so nothing has
+    to be closed. A call that hangs delays those behind it, but not the exit of the process.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._is_running = False
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Queue a call and return its outcome, which cannot be cancelled."""
+        outcome, run = _prepare(call)
+        with self._lock:
+            self._calls.append(run)
+            if not self._is_running:
+                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                self._is_running = True
+        return outcome
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Queue a call and return what it returns, or raise what it raises."""
+        return await asyncio.wrap_future(self.submit(call))
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._calls:
+                    self._is_running = False
+                    return
+                run = self._calls.popleft()
+            run()
 
 
 def use_daemon_threads(name: str) -> None:

@@ -152,7 +152,7 @@ class App:
             async with asyncio.timeout(self._timeouts.detection_grace):
                 readers = running.readers.values()
                 while busy := [reader for reader in readers if reader.is_polling]:
-                    await busy[0].idle_event.wait()
+                    await busy[0].wait_until_idle()
         self.request_exit(ExitReason.RELOAD)
 
     async def _run(self, running: Components, commands: ControlCommands) -> None:

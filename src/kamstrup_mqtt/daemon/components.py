@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from kamstrup_mqtt.config import Config, Meter
+from kamstrup_mqtt.config.environment import uses_fast_path
 from kamstrup_mqtt.core.clock import Clock, rfc3339
 from kamstrup_mqtt.core.heartbeat import Heartbeat
 from kamstrup_mqtt.core.report_queue import ReportQueue
@@ -26,8 +27,8 @@ from kamstrup_mqtt.meters.auto import AUTO
 from kamstrup_mqtt.mqtt import Connector, DaemonInfo, Publisher, PublisherLimits
 from kamstrup_mqtt.mqtt.incoming import Host
 from kamstrup_mqtt.reading.reader import Reader, ReaderTimeouts
-from kamstrup_mqtt.storage.history import History
-from kamstrup_mqtt.storage.history import Limits as HistoryLimits
+from kamstrup_mqtt.storage.history.queue import HistoryQueue
+from kamstrup_mqtt.storage.history.spooler import HistoryLimits
 from kamstrup_mqtt.storage.state_file import StateFile
 
 DISTRIBUTION = "kamstrup-mqtt"
@@ -85,7 +86,7 @@ class Components:
 
     clock: Clock
     state_file: StateFile
-    history: History
+    history: HistoryQueue
     ports: Mapping[PortAddress, Port]
     devices: Mapping[str, Device]
     readers: Mapping[str, Reader]
@@ -99,7 +100,7 @@ def build(
     config: Config,
     context: Context,
     state_file: StateFile,
-    history: History,
+    history: HistoryQueue,
     *,
     on_model_found: Callable[[str], None],
     kick_watchdog: Callable[[], None],
@@ -115,11 +116,13 @@ def build(
     report_queue = ReportQueue(monotonic=clock.monotonic)
     started = clock.monotonic()
     devices = {
-        meter.id: Device(
-            factory.device_config(meter, config),
+        meter.id: factory.make_device(
+            meter,
+            config,
             state_file.meter(meter.id),
             started,
             exact=state_file.clean_shutdown,
+            merge_live=lambda retained: readers[retained.meter].merge_retained(retained),
         )
         for meter in config.meters
     }
@@ -192,8 +195,9 @@ def _make_reader(
     return Reader(
         factory.reader_config(
             meter,
-            state_file.meter(meter.id).learned,
+            state_file.meter(meter.id).reader.learned,
             on_model_found if meter.model == AUTO else None,
+            fast_path=uses_fast_path(context.environ),
         ),
         port,
         report_queue,

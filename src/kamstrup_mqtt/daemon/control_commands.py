@@ -94,6 +94,7 @@ class ControlCommands:
             "meters": {
                 id_: diagnostics.meter_info(
                     device,
+                    running.readers[id_].state,
                     running.readers[id_].counters,
                     running.publisher.online[id_],
                     running.clock,

@@ -21,7 +21,7 @@ from kamstrup_mqtt.core.clock import Clock, rfc3339
 from kamstrup_mqtt.devices.device import Device
 from kamstrup_mqtt.links.address import SerialDevice
 from kamstrup_mqtt.reading.counters import Counters, Drop
-from kamstrup_mqtt.storage.state_schema import MeterState
+from kamstrup_mqtt.storage.state_schema import MeterState, ReaderState
 
 PACKAGES = (
     "aiomqtt",
@@ -57,9 +57,11 @@ def _version(package: str) -> str | None:
         return None
 
 
-def meter_info(device: Device, counters: Counters, online: bool, clock: Clock) -> dict[str, Any]:
+def meter_info(
+    device: Device, reader: ReaderState, counters: Counters, online: bool, clock: Clock
+) -> dict[str, Any]:
     """One meter of a running daemon."""
-    memory, now = device.meter_state, clock.monotonic()
+    now = clock.monotonic()
     return {
         "model": device.config.model_id,
         "protocol": device.config.plan.protocol,
@@ -71,26 +73,28 @@ def meter_info(device: Device, counters: Counters, online: bool, clock: Clock) -
         "notes": list(device.notes),
         "held_back": dict(device.held_back),
         "counters": counters.as_dict(now, not device.config.is_polled),
-        **_remembered(memory),
+        **_state(MeterState(reader, device.meter_state)),
         "drops": [_drop_info(drop, clock) for drop in counters.drops],
     }
 
 
-def _remembered(memory: MeterState) -> dict[str, Any]:
+def _state(state: MeterState) -> dict[str, Any]:
+    reader, device = state
     return {
-        "identified": memory.serial is not None,
-        "serial_source": memory.serial_source,
-        "units": dict(memory.units),
-        "learned": dict(memory.learned),
-        "unsupported": [str(source) for source in memory.unsupported],
-        "last_poll": rfc3339(memory.last_poll),
+        "identified": device.serial is not None,
+        "serial_source": device.serial_source,
+        "units": dict(device.units),
+        "learned": reader.learned.as_mapping(),
+        "unsupported": [str(source) for source in reader.unsupported],
+        "last_poll": rfc3339(reader.last_poll),
     }
 
 
-def state_info(memory: MeterState) -> dict[str, Any]:
-    """One meter as the memory's file has it; for when no daemon runs."""
-    readings = {group: rfc3339(reading.time) for group, reading in memory.readings.items()}
-    return {"model": memory.model, "readings": readings, **_remembered(memory)}
+def state_info(state: MeterState) -> dict[str, Any]:
+    """One meter as the state file has it; for when no daemon runs."""
+    device = state.device
+    readings = {group: rfc3339(reading.time) for group, reading in device.readings.items()}
+    return {"model": device.model, "readings": readings, **_state(state)}
 
 
 def port_info(configured: Meter) -> str:

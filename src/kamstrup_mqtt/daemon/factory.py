@@ -1,25 +1,28 @@
-"""What the configuration means to the parts that the program is made of."""
+"""Makes the daemon's components from the configuration."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from kamstrup_mqtt.config import Config, Meter, SpoolConfig
-from kamstrup_mqtt.devices.device import DeviceConfig
+from kamstrup_mqtt.devices.device import Device, DeviceConfig
+from kamstrup_mqtt.devices.device_readings import MergeRetained
+from kamstrup_mqtt.devices.payloads import Diagnostics
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.limits import MeterLimits, limits_for
 from kamstrup_mqtt.meters.plan import intern_plan
-from kamstrup_mqtt.reading.reader import ReaderConfig
+from kamstrup_mqtt.reading.reader_config import BackfillConfig, ReaderConfig
 from kamstrup_mqtt.storage import spool
-from kamstrup_mqtt.storage.history import History, Limits
+from kamstrup_mqtt.storage.history.queue import HistoryQueue
+from kamstrup_mqtt.storage.history.spooler import HistoryLimits
+from kamstrup_mqtt.storage.state_schema import Learned, MeterState, adopt_model
 
 if TYPE_CHECKING:
     from kamstrup_mqtt.config.polled import Polled
     from kamstrup_mqtt.config.protocols.kmp import KmpMeter
-    from kamstrup_mqtt.reading.backfill import BackfillConfig
 
 
 def make_history(
@@ -27,23 +30,23 @@ def make_history(
     path: Path,
     monotonic: Callable[[], float],
     seed: str | None,
-    limits: Limits,
-) -> History:
+    limits: HistoryLimits,
+) -> HistoryQueue:
     """The records, with the spool in `path` behind them; `seed` for a boot id that is always the
     same."""
     size = config.megabytes * 1_000_000
     disk = None
     if config.mode != "memory":
         disk = spool.Spool(spool.SpoolFile(path, rows=config.rows, size=size))
-    boot = None if seed is None else hashlib.sha256(seed.encode()).hexdigest()[:16]
-    return History(
+    boot_id = None if seed is None else hashlib.sha256(seed.encode()).hexdigest()[:16]
+    return HistoryQueue(
         config.mode,
         disk,
         rows=config.rows,
         size=size,
         resend=config.resend,
         monotonic=monotonic,
-        boot=boot,
+        boot_id=boot_id,
         limits=limits,
     )
 
@@ -59,7 +62,35 @@ def device_config(meter: Meter, config: Config) -> DeviceConfig:
         interval=meter.interval_seconds,
         serial=meter.serial,
         commands=config.mqtt.commands,
-        limits=_meter_limits(meter),
+    )
+
+
+def make_device(
+    meter: Meter,
+    config: Config,
+    state: MeterState,
+    started: float,
+    *,
+    exact: bool = True,
+    merge_live: MergeRetained | None = None,
+) -> Device:
+    """Make the device of a meter, with what its reader is known to have learned.
+
+    started     monotonic time at which the daemon started
+    exact       the state is what was published last
+    merge_live  gives the meter's reader what the broker retained
+    """
+    adopt_model(state.reader, meter.model, meter.profile.identity)
+    return Device(
+        device_config(meter, config),
+        state.device,
+        started,
+        exact=exact,
+        diagnostics=Diagnostics(
+            learned=state.reader.learned.as_mapping(),
+            unsupported=tuple(map(str, state.reader.unsupported)),
+        ),
+        merge_live=merge_live,
     )
 
 
@@ -68,21 +99,27 @@ def _meter_limits(meter: Meter) -> MeterLimits:
 
 
 def reader_config(
-    meter: Meter, learned: Mapping[str, str], on_model_found: Callable[[str], None] | None
+    meter: Meter,
+    learned: Learned,
+    on_model_found: Callable[[str], None] | None,
+    *,
+    fast_path: bool = True,
 ) -> ReaderConfig:
-    """What a reader needs for a meter; `on_model_found` is called with the model of one that is
-    asked for it."""
+    """Return what a reader knows of a meter. `on_model_found` is called with the model of a meter
+    whose model is `auto`."""
     spec = registry.find_protocol(meter.protocol_name)
     polled = None if meter.is_pushed else cast("Polled", meter)
     return ReaderConfig(
         id=meter.id,
         name=meter.name,
         spec=spec,
-        codec=spec.make_codec(**meter.codec_options(), learned=learned),
+        codec=spec.make_codec(
+            **meter.codec_options(), learned=learned.as_mapping(), fast_path=fast_path
+        ),
         plan=intern_plan(meter.plan()),
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
-        battery=meter.meter_model.battery,
+        battery=meter.meter_model.has_battery,
         detect_parity=meter.detects_parity,
         limits=_meter_limits(meter),
         has_power_limit=meter.max_power is not None,
@@ -95,8 +132,4 @@ def reader_config(
 
 def _backfill_config(meter: Meter) -> BackfillConfig | None:
     found = cast("KmpMeter", meter).backfill if meter.protocol_name == "kmp" else None
-    if found is None:
-        return None
-    from kamstrup_mqtt.reading.backfill import BackfillConfig  # and with it all of KMP
-
-    return BackfillConfig(**found.model_dump())
+    return None if found is None else BackfillConfig(**found.model_dump())

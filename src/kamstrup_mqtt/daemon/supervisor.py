@@ -1,4 +1,8 @@
-"""Watches the tasks that must never end, and starts anew the one that is stuck."""
+"""Runs the tasks that must never end, and starts them again when they crash or are stuck.
+
+This is the one restart policy. Everything else runs in the daemon's task group, where an exception
+is a programming error that ends the process with its traceback.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,13 @@ from typing import Protocol
 from kamstrup_mqtt.core.heartbeat import GRACE, Heartbeat
 
 CHECK_INTERVAL = 30.0
-"""Seconds from one look to the next, at most."""
+"""Seconds between two checks, at most."""
 
 _LOG = logging.getLogger(__name__)
 
 
 class Supervised(Protocol):
-    """What is run for ever, and keeps its deadline."""
+    """What runs for ever, and keeps its promises to act again."""
 
     @property
     def heartbeat(self) -> Heartbeat: ...
@@ -24,17 +28,19 @@ class Supervised(Protocol):
     async def run(self) -> None:
         """Work until cancelled."""
 
+    def on_crash(self, error: Exception) -> float:
+        """Report the exception that ended `run`, and return the seconds until the next start."""
+
     def on_restart(self) -> None:
-        """It was stuck, and is run once more from now on."""
+        """Take note of a restart because of a missed heartbeat."""
 
 
 class Supervisor:
-    """Runs each work in a task, and looks after all of them in one: another task for each would
-    take as much memory as its work does.
+    """Runs each of the supervised in a task, and watches them all in one: another task for each
+    would take as much memory as what it supervises.
 
-    Work that is late is cancelled and started anew. Work that does not even end when it is
-    cancelled makes our own `heartbeat` late, and so the watchdog ends the process. An exception of
-    a work is a programming error and is passed on.
+    What misses its heartbeat is cancelled and started again. What does not even end when it is
+    cancelled makes the supervisor's own `heartbeat` late, and so the watchdog ends the process.
     """
 
     def __init__(
@@ -58,29 +64,44 @@ class Supervisor:
                 for task, work in list(tasks.items()):
                     if task.done():
                         del tasks[task]
-                        _raise_if_ended(task, stuck)
-                        work.on_restart()
-                        tasks[self._start(work)] = work
+                        tasks[self._restart(task, work, was_stuck=task in stuck)] = work
+                        stuck.discard(task)
                     elif task not in stuck and work.heartbeat.is_late():
                         _cancel_stuck(task)
                         stuck.add(task)
                 if not stuck:
                     self.heartbeat.expect_within(self._check)
-                await self._until_due(tasks, stuck)
+                await self._wait(tasks, stuck)
         finally:
             for task in tasks:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks)
 
-    def _start(self, work: Supervised) -> asyncio.Task[None]:
-        work.heartbeat.expect_within(self._check)
-        return asyncio.create_task(work.run(), name=work.heartbeat.name)
+    def _start(self, work: Supervised, delay: float = 0.0) -> asyncio.Task[None]:
+        work.heartbeat.expect_within(self._check + delay)
+        return asyncio.create_task(_run_after(work, delay), name=work.heartbeat.name)
 
-    async def _until_due(
+    def _restart(
+        self, task: asyncio.Task[None], work: Supervised, *, was_stuck: bool
+    ) -> asyncio.Task[None]:
+        """Start again what has ended, after a delay if it has crashed."""
+        if was_stuck:
+            if not task.cancelled():
+                task.exception()  # it was given up; this only marks it as seen
+            work.on_restart()
+            return self._start(work)
+        error = task.exception()
+        if error is None:
+            raise RuntimeError(f"{task.get_name()} ended, which it must not")
+        if not isinstance(error, Exception):
+            raise error
+        return self._start(work, work.on_crash(error))
+
+    async def _wait(
         self, tasks: dict[asyncio.Task[None], Supervised], stuck: set[asyncio.Task[None]]
     ) -> None:
-        """Until one ends or would become late, but not longer than we may promise."""
+        """Wait until one ends or is late, but no longer than this supervisor may promise."""
         due = (work.heartbeat.next_due for task, work in tasks.items() if task not in stuck)
         late = min(due, default=self._monotonic()) + GRACE - self._monotonic()
         await asyncio.wait(
@@ -90,17 +111,15 @@ class Supervisor:
         )
 
 
+async def _run_after(work: Supervised, delay: float) -> None:
+    if delay:
+        await asyncio.sleep(delay)
+    await work.run()
+
+
 def _cancel_stuck(task: asyncio.Task[None]) -> None:
     _LOG.error(
-        "%s was stuck and is started anew; please report it with the log before this line",
+        "%s was stuck and is restarted; please report it with the log before this line",
         task.get_name(),
     )
     task.cancel()
-
-
-def _raise_if_ended(task: asyncio.Task[None], stuck: set[asyncio.Task[None]]) -> None:
-    """Raises what ended a task that was not cancelled."""
-    if task not in stuck:
-        task.result()
-        raise RuntimeError(f"{task.get_name()} ended, which it must not")
-    stuck.discard(task)

@@ -1,1 +1,1 @@
-"""What is known of each meter as it is published: values, availability, unique ids."""
+"""Each meter as it is published: values, availability, unique ids."""

@@ -1,4 +1,4 @@
-"""Whether a meter is there: by how old its last valid reading is, and by its port. Pure."""
+"""Whether a meter is available: by the age of its last valid reading, and by its port. Pure."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from kamstrup_mqtt.meters.plan import ReadingPlan
 
 MISSED_PERIODS = 3
 MIN_PUSH_TIMEOUT = 30.0
-"""Seconds of silence that a pushing meter is always allowed."""
+"""Shortest silence in seconds after which a pushing meter is offline."""
 PORT_TIMEOUT = 60.0
-"""Seconds without a port after which its meters are offline, however fresh their readings are."""
+"""Seconds without a port after which its meters are offline, even with fresh readings."""
 
 
 class Availability:
-    """One meter, which sends every `interval` seconds when it is asked (None: by itself), and has
-    been listened for since `started` (monotonic).
+    """The availability of one meter.
 
-    last_received  group -> monotonic time of its last reading in this process
-    cleared_groups  groups that are overdue: their values are null
-    port_gone_since  monotonic time since when its port is not there
-    timeout    seconds after the last valid reading at which it counts as offline
+    interval         seconds between polls; None: the meter sends by itself
+    started          monotonic time at which the daemon started
+    last_received    group -> monotonic time of its last reading in this run
+    cleared_groups   groups whose readings have expired, so that their values are null
+    port_gone_since  monotonic time since when the port is missing
+    timeout          seconds after the last valid reading at which the meter counts as offline
     """
 
     __slots__ = (
@@ -54,26 +55,25 @@ class Availability:
 
     @property
     def has_reading(self) -> bool:
-        """Whether there was a reading in this process."""
+        """Whether there was a reading in this run."""
         return bool(self.last_received)
 
     def record_reading(self, group: str, monotonic: float) -> None:
-        """A valid reading of a group came."""
+        """Note that a valid reading of a group came at `monotonic`."""
         self.last_received[group] = monotonic
         if group in self.cleared_groups:
             self.cleared_groups -= {group}
 
     def reset(self) -> None:
-        """It is another meter now."""
+        """Forget the readings of the previous meter."""
         self.last_received.clear()
         self.cleared_groups = EMPTY
 
-    def is_online(
-        self, now: datetime | None, monotonic: float, remembered: datetime | None
-    ) -> bool:
-        """Whether the last valid reading is young enough and the port there.
+    def is_online(self, now: datetime | None, monotonic: float, stored: datetime | None) -> bool:
+        """Return whether the last valid reading is young enough and the port is there.
 
-        A reading of this process counts by the monotonic clock, a `remembered` one by `now`.
+        The age of a reading of this run is measured by the monotonic clock, that of a `stored` one
+        by `now`.
         """
         if self.port_gone_since is not None and monotonic - self.port_gone_since >= PORT_TIMEOUT:
             return False
@@ -81,13 +81,13 @@ class Availability:
             return monotonic - max(self.last_received.values()) < self.timeout
         return (
             now is not None
-            and remembered is not None
-            and now - remembered < timedelta(seconds=self.timeout)
+            and stored is not None
+            and now - stored < timedelta(seconds=self.timeout)
         )
 
     def expire_groups(self, monotonic: float, groups: Iterable[str]) -> frozenset[str]:
-        """Of `groups` those that missed three of their periods since they were last told; each is
-        told once."""
+        """Return those of `groups` that have missed three of their periods, each once until its
+        next reading."""
         late = {
             group
             for group in groups
@@ -100,8 +100,8 @@ class Availability:
         return frozenset(late)
 
     def next_deadline(self, monotonic: float, groups: Iterable[str]) -> float:
-        """When, after `monotonic`, it goes offline or one of `groups` is overdue, if nothing
-        comes."""
+        """Return when, after `monotonic`, the meter goes offline or one of `groups` expires if
+        nothing comes."""
         ends = [
             self.last_received.get(group, self._started) + self._group_timeout(group)
             for group in groups
@@ -116,5 +116,5 @@ class Availability:
         period = self._plan.periods.get(group, self._interval)
         if period is None:
             return self.timeout
-        least = 0.0 if self._interval is not None else MIN_PUSH_TIMEOUT
-        return max(least, MISSED_PERIODS * period)
+        minimum = 0.0 if self._interval is not None else MIN_PUSH_TIMEOUT
+        return max(minimum, MISSED_PERIODS * period)

@@ -1,4 +1,4 @@
-"""Meters that tell the same serial number are kept apart."""
+"""Keeps meters with the same serial number apart."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from collections.abc import Iterable
 from kamstrup_mqtt.devices.device import Device
 
 
-def assign_suffixes(pictures: Iterable[Device]) -> list[str]:
-    """Give each of several meters with one serial number ids of its own; returns warnings.
+def assign_suffixes(devices: Iterable[Device]) -> list[str]:
+    """Give meters that share a serial number different ids, and return warnings.
 
-    Who was announced under the bare number keeps it, else the first configured has it; the
-    others get `_<id>` behind it, for as long as they are remembered.
+    The meter that was announced under the bare number keeps it, else the first configured one gets
+    it. The ids of the others end in `_<id>`, as long as they are in the state file.
     """
-    named = [(p, own) for p in pictures if (own := p.base_serial) is not None]
+    named = [(d, serial) for d in devices if (serial := d.base_serial) is not None]
     holders: dict[str, Device] = {}
-    for picture, own in sorted(named, key=lambda item: item[0].meter_state.announced_as != item[1]):
-        if picture.meter_state.announced_as != f"{own}_{picture.config.id}":
-            holders.setdefault(own, picture)
+    for device, serial in sorted(
+        named, key=lambda item: item[0].meter_state.announced_as != item[1]
+    ):
+        if device.meter_state.announced_as != f"{serial}_{device.config.id}":
+            holders.setdefault(serial, device)
     warnings = []
-    for picture, own in named:
-        holder = holders.get(own)
-        suffix = "" if holder is picture else f"_{picture.config.id}"
-        if suffix and picture.suffix != suffix and holder is not None:
+    for device, serial in named:
+        holder = holders.get(serial)
+        suffix = "" if holder is device else f"_{device.config.id}"
+        if suffix and device.suffix != suffix and holder is not None:
             warnings.append(
-                f"{picture.config.id} and {holder.config.id} tell the same serial number {own}:"
-                f" the ids of {picture.config.id} end in {suffix}; are both on one meter?"
+                f"{device.config.id} and {holder.config.id} tell the same serial number {serial}:"
+                f" the ids of {device.config.id} end in {suffix}; are both on one meter?"
             )
-        picture.suffix = suffix
+        device.suffix = suffix
     return warnings

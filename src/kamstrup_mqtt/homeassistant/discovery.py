@@ -75,7 +75,7 @@ def _device(config: DiscoveryConfig, device: Device, serial: str) -> Payload:
 
 def _sensor(config: DiscoveryConfig, device: Device, serial: str, key: str) -> Payload:
     quantity = device.config.plan.quantity(key)
-    if quantity.binary:
+    if quantity.is_binary:
         return _binary_sensor(config, device, serial, key)
     unit, precision = device.keys[key], quantity.precision
     template = f"{{{{ value_json.{key} }}}}"

@@ -29,7 +29,7 @@ def auto_model(models: Mapping[str, MeterModel]) -> MeterModel:
         name="Meter recognised by what it tells",
         manufacturer="",
         medium="any",
-        battery=True,
+        has_battery=True,
         note="HAN: Kamstrup, Aidon and Kaifa meters are detected by their lists. KMP: the meter is"
         " asked once, then read as the detected model, with the interval of that model. For an"
         " electricity meter set baudrate: 9600.",

@@ -33,10 +33,10 @@ def nearest_offset(ahead: timedelta, host: datetime) -> timedelta:
     It is the nearest offset that is in use; the rest is an error of the clock. If the date of the
     clock is wrong, it is the offset of the host.
     """
-    here = host.astimezone().utcoffset() or timedelta()
+    host_offset = host.astimezone().utcoffset() or timedelta()
     if abs(ahead) > _MAX_OFFSET:
-        return here
-    return min((here, *OFFSETS_IN_USE), key=lambda offset: abs(ahead - offset))
+        return host_offset
+    return min((host_offset, *OFFSETS_IN_USE), key=lambda offset: abs(ahead - offset))
 
 
 def ahead_of_utc(meter: datetime, host: datetime) -> timedelta:

@@ -41,7 +41,7 @@ def inputs_of(profile: ProtocolProfile, source: SourceId) -> tuple[SourceId, ...
     if source in (INFO_TEXT, INFO_BITS_TEXT):
         return tuple(info for info in profile.info_tables if info_text_source(info) == source)
     return tuple(
-        info for info in profile.info_tables if TABLES[profile.info_tables[info]].confirmed
+        info for info in profile.info_tables if TABLES[profile.info_tables[info]].is_confirmed
     )
 
 

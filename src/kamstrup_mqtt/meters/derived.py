@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TypeGuard
+from enum import Enum, auto
+from typing import NamedTuple, TypeGuard
 
 from kamstrup_mqtt.core import units
 from kamstrup_mqtt.core.model import DecodedValue, Scalar, SourceId
@@ -27,13 +28,28 @@ _OPEN_PROBE = Decimal(185)
 """°C of an open probe; a short-circuited one shows 0 (MULTICAL 603 manual p. 107)."""
 
 
+class DerivationFault(Enum):
+    """Why a value cannot be derived, or not as before."""
+
+    UNITS = auto()
+    REGISTERS_DISAGREE = auto()
+    OFFSET_CHANGED = auto()
+
+
+class DerivationWarning(NamedTuple):
+    """A warning to log once for each fault."""
+
+    fault: DerivationFault
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class DerivedValues:
-    """The objects of a poll with the derived ones; what was learned; warnings to log once."""
+    """The objects of a poll with the derived ones, what was learned, and warnings."""
 
     objects: tuple[DecodedValue, ...]
     learned: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[DerivationWarning, ...] = ()
 
 
 class Deriver:
@@ -86,7 +102,7 @@ class Deriver:
             table = TABLES[self._profile.info_tables[source]]
             text = table.text(code)
             yield DecodedValue(info_text_source(source), text, text)
-            if table.confirmed:
+            if table.is_confirmed:
                 for problem in table.problems:
                     state = ON if table.has_problem(code, problem) else OFF
                     yield DecodedValue(f"problem_{problem}", state, state)
@@ -106,7 +122,8 @@ class Deriver:
                 return _from_modulo(total, fine)
             return _from_offset(total, fine, learned.get(OFFSET_KEY))
         except ValueError as error:
-            return DerivedValues((), {}, (f"heat_energy_precise cannot be calculated: {error}",))
+            text = f"heat_energy_precise cannot be calculated: {error}"
+            return DerivedValues((), {}, (DerivationWarning(DerivationFault.UNITS, text),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,26 +155,27 @@ def _precise_object(wh: Decimal) -> DecodedValue:
 def _from_modulo(total: _Counter, fine: _Counter) -> DerivedValues:
     """The precise energy from register 266."""
     wh = energy.from_modulo(total.value, total.unit, fine.value, fine.unit)
-    if energy.agrees(wh, total.value, total.unit):
+    if energy.is_consistent(wh, total.value, total.unit):
         return DerivedValues((_precise_object(wh),))
-    warning = (
+    text = (
         f"registers 266 ({fine}) and 60 ({total}) do not agree: heat_energy_precise is not"
         " calculated"
     )
-    return DerivedValues((), {}, (warning,))
+    return DerivedValues((), {}, (DerivationWarning(DerivationFault.REGISTERS_DISAGREE, text),))
 
 
 def _from_offset(total: _Counter, fine: _Counter, offset: str | None) -> DerivedValues:
     """The precise energy from register 155, whose offset is learned and stored."""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[DerivationWarning, ...] = ()
     if offset is not None:
         wh = energy.from_offset(fine.value, fine.unit, Decimal(offset))
-        if energy.agrees(wh, total.value, total.unit):
+        if energy.is_consistent(wh, total.value, total.unit):
             return DerivedValues((_precise_object(wh),))
-        warnings = (
+        text = (
             f"register 155 ({fine}) no longer agrees with register 60 ({total}): its offset is"
-            " learned again",
+            " learned again"
         )
+        warnings = (DerivationWarning(DerivationFault.OFFSET_CHANGED, text),)
     learned = energy.learn_offset(total.value, total.unit, fine.value, fine.unit)
     precise = _precise_object(energy.from_offset(fine.value, fine.unit, learned))
     return DerivedValues((precise,), {OFFSET_KEY: format(learned, "f")}, warnings)

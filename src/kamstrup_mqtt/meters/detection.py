@@ -34,7 +34,7 @@ def detect_model(
     """Return the model of a polled meter that answered `objects`.
 
     These are registers and, for KMP, the type number ("type"). If no rule matches, it is the
-    generic model of the protocol. A 303, 603 or 803 is told from a 403 by its name in register 404
+    generic model of the protocol. A 303, 603 or 803 differs from a 403 by its name in register 404
     alone, because their type numbers are not published.
     """
     by_id = {obj.id: obj for obj in objects}
@@ -102,21 +102,34 @@ def _specificity(detection: Detection) -> int:
 def detect_list_model(maker: str, phases: int, list_id: str | None) -> str | None:
     """Return the model of a HAN meter that pushed a list; None if no model has such a list.
 
-    `list_id` is None for a list without identifier. An unknown identifier is ignored.
+    `list_id` is None for a list without identifier. The longest prefix of it decides. An unknown
+    identifier is ignored.
     """
-    rules = _list_rules().get((maker, phases), {})
-    for model_id, list_ids in rules.items():
-        if not list_ids if list_id is None else list_id.startswith(list_ids):
+    rules = _list_rules().get((maker, phases), ())
+    if list_id is None:
+        without = next((model_id for prefix, model_id in rules if prefix is None), None)
+        if without is not None:
+            return without
+    named = [(prefix, model_id) for prefix, model_id in rules if prefix is not None]
+    for prefix, model_id in named:
+        if list_id is not None and list_id.startswith(prefix):
             return model_id
-    return next((model_id for model_id, list_ids in rules.items() if list_ids), None)
+    return named[-1][1] if named else None
 
 
 @cache
-def _list_rules() -> Mapping[tuple[str, int], Mapping[str, tuple[str, ...]]]:
-    """Return maker and phases -> model -> list identifiers. It is used for every list."""
-    rules: dict[tuple[str, int], dict[str, tuple[str, ...]]] = {}
+def _list_rules() -> Mapping[tuple[str, int], tuple[tuple[str | None, str], ...]]:
+    """Return maker and phases -> prefixes of list identifiers with models, the longest first."""
+    rules: dict[tuple[str, int], list[tuple[str | None, str]]] = {}
     for model_id, model in registry.models_of("han").items():
         rule = model.profiles["han"].detection
         if isinstance(rule, ListDetection):
-            rules.setdefault((rule.maker, rule.phases), {})[model_id] = rule.list_ids
-    return rules
+            prefixes = rule.list_ids or (None,)
+            found = rules.setdefault((rule.maker, rule.phases), [])
+            found += [(prefix, model_id) for prefix in prefixes]
+    return {key: tuple(sorted(found, key=_by_length)) for key, found in rules.items()}
+
+
+def _by_length(rule: tuple[str | None, str]) -> tuple[int, str]:
+    prefix, model_id = rule
+    return -len(prefix or ""), model_id

@@ -65,10 +65,10 @@ def convert(value: Decimal, sent: str | None, wanted: str) -> Decimal:
     exponent = _floor_log10(step)
     if Fraction(10) ** exponent * in_wh(Decimal(1), wanted) < 1:
         exponent += 1
-    return quantized(exact, exponent)
+    return quantize(exact, exponent)
 
 
-def quantized(value: Fraction, exponent: int) -> Decimal:
+def quantize(value: Fraction, exponent: int) -> Decimal:
     """Round `value` half-even to a multiple of 10^exponent."""
     count = round(value / Fraction(10) ** exponent)
     return Decimal((int(count < 0), tuple(map(int, str(abs(count)))), exponent))
@@ -100,7 +100,7 @@ def learn_offset(total: Decimal, unit: str | None, fine: Decimal, fine_unit: str
     counted = convert(fine, fine_unit, "Wh")
     exponent = counted.as_tuple().exponent
     assert isinstance(exponent, int)
-    return quantized(in_wh(total, unit) - Fraction(counted), exponent)
+    return quantize(in_wh(total, unit) - Fraction(counted), exponent)
 
 
 def from_offset(fine: Decimal, fine_unit: str | None, offset: Decimal) -> Decimal:
@@ -110,7 +110,7 @@ def from_offset(fine: Decimal, fine_unit: str | None, offset: Decimal) -> Decima
     return units.EXACT.add(counted, offset)
 
 
-def agrees(precise: Decimal, total: Decimal, unit: str | None) -> bool:
+def is_consistent(precise: Decimal, total: Decimal, unit: str | None) -> bool:
     """Return True if register 60 can show the energy `precise` (Wh) as `total`."""
     difference = abs(Fraction(precise) - in_wh(total, unit))
     return difference <= 2 * step_in_wh(total, unit) + SLACK

@@ -137,7 +137,7 @@ def state_class_error(device_class: str | None, state_class: str | None) -> str 
 
 def expects_number(quantity: Quantity, unit: str | None) -> bool:
     """Return True if Home Assistant expects a number, given unit, classes and precision."""
-    return not quantity.text and bool(
+    return not quantity.is_text and bool(
         unit
         or quantity.state_class
         or quantity.precision is not None

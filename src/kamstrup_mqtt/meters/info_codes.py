@@ -46,12 +46,12 @@ class InfoTable:
     bits: Mapping[int, str] = field(default_factory=dict)
     problems: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     probes: Mapping[SourceId, tuple[int, ...]] = field(default_factory=dict)
-    digits: bool = False
-    confirmed: bool = False
+    has_digits: bool = False
+    is_confirmed: bool = False
 
     def messages(self, code: int) -> tuple[str, ...]:
         """Return one text for each bit or digit that is set."""
-        if self.digits:
+        if self.has_digits:
             return _digit_messages(code)
         bits = (n for n in range(code.bit_length()) if code >> n & 1)
         return tuple(self.bits.get(n, f"bit {n}") for n in bits)
@@ -118,7 +118,7 @@ _SUM_602 = InfoTable(
         "supply": (0,),
     },
     probes={86: (3,), 87: (2,), 88: (5,)},
-    confirmed=True,
+    is_confirmed=True,
 )
 
 _SUM_403 = InfoTable(
@@ -207,7 +207,7 @@ _MULTICAL_III = InfoTable(
     },
     problems={"probe": (2, 3), "battery": (7,), "flow_sensor": (1, 8)},
     probes={"#1.t1": (3,), "#1.t2": (2,)},
-    confirmed=True,
+    is_confirmed=True,
 )
 
 TABLES: Mapping[str, InfoTable] = MappingProxyType(
@@ -216,7 +216,7 @@ TABLES: Mapping[str, InfoTable] = MappingProxyType(
         # the same family of meters, but no document describes the code
         "sum_602_unconfirmed": InfoTable(bits=_SUM_602.bits, probes=_SUM_602.probes),
         "sum_403": _SUM_403,
-        "digits_603": InfoTable(digits=True),
+        "digits_603": InfoTable(has_digits=True),
         "bits_369": _BITS_369,
         "flowiq": _FLOWIQ,
         "multical_iii": _MULTICAL_III,

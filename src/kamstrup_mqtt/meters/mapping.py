@@ -92,7 +92,7 @@ def to_contract_unit(quantity: Quantity, obj: DecodedValue) -> Measurement:
     The energy of a heat meter may be converted to another family, such as GJ to kWh, rounded.
     Raises ValueError if the units are not convertible.
     """
-    if quantity.text:
+    if quantity.is_text:
         value = obj.raw if isinstance(obj.value, Decimal) else obj.value
         return Measurement(None if value is None else str(value))
     if quantity.as_sent or obj.value is None or not isinstance(obj.value, Decimal):

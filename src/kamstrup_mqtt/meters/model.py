@@ -21,8 +21,8 @@ class Quantity:
     device_class, state_class, icon, category   as in Home Assistant
     precision          decimals that Home Assistant shows
     enabled            False: announced, but disabled by default
-    text               the value is text or an ISO date, never a number
-    binary             the value is ON or OFF: a binary sensor
+    is_text            the value is text or an ISO date, never a number
+    is_binary          the value is ON or OFF: a binary sensor
     catch_up_seconds   consumption of this time may be added to the total in one step, when a
                        register corrects a live counter
     """
@@ -37,9 +37,9 @@ class Quantity:
     icon: str | None = None
     category: Literal["diagnostic"] | None = None
     enabled: bool = True
-    text: bool = False
+    is_text: bool = False
     catch_up_seconds: float = 0.0
-    binary: bool = False
+    is_binary: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +130,10 @@ class ProtocolProfile:
 class MeterModel:
     """A meter family. Its id is the name of its file in `meters/models/`.
 
-    battery        the default interval is 1 h instead of 60 s, and less than 60 s gives a warning
+    has_battery    the default interval is 1 h instead of 60 s, and less than 60 s gives a warning
     max_power      highest power in W; None: by medium (`limits`)
     max_flow       highest flow in m³/h; None: by medium
-    interval       default interval in seconds; None: by `battery`
+    interval       default interval in seconds; None: by `has_battery`
     sleeps_after   seconds after a reading after which the optical eye falls asleep
     note           what the user should know
     """
@@ -142,7 +142,7 @@ class MeterModel:
     manufacturer: str = "Kamstrup"
     medium: Literal["heat", "water", "electricity", "any"]
     profiles: Mapping[str, ProtocolProfile]
-    battery: bool = False
+    has_battery: bool = False
     max_power: int | None = None
     max_flow: int | None = None
     interval: float | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from kamstrup_mqtt.core.model import SourceId
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.model import ProtocolProfile, Quantity
-from kamstrup_mqtt.meters.quantities import QUANTITIES, unnamed
+from kamstrup_mqtt.meters.quantities import QUANTITIES, generic_quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class ReadingPlan:
 
     def quantity(self, key: str) -> Quantity:
         """Return the quantity of `key`: as configured, else of the model, else of any meter."""
-        return self._quantities.get(key) or QUANTITIES.get(key) or unnamed(key)
+        return self._quantities.get(key) or QUANTITIES.get(key) or generic_quantity(key)
 
     def is_total(self, key: str) -> bool:
         """Return True if the value of `key` never falls."""

@@ -17,7 +17,7 @@ from kamstrup_mqtt.meters.model import Quantity
 _TOTAL = "total_increasing"  # not `total`: it survives an exchanged meter
 _DIAGNOSTIC: Mapping[str, Any] = {"category": "diagnostic"}
 _RARE: Mapping[str, Any] = {"enabled": False}
-_TEXT: Mapping[str, Any] = {"text": True, **_DIAGNOSTIC}
+_TEXT: Mapping[str, Any] = {"is_text": True, **_DIAGNOSTIC}
 
 
 def _counter(key: str, name: str, unit: str, device_class: str, **more: Any) -> Quantity:
@@ -140,7 +140,11 @@ def _heat_and_water() -> Iterable[Quantity]:
     yield Quantity(key="info_bits_text", name="Info bits in words (unconfirmed)", **_TEXT, **_RARE)
     for problem, name in PROBLEMS.items():
         yield Quantity(
-            key=f"problem_{problem}", name=name, device_class="problem", binary=True, text=True
+            key=f"problem_{problem}",
+            name=name,
+            device_class="problem",
+            is_binary=True,
+            is_text=True,
         )
     yield Quantity(key="info_events", name="Info events", state_class=_TOTAL, **_DIAGNOSTIC)
     yield from _extremes()
@@ -198,7 +202,7 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
 """Every quantity by its public key."""
 
 
-def unnamed(key: str) -> Quantity:
+def generic_quantity(key: str) -> Quantity:
     """Return the quantity of a source without a key: `register_371`, `obis_1_1_99_8_0_255`.
 
     It is published as sent, without classes, and disabled: it may or may not be a total.

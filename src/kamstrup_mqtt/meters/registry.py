@@ -21,7 +21,7 @@ from kamstrup_mqtt.meters import models
 from kamstrup_mqtt.meters.auto import AUTO, auto_model
 from kamstrup_mqtt.meters.dependencies import DERIVED_SOURCES
 from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile, Quantity
-from kamstrup_mqtt.meters.quantities import QUANTITIES, unnamed
+from kamstrup_mqtt.meters.quantities import QUANTITIES, generic_quantity
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 
 
@@ -102,6 +102,6 @@ def quantity_for(protocol_name: str, profile: ProtocolProfile | None, source: So
     """
     spec = find_protocol(protocol_name)
     key = key_of(protocol_name, source)
-    found = QUANTITIES[key] if key is not None else unnamed(spec.fallback_key(source))
+    found = QUANTITIES[key] if key is not None else generic_quantity(spec.fallback_key(source))
     changes: Mapping[str, Any] = profile.overrides.get(source, {}) if profile else {}
     return dataclasses.replace(found, **changes) if changes else found

@@ -33,9 +33,9 @@ class AiomqttConnection:
     Each coroutine raises BrokerError when the connection is lost.
     """
 
-    def __init__(self, client: aiomqtt.Client, where: str) -> None:
+    def __init__(self, client: aiomqtt.Client, address: str) -> None:
         self._client = client
-        self._where = where
+        self._address = address
         self._loop = asyncio.get_running_loop()
         self._failure: asyncio.Future[None] = self._loop.create_future()
         self._deliveries: set[asyncio.Task[None]] = set()
@@ -121,7 +121,7 @@ class AiomqttConnection:
         error = self._failure.exception()
         assert error is not None  # the future never gets a result
         if isinstance(error, aiomqtt.MqttError):
-            raise connection_lost_error(error, self._where) from error
+            raise connection_lost_error(error, self._address) from error
         raise error
 
     async def publish(self, topic: str, payload: str, *, retain: bool = True) -> None:
@@ -139,7 +139,7 @@ class AiomqttConnection:
         try:
             granted = await self._client.subscribe(requested)
         except aiomqtt.MqttError as error:
-            raise connection_lost_error(error, self._where) from error
+            raise connection_lost_error(error, self._address) from error
         codes = [code.value if isinstance(code, ReasonCode) else code for code in granted]
         for (topic, _), code in zip(requested, codes, strict=False):
             if code >= _FAILURE:
@@ -154,7 +154,7 @@ class AiomqttConnection:
         try:
             await self._client.unsubscribe(topic)
         except aiomqtt.MqttError as error:
-            raise connection_lost_error(error, self._where) from error
+            raise connection_lost_error(error, self._address) from error
 
     async def messages(self) -> AsyncIterator[Received]:
         """See `Connection.messages`."""
@@ -167,4 +167,4 @@ class AiomqttConnection:
                     message.retain,
                 )
         except aiomqtt.MqttError as error:
-            raise connection_lost_error(error, self._where) from error
+            raise connection_lost_error(error, self._address) from error

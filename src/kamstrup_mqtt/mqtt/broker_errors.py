@@ -26,7 +26,7 @@ _UNSPECIFIED = 0x80
 
 
 class Trouble(Enum):
-    """The kind of failure. The back-off is long where a quick retry cannot help."""
+    """The kind of a failure. It decides how long the back-off is."""
 
     LOST = "lost"
     REFUSED = "refused"
@@ -44,56 +44,56 @@ class BrokerError(KamstrupMqttError):
 
 def connect_error(error: Exception, mqtt: MqttConfig) -> BrokerError:
     """Return the BrokerError for an error raised while connecting."""
-    where = format_address(mqtt)
+    address = format_address(mqtt)
     code = _reason_code(error)
     if isinstance(error, aiomqtt.exceptions.MqttConnectError) and code is not None:
         reason = _CONNECT_ERRORS.get(code)
         if reason is not None:
-            return BrokerError(f"{where} refused the connection: {reason}", Trouble.REFUSED)
-        return BrokerError(f"{where} refused the connection: {error}")
+            return BrokerError(f"{address} refused the connection: {reason}", Trouble.REFUSED)
+        return BrokerError(f"{address} refused the connection: {error}")
     # aiomqtt keeps only the text of the original exception, which is still the context
     return _network_error(error.__context__, error, mqtt)
 
 
 def _network_error(cause: BaseException | None, error: Exception, mqtt: MqttConfig) -> BrokerError:
-    where = format_address(mqtt)
+    address = format_address(mqtt)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return BrokerError(
-            f"{where}: its certificate is not trusted ({cause.verify_message}); set"
+            f"{address}: its certificate is not trusted ({cause.verify_message}); set"
             " mqtt.tls.ca_file to the CA that signed it, and mqtt.host to the name in it",
             Trouble.TLS,
         )
     if isinstance(cause, ssl.SSLError) or (mqtt.tls and isinstance(cause, ConnectionResetError)):
         return BrokerError(
-            f"{where}: no TLS connection ({_os_error_text(cause)}); is mqtt.port the TLS port, and"
-            " does the broker require a client certificate?",
+            f"{address}: no TLS connection ({_os_error_text(cause)}); is mqtt.port the TLS port,"
+            " and does the broker require a client certificate?",
             Trouble.TLS,
         )
     if isinstance(cause, socket.gaierror):
-        return BrokerError(f"{where}: the name is not known ({cause.strerror}); check mqtt.host")
+        return BrokerError(f"{address}: the name is not known ({cause.strerror}); check mqtt.host")
     if isinstance(cause, ConnectionRefusedError):
         return BrokerError(
-            f"{where}: connection refused; is the broker running, and is mqtt.port right?"
+            f"{address}: connection refused; is the broker running, and is mqtt.port right?"
         )
     return BrokerError(
-        f"{where} cannot be reached: {error}; check mqtt.host and mqtt.port, and that an MQTT"
+        f"{address} cannot be reached: {error}; check mqtt.host and mqtt.port, and that an MQTT"
         " broker listens there"
     )
 
 
-def connection_lost_error(error: aiomqtt.MqttError, where: str) -> BrokerError:
-    """Return the BrokerError for an error raised on an open connection to `where`."""
+def connection_lost_error(error: aiomqtt.MqttError, address: str) -> BrokerError:
+    """Return the BrokerError for an error raised on an open connection to `address`."""
     cause = error.__cause__ or error
     code = _reason_code(cause)
     if code == _SESSION_TAKEN_OVER:
-        return BrokerError(f"{where}: another client took our client id", Trouble.TAKEN_OVER)
+        return BrokerError(f"{address}: another client took our client id", Trouble.TAKEN_OVER)
     if not isinstance(cause, aiomqtt.MqttError):  # raised by paho
-        return BrokerError(f"{where}: the connection failed ({type(cause).__name__}: {cause})")
+        return BrokerError(f"{address}: the connection failed ({type(cause).__name__}: {cause})")
     if code is None:  # aiomqtt's timeout while it waited for an acknowledgement
-        return BrokerError(f"{where} does not acknowledge messages any more ({cause})")
+        return BrokerError(f"{address} does not acknowledge messages any more ({cause})")
     if code == _UNSPECIFIED:  # paho's code for a connection that ended without DISCONNECT
-        return BrokerError(f"{where} went away: the connection broke")
-    return BrokerError(f"{where} went away: {cause}")
+        return BrokerError(f"{address} went away: the connection broke")
+    return BrokerError(f"{address} went away: {cause}")
 
 
 def _reason_code(error: BaseException) -> int | None:

@@ -1,4 +1,4 @@
-"""What a session asks of the daemon."""
+"""The functions through which a session reaches the rest of the daemon."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Connection(Protocol):
 
 
 class Connector(Protocol):
-    """Opens connections. A replay passes a connector of its own to the daemon."""
+    """Opens connections. A replay gives the daemon another connector than `connect`."""
 
     def __call__(
         self,

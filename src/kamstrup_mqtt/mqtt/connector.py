@@ -43,14 +43,14 @@ async def connect(
 ) -> AsyncIterator[Connection]:
     """Connect as `client_id` (default: the configured one). Raises BrokerError."""
     use_daemon_threads("connecting to the broker")
-    where = format_address(mqtt)
+    address = format_address(mqtt)
     client_id = client_id or mqtt.client_id or mqtt.topics.client_id
     connection = _create_connection(mqtt, _client_options(mqtt, will, client_id, ack_timeout))
     try:
         await connection.open(connect_timeout)
     except TimeoutError as error:
         raise BrokerError(
-            f"{where} did not answer within {connect_timeout:g} s: is the address right, does a"
+            f"{address} did not answer within {connect_timeout:g} s: is the address right, does a"
             " firewall drop the packets?"
         ) from error
     except (aiomqtt.MqttError, ValueError) as error:
@@ -64,13 +64,13 @@ async def connect(
 def _create_connection(mqtt: MqttConfig, options: dict[str, Any]) -> AiomqttConnection:
     client = aiomqtt.Client(mqtt.host, mqtt.port, **options)
     paho_client = find_paho_client(client)
-    where = format_address(mqtt)
+    address = format_address(mqtt)
     if paho_client is not None:
-        return PahoConnection(client, paho_client, where, RefusalLog().warn)
+        return PahoConnection(client, paho_client, address, RefusalLog().warn)
     if mqtt.version == "5":
         # How many messages the broker accepts at once cannot be found out: at least one
         client = aiomqtt.Client(mqtt.host, mqtt.port, **{**options, "max_inflight_messages": 1})
-    return AiomqttConnection(client, where)
+    return AiomqttConnection(client, address)
 
 
 def _client_options(

@@ -57,10 +57,10 @@ class RecordEncoder:
 
 
 def estimate_measured_at(kind: str, received: datetime | None) -> datetime | None:
-    """Return when the values of a reading without a time of its own were measured, or None.
+    """Estimate when the values of a reading without `measured_at` were measured.
 
     The registers of an hourly list are those of the full hour, and the list arrives within a minute
-    after it. All other values are current when they arrive.
+    after it. All other values are current when they arrive. Returns None if the time is not known.
     """
     if kind != "hourly" or received is None:
         return received

@@ -73,10 +73,10 @@ class PahoConnection(AiomqttConnection):
         self,
         client: aiomqtt.Client,
         paho_client: paho.Client,
-        where: str,
+        address: str,
         on_refusal: Callable[[str, str], None],
     ) -> None:
-        super().__init__(client, where)
+        super().__init__(client, address)
         self._paho = paho_client
         self._on_refusal = on_refusal
         self._socket = PahoSocket(paho_client, self._fail_network)
@@ -85,10 +85,16 @@ class PahoConnection(AiomqttConnection):
         self._receive_maximum = NO_RECEIVE_MAXIMUM
         self._ack_timer: asyncio.TimerHandle | None = None
         self._on_connect = paho_client.on_connect
-        self._on_disconnect = paho_client.on_disconnect
         paho_client.on_connect = self._handle_connack
-        paho_client.on_disconnect = self._handle_disconnect
         paho_client.on_publish = self._handle_puback
+
+    async def open(self, timeout: float) -> None:
+        """See `AiomqttConnection.open`."""
+        # aiomqtt forgets a loss between CONNACK and the end of its attempt
+        on_disconnect = self._paho.on_disconnect
+        self._paho.on_disconnect = functools.partial(self._handle_disconnect, None)
+        await super().open(timeout)
+        self._paho.on_disconnect = functools.partial(self._handle_disconnect, on_disconnect)
 
     def _abandon(self, attempt: asyncio.Task[Any]) -> None:
         attempt.cancel()
@@ -114,10 +120,16 @@ class PahoConnection(AiomqttConnection):
         self._on_connect(client, userdata, flags, reason, properties)  # type: ignore[call-arg]
 
     def _handle_disconnect(
-        self, client: paho.Client, userdata: Any, flags: Any, reason: Any, properties: Any
+        self,
+        forward: Callable[..., None] | None,
+        client: paho.Client,
+        userdata: Any,
+        flags: Any,
+        reason: Any,
+        properties: Any,
     ) -> None:
-        assert self._on_disconnect is not None
-        self._on_disconnect(client, userdata, flags, reason, properties)  # type: ignore[call-arg]
+        if forward is not None:
+            forward(client, userdata, flags, reason, properties)
         if reason.is_failure:
             self.fail(aiomqtt.MqttCodeError(reason, "Unexpected disconnection"))
 

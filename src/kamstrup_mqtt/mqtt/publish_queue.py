@@ -1,7 +1,7 @@
-"""Holds what is to be published: the devices, and which of their topics are pending.
+"""Keeps the devices and the topics of them that are pending.
 
-Reports change the devices whether the broker is connected or not. A session publishes what is
-pending.
+Reports change the devices whether the broker is connected or not. A session publishes the pending
+topics.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kamstrup_mqtt.core.topics import Topics
 from kamstrup_mqtt.devices.device import Device, DeviceChange
 from kamstrup_mqtt.devices.unique_ids import assign_suffixes
 from kamstrup_mqtt.mqtt.history_records import RecordEncoder
-from kamstrup_mqtt.storage.history import History
+from kamstrup_mqtt.storage.history.queue import HistoryQueue
 from kamstrup_mqtt.storage.state_file import StateFile
 
 DIAGNOSTICS_INTERVAL = 60.0
@@ -28,9 +28,9 @@ DIAGNOSTICS_INTERVAL = 60.0
 
 @dataclass(slots=True)
 class Pending:
-    """What is to be published, in the order in which it became pending.
+    """Topics to publish, in the order in which they became pending.
 
-    Each entry is there once: a session publishes the current value of the device.
+    Each topic is listed once. Its payload is made when a session publishes it.
     """
 
     discovery: dict[str, None] = field(default_factory=dict)
@@ -52,15 +52,15 @@ class PublishQueue:
         state_file: StateFile,
         clock: Clock,
         *,
-        history: History | None = None,
+        history: HistoryQueue | None = None,
         diagnostics_interval: float = DIAGNOSTICS_INTERVAL,
     ) -> None:
         self.devices = devices
         self.state_file = state_file
-        self.history = history or History()
+        self.history = history or HistoryQueue()
         self.pending = Pending()
         self.changed = asyncio.Event()
-        self._record_encoder = RecordEncoder(self.history.boot)
+        self._record_encoder = RecordEncoder(self.history.boot_id)
         self._clock = clock
         self._diagnostics_interval = diagnostics_interval
         self._diagnostics_times: dict[str, float] = {}
@@ -72,7 +72,7 @@ class PublishQueue:
     # Reports
 
     def apply(self, report: Report) -> None:
-        """Apply a report to its device and mark what it changed as pending."""
+        """Apply a report to its device and mark the changed topics as pending."""
         device = self.devices[report.meter]
         if isinstance(report, LoggedReading):
             record = self._record_encoder.encode_logged(report, device)
@@ -129,10 +129,10 @@ class PublishQueue:
     # Time
 
     def tick(self) -> float:
-        """Mark what is pending because time has passed.
+        """Mark topics as pending because time has passed.
 
-        That is a meter that has gone offline, a group that has expired, or deferred diagnostics.
-        Returns the monotonic time at which the next of these may happen.
+        These are the status of a meter that has gone offline, states that have expired, and
+        deferred diagnostics. Returns the monotonic time of the next such event.
         """
         now, deadlines = self._clock.monotonic(), [math.inf]
         for id_, device in self.devices.items():
@@ -219,7 +219,7 @@ class PublishQueue:
                     self.state_file.mark_changed()
 
     def take_pending(self) -> Pending:
-        """Return what is pending and forget it."""
+        """Return the pending topics and clear the queue."""
         pending, self.pending = self.pending, Pending()
         self.changed.clear()
         return pending

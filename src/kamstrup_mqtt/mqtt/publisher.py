@@ -24,7 +24,7 @@ from kamstrup_mqtt.mqtt.publish_queue import PublishQueue
 from kamstrup_mqtt.mqtt.reconnect_policy import ReconnectPolicy
 from kamstrup_mqtt.mqtt.session import SessionContext
 from kamstrup_mqtt.mqtt.session_runner import SessionRunner
-from kamstrup_mqtt.storage.history import History
+from kamstrup_mqtt.storage.history.queue import HistoryQueue
 from kamstrup_mqtt.storage.state_file import StateFile
 
 _LOG = logging.getLogger(__package__)
@@ -53,7 +53,7 @@ class Publisher:
         daemon: DaemonInfo,
         *,
         request_read: Callable[[str], str | None],
-        history: History | None = None,
+        history: HistoryQueue | None = None,
         limits: PublisherLimits | None = None,
         rng: random.Random | None = None,
         connect: Connector = connect,
@@ -121,9 +121,9 @@ class Publisher:
         return self._policy.reconnects
 
     def stop(self, *, offline: bool) -> None:
-        """End `run` after publishing what is there.
+        """End `run` after publishing the reports in the queue.
 
-        `offline`: publish the bridge's status as well. Not wanted before a restart.
+        With `offline`, publish that the bridge is offline. Not wanted before a restart.
         """
         for report in self._report_queue.take_all():
             self._queue.apply(report)
@@ -136,7 +136,7 @@ class Publisher:
         self._report_queue.set_consumer(self._drain)
         self._drain()
         async with asyncio.TaskGroup() as group:
-            work = (self._raise_drain_failure(), self._tick(), self._queue.history.keep())
+            work = (self._raise_drain_failure(), self._tick(), self._queue.history.run())
             helpers = [group.create_task(task) for task in work]
             sessions = group.create_task(self._runner.run())
             await self._runner.wait_stopped()
@@ -162,7 +162,7 @@ class Publisher:
         await self._drain_failure
 
     def _update_backpressure(self) -> None:
-        self._report_queue.set_backpressure(self._queue.history.behind)
+        self._report_queue.set_backpressure(self._queue.history.is_backlogged)
 
     def _push(self) -> None:
         if not self._runner.push():

@@ -25,7 +25,7 @@ from kamstrup_mqtt.mqtt.in_flight import InFlightWindow
 from kamstrup_mqtt.mqtt.incoming import Host, IncomingMessages
 from kamstrup_mqtt.mqtt.publish_queue import PublishQueue
 from kamstrup_mqtt.mqtt.step_publisher import StepPublisher
-from kamstrup_mqtt.storage.history import Record
+from kamstrup_mqtt.storage.history.buffer import Record
 
 T = TypeVar("T")
 
@@ -99,7 +99,7 @@ class Session:
         self._is_in_steps = True
 
     async def run(self, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
-        """Publish until `stop` is set, then publish what is still pending.
+        """Publish until `stop` is set, and then the topics that are still pending.
 
         `on_ready` is called when everything is announced. Raises BrokerError when the connection is
         lost.
@@ -117,7 +117,7 @@ class Session:
                     await self._wait_for_pending()
                     await self._publish_pending()
                 await self._publish_pending()
-                await self._queue.history.finish(self._limits.finish)
+                await self._queue.history.drain(self._limits.finish)
                 for helper in helpers:
                     helper.cancel()
         except BaseExceptionGroup as errors:
@@ -258,10 +258,10 @@ class Session:
         """Send the records of the history, oldest first, in a window of their own."""
         history = self._queue.history
         window = InFlightWindow(self._connection, HISTORY_WINDOW)
-        history.connected()
+        history.begin_connection()
         while True:
-            record = await history.next()
-            if history.catching_up and (pause := history.pace.reserve_slot()):
+            record = await history.next_record()
+            if history.is_replaying and (pause := history.rate_limiter.reserve_slot()):
                 await asyncio.sleep(pause)
             await window.wait_for_slot()
             topic = self._topics.history(record.meter)
@@ -269,7 +269,7 @@ class Session:
             window.send(topic, record.payload, retain=False, on_ack=on_ack)
 
     def _handle_record_ack(self, record: Record) -> None:
-        self._queue.history.acked(record)
+        self._queue.history.acknowledge(record)
         self._context.callbacks.update_backpressure()
 
 

@@ -38,7 +38,7 @@ class SessionRunner:
         return self._session is not None and self._session.push()
 
     def stop(self, *, offline: bool) -> None:
-        """End `run` after what is pending is published, and with `offline` the bridge's status."""
+        """End `run` after publishing the pending topics, and with `offline` the bridge's status."""
         self._publishes_offline = offline
         self._stop.set()
 
@@ -76,13 +76,13 @@ class SessionRunner:
                 raise
             finally:
                 self._session = None
-                self._context.queue.history.lost()
+                self._context.queue.history.end_connection()
                 self._context.callbacks.update_backpressure()
             await self._publish_offline(session)
             self._policy.mark_closed()
 
     async def _publish_offline(self, session: Session) -> None:
-        """A proper disconnection discards the will. Not needed before a restart."""
+        """Publish `offline`, because a proper disconnection discards the will."""
         if not self._publishes_offline:
             return
         with contextlib.suppress(BrokerError, TimeoutError):

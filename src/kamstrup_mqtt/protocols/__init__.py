@@ -1,4 +1,5 @@
-"""Sans-IO protocols: bytes <-> frames <-> objects. No asyncio, port, clock, log or chance here.
+"""Sans-IO protocols: bytes <-> frames <-> decoded values. No asyncio, port, clock, log or random.
 
-One folder a protocol; each has a `SPEC: ProtocolSpec`, which `registry` finds.
+Each protocol is a package with a `SPEC: ProtocolSpec`, which `meters.registry` finds.
+`fast_path` holds what makes decoding faster; it can be switched off.
 """

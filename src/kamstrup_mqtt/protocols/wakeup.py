@@ -1,26 +1,23 @@
-"""Waking a meter's eye before it is asked: what several protocols do alike.
+"""Waking a meter's optical eye before a request.
 
-Zeros for 2.1 to 2.3 s and a rest of 1.5 to 1.7 s (IEC 62056-21, annex on battery meters); or the
-request `/#1` of the older heat meters at 300 baud, which some newer ones wake from.
+Either zeros for 2.1 to 2.3 s, then a pause of 1.5 to 1.7 s (IEC 62056-21, annex on battery
+meters), or the request `/#1` of older heat meters at 300 baud, which wakes some newer ones too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.protocols.base import Configure, Frame, Pause, Send, Step
-
-Wake: TypeAlias = Literal["nul", "ident"]
+from kamstrup_mqtt.protocols.base import Configure, Frame, Pause, Send, Step, Wake
 
 ZEROS_SECONDS = 2.2
-"""Of zeros."""
+"""Seconds for which zeros are sent."""
 IDENT = bytes.fromhex("AF A3 B1")
-"""`/#1` of seven bits and even parity, on a line of eight bits."""
+"""`/#1` with seven bits and even parity, sent on a line of eight bits."""
 IDENT_BAUDRATE = 300
 IDENT_REST = 5.0
-"""Seconds that a meter which knows `/#1` wants until the next request."""
+"""Seconds that a meter which answers `/#1` needs before the next request."""
 
 
 def wake_up(
@@ -31,12 +28,14 @@ def wake_up(
     pause: float,
     ident_rest: float | None = None,
 ) -> Generator[Step, Frame | None, None]:
-    """Wake the eye, None: nothing is done. What it says to that is not listened to.
+    """Wake the eye in the given way, None to do nothing. Answers are ignored.
 
-    baudrate, bits     of the line; bits of one byte, start and stop included
-    pause, ident_rest  seconds of rest behind the zeros, and behind `/#1` (None: IDENT_REST)
+    baudrate    of the line
+    bits        of one byte on the line, start and stop bits included
+    pause       seconds to wait after the zeros
+    ident_rest  seconds to wait after `/#1`, None for IDENT_REST
 
-    Where the speed belongs to a bridge and is not 300, zeros are sent instead of `/#1`.
+    If a bridge controls the speed and it is not 300 baud, zeros are sent instead of `/#1`.
     """
     if kind == "ident" and (yield from _ident(baudrate)):
         yield Pause(IDENT_REST if ident_rest is None else ident_rest)
@@ -59,7 +58,7 @@ def _ident(baudrate: int) -> Generator[Step, Frame | None, bool]:
 
 
 def send_only(data: bytes) -> Send:
-    """Bytes to which no answer is awaited."""
+    """Return a step that sends `data` and waits for no answer."""
     return Send(
         data=data,
         response_timeout=0.0,

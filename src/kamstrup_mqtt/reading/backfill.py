@@ -1,53 +1,34 @@
-"""What a meter has logged while nobody read it, put into the history afterwards. Experimental.
+"""Fills a gap in the history from the log that the meter keeps. Experimental.
 
-After a gap between two valid readings - the daemon was down, the meter out of reach - the meter's
-own log is read back to where the gap began, one request a turn, so that polls and the other meters
-of the port come in between. What fails is said once and left: the next gap gets the next try.
+After a gap between two valid readings (the daemon was stopped, the meter out of reach) the meter's
+log is read back to where the gap began, one request at a time, so that polls and the other meters
+of the port come in between. A failure is logged and ends the attempt; the next gap gets the next.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import KamstrupMqttError, MeterError
-from kamstrup_mqtt.core.model import LinkState, LoggedReading
-from kamstrup_mqtt.core.report_queue import ReportQueue
+from kamstrup_mqtt.core.model import LinkState, LoggedReading, SourceId
 from kamstrup_mqtt.meters.clock_zone import MAX_ERROR, ahead_of_utc, nearest_offset
 from kamstrup_mqtt.meters.mapping import map_objects
-from kamstrup_mqtt.meters.plan import ReadingPlan
-from kamstrup_mqtt.protocols.base import Frame, Step
-from kamstrup_mqtt.protocols.kmp import KmpCodec
-from kamstrup_mqtt.protocols.kmp import log_reading as talks
-from kamstrup_mqtt.protocols.kmp.log_messages import CLOCKS, LOGGERS, Record
-from kamstrup_mqtt.protocols.kmp.messages import MAX_REGISTERS
-from kamstrup_mqtt.storage.state_file import StateFile
-from kamstrup_mqtt.storage.state_schema import MeterState
+from kamstrup_mqtt.protocols.base import Frame, LogCursor, LogQuery, LogReader, LogRecord, Step
+from kamstrup_mqtt.reading.context import ReaderContext
+from kamstrup_mqtt.reading.reader_config import BackfillConfig
 
 LogConversation = Generator[Step, Frame | None, None]
 
 PERIODS = {"hour": 3600.0, "day": 86400.0, "month": 28 * 86400.0, "year": 365 * 86400.0}
 """Seconds from one record to the next, at least."""
 GAP_FACTOR = 1.5
-"""A gap is longer than so many intervals: a poll that came a little late is none."""
+"""A gap is longer than this many intervals: a poll that came a little late is none."""
 MIN_BATTERY_INTERVAL = timedelta(days=1)
 """From one backfill of a battery meter to the next, at least."""
-_HEAT = 60
-"""The register that heat meters have, and electricity meters have not."""
 PAUSE = 1.0
 """Seconds of rest between two requests."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackfillConfig:
-    """Which log: `logger` of B8, or `log_id` of A1 and A2. After one gap at most `records`."""
-
-    logger: str = "hour"
-    log_id: int | None = None
-    records: int = 168
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,42 +40,36 @@ class Gap:
 
 
 class Backfill:
-    """One meter's. `is_active`: there is a request to be made, by `step`, when the line is free."""
+    """Fills the gaps of one meter, which is polled every `interval` seconds."""
 
     def __init__(
         self,
+        context: ReaderContext,
         config: BackfillConfig,
-        codec: KmpCodec,
-        plan: ReadingPlan,
-        *,
-        meter: str,
+        log_reader: LogReader,
         interval: float,
-        battery: bool,
-        state_file: StateFile,
-        report_queue: ReportQueue,
-        clock: Clock,
-        log: logging.Logger,
     ) -> None:
+        self._context = context
         self._config = config
-        self._codec = codec
-        self._plan = plan
-        self._meter = meter
+        self._log_reader = log_reader
         self._min_gap = max(GAP_FACTOR * interval, PERIODS[config.logger])
-        self._battery = battery
-        self._state_file = state_file
-        self._meter_state: MeterState = state_file.meter(meter)
-        self._report_queue = report_queue
-        self._clock = clock
-        self._log = log
-        times = (reading.time for reading in self._meter_state.readings.values())
-        self._last_reading = max((time for time in times if time is not None), default=None)
+        self._last_reading = max(context.state.last_read.values(), default=None)
         self._gap: Gap | None = None
         self._offset = timedelta()
-        self._cursor: talks.LogCursor | None = None
+        self._cursor: LogCursor | None = None
+
+    @classmethod
+    def of(cls, context: ReaderContext, interval: float) -> Backfill | None:
+        """Return the backfill of a meter; None if it is not configured, or if the protocol cannot
+        read logs."""
+        config = context.config
+        if config.backfill is None or config.spec.log_reader is None:
+            return None
+        return cls(context, config.backfill, config.spec.log_reader(config.codec), interval)
 
     @property
     def is_active(self) -> bool:
-        """Whether a gap is being filled."""
+        """Whether a gap is being filled: `step` has a request to send when the line is free."""
         return self._gap is not None
 
     @property
@@ -103,36 +78,40 @@ class Backfill:
         return PAUSE
 
     def on_reading(self) -> None:
-        """A valid reading came just now."""
-        last, now = self._last_reading, self._clock.now()
+        """Start to fill the gap between the last valid reading and the one that came now."""
+        context = self._context
+        last, now = self._last_reading, context.clock.now()
         self._last_reading = now or last
         if last is None or now is None or (now - last).total_seconds() <= self._min_gap:
             return
-        before = self._meter_state.backfilled
-        if self._battery and before is not None and now - before < MIN_BATTERY_INTERVAL:
-            self._log.info("the gap since %s is not filled: the battery is spared for a day", last)
+        before = context.state.backfilled
+        is_recent = before is not None and now - before < MIN_BATTERY_INTERVAL
+        if context.config.battery and is_recent:
+            context.log.info(
+                "the gap since %s is not filled: the battery is spared for a day", last
+            )
             return
         self._gap, self._cursor = Gap(last, now), None
-        # said before the first byte leaves: what ends the daemon in mid-log is not done again
-        self._meter_state.backfilled = now
-        self._state_file.mark_changed(urgent=True)
-        self._log.info("nothing was read since %s: reading the meter's own log", last)
+        # recorded before the first byte is sent: a crash in mid-log is not repeated
+        context.state.backfilled = now
+        context.state_file.mark_changed(urgent=True)
+        context.log.info("nothing was read since %s: reading the meter's own log", last)
 
     def step(self) -> LogConversation:
-        """The next request, or the first two. Raises MeterError when it is not answered."""
+        """Send the next request, or the first two. Raises MeterError if it is not answered."""
         assert self._gap is not None
         if self._cursor is None:
             yield from self._start_cursor(self._gap)
         else:
-            yield from self._cursor.step()
-        if self._cursor is not None and self._cursor.done:
+            yield from self._cursor.read_next()
+        if self._cursor is not None and self._cursor.is_done:
             self._publish(self._gap, self._cursor.records)
             self._gap = None
 
     def on_error(self, error: KamstrupMqttError) -> None:
-        """A request was not answered, or the line is lost: no more tries for this gap."""
+        """Give up this gap: a request was not answered, or the line is lost."""
         assert self._gap is not None
-        self._log.warning(
+        self._context.log.warning(
             "the meter's log could not be read, the gap since %s stays: %s", self._gap.start, error
         )
         if self._cursor is not None:
@@ -140,12 +119,12 @@ class Backfill:
         self._gap = None
 
     def abandon(self) -> None:
-        """Leave this gap."""
+        """Give up this gap without a word."""
         self._gap = None
 
     def _start_cursor(self, gap: Gap) -> LogConversation:
-        meter = yield from talks.read_clock(self._codec)
-        host = self._clock.now() or gap.end
+        meter = yield from self._log_reader.read_clock()
+        host = self._context.clock.now() or gap.end
         ahead = ahead_of_utc(meter, host)
         self._offset = nearest_offset(ahead, host)
         if abs(ahead - self._offset) > MAX_ERROR:
@@ -154,50 +133,41 @@ class Backfill:
                 f"the meter's clock ({meter}) is wrong by more than {MAX_ERROR.seconds // 60} min,"
                 " so that its records belong to no known hour; `kamstrup-mqtt clock` sets it",
             )
-        start = (gap.start + self._offset).replace(tzinfo=None).isoformat("T", "seconds")
         missing = (gap.end - gap.start).total_seconds() / PERIODS[self._config.logger]
-        most = min(self._config.records, int(missing) + 1)
-        if self._config.log_id is not None:
-            values = self._totals()
-            # a log leaves out what it does not hold: both ways to tell the time are asked for
-            dated = 348 if _HEAT in values else 1049
-            registers = (dated, 1003, 1002, *values)[:MAX_REGISTERS]
-            query = talks.Query(registers=registers, start=start, most=most)
-            self._cursor = talks.RecordCursor(self._codec, self._config.log_id, query)
-            return
-        logger = LOGGERS[self._config.logger]
-        held = yield from talks.configuration(self._codec, logger)
-        clocks = tuple(clock for clock in CLOCKS if clock in held.registers)
-        clocks = (348,) if 348 in clocks else clocks
-        values = tuple(source for source in self._totals() if source in held.registers)
-        if not clocks or not values:
-            raise MeterError(LinkState.REFUSED, "its log holds none of the values that are read")
-        query = talks.Query(registers=(*clocks, *values)[:MAX_REGISTERS], start=start, most=most)
-        self._cursor = talks.LoggerCursor(self._codec, logger, query)
-
-    def _totals(self) -> tuple[int, ...]:
-        """The registers that are read from this meter, totals first."""
-        values = sorted(
-            self._plan.values, key=lambda v: v.quantity.state_class != "total_increasing"
+        log_id = self._config.log_id
+        query = LogQuery(
+            log=self._config.logger if log_id is None else log_id,
+            sources=self._sources(),
+            since=(gap.start + self._offset).replace(tzinfo=None),
+            limit=min(self._config.records, int(missing) + 1),
         )
-        return tuple(v.source for v in values if isinstance(v.source, int))
+        self._cursor = yield from self._log_reader.open_log(query)
 
-    def _publish(self, gap: Gap, records: tuple[Record, ...]) -> None:
-        """Hand over what belongs into the gap, oldest first."""
-        now, count = self._clock.now(), 0
+    def _sources(self) -> tuple[SourceId, ...]:
+        """Return the sources that are read from this meter, totals first."""
+        values = sorted(
+            self._context.config.plan.values,
+            key=lambda value: value.quantity.state_class != "total_increasing",
+        )
+        return tuple(value.source for value in values)
+
+    def _publish(self, gap: Gap, records: Sequence[LogRecord]) -> None:
+        """Put the records of the gap into the queue, oldest first."""
+        context, count = self._context, 0
+        now = context.clock.now()
         for record in reversed(records):
             at = None if record.time is None else self._utc(record.time)
             if at is None or not gap.start < at < gap.end:
                 continue
-            found = map_objects(self._plan, talks.values(record.objects))
-            values = {k: v for group in found.groups.values() for k, v in group.items()}
+            mapped = map_objects(context.config.plan, record.values)
+            values = {k: v for group in mapped.groups.values() for k, v in group.items()}
             if values:
-                self._report_queue.put(
-                    LoggedReading(meter=self._meter, time=now, measured_at=at, values=values)
+                context.report_queue.put(
+                    LoggedReading(meter=context.config.id, time=now, measured_at=at, values=values)
                 )
                 count += 1
-        self._log.info("%d records of the meter's own log are in the history", count)
+        context.log.info("%d records of the meter's own log are in the history", count)
 
     def _utc(self, text: str) -> datetime:
-        """The moment of the record's own clock; a date alone is its midnight."""
+        """Return the time of a record in UTC; a date without time is its midnight."""
         return (datetime.fromisoformat(text) - self._offset).replace(tzinfo=UTC)

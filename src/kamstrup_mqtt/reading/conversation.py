@@ -1,7 +1,7 @@
-"""Carries a conversation out on a link, or listens on it.
+"""Carries out a conversation on a link.
 
-The protocols say what to send and what a frame is; here are the clock, the echo, and the reason
-why nothing came.
+The protocols say what to send and what a frame is. This module has the clock, removes the echo,
+and says why no response came.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from kamstrup_mqtt.core.errors import MeterError
@@ -19,7 +19,6 @@ from kamstrup_mqtt.protocols.base import (
     Configure,
     DroppedBytes,
     DropReason,
-    Event,
     Frame,
     Framer,
     Pause,
@@ -27,6 +26,8 @@ from kamstrup_mqtt.protocols.base import (
     Step,
 )
 from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading.echo import EchoFilter
+from kamstrup_mqtt.reading.frame_stream import FrameStream, format_bytes
 
 T = TypeVar("T")
 
@@ -34,111 +35,25 @@ EXCERPT_BYTES = 64
 """Bytes shown in a message; the log at DEBUG has all."""
 
 MAX_RECEIVED = 65536
-"""Bytes kept for a report of what came since a request; the oldest are forgotten first."""
+"""Bytes kept of what came since a request, for a report; the oldest are dropped first."""
 
 MAX_DROPS = 256
-"""Pieces kept to tell why no answer came."""
-
-_TEXT = frozenset((*range(0x20, 0x7F), 0x0D, 0x0A, 0x02, 0x03, 0x06))
-
-
-def format_bytes(data: bytes) -> str:
-    """Bytes for the log: hex, and text beside it where it is text (parity bits taken off)."""
-    seven = bytes(byte & 0x7F for byte in data)
-    text = f" {seven.decode('ascii')!r}" if data and _TEXT.issuperset(seven) else ""
-    return data.hex(" ") + text
+"""Pieces kept to say why no response came."""
 
 
 def _ignore_wait(_seconds: float) -> None:
     pass
 
 
-async def _yield_control() -> None:
-    await asyncio.sleep(0)
-
-
-class FrameStream:
-    """What came on one link: bytes into the framer, events out of it, counted and logged."""
-
-    def __init__(self, link: Link, framer: Framer, counters: Counters, log: logging.Logger) -> None:
-        self.link = link
-        self.framer = framer
-        self.counters = counters
-        self.log = log
-        self._parity = framer.parity_errors
-
-    def feed(self, data: bytes) -> None:
-        if data:
-            self.framer.receive_data(data)
-
-    def next_event(self) -> Event | None:
-        """The framer's next event, counted. An echo (a request on our own line) is none of the
-        meter's frames; whoever waits for an answer counts it."""
-        event = self.framer.next_event()
-        self.counters.parity_errors += self.framer.parity_errors - self._parity
-        self._parity = self.framer.parity_errors
-        talks = self.log.isEnabledFor(logging.DEBUG)
-        if isinstance(event, DroppedBytes):
-            self.counters.record_drop(event.reason, event.raw, asyncio.get_running_loop().time())
-            if talks:
-                self.log.debug("<- dropped (%s): %s", event.reason, format_bytes(event.raw))
-        elif event is not None:
-            self.counters.frames += event.direction != "request"
-            if talks:
-                self.log.debug(
-                    "<- %s, checksum right: %s", event.direction, format_bytes(event.raw)
-                )
-        return event
-
-    def discard_pending(self) -> None:
-        """Throw away what came before we asked."""
-        old = self.link.discard_input()
-        if old:
-            self.log.debug("<- not asked for, discarded: %s", format_bytes(old))
-        self.framer.end_burst()
-        while self.framer.next_event() is not None:
-            pass
-        self._parity = self.framer.parity_errors
-
-
-class EchoFilter:
-    """Takes an exact copy of what we sent off the front of what comes.
-
-    Bytes that may still become the echo are held back: `/?!` and `/KAM...` begin alike.
-    """
-
-    def __init__(self, sent: bytes) -> None:
-        self._sent = sent
-        self._held = bytearray()
-        self._is_done = not sent
-        self.seen = False
-
-    def strip(self, data: bytes) -> bytes:
-        """What of `data` (and of what was held back) is not echo."""
-        if self._is_done:
-            return data
-        self._held += data
-        if self._held.startswith(self._sent):
-            self.seen = True
-            del self._held[: len(self._sent)]
-        elif self._sent.startswith(self._held):
-            return b""
-        return self.release()
-
-    def release(self) -> bytes:
-        """The line is quiet: what was held back is no echo, or one that was cut off."""
-        self._is_done = True
-        held = bytes(self._held)
-        self._held.clear()
-        return held
-
-
 class ConversationRunner:
-    """One link, one framer: what a conversation yields is done on the line.
+    """Carries out the steps that a conversation yields.
 
-    `received` holds what came since the last request, for a report; `request_sent`: something was
-    asked; `got_response`: something came back that is not an echo; `is_silent`: not one byte came.
-    `will_act` is told before each wait how long it takes at most."""
+    received      the bytes since the last request, for a report
+    request_sent  whether a request was sent
+    got_response  whether anything but an echo came back
+    is_silent     whether not one byte came back
+    will_act      called before each wait with the seconds that it takes at most
+    """
 
     def __init__(
         self,
@@ -160,8 +75,11 @@ class ConversationRunner:
         self.is_silent = True
 
     async def run(self, conversation: Generator[Step, Frame | None, T]) -> T:
-        """Hold the conversation. Raises LinkError when the line is lost, MeterError when the
-        meter did not answer and the conversation gave up."""
+        """Carry out the conversation and return its result.
+
+        Raises LinkError if the line is lost, and MeterError if the meter does not answer and the
+        conversation gives up.
+        """
         try:
             step = next(conversation)
             while True:
@@ -173,8 +91,8 @@ class ConversationRunner:
                 else:
                     step = conversation.send(frame)
         except StopIteration as stop:
-            answer: T = stop.value
-            return answer
+            result: T = stop.value
+            return result
         finally:
             conversation.close()
 
@@ -195,7 +113,7 @@ class ConversationRunner:
         wire_time = self._link.wire_time(len(step.data))
         expected = self._link.wire_time(step.expected_bytes)
         self._will_act(wire_time + step.total_timeout + expected + 1.0)
-        if step.data:  # else: the conversation waits for more of what it asked for before
+        if step.data:  # else the conversation waits for more responses to its last request
             self._stream.discard_pending()
             self.received.clear()
             self._log.debug("-> %s", format_bytes(step.data))
@@ -208,7 +126,7 @@ class ConversationRunner:
         return await _ResponseWaiter(self, step, wire_time).wait()
 
     def count_echo(self) -> None:
-        """Count an echo; the first one of a meter is told."""
+        """Count an echo, and log the first one of a meter."""
         self._counters.echoes += 1
         if self._counters.echoes == 1:
             self._log.info(
@@ -218,7 +136,7 @@ class ConversationRunner:
 
 
 class _ResponseWaiter:
-    """The wait for one answer."""
+    """Waits for one response."""
 
     def __init__(self, runner: ConversationRunner, step: Send, wire_time: float) -> None:
         self._runner = runner
@@ -227,7 +145,7 @@ class _ResponseWaiter:
         self._echo = EchoFilter(step.data)
         self._clock = asyncio.get_running_loop().time
         now = self._clock()
-        # a bridge may hand an answer over only when all of it has come
+        # a bridge may pass a response on only once all of it has come
         expected = runner._link.wire_time(step.expected_bytes)
         self._first_byte_due = now + wire_time + step.response_timeout + expected
         self._last_moment = now + wire_time + step.total_timeout + expected
@@ -238,7 +156,8 @@ class _ResponseWaiter:
         self._echoes = 0
 
     async def wait(self) -> Frame:
-        """The first frame that is no echo. Raises MeterError with the reason why none came."""
+        """Return the first frame that is no echo. Raises MeterError with the reason why none
+        came."""
         while True:
             frame = self._next_response()
             if frame is not None:
@@ -257,9 +176,9 @@ class _ResponseWaiter:
                 self._end_burst()
 
     def _deadline(self) -> float:
-        """The end of this wait: the line must have been quiet for `inter_byte_timeout` seconds, the
-        time for the first byte must be over (noise may come before the answer), and `total_timeout`
-        ends all."""
+        """Return when this wait ends: after `inter_byte_timeout` seconds of silence, but not before
+        the time for the first byte is over (noise may precede the response), and after
+        `total_timeout` in any case."""
         if self._last_byte is None:
             return min(self._first_byte_due, self._last_moment)
         quiet = self._last_byte + self._inter_byte_timeout
@@ -337,80 +256,3 @@ class _ResponseWaiter:
 
 def _format_excerpt(data: bytes) -> str:
     return format_bytes(data[:EXCERPT_BYTES]) + (" ..." if len(data) > EXCERPT_BYTES else "")
-
-
-class Listener:
-    """What a meter sends by itself. `last_byte` and `last_frame` are loop times; at first both
-    are when the listening began. `wake_at`: the loop time at which whoever listens wants to look
-    at the clock; `idle_check`: the seconds after which it looks in any case. `yield_control` is
-    awaited between two events that came together."""
-
-    def __init__(
-        self,
-        link: Link,
-        framer: Framer,
-        counters: Counters,
-        log: logging.Logger,
-        *,
-        idle_check: float = 1.0,
-        yield_control: Callable[[], Awaitable[None]] = _yield_control,
-    ) -> None:
-        self._stream = FrameStream(link, framer, counters, log)
-        self._link = link
-        self._idle_check = idle_check
-        self._yield_control = yield_control
-        self._clock = asyncio.get_running_loop().time
-        self._last_read = self.last_frame = self._clock()
-        self.wake_at: float | None = None
-
-    @property
-    def last_byte(self) -> float:
-        return max(self._last_read, self._link.last_byte)
-
-    async def events(self) -> AsyncGenerator[Event | None, None]:
-        """Frames and drops as they come; None whenever it is time to look at the clock.
-
-        Raises LinkError when the line is lost.
-        """
-        self._link.start_continuous()
-        framer = self._stream.framer
-        quiet = True
-        while True:
-            event = self._stream.next_event()
-            while event is not None:
-                if isinstance(event, Frame):
-                    self.last_frame = self._clock()
-                yield event
-                event = self._stream.next_event()
-                if event is not None:
-                    await self._yield_control()  # a line that floods us leaves the others theirs
-            quiet = quiet or framer.is_idle
-            self._link.expect_bytes(framer.bytes_needed)
-            data = await self._link.read_within(self._seconds_left(quiet))
-            if data:
-                self._last_read = self._clock()
-                quiet = False
-                self._stream.feed(data)
-                continue
-            if not quiet and self._clock() - self.last_byte >= self._link.idle_timeout:
-                quiet = True
-                self._stream.feed(self._link.discard_input())
-                framer.end_burst()
-            yield None
-
-    def _seconds_left(self, quiet: bool) -> float:
-        """Seconds until something is due though nothing comes."""
-        until = self._clock() + self._idle_check
-        if self.wake_at is not None:
-            until = min(until, self.wake_at)
-        if not quiet:
-            until = min(until, self.last_byte + self._link.idle_timeout)
-        return until - self._clock()
-
-
-async def listen(
-    link: Link, framer: Framer, counters: Counters, log: logging.Logger, *, idle_check: float = 1.0
-) -> AsyncIterator[Event | None]:
-    """What a pushing meter sends; None at least every `idle_check` seconds while no byte comes."""
-    async for event in Listener(link, framer, counters, log, idle_check=idle_check).events():
-        yield event

@@ -1,187 +1,165 @@
-"""A meter that sends by itself: listen for ever, say why when nothing comes."""
+"""Reads a meter that sends by itself: listens, and reports why nothing comes."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 
-from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.errors import LinkError
-from kamstrup_mqtt.core.heartbeat import Heartbeat
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.links.address import SerialDevice
 from kamstrup_mqtt.links.base import Link
+from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.protocols.base import DroppedBytes, Frame
-from kamstrup_mqtt.reading.conversation import Listener
-from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading import messages
+from kamstrup_mqtt.reading.context import ReaderContext
+from kamstrup_mqtt.reading.frame_listener import FrameListener
 from kamstrup_mqtt.reading.framed_link import FramedLink
-from kamstrup_mqtt.reading.push_decoder import ParityDetector, PushDecoder
-from kamstrup_mqtt.reading.reports import ReaderConfig, Reports
-from kamstrup_mqtt.reading.timeouts import HEARTBEAT_MARGIN, ReaderTimeouts
-from kamstrup_mqtt.storage.state_file import StateFile
+from kamstrup_mqtt.reading.live_counters import LiveCounters
+from kamstrup_mqtt.reading.parity_detector import ParityDetector
+from kamstrup_mqtt.reading.push_decoder import PushDecoder
+from kamstrup_mqtt.reading.reports import make_reports
+from kamstrup_mqtt.reading.timeouts import HEARTBEAT_MARGIN
+
+MISSED_PERIODS = 3
+"""A meter whose lists are rarer than the timeouts is given this many of its periods."""
 
 
 class PushReader:
-    """Reader of a pushing meter. Calls `on_reading` at each valid reading and awaits
-    `yield_control` between lists that arrived together."""
+    """Listens to one meter. `on_reading` is called for each good reading."""
 
-    def __init__(
-        self,
-        config: ReaderConfig,
-        framed_link: FramedLink,
-        reports: Reports,
-        state_file: StateFile,
-        clock: Clock,
-        counters: Counters,
-        heartbeat: Heartbeat,
-        timeouts: ReaderTimeouts,
-        log: logging.Logger,
-        *,
-        on_reading: Callable[[], None],
-        yield_control: Callable[[], Awaitable[None]],
-    ) -> None:
-        self._id = config.id
-        self._framed_link = framed_link
-        self._port = framed_link.port
-        self._reports = reports
-        self._state_file = state_file
-        self._meter_state = state_file.meter(config.id)
-        self._counters = counters
-        self._heartbeat = heartbeat
-        self._timeouts = timeouts
-        self._log = log
+    def __init__(self, context: ReaderContext, port: Port, on_reading: Callable[[], None]) -> None:
+        config, timeouts = context.config, context.timeouts
+        self._context = context
         self._on_reading = on_reading
-        self._yield_control = yield_control
+        live_counters = LiveCounters(
+            config.plan.live_keys, context.state.totals, exact=context.state_file.clean_shutdown
+        )
+        self.reports = make_reports(context, live_counters.inputs, live_counters.replace_meter)
+        self.framed_link = FramedLink(port, context, self.reports.status)
+        self.decoder = PushDecoder(context, self.reports, live_counters)
+        self._parity_detector = ParityDetector(
+            config.serial,
+            context.state.learned.parity,
+            enabled=config.detect_parity and isinstance(port.address, SerialDevice),
+        )
         self._last_reading = 0.0
-        # a meter whose lists are rarer than the limits is given three of its periods
         periods = config.plan.profile.periods.values()
-        patience = 3 * min(periods) if periods else 0.0
+        patience = MISSED_PERIODS * min(periods) if periods else 0.0
         self._no_bytes_timeout = max(timeouts.no_bytes, patience)
         self._no_frames_timeout = max(timeouts.no_frames, patience)
         self._reopen_after = max(timeouts.reopen_after, 2 * patience)
-        self._decoder = PushDecoder(config, reports, state_file, clock, counters, log)
-        self._parity_detector = ParityDetector(
-            config.serial,
-            self._meter_state.learned.get("parity"),
-            enabled=config.detect_parity and isinstance(self._port.address, SerialDevice),
-        )
-
-    def accept_held(self) -> tuple[str, ...]:
-        """Believe what the meter's codec holds back; what that was, in words."""
-        return self._decoder.accept_held()
 
     async def run(self) -> None:
-        """Listen; ends only by cancellation."""
+        """Listen until cancelled."""
+        port, heartbeat = self.framed_link.port, self._context.heartbeat
         while True:
             try:
-                async with self._port.lease(
-                    self._parity_detector.params, self._heartbeat.expect_within, holder=self._id
+                async with port.lease(
+                    self._parity_detector.params,
+                    heartbeat.expect_within,
+                    holder=self._context.config.id,
                 ) as link:
                     await self._listen(link)
             except LinkError as error:
-                self._framed_link.report_failure(error)
-            wait = self._port.retry_in()
-            self._heartbeat.expect_within(wait + HEARTBEAT_MARGIN)
+                self.framed_link.report_failure(error)
+            wait = port.retry_in()
+            heartbeat.expect_within(wait + HEARTBEAT_MARGIN)
             await asyncio.sleep(wait)
 
     async def _listen(self, link: Link) -> None:
-        framer, _ = self._framed_link.framer_for(link)
-        listener = Listener(
+        """Listen until the other parity is to be tried. Raises LinkError."""
+        context, status = self._context, self.reports.status
+        framer, _ = self.framed_link.framer_for(link)
+        listener = FrameListener(
             link,
             framer,
-            self._counters,
-            self._log,
-            idle_check=self._timeouts.idle_check,
-            yield_control=self._yield_control,
+            context.counters,
+            context.log,
+            idle_check=context.timeouts.idle_check,
+            yield_control=context.report_queue.wait_for_capacity,
         )
         self._last_reading = listener.last_frame
-        self._decoder.last_error = None
+        self.decoder.last_error = None
+        promised = context.timeouts.idle_check + HEARTBEAT_MARGIN
         async with aclosing(listener.events()) as events:
-            self._heartbeat.expect_within(self._timeouts.idle_check + HEARTBEAT_MARGIN)
+            context.heartbeat.expect_within(promised)
             async for event in events:
-                heard = isinstance(event, Frame) and self._process(event)
-                self._heartbeat.expect_within(self._timeouts.idle_check + HEARTBEAT_MARGIN)
-                if heard:
+                has_values = isinstance(event, Frame) and self._process(event)
+                context.heartbeat.expect_within(promised)
+                if has_values:
                     listener.wake_at = self._last_reading + min(
                         self._no_bytes_timeout, self._no_frames_timeout
                     )
-                    self._reports.report_diagnosis()
+                    status.report_diagnosis()
                     continue
                 if isinstance(event, DroppedBytes):
-                    self._decoder.record_drop(event)
+                    self.decoder.record_drop(event)
                 elif event is None:
                     self._report_open_port()
                 self._report_silence(listener)
-                self._reports.report_diagnosis()
+                status.report_diagnosis()
                 if self._switch_parity():
                     return
 
     def _report_open_port(self) -> None:
-        self._port.mark_open()
-        if self._reports.port_gone_since is not None:
-            self._reports.port_gone_since = None
-            self._reports.mark_failed(
-                LinkState.NO_BYTES, "the port is open again; nothing came yet"
-            )
+        self.framed_link.port.mark_open()
+        status = self.reports.status
+        if status.port_gone_since is not None:
+            status.port_gone_since = None
+            status.mark_failed(LinkState.NO_BYTES, messages.PORT_OPEN_NO_BYTES)
 
     def _process(self, frame: Frame) -> bool:
-        """Take a frame; whether it was a good reading."""
+        """Take a frame, and return whether it was a good reading."""
         if frame.direction == "request":
             return False
-        self._framed_link.last_bytes = frame.raw
-        if not self._decoder.process(frame):
+        self.framed_link.last_bytes = frame.raw
+        if not self.decoder.process(frame):
             return False
         self._last_reading = asyncio.get_running_loop().time()
-        self._decoder.last_error = None
-        self._parity_detector.confirm()
+        self.decoder.last_error = None
         self._on_reading()
-        self._port.mark_success()
-        self._reports.port_gone_since = None
-        self._reports.mark_ok()
-        parity = self._parity_detector.params.parity
-        if self._parity_detector.enabled and self._meter_state.learned.get("parity") != parity:
-            self._meter_state.learned = {**self._meter_state.learned, "parity": parity}
-            self._log.info("the line is %s", self._parity_detector.params)
-            self._state_file.mark_changed(urgent=True)
+        self.framed_link.port.mark_success()
+        self.reports.status.port_gone_since = None
+        self.reports.status.mark_ok()
+        self._confirm_parity()
         return True
+
+    def _confirm_parity(self) -> None:
+        detector = self._parity_detector
+        detector.confirm()
+        if detector.enabled and self._context.learn({"parity": detector.params.parity}):
+            self._context.log.info("the line is %s", detector.params)
 
     def _switch_parity(self) -> bool:
-        """Whether the other parity is to be tried now."""
-        fault, now = self._decoder.last_error, asyncio.get_running_loop().time()
-        if not self._parity_detector.is_due(now, self._timeouts.parity_timeout, fault):
+        """Switch to the other parity if it is due, and return whether it was."""
+        context, detector = self._context, self._parity_detector
+        now = asyncio.get_running_loop().time()
+        if not detector.is_due(now, context.timeouts.parity_timeout, self.decoder.last_error):
             return False
-        before = self._parity_detector.params
-        self._log.info("no list with %s: trying %s", before, self._parity_detector.switch())
+        before = detector.params
+        context.log.info("no list with %s: trying %s", before, detector.switch())
         return True
 
-    def _report_silence(self, listener: Listener) -> None:
-        """Say how long nothing came, and when to look again."""
+    def _report_silence(self, listener: FrameListener) -> None:
+        """Report how long nothing came, and set when to check again.
+
+        Raises LinkError if the line is to be opened again.
+        """
         now = asyncio.get_running_loop().time()
-        mute = now - listener.last_byte
-        no_good = now - self._last_reading
-        if mute >= self._no_bytes_timeout:
-            self._reports.mark_failed(
-                LinkState.NO_BYTES,
-                f"nothing came for {mute:.0f} s: is the meter's port switched on (the grid company"
-                " does it), the adapter plugged in, and are its wires the right way round?",
+        silent, without_list = now - listener.last_byte, now - self._last_reading
+        if silent >= self._no_bytes_timeout:
+            self.reports.status.mark_failed(LinkState.NO_BYTES, messages.describe_silence(silent))
+        elif without_list >= self._no_frames_timeout:
+            self.reports.status.mark_failed(
+                *(self.decoder.last_error or (LinkState.BYTES_NO_FRAMES, messages.NO_LIST))
             )
-        elif no_good >= self._no_frames_timeout:
-            self._reports.mark_failed(
-                *(
-                    self._decoder.last_error
-                    or (LinkState.BYTES_NO_FRAMES, "bytes come, but no whole list among them")
-                )
-            )
-        if mute >= self._reopen_after:
-            raise LinkError(
-                LinkState.NO_BYTES,
-                "nothing came for long: the line is opened again, in case it is stuck",
-            )
+        if silent >= self._reopen_after:
+            raise LinkError(LinkState.NO_BYTES, messages.REOPENING)
         rests = (
-            self._no_bytes_timeout - mute,
-            self._no_frames_timeout - no_good,
-            self._reopen_after - mute,
+            self._no_bytes_timeout - silent,
+            self._no_frames_timeout - without_list,
+            self._reopen_after - silent,
         )
         listener.wake_at = now + min(rest for rest in rests if rest > 0)

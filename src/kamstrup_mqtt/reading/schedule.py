@@ -1,4 +1,4 @@
-"""When a meter is polled: each of its groups at its own interval, aligned if wanted."""
+"""When a meter is polled: each group at its own interval, on request aligned to local time."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from kamstrup_mqtt.core.clock import Clock
 
 _MONDAY = datetime(2001, 1, 1)  # noqa: DTZ001 - local time; weeks begin on Mondays
-_DAY = 86400.0
 
 
 def next_aligned(
     now: datetime, period: float, offset: float = 0.0, zone: tzinfo | None = None
 ) -> datetime:
-    """The next moment at which local time is a multiple of `period` plus `offset` seconds.
+    """Return the next time at which local time is a multiple of `period` plus `offset` seconds.
 
-    An hour that summer time takes away has no such moment, one that it repeats has two. `zone`
-    None: the host's.
+    There is none in the hour that is skipped in spring, and two in the hour that is repeated in
+    autumn. `zone` None: the host's.
     """
 
     def local(at: datetime) -> float:
@@ -62,7 +61,7 @@ class Schedule:
         self._needs_spread = True
 
     def restore(self, last: Mapping[str, datetime | None]) -> None:
-        """Begin where an earlier process ended: group -> its last poll. A meter that was never
+        """Continue the schedule of an earlier run: group -> its last poll. A meter that was never
         polled is due at once."""
         wall, now = self._clock.now(), self._clock.monotonic()
         for group, moment in last.items():
@@ -87,16 +86,16 @@ class Schedule:
         return min(map(self._due_at, self.periods))
 
     def due_groups(self) -> tuple[str, ...]:
-        """The groups that a poll reads now.
+        """Return the groups that a poll reads now.
 
-        A group that would be due soon is read along with one that is due now: what fits into one
-        visit shall not wake the meter twice.
+        A group that would be due soon is read along with one that is due now, so that the meter
+        is not woken twice.
         """
         until = self._clock.monotonic() + self.shortest_period / 2
         return tuple(g for g in self.periods if self._due_at(g) <= until)
 
     def mark_started(self, groups: Iterable[str]) -> None:
-        """A poll of these groups begins now."""
+        """Note that a poll of these groups begins now."""
         now, wall = self._clock.monotonic(), self._clock.now()
         spread = self._shift if self._needs_spread else 0.0
         self._needs_spread = False
@@ -106,8 +105,10 @@ class Schedule:
                 self._align(group, wall)
 
     def defer(self, groups: Iterable[str], until: float, *, earlier_only: bool = True) -> None:
-        """These groups were not read: they are due again at the monotonic time `until`, at the
-        latest when they would be anyhow (unless not `earlier_only`)."""
+        """Make these groups due again at the monotonic time `until`, because they were not read.
+
+        `earlier_only`: groups that are due before that keep their time.
+        """
         for group in groups:
             if earlier_only and self._due_at(group) <= until:
                 continue
@@ -116,13 +117,16 @@ class Schedule:
 
     def _align(self, group: str, wall: datetime) -> None:
         period = self.periods[group]
-        # a poll may begin a little before its moment, and is not due again at it
+        # a poll that began a little early is not due again at its own time
         soon = wall + timedelta(seconds=min(period / 10, 30.0))
         self._aligned_times[group] = next_aligned(soon, period, self._offset)
 
     def _due_at(self, group: str) -> float:
-        """By the wall clock where that is what counts: it may have been set meanwhile. But a
-        meter is not left alone for years because the clock was years ahead when it was polled."""
+        """Return the monotonic time at which a group is due.
+
+        An aligned group is due by the wall clock, which may have been set meanwhile. But a meter
+        is not left alone for years because the clock was years ahead when it was polled.
+        """
         at, wall = self._aligned_times.get(group), self._clock.now()
         if at is None or wall is None:
             return self._due_times[group]

@@ -1,27 +1,25 @@
-"""The disk under the history: one SQLite file in WAL mode, one connection, one thread.
+"""The spool of the history: one SQLite file in WAL mode, one connection, one call at a time.
 
     history(id INTEGER PRIMARY KEY, meter TEXT, payload TEXT, size INTEGER, acked REAL)
 
-`id` ascends in the order in which the records were made; `acked` is the UTC time (Unix seconds)
+`id` ascends in the order in which the records were made. `acked` is the UTC time (Unix seconds)
 at which the broker acknowledged the record, NULL until then. A commit is on the disk when it
-returns (synchronous=FULL): what was promised survives a power cut.
+returns (synchronous=FULL), so committed records survive a power cut.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
-import queue
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kamstrup_mqtt.core.errors import KamstrupMqttError
+from kamstrup_mqtt.core.files import make_private, set_aside
+from kamstrup_mqtt.core.threads import SerialWorker
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,9 +30,9 @@ T = TypeVar("T")
 VERSION = 1
 FILE = "history.db"
 BUSY_TIMEOUT = 5.0
-"""Seconds to wait for a lock: somebody may look into the file with another program."""
+"""Seconds to wait for a lock held by another program, such as the sqlite3 shell."""
 FREE_PAGES = 256
-"""Unused pages that the file may keep; more are given back, as many at a time."""
+"""Unused pages that the file may keep. Beyond that, this many are released at a time."""
 _CORRUPT = frozenset({11, 26})
 """SQLITE_CORRUPT and SQLITE_NOTADB (https://sqlite.org/rescode.html)."""
 
@@ -43,26 +41,26 @@ Row = tuple[int, str, str]
 
 
 class SpoolError(KamstrupMqttError):
-    """The disk does not take or give the records now; the message says why."""
+    """The records cannot be written or read now. The message names the file and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What is in the file: rows, their bytes, the highest id ever used."""
+    """Contents of the file: number of rows, bytes of payload, and the highest id ever used."""
 
     rows: int = 0
     size: int = 0
-    last: int = 0
+    last_id: int = 0
 
 
-def _load() -> None:
-    """Take sqlite3 in when the disk is used: most runs never do, and it takes a megabyte."""
+def _import_sqlite() -> None:
+    """Import sqlite3 on first use: it takes a megabyte, and most runs never need the spool."""
     global sqlite3
     import sqlite3
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """The connection, with everything that makes a commit durable."""
+    """Open a connection whose commits are durable."""
     database = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
     )
@@ -77,8 +75,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 class SpoolFile:
-    """The file, for one thread. Every method raises SpoolError. Bounded by `rows` and `size`
-    (bytes of payload): the oldest go first."""
+    """The SQLite file, for one call at a time. Every method raises SpoolError.
+
+    At most `rows` rows and `size` bytes of payload are kept; the oldest rows are dropped first.
+    """
 
     def __init__(
         self,
@@ -96,19 +96,25 @@ class SpoolFile:
         self._inventory = Inventory()
 
     def open(self, acked_before: float) -> Inventory:
-        """Look into the file. Rows acknowledged before that time (Unix seconds) are deleted. Where
-        there is none, and one can be made, that waits until it is needed."""
+        """Delete the rows acknowledged before this Unix time and return what is left.
+
+        If there is no file, it is created by the first `append`; an error is raised now only if
+        the directory is not writable.
+        """
         if not self._path.exists() and os.access(self._path.parent, os.W_OK | os.X_OK):
             return Inventory()
-        return self._attempt(lambda database: self._tidy(database, acked_before))
+        return self._attempt(lambda database: self._delete_acked(database, acked_before))
 
     def append(self, rows: Sequence[Row], acked_through: int) -> tuple[Inventory, int]:
-        """Commit the rows, in one transaction; what is there now, and how many rows that were not
-        acknowledged had to go."""
+        """Commit the rows in one transaction.
+
+        Returns the contents of the file and the number of unacknowledged rows that were dropped
+        to stay within the bounds. Rows up to the id `acked_through` count as acknowledged.
+        """
         return self._attempt(lambda database: self._append(database, rows, acked_through))
 
     def read(self, after: int, limit: int) -> list[Row]:
-        """The oldest rows with a higher id."""
+        """Return up to `limit` rows with an id above `after`, oldest first."""
 
         def select(database: sqlite3.Connection) -> list[Row]:
             return database.execute(
@@ -118,10 +124,11 @@ class SpoolFile:
 
         return self._attempt(select)
 
-    def settle(self, acked_through: int, now: float, delete_through: int) -> Inventory:
-        """Note what was acknowledged, delete what need not be sent again; in one transaction."""
+    def prune(self, acked_through: int, now: float, delete_through: int) -> Inventory:
+        """Mark the rows up to `acked_through` as acknowledged and delete those up to
+        `delete_through`, in one transaction. Unused pages are returned to the file system."""
         return self._attempt(
-            lambda database: self._settle(database, acked_through, now, delete_through)
+            lambda database: self._prune(database, acked_through, now, delete_through)
         )
 
     def close(self) -> None:
@@ -132,24 +139,24 @@ class SpoolFile:
             self._database = None
 
     def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Carry `work` out; a corrupt file is set aside, and the work is for a new one."""
-        _load()
+        """Run `work`. If the file is corrupt, set it aside and run `work` on a new file."""
+        _import_sqlite()
         try:
             try:
-                return work(self._opened())
+                return work(self._open_database())
             except sqlite3.DatabaseError as error:
                 if getattr(error, "sqlite_errorcode", None) not in _CORRUPT:
                     raise
-                self._set_aside("corrupt", f"is corrupt ({error})")
-                return work(self._opened())
+                self._replace_unusable("corrupt", f"is corrupt ({error})")
+                return work(self._open_database())
         except (sqlite3.Error, OSError) as error:
             if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
-                self.close()  # opened anew next time: the disk may be another one then
-            # a full disk can still be read, but no file on it opened
+                self.close()  # reopen it next time: by then another disk may be mounted
+            # the file on a full disk stays open: it can be read, but might not open again
             raise SpoolError(f"{self._path}: {self._reason(error)}") from error
 
     def _reason(self, error: Exception) -> str:
-        """SQLite does not tell why it cannot open a file; the system does."""
+        """Describe the error. SQLite hides why it cannot open a file; the system call tells."""
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CANTOPEN:
             try:
                 with self._path.open("ab"):
@@ -158,21 +165,21 @@ class SpoolFile:
                 return f"{error} ({why.strerror})"
         return str(error)
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open_database(self) -> sqlite3.Connection:
         if self._database is not None:
             return self._database
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(OSError):  # SQLite says why
-            _make_private(self._path)
+        with contextlib.suppress(OSError):  # SQLite raises a better error below
+            make_private(self._path)
         self._database = database = self._connect(self._path)
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
-            self._set_aside("newer", f"was written by a newer version ({version})")
-            return self._opened()
+            self._replace_unusable("newer", f"was written by a newer version ({version})")
+            return self._open_database()
         found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            self._set_aside("corrupt", f"is corrupt ({found})")
-            return self._opened()
+            self._replace_unusable("corrupt", f"is corrupt ({found})")
+            return self._open_database()
         database.execute(
             "CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY AUTOINCREMENT,"
             " meter TEXT NOT NULL, payload TEXT NOT NULL, size INTEGER NOT NULL, acked REAL)"
@@ -181,20 +188,15 @@ class SpoolFile:
         self._inventory = _count(database)
         return database
 
-    def _set_aside(self, why: str, what: str) -> None:
-        """Keep the file under another name, its journal with it: somebody may want to look."""
+    def _replace_unusable(self, reason: str, description: str) -> None:
+        """Keep the file and its journal under another name, for whoever examines them."""
         self.close()
-        number = 1
-        while (aside := self._path.with_name(f"{self._path.name}.{why}-{number}")).exists():
-            number += 1
-        for suffix in ("-wal", "-shm", ""):
-            with contextlib.suppress(FileNotFoundError):
-                self._path.with_name(self._path.name + suffix).replace(f"{aside}{suffix}")
+        aside = set_aside(self._path, reason, sidecars=("-wal", "-shm"))
         _LOG.warning(
-            "%s %s; set aside as %s, going on with a new one", self._path, what, aside.name
+            "%s %s; set aside as %s, going on with a new one", self._path, description, aside.name
         )
 
-    def _tidy(self, database: sqlite3.Connection, acked_before: float) -> Inventory:
+    def _delete_acked(self, database: sqlite3.Connection, acked_before: float) -> Inventory:
         with _transaction(database):
             database.execute("DELETE FROM history WHERE acked < ?", (acked_before,))
         self._inventory = _count(database)
@@ -208,12 +210,12 @@ class SpoolFile:
         count, size = before.rows + len(sized), before.size + sum(row[3] for row in sized)
         dropped = 0
         with _transaction(database):
-            # a commit whose success was not heard of in time is repeated: the same row, once
-            known = database.executemany(
+            # a commit that succeeded after its time limit is repeated: ignore the rows it stored
+            inserted = database.executemany(
                 "INSERT OR IGNORE INTO history (id, meter, payload, size) VALUES (?, ?, ?, ?)",
                 sized,
             ).rowcount
-            if known != len(sized):
+            if inserted != len(sized):
                 counted = _count(database)
                 count, size = counted.rows, counted.size
             while count > self._rows or size > self._size:
@@ -221,11 +223,11 @@ class SpoolFile:
                 count, size, dropped = count - gone, size - freed, dropped + lost
                 if not gone:
                     break
-        last = max([before.last, *(row[0] for row in rows)])
-        self._inventory = Inventory(count, size, last)
+        last_id = max([before.last_id, *(row[0] for row in rows)])
+        self._inventory = Inventory(count, size, last_id)
         return self._inventory, dropped
 
-    def _settle(
+    def _prune(
         self, database: sqlite3.Connection, acked_through: int, now: float, delete_through: int
     ) -> Inventory:
         before = self._inventory
@@ -237,11 +239,11 @@ class SpoolFile:
                 "SELECT count(*), total(size) FROM history WHERE id <= ?", (delete_through,)
             ).fetchone()
             database.execute("DELETE FROM history WHERE id <= ?", (delete_through,))
-        self._inventory = Inventory(before.rows - rows, before.size - int(size), before.last)
+        self._inventory = Inventory(before.rows - rows, before.size - int(size), before.last_id)
         free = database.execute("PRAGMA freelist_count").fetchone()[0]
         if free > FREE_PAGES:
-            # a backlog that was delivered leaves no large file behind; a script, because
-            # `execute` makes one step only, which is one page
+            # do not keep a large file after a backlog was delivered. `execute` would run a single
+            # step of the vacuum, which frees one page
             pages = FREE_PAGES if self._inventory.rows else free
             database.executescript(
                 f"PRAGMA incremental_vacuum({pages}); PRAGMA wal_checkpoint(TRUNCATE)"
@@ -249,18 +251,8 @@ class SpoolFile:
         return self._inventory
 
 
-def _make_private(path: Path) -> None:
-    """For its owner only, also one that was made before: readings tell when somebody was at home.
-    SQLite's other files get the same mode."""
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(number, 0o600)
-    finally:
-        os.close(number)
-
-
 @contextlib.contextmanager
-def _transaction(database: sqlite3.Connection) -> Any:
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -273,15 +265,17 @@ def _transaction(database: sqlite3.Connection) -> Any:
 
 def _count(database: sqlite3.Connection) -> Inventory:
     rows, size = database.execute("SELECT count(*), total(size) FROM history").fetchone()
-    used = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'history'").fetchone()
-    return Inventory(rows, int(size), used[0] if used else 0)
+    highest = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'history'").fetchone()
+    return Inventory(rows, int(size), highest[0] if highest else 0)
 
 
 def _drop_oldest(
     database: sqlite3.Connection, surplus: int, acked_through: int
 ) -> tuple[int, int, int]:
-    """Delete at least one of the oldest rows: how many, their bytes, how many were not
-    acknowledged."""
+    """Delete the `surplus` oldest rows, at least one.
+
+    Returns how many were deleted, their bytes, and how many of them were not acknowledged.
+    """
     oldest = database.execute(
         "SELECT id, size, acked FROM history ORDER BY id LIMIT ?", (max(surplus, 1),)
     ).fetchall()
@@ -293,53 +287,23 @@ def _drop_oldest(
 
 
 class Spool:
-    """The file from the loop's side: every call runs in the one thread that has the connection.
-
-    The thread is daemonic: a disk that hangs must not hold the end of the program.
-    """
+    """The asynchronous side of a SpoolFile: every call runs in a daemonic thread, one at a time."""
 
     def __init__(self, file: SpoolFile) -> None:
         self._file = file
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._worker = SerialWorker("kamstrup-spool")
 
     async def open(self, acked_before: float) -> Inventory:
-        return await self._run(lambda: self._file.open(acked_before))
+        return await self._worker.run(lambda: self._file.open(acked_before))
 
     async def append(self, rows: Sequence[Row], acked_through: int) -> tuple[Inventory, int]:
-        return await self._run(lambda: self._file.append(rows, acked_through))
+        return await self._worker.run(lambda: self._file.append(rows, acked_through))
 
     async def read(self, after: int, limit: int) -> list[Row]:
-        return await self._run(lambda: self._file.read(after, limit))
+        return await self._worker.run(lambda: self._file.read(after, limit))
 
-    async def settle(self, acked_through: int, now: float, delete_through: int) -> Inventory:
-        return await self._run(lambda: self._file.settle(acked_through, now, delete_through))
+    async def prune(self, acked_through: int, now: float, delete_through: int) -> Inventory:
+        return await self._worker.run(lambda: self._file.prune(acked_through, now, delete_through))
 
     async def close(self) -> None:
-        """Close the file and end the thread."""
-        if self._thread is not None:
-            await self._run(self._file.close)
-            self._jobs.put(None)
-            self._thread = None
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        done: Future[T] = Future()
-        done.set_running_or_notify_cancel()
-
-        def job() -> None:
-            try:
-                result = work()
-            except BaseException as error:  # noqa: BLE001 - raised where it is awaited
-                done.set_exception(error)
-            else:
-                done.set_result(result)
-
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="kamstrup-spool", daemon=True)
-            self._thread.start()
-        self._jobs.put(job)
-        return await asyncio.wrap_future(done)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
+        await self._worker.run(self._file.close)

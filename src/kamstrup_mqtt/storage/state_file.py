@@ -1,22 +1,22 @@
-"""What outlives the process: one small file (its text: `remembered`), and who owns it."""
+"""The file that outlives the process: read, locked, and written when it is time."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from datetime import datetime
 from pathlib import Path
 
 from kamstrup_mqtt.core.clock import Clock
-from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
-from kamstrup_mqtt.meters import detection
+from kamstrup_mqtt.core.errors import KamstrupMqttError
+from kamstrup_mqtt.core.files import acquire_lock, set_aside, write_atomically
+from kamstrup_mqtt.core.threads import SerialWorker
 from kamstrup_mqtt.storage.state_schema import (
     CORRUPT_ERRORS,
+    VERSION,
     LastReading,
     LastTotal,
     MeterState,
@@ -63,7 +63,7 @@ class StateFile:
         self._dirty = asyncio.Event()
         self._urgent = asyncio.Event()
         self._written = clock.monotonic()
-        self._one_writer = threading.Lock()
+        self._writer = SerialWorker("kamstrup-memory")
         self._is_failing = False
         self._last_write: Future[None] | None = None
         self._lock: int | None = None
@@ -90,7 +90,7 @@ class StateFile:
 
     def meter(self, id_: str) -> MeterState:
         """The memory of one meter, empty when there was none."""
-        return self._meters.setdefault(id_, MeterState())
+        return self._meters.setdefault(id_, MeterState.empty())
 
     def forget(self, id_: str) -> None:
         """Drop a meter."""
@@ -99,12 +99,13 @@ class StateFile:
 
     def clamp_times(self, now: datetime) -> None:
         """The clock was set back: moments that are still to come were told by a wrong clock."""
-        for meter in self._meters.values():
-            if meter.last_poll is not None:
-                meter.last_poll = min(meter.last_poll, now)
+        for reader, device in self._meters.values():
+            if reader.last_poll is not None:
+                reader.last_poll = min(reader.last_poll, now)
+            reader.last_read = {group: min(time, now) for group, time in reader.last_read.items()}
             stamps: list[LastReading | LastTotal] = [
-                *meter.readings.values(),
-                *meter.totals.values(),
+                *device.readings.values(),
+                *reader.totals.values(),
             ]
             for stamped in stamps:
                 if stamped.time is not None:
@@ -154,31 +155,25 @@ class StateFile:
         await asyncio.sleep(self._urgent_within)
 
     def _start_write(self) -> Future[None]:
-        """Write in a daemonic thread of our own, so that neither loop nor exit waits for a card."""
+        """Write in a daemon thread, so that neither loop nor exit waits for a slow card."""
         self._dirty.clear()
         self._urgent.clear()
         self._written = self._clock.monotonic()
         text = dumps(self._meters)
-        done: Future[None] = Future()
-        done.set_running_or_notify_cancel()  # from here on nobody can cancel it
-        self._last_write = done
-        threading.Thread(
-            target=self._write, args=(text, done), name="kamstrup-memory", daemon=True
-        ).start()
-        return done
+        self._last_write = self._writer.submit(lambda: self._write(text))
+        return self._last_write
 
-    def _write(self, text: str, done: Future[None]) -> None:
+    def _write(self, text: str) -> None:
+        if self._path is None:
+            return
         try:
-            if self._path is not None:
-                with self._one_writer:
-                    self._write_file(self._path, text)
-                if self._is_failing:
-                    self._is_failing = False
-                    _LOG.info("%s can be written again", self._path)
+            self._write_file(self._path, text)
         except OSError as error:
             self._warn_unwritable(error)
-        finally:
-            done.set_result(None)
+            return
+        if self._is_failing:
+            self._is_failing = False
+            _LOG.info("%s can be written again", self._path)
 
     def _warn_unwritable(self, error: OSError) -> None:
         if not self._is_failing:
@@ -201,18 +196,49 @@ class StateFile:
             _LOG.warning("%s cannot be read (%s): going on without", path, error.strerror or error)
             return {}
         try:
-            return parse(text)
+            stored = parse(text)
         except NewerVersionError as error:
-            _set_aside(path, "newer", f"was written by a newer version ({error})")
+            _replace_unusable(path, "newer", f"was written by a newer version ({error})")
         except CORRUPT_ERRORS as error:
-            _set_aside(path, "corrupt", f"is corrupt ({type(error).__name__}: {error})")
+            _replace_unusable(path, "corrupt", f"is corrupt ({type(error).__name__}: {error})")
+        else:
+            if stored.version != VERSION:
+                self._keep_old_version(path, text, stored.version)
+            return stored.meters
         return {}
+
+    def _keep_old_version(self, path: Path, text: bytes, version: int) -> None:
+        """Keep a copy of a file of an older version beside it, for a downgrade."""
+        old = path.with_name(f"{path.stem}.v{version}{path.suffix}")
+        try:
+            self._write_file(old, text.decode())
+        except OSError as error:
+            _LOG.warning(
+                "%s is converted from version %d to %d, but the copy %s could not be written (%s):"
+                " after a downgrade meters are announced only once they have answered",
+                path,
+                version,
+                VERSION,
+                old.name,
+                error.strerror or error,
+            )
+        else:
+            _LOG.info(
+                "%s is converted from version %d to %d; %s keeps the old version: for a downgrade,"
+                " rename it to %s",
+                path,
+                version,
+                VERSION,
+                old.name,
+                path.name,
+            )
+        self.mark_changed(urgent=True)
 
     def _times(self) -> list[datetime]:
         return [
             time
-            for meter in self._meters.values()
-            for time in (meter.last_poll, *(reading.time for reading in meter.readings.values()))
+            for reader, device in self._meters.values()
+            for time in (reader.last_poll, *(reading.time for reading in device.readings.values()))
             if time is not None
         ]
 
@@ -226,9 +252,9 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     return (Path(home) if home else Path.home()) / ".local/state/kamstrup-mqtt"
 
 
-def detected_models(memories: Mapping[str, MeterState]) -> dict[str, str]:
-    """Meter -> the model that it was found to be (`model: auto`)."""
-    found = {id_: memory.learned.get(detection.STATE_KEY) for id_, memory in memories.items()}
+def detected_models(meters: Mapping[str, MeterState]) -> dict[str, str]:
+    """Return meter -> the model that was detected (`model: auto`)."""
+    found = {id_: meter.reader.learned.model for id_, meter in meters.items()}
     return {id_: model for id_, model in found.items() if model is not None}
 
 
@@ -239,7 +265,7 @@ def read_only(path: Path) -> Mapping[str, MeterState]:
     KamstrupMqttError for a file that is somebody else's.
     """
     try:
-        return parse(path.read_bytes())
+        return parse(path.read_bytes()).meters
     except PermissionError:
         raise KamstrupMqttError(
             f"{path}: permission denied; the daemon's memory is its own: do this as the daemon's"
@@ -249,58 +275,10 @@ def read_only(path: Path) -> Mapping[str, MeterState]:
         return {}
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the file at once or not at all, also when the power goes. Raises OSError.
-
-    For its owner only: it holds customers' numbers and when somebody was at home.
-    """
-    temporary = path.with_suffix(".tmp")
-    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _replace_unusable(path: Path, reason: str, description: str) -> None:
     try:
-        with open(number, "w", encoding="utf-8") as file:
-            os.fchmod(number, 0o600)  # one that a crash left behind, or another umask
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:  # a full disk: the half of a file must not take up what is left of it
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def acquire_lock(path: Path) -> tuple[int, bool]:
-    """Make the memory in `path` ours: its lock file, open and with our pid in it, ours until it is
-    closed; and whether it was empty, as a clean end leaves it. Raises ConfigError when another
-    process has it, OSError where none can be made."""
-    number = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.read(number, 32).decode("ascii", "replace").strip() or "unknown"
-        os.close(number)
-        raise ConfigError(
-            f"{path}: another kamstrup-mqtt (process {pid}) uses this memory; stop it, or give"
-            " this one a STATE_DIRECTORY and an mqtt.instance of its own"
-        ) from None
-    clean = os.fstat(number).st_size == 0
-    os.truncate(number, 0)
-    os.write(number, f"{os.getpid()}\n".encode("ascii"))
-    os.fsync(number)  # a power cut, too, is no clean end
-    return number, clean
-
-
-def _set_aside(path: Path, why: str, what: str) -> None:
-    taken = {other.name for other in path.parent.glob(f"{path.name}.{why}-*")}
-    number = next(n for n in range(1, len(taken) + 2) if f"{path.name}.{why}-{n}" not in taken)
-    aside = path.with_name(f"{path.name}.{why}-{number}")
-    try:
-        path.replace(aside)
+        aside = set_aside(path, reason)
     except OSError as error:
-        _LOG.warning("%s %s; going on without (%s)", path, what, error.strerror or error)
+        _LOG.warning("%s %s; going on without (%s)", path, description, error.strerror or error)
     else:
-        _LOG.warning("%s %s; set aside as %s, going on without", path, what, aside.name)
+        _LOG.warning("%s %s; set aside as %s, going on without", path, description, aside.name)

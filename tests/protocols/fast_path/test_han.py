@@ -1,4 +1,4 @@
-"""A list of a known layout comes out as if it had been walked, whatever is in it."""
+"""Templates for HAN lists."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.protocols.base import Frame, Message
+from kamstrup_mqtt.protocols.fast_path.han import ListTemplate, make_template
+from kamstrup_mqtt.protocols.fast_path.layout import MAX_LAYOUTS, TemplateDecoder
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from kamstrup_mqtt.protocols.han.framing import header_end
+from kamstrup_mqtt.protocols.han.scales import CurrentScale
 from tests.support.framing import frames_of
 from tests.support.han_recordings import HOURLY_1, HOURLY_2, LIVE_1, LIVE_2, LIVE_3, hdlc
+from tests.support.parsers import ParserPair
 from tests.support.shared_vectors import shared_vectors
 
 RECORDED = (LIVE_1, LIVE_2, LIVE_3, HOURLY_1, HOURLY_2)
@@ -27,35 +30,22 @@ def frame_of(data: bytes) -> Frame:
     return frame
 
 
-def outcome(codec: HanCodec, frame: Frame, *, plain: bool) -> tuple[Any, ...]:
-    """What comes out of a frame, in the order of the header too; `plain`: by the walk alone."""
-    try:
-        message: Message = codec._walk(frame) if plain else codec.decode(frame)
-    except MeterError as error:
-        return (error.state, str(error))
-    return (list(message.header.items()), message.objects, str(message.objects))
-
-
 def agree(frames: list[Frame], scale: int | None) -> None:
-    """Two codecs in the same state all along: one that walks each list, one that knows some."""
-    walking, knowing = HanCodec(energy_scale=scale), HanCodec(energy_scale=scale)
-    for frame in frames:
-        assert outcome(knowing, frame, plain=False) == outcome(walking, frame, plain=True)
+    ParserPair("han", energy_scale=scale).check_frames(frames)
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_meters_whose_layouts_are_shared_keep_what_is_their_own(scale: int | None) -> None:
-    number = b"243101040"
-    assert all(number in data for data in RECORDED)
-    meters = []
-    for own in (number, b"243101041"):
-        frames = [frame_of(data) for data in RECORDED]
-        payloads = [frame.payload.replace(number, own) for frame in frames]
-        frames = [Frame(p, p, "push") for p in payloads for _ in range(2)]
-        meters.append((frames, HanCodec(energy_scale=scale), HanCodec(energy_scale=scale)))
-    for pair in zip(*(frames for frames, _, _ in meters), strict=True):
-        for frame, (_, walking, knowing) in zip(pair, meters, strict=True):
-            assert outcome(knowing, frame, plain=False) == outcome(walking, frame, plain=True)
+def template_of(frame: Frame, current: CurrentScale | None = None) -> ListTemplate | None:
+    message = HanCodec(energy_scale=10, fast_path=False).decode(frame)
+    return make_template(frame, message, 10, current or CurrentScale())
+
+
+def read(learned: Frame, other: Frame) -> dict[Any, tuple[Any, str]]:
+    """Raw and value of the objects of `other`, read by a template made of `learned`."""
+    template = template_of(learned)
+    assert template is not None
+    message = template.read(other)
+    assert message is not None
+    return {obj.id: (obj.raw, str(obj.value)) for obj in message.objects}
 
 
 def changed(frame: Frame, rng: random.Random, count: int) -> Frame:
@@ -70,18 +60,49 @@ def changed(frame: Frame, rng: random.Random, count: int) -> Frame:
                 return frame._replace(payload=bytes(payload))
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_recorded_lists_in_turn(scale: int | None) -> None:
-    agree([frame_of(data) for data in RECORDED * 2], scale)
+def test_other_numbers_in_a_known_layout() -> None:
+    objects = read(frame_of(LIVE_1), frame_of(LIVE_3))
+    # 0x1530 and 0x08AB in the frame
+    assert objects["1-1:1.7.0.255"] == (5424, "5424")
+    assert objects["1-1:31.7.0.255"] == (2219, "22.19")
+    assert objects["1-1:96.1.1.255"] == ("684112" + "1BN243101040", "684112" + "1BN243101040")
 
 
-def test_the_second_list_of_a_layout_is_not_walked(monkeypatch: pytest.MonkeyPatch) -> None:
-    codec = HanCodec(energy_scale=10)
-    codec.decode(frame_of(LIVE_1))
-    monkeypatch.setattr(HanCodec, "_walk", lambda *_: pytest.fail("walked"))
-    objects = {obj.id: obj for obj in codec.decode(frame_of(LIVE_3)).objects}
-    # 0x1530 and 0x08AB in the frame (recorded.py)
-    assert (objects["1-1:1.7.0.255"].raw, str(objects["1-1:31.7.0.255"].value)) == (5424, "22.19")
+def test_a_clock_that_is_sent_twice() -> None:
+    objects = read(frame_of(HOURLY_1), frame_of(HOURLY_2))
+    assert objects["0-1:1.0.0.255"] == ("07e3011d020a0005ff800000", "2019-01-29T10:00:05")
+    other = frame_of(HOURLY_2)
+    clock = bytes.fromhex("07E3011D020A0005FF800000")
+    at = other.payload.rindex(clock)
+    payload = other.payload[:at] + bytes.fromhex("07E3011D02 17") + other.payload[at + 6 :]
+    objects = read(frame_of(HOURLY_1), other._replace(payload=payload))
+    assert objects["0-1:1.0.0.255"] == ("07e3011d02170005ff800000", "2019-01-29T23:00:05")
+
+
+def test_no_template_for_a_list_with_fewer_than_two_numbers() -> None:
+    body = "E6E700 0F 00000000 00 0203 0A01 4B 0906 0101010700FF 06 00000001"
+    assert template_of(frame_of(hdlc(bytes.fromhex(body)))) is None
+    body = "E6E700 0F 00000000 00 0204 0906 0101010700FF 06 00000001 0906 0101020700FF 06 00000002"
+    assert template_of(frame_of(hdlc(bytes.fromhex(body)))) is not None
+
+
+def test_no_template_for_an_encrypted_list() -> None:
+    body = bytes.fromhex("E6E700 DB 08 4B414D0000000001 05 30 00000001")
+    assert make_template(frame_of(hdlc(body)), Message({}), 10, CurrentScale()) is None
+
+
+def test_templates_of_one_meter_are_bounded() -> None:
+    current = CurrentScale()
+    decoder = TemplateDecoder(
+        HanCodec(energy_scale=10, fast_path=False).decode,
+        lambda frame, message: make_template(frame, message, 10, current),
+    )
+    information = bytes.fromhex("E6E700 0F 00000000 00 0205")
+    numbers = bytes.fromhex("0906 0101010700FF 06 00000001 0906 0101020700FF 06 00000002")
+    for size in range(1, 20):
+        text = bytes((0x0A, size)) + b"Kamstrup_V000000000000"[:size]
+        decoder.decode(frame_of(hdlc(information + text + numbers)))
+    assert 1 <= len(decoder.templates) <= MAX_LAYOUTS
 
 
 @settings(max_examples=300)
@@ -97,9 +118,8 @@ def test_random_changes(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     "vector", shared_vectors("han.json", lambda v: v["kind"] == "hdlc" and bool(v["fcs_ok"]))
 )
-def test_every_vector(vector: dict[str, Any]) -> None:
-    framer = HdlcFramer()
-    frames = frames_of(framer, [bytes.fromhex(vector["hex"])])
+def test_random_changes_of_every_vector(vector: dict[str, Any]) -> None:
+    frames = frames_of(HdlcFramer(), [bytes.fromhex(vector["hex"])])
     rng = random.Random(1)
     for frame in frames:
         variants = [changed(frame, rng, count) for count in (1, 1, 1, 2, 8)]
@@ -107,18 +127,7 @@ def test_every_vector(vector: dict[str, Any]) -> None:
             agree([frame, frame, *variants, frame], scale)
 
 
-def test_layouts_are_not_kept_without_end() -> None:
-    codec = HanCodec(energy_scale=10)
-    information = bytes.fromhex("E6E700 0F 00000000 00 0204")
-    numbers = bytes.fromhex("0906 0101010700FF 06 00000001 0906 0101020700FF 06 00000002")
-    for size in range(1, 20):
-        text = bytes((0x0A, size)) + b"Kamstrup_V000000000000"[:size]
-        body = information[:-1] + b"\x05" + text + numbers
-        codec.decode(frame_of(hdlc(body)))
-    assert len(codec._list_cache._by_size._by_size) <= 8
-
-
-def test_the_scale_of_currents_that_a_known_list_shows() -> None:
+def test_a_known_list_may_show_the_scale_of_the_currents() -> None:
     """A three-wire transformer meter: its type says that r is to be divided by the root of 3. So
     half the currents of LIVE_1 prove nothing (r = 0.53), and ten times those are of 0.001 A."""
     frame = frame_of(LIVE_1)

@@ -73,7 +73,7 @@ def test_without_a_tag_the_encryption_key_is_enough() -> None:
         ((EK, None), {}, "there is no key: set `authentication_key` \\(GPK61\\)"),
         ((EK, EK), {}, "with another key: the tag of the list does not fit"),
         ((AK, EK), {}, "with another key: encryption_key and authentication_key are swapped"),
-        ((AK, AK), {"security": "20"}, "with another key: what comes out of it is no list"),
+        ((AK, AK), {"security": "20"}, "with another key: the decrypted bytes are no list"),
         ((EK, AK), {"fault": "tag"}, "with another key: the tag"),
     ],
 )
@@ -133,7 +133,7 @@ def test_three_that_rise_among_themselves_are_a_restart() -> None:
     for counter in (1, 2):
         with pytest.raises(ReplayError):
             guard.check(TITLE, counter)
-    assert "began anew at 3 (it was 1000)" in str(guard.check(TITLE, 3))
+    assert "restarted at 3 (it was 1000)" in str(guard.check(TITLE, 3))
     assert guard.check(TITLE, 4) is None
     assert guard.check(b"other123", 1) is None  # another meter has counters of its own
 
@@ -149,7 +149,7 @@ def test_the_codec_drops_what_was_sent_before_and_warns_of_a_restart() -> None:
         reader.decode(frame(frame_counter="2"))
     message = reader.decode(frame(frame_counter="3"))
     heard = hear(reader, message, Timestamp(None, 1.0))
-    assert [(level, "began anew" in text) for level, text in heard.followed.log[:1]] == [(30, True)]
+    assert [(level, "restarted" in text) for level, text in heard.followed.log[:1]] == [(30, True)]
     assert not hear(
         reader, reader.decode(frame(frame_counter="4")), Timestamp(None, 2.0)
     ).followed.log

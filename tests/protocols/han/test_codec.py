@@ -347,7 +347,7 @@ def test_pairs_in_structures_of_their_own() -> None:
         (
             pushed("01 01 02 03 0906 0100010700FF 06 00000001 02 01 0F 00"),
             LinkState.BYTES_NO_FRAMES,
-            "something else behind it than scaler and unit",
+            "something else than a scaler and a unit",
         ),
     ],
 )

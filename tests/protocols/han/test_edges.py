@@ -122,7 +122,7 @@ def test_a_date_is_written_without_a_tag_by_default() -> None:
         ("06 00000B08", "it is a single value, not a list"),
         (
             "01 01 02 03 0906 0100010700FF 06 00000B08 02 01 0F 00",
-            "a value has something else behind it than scaler and unit",
+            "something else than a scaler and a unit follows a value",
         ),
     ],
 )

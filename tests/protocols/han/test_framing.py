@@ -328,33 +328,10 @@ def test_what_is_wanted_of_the_next_frame_behind_others() -> None:
     assert fed(b"\x00\x01" + LIVE_1 + LIVE_2[1:20]).bytes_needed == len(LIVE_2) - 20
 
 
-@pytest.mark.parametrize(
-    ("came", "settled"),
-    [
-        (b"", True),
-        (LIVE_1, True),
-        (LIVE_1 + HOURLY_1, True),
-        (LIVE_1 + b"\x7e", True),
-        (LIVE_1 + b"\x7e\x7e\x7e", True),
-        (LIVE_1[:-1], False),
-        (LIVE_1 + b"\xff", False),
-        (LIVE_1 + LIVE_2[:30], False),
-        (b"\x7e", False),  # a burst that was no frame so far: the parity may be wrong
-    ],
-)
-def test_whether_a_silence_would_change_something(came: bytes, settled: bool) -> None:
-    framer = fed(came)
-    assert framer.is_idle is settled
-    framer.end_burst()
-    left = list(drain(framer))
-    if settled:
-        assert left == []
-
-
-def test_frames_without_silences_between_are_bursts_of_their_own() -> None:
-    """Nobody calls `end_burst` while all is well; then the parity goes wrong: three bursts
-    alike."""
+def test_wrong_parity_after_good_frames() -> None:
+    """Three bursts alike, none of them a frame, after frames that were right."""
     framer = fed(LIVE_1, LIVE_2, LIVE_3)
+    framer.end_burst()
     wrong = bytes.fromhex("7E 55 2B 48 A2") + bytes(80)
     reasons = []
     for _ in range(4):
@@ -362,3 +339,17 @@ def test_frames_without_silences_between_are_bursts_of_their_own() -> None:
         framer.end_burst()
         reasons += [reason for reason, _ in dropped(list(drain(framer)))]
     assert reasons == [DropReason.GARBAGE] * 2 + [DropReason.PARITY] * 2
+
+
+def test_a_good_frame_in_a_burst_shows_that_the_parity_is_right() -> None:
+    wrong = bytes.fromhex("7E 55 2B 48 A2") + bytes(80)
+    for first in (LIVE_2, LIVE_2[:50]):
+        framer = fed(LIVE_1)
+        reasons = []
+        for _ in range(4):
+            framer.end_burst()
+            framer.receive_data(first)
+            framer.receive_data(LIVE_2[len(first) :] + wrong)
+            framer.end_burst()
+            reasons += [reason for reason, _ in dropped(list(drain(framer)))]
+        assert reasons == [DropReason.GARBAGE] * 4

@@ -1,110 +1,26 @@
-"""What several lists tell together: scale, zone, live counters, the hour a register belongs to."""
+"""What several lists tell together: scale, time zone, the hour that a register belongs to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
-from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import DecodedValue, Scalar
+from kamstrup_mqtt.core.model import DecodedValue
 from kamstrup_mqtt.protocols.base import Frame, Message, Timestamp
 from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer, consistency
 from kamstrup_mqtt.protocols.han.clock_offset import ClockOffset
 from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
-from kamstrup_mqtt.protocols.han.integral import MAX_POWER, Integral
-from kamstrup_mqtt.protocols.han.live import LiveCounter
 from kamstrup_mqtt.protocols.han.meter_session import HanSession
 from tests.support.framing import frames_of
 from tests.support.han_recordings import HOURLY_1, LIVE_1, hdlc
-from tests.support.han_session import Heard, hear
+from tests.support.han_session import HOUR, NORWEGIAN, ZONE, Heard, hear, meter
 
-ID, TYPE = "7359992891231234", "6841131BN245101092"  # a type whose scale is not proven
-NORWEGIAN = "6841121BN243101040"
-HOUR = datetime(2026, 7, 1, 10, tzinfo=UTC)
-ZONE = timedelta(hours=1)  # the meter's clock: standard time all year (han.md 2.8)
 WH = 3_600_000_000  # milliwatt-milliseconds
-
-
-@dataclass
-class Meter:
-    """A Kamstrup meter that uses `power` W and counts `scale` Wh, followed from `start` on."""
-
-    follower: HanSession
-    power: int = 3600
-    scale: int = 10
-    count: int = 4_422_800
-    id: str = ID
-    type: str = TYPE
-    export: int | None = None
-    host: timedelta = timedelta()  # by which the host's clock is wrong
-    clock: bool = True
-    second: int = 0  # since HOUR - 60 s
-    energy: float = field(default=0.0)
-    heard: Heard = field(default_factory=Heard)
-    log: list[tuple[int, str]] = field(default_factory=list)
-
-    @property
-    def now(self) -> datetime:
-        return HOUR - timedelta(seconds=60) + timedelta(seconds=self.second)
-
-    def pass_(self, seconds: int) -> None:
-        self.second += seconds
-        self.energy += self.power * seconds / 3600
-        while self.energy >= self.scale:
-            self.energy -= self.scale
-            self.count += 1
-
-    def tell(self, *, registers: bool = False) -> dict[str, Scalar]:
-        """One list; its values by id."""
-        objects = [
-            DecodedValue("1-1:0.0.5.255", self.id, self.id),
-            DecodedValue("1-1:96.1.1.255", self.type, self.type),
-            DecodedValue("1-1:1.7.0.255", self.power, Decimal(self.power), "W"),
-        ]
-        local = (self.now + ZONE).replace(tzinfo=None)
-        if self.export is not None:
-            objects.append(DecodedValue("1-1:2.7.0.255", self.export, Decimal(self.export), "W"))
-        if registers:
-            objects.append(DecodedValue("0-1:1.0.0.255", "07ea", local.isoformat()))
-            objects.append(DecodedValue("1-1:1.8.0.255", self.count, None))
-        header = {"maker": "kamstrup", "meter_time": local.isoformat(), "elements": 25}
-        moment = Timestamp(self.now + self.host if self.clock else None, 1000.0 + self.second)
-        self.heard = hear(self.follower, Message(header, tuple(objects)), moment)
-        self.log += self.heard.followed.log
-        return {str(obj.id): obj.value for obj in self.heard.told.objects}
-
-    def run(self, seconds: int, *, often: bool = False) -> dict[str, Scalar]:
-        """Lists every 10 s for so long; the registers 5 s after each hour, or in every list."""
-        found: dict[str, Scalar] = {}
-        for _ in range(seconds // 10):
-            if not often and (self.now + timedelta(seconds=10)).minute == 0 and self.now.minute:
-                self.pass_(10)
-                self.tell()
-                count = self.count  # as it stands at the full hour
-                self.pass_(5)
-                later, self.count = self.count, count
-                found = self.tell(registers=True)
-                self.count = later
-                self.pass_(5)
-                continue
-            self.pass_(10)
-            found = self.tell(registers=often)
-        return found
-
-    def texts(self, fragment: str) -> list[str]:
-        return [text for _, text in self.log if fragment in text]
-
-
-def meter(scale: int | None = None, learned: Mapping[str, str] | None = None, **k: object) -> Meter:
-    return Meter(HanSession(scale, learned or {}), **k)  # type: ignore[arg-type]
 
 
 # The scale of the energies
@@ -199,9 +115,7 @@ def test_another_scale_in_the_configuration_holds_the_totals_back(before: dict[s
     # or accepted
     assert there.follower.accept_held() == "energy_scale 1"
     assert there.follower.accept_held() is None
-    values = there.tell(registers=True)
-    assert values["1-1:1.8.0.255"] == Decimal("4422.800")
-    assert values["live-1.8.0"] == Decimal("4422.800")
+    assert there.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
     assert there.heard.followed.problem is None
     assert there.heard.followed.learned["energy_scale_published"] == "1"
 
@@ -257,7 +171,7 @@ def test_the_user_may_insist_on_a_scale_that_the_power_contradicts() -> None:
     assert there.follower.accept_held() == "energy_scale 10"
     there.log.clear()
     there.run(3 * 3600 + 60)
-    assert "live-1.8.0" in there.run(60)
+    assert there.tell(registers=True)["1-1:1.8.0.255"] is not None
     assert (there.heard.followed.problem, there.texts("contradict")) == (None, [])
     # remembered
     again = meter(10, there.heard.followed.learned)
@@ -301,7 +215,6 @@ def test_a_gap_voids_the_window() -> None:
     there.pass_(31)
     there.tell()
     assert there.heard.followed.notes[0] == "energy scale: waiting for a register"
-    assert "gaps: 1 that were not counted live, the last of 31 s" in there.heard.followed.notes
 
 
 # The clock
@@ -404,148 +317,6 @@ def test_registers_of_every_list_belong_to_their_own_moment() -> None:
     assert there.heard.told.measured_at is None
 
 
-def test_a_live_counter_runs_from_register_to_register() -> None:
-    there = meter(10)
-    assert "live-1.8.0" not in there.run(50)
-    values = there.run(60)  # over the hour: 44228.06 at the hour, and 60 s since at 1 Wh a second
-    assert there.count == 4_422_812
-    shown = values["live-1.8.0"]
-    assert isinstance(shown, Decimal)
-    assert Decimal("44228.120") <= shown < Decimal("44228.130")
-    assert -shown.as_tuple().exponent == 3  # type: ignore[operator]
-    before = shown
-    for _ in range(360):
-        shown = there.run(10)["live-1.8.0"]
-        assert isinstance(shown, Decimal)
-        assert Decimal("0.009") <= shown - before <= Decimal("0.021")
-        before = shown
-    assert [note for note in there.heard.followed.notes if note.startswith("energy_import_live: ")]
-
-
-def test_a_live_counter_never_steps_back() -> None:
-    power = Integral()
-    counter = LiveCounter(power)
-    power.add(3_600_000, 0)
-    assert counter.value is None
-    counter.anchor(1000, 10, 0)
-    assert counter.value == Decimal("1.000")
-    power.add(3_600_000, 10_000)
-    assert counter.value == Decimal("1.010")
-    power.add(3_600_000, 20_000)
-    # the register says 1.000 to 1.010: the counter is 10 Wh ahead, and waits
-    counter.anchor(1000, 10, 20_000)
-    assert counter.error == Decimal("0.010")
-    assert counter.value == Decimal("1.020") - Decimal("0.010")
-    shown = counter.value
-    power.add(0, 30_000)
-    counter.anchor(900, 10, 30_000)
-    assert counter.value is not None
-    assert counter.value >= shown
-    # and ahead at once where the register is
-    counter.anchor(2000, 10, 30_000)
-    assert counter.value == Decimal("2.000")
-    assert counter.error is not None
-    assert counter.error < 0
-    counter.reset()
-    assert counter.value is None
-
-
-def test_after_a_restart_it_goes_on_from_the_larger() -> None:
-    there = meter(10)
-    there.follower.restore({"energy_import_live": (Decimal("44228.500"), HOUR - 2 * ZONE)})
-    assert "live-1.8.0" not in there.tell()  # that was too long ago
-    values = there.tell(registers=True)
-    assert values["live-1.8.0"] == Decimal("44228.500")  # the register is below
-    there.count += 100
-    assert there.tell(registers=True)["live-1.8.0"] == Decimal("44229.000")
-
-
-def test_after_a_short_restart_it_goes_on_at_once() -> None:
-    there = meter(10)
-    age = timedelta(seconds=80)  # 20 s before the first list at HOUR - 60 s
-    there.follower.restore(
-        {
-            "energy_import_live": (Decimal("44228.500"), HOUR - age),
-            "energy_export_live": (Decimal(1), None),
-            "list_id": ("K", HOUR),
-        }
-    )
-    assert there.tell()["live-1.8.0"] == Decimal("44228.500")
-    there.pass_(10)
-    assert there.tell()["live-1.8.0"] == Decimal("44228.510")
-    unknown = meter()  # no scale, no register: nothing
-    unknown.follower.restore({"energy_import_live": (Decimal(1), HOUR - age)})
-    assert "live-1.8.0" not in unknown.tell()
-    doubtful = meter(10)  # the end was not clean: later values may have been published
-    doubtful.follower.restore({"energy_import_live": (Decimal(1), HOUR - age)}, exact=False)
-    assert "live-1.8.0" not in doubtful.tell()
-    assert doubtful.tell(registers=True)["live-1.8.0"] > Decimal(1)
-    clockless = meter(10, clock=False)
-    clockless.follower.restore({"energy_import_live": (Decimal(1), HOUR - age)})
-    assert "live-1.8.0" not in clockless.tell()
-
-
-def test_an_integral() -> None:
-    power = Integral()
-    assert power.value_at(5) == 0
-    assert power.add(1000, 0) == 0
-    assert power.add(3000, 10_000) == 0  # the mean of both: 2 W for 10 s
-    assert power.total == 20_000_000
-    assert (power.value_at(5_000), power.value_at(10_000), power.value_at(99_000)) == (
-        10_000_000,
-        *[20_000_000] * 2,
-    )
-    assert power.value_at(-1) == 0
-    assert power.add(3000, 41_000) == 31_000
-    assert power.total == 20_000_000
-    for at in range(50_000, 400_001, 10_000):
-        power.add(0, at)
-    assert power.value_at(0) == power.value_at(99_000)  # the way there is forgotten
-
-
-def test_an_integral_between_its_points() -> None:
-    """Against lines from point to point, in whole numbers that round towards the past."""
-    random = Random(9)
-    for _ in range(50):
-        power, points, total, before = Integral(), [], 0, 0
-        at = random.randrange(10_000)
-        for number in range(random.randrange(2, 20)):
-            now = random.choice((0, 1, random.randrange(-(10**7), 10**7)))
-            elapsed = random.choice((0, 1, 9_999, 10_000, 30_000, 30_001)) if number else 0
-            if elapsed <= 30_000:
-                total += (before + now) * elapsed // 2
-            at, before = at + elapsed, now
-            power.add(now, at)
-            points.append((at, total))
-        kept = [point for point in points if at - point[0] <= 300_000]
-        assert power.total == total
-        assert power.value_at(kept[0][0] - 1) == kept[0][1]
-        for (start, low), (end, high) in pairwise(kept):
-            for moment in range(start + 1, end, 997):
-                assert power.value_at(moment) == low + (high - low) * (moment - start) // (
-                    end - start
-                )
-            assert power.value_at(end) == max((p for p in kept if p[0] == end), key=kept.index)[1]
-        assert power.value_at(at + 1) == total
-
-
-def test_an_integral_of_many_years() -> None:
-    power = Integral()
-    for at in range(0, 10**13, 10**11):
-        power.add(MAX_POWER - 1, at)
-        power.add(MAX_POWER - 1, at + 30_000)
-    assert power.total == 100 * 30_000 * (MAX_POWER - 1) > 2**63
-    assert power.value_at(at + 15_000) == power.total - 15_000 * (MAX_POWER - 1)
-
-
-def test_a_power_that_nobody_has_is_a_gap() -> None:
-    follower = HanSession(None, {})
-    for second, watts in ((0, "1E+3"), (20, "1E+11"), (40, "-1E+90"), (60, "1E+3")):
-        power = DecodedValue("1-0:1.7.0.255", 1, Decimal(watts), "W")
-        heard = other(follower, power, second=second)
-    assert heard.followed.notes == ("gaps: 1 that were not counted live, the last of 60 s",)
-
-
 # Other makers
 
 
@@ -556,38 +327,6 @@ def other(
     return hear(follower, message, Timestamp(HOUR, 1000.0 + second))
 
 
-def test_a_register_with_its_own_scaler_is_counted_live() -> None:
-    # Aidon in Norway counts 10 Wh (scaler 1), in Sweden 1 Wh; power may come in kW elsewhere
-    follower = HanSession(None, {})
-    power = DecodedValue("1-0:1.7.0.255", 3600, Decimal("3600"), "W")
-    name = DecodedValue("0-0:96.1.0.255", "7359", "7359")
-    register = DecodedValue("1-0:1.8.0.255", 100, Decimal((0, (1, 0, 0), 1)), "Wh")
-    heard = other(follower, name, power, register)
-    assert heard.told.objects[-1] == DecodedValue("live-1.8.0", None, Decimal("1.000"), "kWh")
-    heard = other(follower, power, second=10)
-    assert heard.told.objects == (power, DecodedValue("live-1.8.0", None, Decimal("1.010"), "kWh"))
-    reactive = DecodedValue("1-0:3.7.0.255", 0, Decimal(0), "var")
-    counted = DecodedValue("1-0:3.8.0.255", 5, Decimal(5), "kvarh")
-    heard = other(follower, reactive, counted, second=20)
-    assert heard.told.objects[-1] == DecodedValue("live-3.8.0", None, Decimal("5.000"), "kvarh")
-    assert heard.followed.notes == ()
-
-
-def test_registers_that_cannot_be_counted() -> None:
-    follower = HanSession(None, {})
-    power = DecodedValue("1-0:1.7.0.255", 3600, Decimal("3600"), "W")
-    for register in (
-        DecodedValue("1-0:1.8.0.255", 5, None),
-        DecodedValue("1-0:1.8.0.255", 5, Decimal(5), "GJ"),
-        DecodedValue("1-0:1.8.0.255", -5, Decimal(-5), "kWh"),
-    ):
-        assert other(follower, power, register).told.objects == (power, register)
-    alone = DecodedValue("1-0:1.8.0.255", 5, Decimal(5), "kWh")
-    assert other(HanSession(None, {}), alone).told.objects == (alone,)
-    strange = DecodedValue("1-0:1.7.0.255", 1, Decimal(1), "hp")
-    assert other(HanSession(None, {}), strange).told.objects == (strange,)
-
-
 def test_a_meter_without_a_number_is_noted() -> None:
     follower = HanSession(None, {})
     power = DecodedValue("1-0:1.7.0.255", 1, Decimal(1), "W")
@@ -595,7 +334,7 @@ def test_a_meter_without_a_number_is_noted() -> None:
         assert other(follower, power, elements=1).followed.notes == ()
     for _ in range(6):
         heard = other(follower, power, elements=27)
-    assert heard.followed.notes == ("the lists tell no serial number: set `serial`",)
+    assert heard.followed.notes == ("the lists have no serial number: set `serial`",)
 
 
 # Phases and totals
@@ -760,19 +499,3 @@ def test_the_codec_accepts_what_it_holds_back() -> None:
     energy = next(obj for obj in heard.told.objects if obj.id == "1-1:1.8.0.255")
     assert (energy.value, heard.followed.problem) == (Decimal("4422.800"), None)
     assert codec.accept_held()[0] is None
-
-
-def test_a_scale_that_is_held_back_lets_no_counter_go_on() -> None:
-    there = meter(1, {"energy_scale_published": "10"})
-    totals = {"energy_import_live": (Decimal("44228.500"), HOUR - timedelta(seconds=80))}
-    there.follower.restore(totals)
-    assert "live-1.8.0" not in there.tell()
-
-
-def test_only_counters_that_were_published_go_on_at_once() -> None:
-    there = meter(10, export=0)
-    totals = {"energy_import_live": (Decimal("44228.500"), HOUR - timedelta(seconds=80))}
-    there.follower.restore(totals)
-    values = there.tell()
-    assert values["live-1.8.0"] == Decimal("44228.500")
-    assert "live-2.8.0" not in values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kamstrup_mqtt.meters.quantities import QUANTITIES, unnamed
+from kamstrup_mqtt.meters.quantities import QUANTITIES, generic_quantity
 from kamstrup_mqtt.protocols.han import SPEC, obis
 
 
@@ -101,7 +101,7 @@ def test_every_key_is_a_quantity_in_the_unit_of_its_measure() -> None:
         if code == obis.DRIFT:
             continue
         assert QUANTITIES[key].unit == (measure.unit if measure else None)
-        assert QUANTITIES[key].text == (measure is None)
+        assert QUANTITIES[key].is_text == (measure is None)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_every_key_is_a_quantity_in_the_unit_of_its_measure() -> None:
 )
 def test_the_key_of_a_code_without_a_name(code: str, key: str) -> None:
     assert SPEC.fallback_key(code) == key
-    assert unnamed(key).enabled is False
+    assert generic_quantity(key).enabled is False
 
 
 def test_the_protocol() -> None:

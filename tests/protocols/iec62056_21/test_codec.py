@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -17,14 +18,20 @@ from kamstrup_mqtt.protocols.base import (
     Pause,
     PollRequest,
     PollResponse,
+    PollTimings,
     Send,
 )
 from kamstrup_mqtt.protocols.iec62056_21 import SPEC, parity
-from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
+from kamstrup_mqtt.protocols.iec62056_21.codec import TIMINGS, IecCodec
 from tests.support import iec_recordings
 from tests.support.framing import events_of
 from tests.support.kmp_ascii_conversation import Outcome, hold
 from tests.support.shared_vectors import Vector, shared_vectors
+
+
+def timings(**changes: Any) -> PollTimings:
+    return replace(TIMINGS, **changes)
+
 
 SEED = (
     DecodedValue("manufacturer", "KAM", "KAM"),
@@ -229,15 +236,11 @@ def test_defaults_of_the_time_limits() -> None:
         "bcc": "auto",
         "baudrate": 300,
         "parity": "software",
-        "tries": 2,
-        "first_byte": 3.0,
-        "between": 2.0,
-        "total": 60.0,
-        "pause": 1.6,
+        "timings": TIMINGS,
         "reaction": 0.3,
         "max_baudrate": 9600,
-        "wake": None,
         "learned": None,
+        "fast_path": True,
     }
 
 
@@ -317,7 +320,7 @@ def test_behind_a_bridge_mode_c_stays_at_its_speed() -> None:
 
 def test_a_bridge_that_says_no_too_late() -> None:
     steps, _ = hold(
-        IecCodec(pause=0.5).poll(ASK),
+        IecCodec(timings=timings(pause=0.5)).poll(ASK),
         [
             *(ident(ISKRA_IDENT), None, None, None, fault(LinkState.BUSY)),
             *(None, ident(ISKRA_IDENT), None, ISKRA),
@@ -334,7 +337,7 @@ def test_a_bridge_that_says_no_too_late() -> None:
 
 def test_after_a_failure_at_9600_the_next_try_starts_at_300() -> None:
     steps, _ = hold(
-        IecCodec(pause=0.5).poll(ASK),
+        IecCodec(timings=timings(pause=0.5)).poll(ASK),
         [
             *(ident(ISKRA_IDENT), None, None, None, None, fault(LinkState.CHECKSUM)),
             *(None, None, DATA),
@@ -363,7 +366,7 @@ def test_mode_b_changes_its_speed_by_itself() -> None:
 
 
 def test_lf_alone_is_tried_when_nothing_came_and_remembered() -> None:
-    codec = IecCodec(pause=0.5)
+    codec = IecCodec(timings=timings(pause=0.5))
     steps, answer = hold(codec.poll(ASK), [fault(), None, fault(LinkState.ECHO_ONLY), None, DATA])
     assert steps == [send(CRLF), Pause(0.5), send(CRLF), Pause(0.5), send(LF)]
     assert answer.learned == {"sign_on": "lf"}
@@ -392,13 +395,13 @@ def test_a_sleeping_meter_is_woken_before_the_sign_on(wake: Any, data: bytes, re
         Pause(rest),
     ]
     steps, _ = hold(
-        IecCodec(wake=wake).poll(PollRequest(sources=())),
+        IecCodec(timings=timings(wake=wake)).poll(PollRequest(sources=())),
         [None, None, fault(), None, None, None, DATA],
     )
     assert steps == [*woken, send(CRLF), Pause(1.6), *woken, send(CRLF)]
     # damaged, it is awake
     steps, _ = hold(
-        IecCodec(wake=wake).poll(PollRequest(sources=())),
+        IecCodec(timings=timings(wake=wake)).poll(PollRequest(sources=())),
         [None, None, fault(LinkState.CHECKSUM), None, DATA],
     )
     assert steps == [*woken, send(CRLF), Pause(1.6), send(CRLF)]
@@ -406,7 +409,9 @@ def test_a_sleeping_meter_is_woken_before_the_sign_on(wake: Any, data: bytes, re
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_woken_at_300_baud_where_the_line_has_another_speed(fixed: bool) -> None:
-    conversation = IecCodec(wake="ident", baudrate=9600).poll(PollRequest(sources=()))
+    conversation = IecCodec(baudrate=9600, timings=timings(wake="ident")).poll(
+        PollRequest(sources=())
+    )
     assert next(conversation) == Configure(300)
     if fixed:  # a bridge: 2.2 s of zeros at its own speed
         step = conversation.throw(fault())
@@ -428,23 +433,26 @@ def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
 
 def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:
     with pytest.raises(MeterError) as caught:
-        hold(IecCodec(tries=1).poll(ASK), [fault(), None, fault(LinkState.CHECKSUM)])
+        hold(
+            IecCodec(timings=timings(tries=1)).poll(ASK),
+            [fault(), None, fault(LinkState.CHECKSUM)],
+        )
     assert caught.value.state is LinkState.NO_BYTES
 
 
 def test_a_damaged_readout_is_no_reason_for_another_line_end() -> None:
     with pytest.raises(MeterError) as caught:
-        hold(IecCodec(tries=1).poll(ASK), [fault(LinkState.CHECKSUM)])
+        hold(IecCodec(timings=timings(tries=1)).poll(ASK), [fault(LinkState.CHECKSUM)])
     assert caught.value.state is LinkState.CHECKSUM
 
 
 @pytest.mark.parametrize(
     ("outcome", "message"),
-    [(None, "nothing came"), (frame(iec_recordings.ACK_050), "of kind ack came")],
+    [(None, "received nothing"), (frame(iec_recordings.ACK_050), "of kind ack instead")],
 )
 def test_what_is_no_readout_ends_the_poll(outcome: Frame | None, message: str) -> None:
     with pytest.raises(MeterError, match=message):
-        hold(IecCodec(tries=1).poll(ASK), [outcome])
+        hold(IecCodec(timings=timings(tries=1)).poll(ASK), [outcome])
 
 
 def learned_after(codec: IecCodec, *wires: bytes) -> object:

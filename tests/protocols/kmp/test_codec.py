@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -16,12 +18,18 @@ from kamstrup_mqtt.protocols.base import (
     Pause,
     PollRequest,
     PollResponse,
+    PollTimings,
     Send,
     Step,
 )
-from kamstrup_mqtt.protocols.kmp import KmpCodec
+from kamstrup_mqtt.protocols.kmp import TIMINGS, KmpCodec
 from tests.support.framing import frames_of
 from tests.support.kmp_frames import answer, request
+
+
+def timings(**changes: Any) -> PollTimings:
+    return replace(TIMINGS, **changes)
+
 
 SERIAL = answer("3F02 0001E240")  # 123456
 TYPE = answer("3F01 0001 0701")  # a MULTICAL 601, software G1
@@ -111,12 +119,16 @@ def test_limits_of_the_standard_are_the_defaults() -> None:
         expected_bytes=19,
     )
     codec = KmpCodec()
-    assert (codec.address, codec.tries, codec.pause) == (0x3F, 3, 1.6)
+    assert (codec.address, codec.timings) == (0x3F, TIMINGS)
 
 
 def test_the_options_are_used() -> None:
     codec = KmpCodec(
-        address=0x7F, tries=2, first_byte=1, between=2, total=3, pause=4, learned={"x": "y"}
+        address=0x7F,
+        learned={"x": "y"},
+        timings=replace(
+            TIMINGS, tries=2, response_timeout=1, inter_byte_timeout=2, total_timeout=3, pause=4
+        ),
     )
     wire = Line(codec, in_turn(DAMAGED, answer("7F02 00000007")))
     assert next(codec.poll(PollRequest(sources=("serial_no",)))) == Send(
@@ -229,7 +241,7 @@ def test_an_answer_to_another_request_is_not_ours(late: bytes) -> None:
 
 
 def test_nothing_at_all_is_no_answer() -> None:
-    conversation = KmpCodec(tries=1).poll(PollRequest(sources=(60,)))
+    conversation = KmpCodec(timings=timings(tries=1)).poll(PollRequest(sources=(60,)))
     next(conversation)
     with pytest.raises(MeterError, match="answer to another request: nothing"):
         conversation.send(None)

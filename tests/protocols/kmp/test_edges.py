@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import DecodedValue, Json, LinkState
-from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Message, PollRequest
-from kamstrup_mqtt.protocols.kmp import SPEC
+from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Message, PollRequest, PollTimings
+from kamstrup_mqtt.protocols.kmp import SPEC, TIMINGS
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
 from kamstrup_mqtt.protocols.kmp.messages import decode_message, get_register, register_answer
 from kamstrup_mqtt.protocols.kmp.values import (
@@ -28,13 +30,17 @@ from tests.support.fresh_import import imported_anew
 from tests.support.kmp_frames import answer, request
 
 
+def timings(**changes: Any) -> PollTimings:
+    return replace(TIMINGS, **changes)
+
+
 def read(wire: bytes) -> Message:
     (frame,) = frames_of(KmpFramer(), [wire])
     return decode_message(frame)
 
 
 def line(tries: int, *said: bytes | MeterError) -> Line:
-    codec = SPEC.make_codec(tries=tries)
+    codec = SPEC.make_codec(timings=timings(tries=tries))
     return Line(codec, in_turn(*said))  # type: ignore[arg-type]
 
 
@@ -143,9 +149,9 @@ def test_writing_two_registers() -> None:
 
 @pytest.mark.parametrize("count", [0, 9])
 def test_a_request_of_too_few_or_too_many_says_how_many_can_be(count: int) -> None:
-    with pytest.raises(ValueError, match="in one request") as caught:
+    with pytest.raises(ValueError, match="in a request") as caught:
         get_register(0x3F, [60] * count)
-    assert str(caught.value) == f"{count} registers in one request; 1 to 8 can be"
+    assert str(caught.value) == f"{count} registers in a request: 1 to 8 can be read"
 
 
 # values

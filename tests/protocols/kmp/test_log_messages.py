@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -12,13 +13,29 @@ from typing import Any, TypeVar
 import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import DecodedValue, LinkState
-from kamstrup_mqtt.protocols.base import Configure, Frame, Pause, PollRequest, Send, Step
-from kamstrup_mqtt.protocols.kmp import KmpCodec, log_messages, log_reading
+from kamstrup_mqtt.core.model import DecodedValue, LinkState, SourceId
+from kamstrup_mqtt.protocols.base import (
+    Configure,
+    Frame,
+    LogCursor,
+    LogQuery,
+    Pause,
+    PollRequest,
+    PollTimings,
+    Send,
+    Step,
+)
+from kamstrup_mqtt.protocols.kmp import TIMINGS, KmpCodec, log_messages, log_reading
 from kamstrup_mqtt.protocols.kmp.log_messages import LogAnswer, LoggerConfiguration, Record
+from kamstrup_mqtt.protocols.kmp.log_reading import KmpLogReader
 from kamstrup_mqtt.protocols.kmp.values import DATE, encode_value
 from tests.support.framing import frames_of
 from tests.support.kmp_frames import answer, request
+
+
+def timings(**changes: Any) -> PollTimings:
+    return replace(TIMINGS, **changes)
+
 
 T = TypeVar("T")
 
@@ -221,7 +238,7 @@ def test_what_a_logger_holds() -> None:
     damaged = MeterError(LinkState.CHECKSUM, "wrong checksum")
     with pytest.raises(MeterError, match="wrong checksum"):
         Line(*[damaged] * 3).hold(log_reading.configuration(KmpCodec(), 2))
-    with pytest.raises(MeterError, match="did not tell"):
+    with pytest.raises(MeterError, match="did not say"):
         Line(answer(b"\x3f\xb8" + YEARS)).hold(log_reading.configuration(KmpCodec(), 2))
     with pytest.raises(MeterError, match="cannot be read"):
         Line(answer("3FB805")).hold(log_reading.configuration(KmpCodec(), 2))
@@ -280,7 +297,7 @@ def test_the_clock() -> None:
         "2026-01-20T20:02:43"
     )
     assert line.sent == [request("3F10 03 015C 03EB 03EA")]
-    with pytest.raises(MeterError, match="date and time"):
+    with pytest.raises(MeterError, match="does not send date and time"):
         Line(answer("3F10")).hold(log_reading.read_clock(KmpCodec()))
 
 
@@ -297,16 +314,65 @@ def test_setting_the_clock() -> None:
     assert len(line.sent) == 1  # a time that has passed is not sent again
 
 
-def test_values_are_what_is_no_clock() -> None:
-    assert [
-        o.id
-        for o in log_reading.values((DecodedValue(1003, 0, "x"), DecodedValue(60, 1, Decimal(1))))
-    ] == [60]
+def test_values_of_a_record_leave_out_its_clocks() -> None:
+    record = Record(1, (DecodedValue(1003, 0, "x"), DecodedValue(60, 1, Decimal(1))))
+    assert [obj.id for obj in record.values] == [60]
+
+
+def query_of(log: str | int, *sources: SourceId) -> LogQuery:
+    return LogQuery(
+        log=log, sources=sources, since=datetime.fromisoformat("2026-01-19T12:00:00"), limit=5
+    )
+
+
+def holding(*registers: int) -> bytes:
+    return answer(log_messages.configuration_answer(0x3F, 4, 20, registers))
+
+
+def open_and_read(query: LogQuery) -> Generator[Step, Frame | None, LogCursor]:
+    cursor = yield from KmpLogReader(KmpCodec()).open_log(query)
+    assert (cursor.is_done, list(cursor.records)) == (False, [])
+    yield from cursor.read_next()
+    return cursor
+
+
+def test_log_reader_asks_a_logger_for_what_it_holds() -> None:
+    line = Line(holding(60, 1003, 348), past(7, (3, "2026-01-20"), (2, "2026-01-19")))
+    cursor = line.hold(open_and_read(query_of("day", 60, "live-1", 68)))
+    assert cursor.is_done
+    assert [record.time for record in cursor.records] == ["2026-01-20", "2026-01-19"]
+    # five records at most, of 348 (which makes 1003 needless) and 60
+    assert line.sent == [request("3FB80504"), request("3FB80704 0000 0005 02 015C 003C")]
+
+
+def test_log_reader_asks_a_logger_without_time_stamp_for_date_and_time() -> None:
+    line = Line(holding(1002, 60, 1003), past(7, (1, "2026-01-20")))
+    line.hold(open_and_read(query_of("day", 60)))
+    assert line.sent[1] == request("3FB80704 0000 0005 03 03EB 03EA 003C")
+
+
+@pytest.mark.parametrize("registers", [(60, 68), (348, 97)])
+def test_log_reader_refuses_a_logger_without_clock_or_value(registers: tuple[int, ...]) -> None:
+    with pytest.raises(MeterError, match="holds none of the values"):
+        Line(holding(*registers)).hold(open_and_read(query_of("day", 60, 68)))
+
+
+@pytest.mark.parametrize(("value", "clock"), [("003C", "015C"), ("0001", "0419")])
+def test_log_reader_asks_a_numbered_log_for_the_clock_of_its_kind(value: str, clock: str) -> None:
+    line = Line(numbered(0xA1, (0, "2026-01-20")))
+    line.hold(open_and_read(query_of(1, int(value, 16))))
+    assert line.sent == [request(f"3FA1 01 04 {clock} 03EB 03EA {value} 05 C8")]
+
+
+def test_log_reader_reads_the_clock() -> None:
+    line = Line(answer("3F10 03EB30040000 03F818 03EA2F0400 00030E33"))
+    found = line.hold(KmpLogReader(KmpCodec()).read_clock())
+    assert found == datetime.fromisoformat("2026-01-20T20:02:43")
 
 
 def test_waking_with_zeros() -> None:
     line = Line()
-    line.hold(KmpCodec(wake="nul").wake_up())
+    line.hold(KmpCodec(timings=timings(wake="nul")).wake_up())
     # 2.2 s at 1200 baud, 11 bits: 240 (IEC 62056-21, annex: 2.1 to 2.3 s)
     assert line.sent == [bytes(240)]
     assert [step.seconds for step in line.steps if isinstance(step, Pause)] == [1.6]
@@ -320,14 +386,14 @@ def _nothing(codec: KmpCodec) -> Generator[Step, Frame | None, None]:
 
 def test_waking_with_an_old_request() -> None:
     line = Line()
-    line.hold(KmpCodec(wake="ident", baudrate=9600).wake_up())
+    line.hold(KmpCodec(baudrate=9600, timings=timings(wake="ident")).wake_up())
     assert line.sent == [bytes.fromhex("AFA3B1")]  # iec62056_21.md 6
     speeds = [step.baudrate for step in line.steps if isinstance(step, Configure)]
     assert speeds == [300, 9600]
 
 
 def test_a_bridge_cannot_change_its_speed() -> None:
-    conversation = KmpCodec(wake="ident").wake_up()
+    conversation = KmpCodec(timings=timings(wake="ident")).wake_up()
     assert next(conversation) == Configure(300)
     step = conversation.throw(MeterError(LinkState.REFUSED, "the bridge's"))
     assert isinstance(step, Send)
@@ -336,7 +402,7 @@ def test_a_bridge_cannot_change_its_speed() -> None:
 
 def test_a_poll_wakes_the_meter_first_and_again_after_silence() -> None:
     line = Line(SILENT, answer("3F10 03EA2F0400 00030E33"))
-    line.hold(KmpCodec(wake="nul").poll(PollRequest(sources=(1002,))))
+    line.hold(KmpCodec(timings=timings(wake="nul")).poll(PollRequest(sources=(1002,))))
     ask = request("3F10 01 03EA")
     assert line.sent == [bytes(240), ask, bytes(240), ask]
 

@@ -164,5 +164,5 @@ def test_writing() -> None:
 
 @pytest.mark.parametrize("count", [0, 9])
 def test_a_request_has_one_to_eight_registers(count: int) -> None:
-    with pytest.raises(ValueError, match=f"{count} registers in one request"):
+    with pytest.raises(ValueError, match=f"{count} registers in a request"):
         get_register(0x3F, [60] * count)

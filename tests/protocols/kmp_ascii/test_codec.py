@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import DecodedValue, LinkState, SerialParams
-from kamstrup_mqtt.protocols.base import DroppedBytes, Frame, Pause, PollRequest, Send
+from kamstrup_mqtt.protocols.base import DroppedBytes, Frame, Pause, PollRequest, PollTimings, Send
 from kamstrup_mqtt.protocols.kmp_ascii import SPEC
-from kamstrup_mqtt.protocols.kmp_ascii.codec import KmpAsciiCodec
+from kamstrup_mqtt.protocols.kmp_ascii.codec import TIMINGS, KmpAsciiCodec
 from kamstrup_mqtt.protocols.kmp_ascii.fields import FIELDS
 from tests.support import kmp_ascii_recordings
 from tests.support.kmp_ascii_conversation import hold
 from tests.support.shared_vectors import Vector, shared_vectors
+
+
+def timings(**changes: Any) -> PollTimings:
+    return replace(TIMINGS, **changes)
+
 
 IDENTITY = (
     DecodedValue("FE01.meter_type", "685382OK10", "685382OK10"),
@@ -134,19 +141,20 @@ def test_a_type_that_is_no_text_is_shown_as_hex(octets: str, text: str) -> None:
 def test_defaults_of_the_time_limits() -> None:
     parameters = inspect.signature(KmpAsciiCodec).parameters
     assert {name: p.default for name, p in parameters.items()} == {
-        "tries": 3,
-        "first_byte": 1.0,
-        "between": 0.6,
-        "total": 4.0,
-        "pause": 1.6,
+        "timings": TIMINGS,
         "learned": None,
+        "fast_path": True,
     }
 
 
 def test_a_poll_sends_each_command_once_and_returns_all_thirteen() -> None:
     ask = PollRequest(sources=tuple(field.id for field in FIELDS), identity=("FE01.meter_id",))
     steps, answer = hold(
-        KmpAsciiCodec(first_byte=0.1, between=0.2, total=0.3).poll(ask),
+        KmpAsciiCodec(
+            timings=replace(
+                TIMINGS, response_timeout=0.1, inter_byte_timeout=0.2, total_timeout=0.3
+            )
+        ).poll(ask),
         map(
             frame,
             (
@@ -182,7 +190,7 @@ def test_only_the_commands_that_are_needed_are_sent() -> None:
 
 def test_a_failed_try_is_repeated_after_a_pause() -> None:
     steps, answer = hold(
-        KmpAsciiCodec(pause=0.5).poll(PollRequest(sources=("FE95.energy",))),
+        KmpAsciiCodec(timings=timings(pause=0.5)).poll(PollRequest(sources=("FE95.energy",))),
         [
             fault(LinkState.CHECKSUM),
             None,
@@ -199,7 +207,9 @@ def test_a_failed_try_is_repeated_after_a_pause() -> None:
 @pytest.mark.parametrize("state", [LinkState.NO_BYTES, LinkState.ECHO_ONLY])
 def test_a_command_that_this_meter_does_not_have_spoils_nothing(state: LinkState) -> None:
     steps, answer = hold(
-        KmpAsciiCodec(tries=1).poll(PollRequest(sources=("FE90.energy", "FE95.energy"))),
+        KmpAsciiCodec(timings=timings(tries=1)).poll(
+            PollRequest(sources=("FE90.energy", "FE95.energy"))
+        ),
         [
             frame(kmp_ascii_recordings.ENERGY_ANSWER),
             fault(state),
@@ -216,7 +226,7 @@ def test_a_command_that_fails_takes_nothing_from_those_before() -> None:
     damaged = fault(LinkState.CHECKSUM)
     wanted = ("FE01.meter_type", "FE90.energy", "FE95.energy", "FE00.x")
     steps, answer = hold(
-        KmpAsciiCodec(tries=2).poll(PollRequest(sources=wanted)),
+        KmpAsciiCodec(timings=timings(tries=2)).poll(PollRequest(sources=wanted)),
         [frame(kmp_ascii_recordings.IDENTITY_ANSWER), damaged, None, damaged],
     )
     assert len(steps) == 4
@@ -248,7 +258,7 @@ def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
 def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:
     with pytest.raises(MeterError) as caught:
         hold(
-            KmpAsciiCodec(tries=2).poll(PollRequest(sources=("FE90.energy",))),
+            KmpAsciiCodec(timings=timings(tries=2)).poll(PollRequest(sources=("FE90.energy",))),
             2 * [fault(LinkState.NO_BYTES), None, fault(LinkState.NO_BYTES)],
         )
     assert caught.value.state is LinkState.NO_BYTES
@@ -258,14 +268,17 @@ def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:
     ("outcome", "message"),
     [
         (fault(LinkState.CHECKSUM), "as the exchange says"),
-        (None, "nothing came"),
-        (frame(kmp_ascii_recordings.ENERGY_REQUEST), "asked for FE 90, but FE 90 came"),
+        (None, "received nothing"),
+        (frame(kmp_ascii_recordings.ENERGY_REQUEST), "asked for FE 90, but received FE 90"),
         (frame(with_lrc("H", "FE900000")), "2 bytes of data instead of 36"),
     ],
 )
 def test_what_cannot_be_read_ends_the_poll(outcome: Frame | MeterError, message: str) -> None:
     with pytest.raises(MeterError, match=message):
-        hold(KmpAsciiCodec(tries=1).poll(PollRequest(sources=("FE90.energy",))), [outcome])
+        hold(
+            KmpAsciiCodec(timings=timings(tries=1)).poll(PollRequest(sources=("FE90.energy",))),
+            [outcome],
+        )
 
 
 def test_the_protocol_as_the_program_knows_it() -> None:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import DecodedValue, LinkState
-from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Frame, Pause, PollRequest, Send
+from kamstrup_mqtt.protocols.base import (
+    DroppedBytes,
+    DropReason,
+    Frame,
+    Pause,
+    PollRequest,
+    PollTimings,
+    Send,
+)
 from kamstrup_mqtt.protocols.kmp_ascii import SPEC
-from kamstrup_mqtt.protocols.kmp_ascii.codec import KmpAsciiCodec, memory_request
+from kamstrup_mqtt.protocols.kmp_ascii.codec import TIMINGS, KmpAsciiCodec, memory_request
 from kamstrup_mqtt.protocols.kmp_ascii.framing import KmpAsciiFramer
 from tests.support import kmp_ascii_recordings
 from tests.support.framing import events_of
 from tests.support.kmp_ascii_conversation import hold
+
+
+def timings(**changes: Any) -> PollTimings:
+    return replace(TIMINGS, **changes)
 
 
 def frame(wire: bytes) -> Frame:
@@ -78,10 +93,10 @@ def test_addresses_are_shown_of_a_request_for_memory_alone() -> None:
 @pytest.mark.parametrize(
     ("outcome", "message"),
     [
-        (None, "asked for FE 90, but nothing came: another reader on this line?"),
+        (None, "asked for FE 90, but received nothing: is there another reader on this line?"),
         (
             with_lrc("H", "FE95010000"),
-            "asked for FE 90, but FE 95 01 00 00 came: another reader on this line?",
+            "asked for FE 90, but received FE 95 01 00 00: is there another reader on this line?",
         ),
         (
             with_lrc("H", "FE90AB"),
@@ -91,7 +106,10 @@ def test_addresses_are_shown_of_a_request_for_memory_alone() -> None:
 )
 def test_why_an_answer_is_refused(outcome: Frame | None, message: str) -> None:
     with pytest.raises(MeterError) as caught:
-        hold(KmpAsciiCodec(tries=1).poll(PollRequest(sources=("FE90.energy",))), [outcome])
+        hold(
+            KmpAsciiCodec(timings=timings(tries=1)).poll(PollRequest(sources=("FE90.energy",))),
+            [outcome],
+        )
     assert caught.value.state is LinkState.BYTES_NO_FRAMES
     assert message in str(caught.value)
 

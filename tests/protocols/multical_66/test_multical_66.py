@@ -3,6 +3,7 @@ parity: iec62056_21.md 6."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -21,11 +22,18 @@ from kamstrup_mqtt.protocols.base import (
     Pause,
     PollRequest,
     PollResponse,
+    PollTimings,
     Send,
 )
 from kamstrup_mqtt.protocols.multical_66 import SPEC, Multical66Codec
+from kamstrup_mqtt.protocols.multical_66.codec import TIMINGS
 from kamstrup_mqtt.protocols.multical_66.framing import Multical66Framer
 from tests.support.framing import events_of, frames_of, random_splits, single_bytes
+
+
+def timings(**changes: Any) -> PollTimings:
+    return replace(TIMINGS, **changes)
+
 
 ONE = b"0507109 1296626 0032673 0006811 0003366 0003445 0000031 0000079 0000093 0000000\r"
 TWO = b"00002742640 0000000 0000000 0000000 0000000 0000000 0000000 0010423 0000000 0260120\r"
@@ -112,7 +120,11 @@ def test_what_the_numbers_mean() -> None:
     asked = Multical66Codec().decode(Frame(ASK_1, b"/#1", "request", "request"))
     assert asked.header["text"] == "/#1"
     with pytest.raises(MeterError, match="not the 10 numbers"):
-        talk(Multical66Codec(tries=1), PollRequest(sources=("#1.t1",)), frame(TWO))
+        talk(
+            Multical66Codec(timings=timings(tries=1)),
+            PollRequest(sources=("#1.t1",)),
+            frame(TWO),
+        )
 
 
 def test_names() -> None:
@@ -188,7 +200,11 @@ def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
     [("nul", bytes(60), 1.6), ("ident", ASK_1, 5.0)],
 )
 def test_woken_before_it_is_asked(wake: Any, data: bytes, rest: float) -> None:
-    _, steps = talk(Multical66Codec(wake=wake), PollRequest(sources=("#1.t1",)), frame(ONE))
+    _, steps = talk(
+        Multical66Codec(timings=timings(wake=wake)),
+        PollRequest(sources=("#1.t1",)),
+        frame(ONE),
+    )
     assert steps[0] == Send(
         data=data, response_timeout=0, inter_byte_timeout=0, total_timeout=0, expects_response=False
     )

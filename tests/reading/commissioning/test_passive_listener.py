@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -14,30 +14,33 @@ from kamstrup_mqtt.links.address import PortAddress, SerialDevice, TcpBridge
 from kamstrup_mqtt.reading.commissioning.passive_listener import PassiveListener
 from kamstrup_mqtt.reading.commissioning.scan_finding import ScanProgress
 from tests.support.emulated_meter import emulated_meter
+from tests.support.han_recordings import LIVE_1, METER_ID
 from tests.support.ptys import FakeDevice
 
 NOISE = b"\x55" * 20
 
 
 @contextlib.asynccontextmanager
-async def noise(address: str, folder: Path) -> AsyncIterator[PortAddress]:
-    """A device or a bridge that sends 55 over and over."""
+async def repeated(
+    payload: Callable[[], bytes], address: str, folder: Path
+) -> AsyncIterator[PortAddress]:
+    """A device or a bridge that sends what `payload` returns, over and over."""
     fake = FakeDevice(folder / "noisy")
     writers: list[asyncio.StreamWriter] = []
 
     async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.append(writer)
 
-    async def send_noise() -> None:
+    async def send() -> None:
         while True:
             with contextlib.suppress(BlockingIOError):
-                fake.send(NOISE)
+                fake.send(payload())
             for writer in writers:
-                writer.write(NOISE)
+                writer.write(payload())
             await asyncio.sleep(0.02)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    task = asyncio.create_task(send_noise())
+    task = asyncio.create_task(send())
     try:
         if address == "device":
             yield SerialDevice(str(fake.path))
@@ -60,7 +63,7 @@ async def test_a_local_port_with_bytes_is_tried_with_either_parity(
 ) -> None:
     """A pty shows no parity, and a bridge has a fixed one: the reported settings are checked."""
     progress: list[ScanProgress] = []
-    async with noise(address, tmp_path) as port:
+    async with repeated(lambda: NOISE, address, tmp_path) as port:
         seconds = 0.2 + 0.4 * (len(lines) - 1)
         listener = PassiveListener(port, seconds, progress.append, first_seconds=0.2)
         assert await listener.listen_first() is None
@@ -68,6 +71,21 @@ async def test_a_local_port_with_bytes_is_tried_with_either_parity(
     messages = [step.message for step in progress]
     assert [m.split(" at ")[1].split(",")[0] for m in messages if " at " in m] == lines
     assert messages[1] == "bytes arrive unasked; continuing to listen ..."
+
+
+async def test_a_list_after_noise_is_found_with_the_parity_of_the_moment(tmp_path: Path) -> None:
+    payload = NOISE
+
+    def report(progress: ScanProgress) -> None:
+        nonlocal payload
+        if progress.message.startswith("bytes arrive unasked"):
+            payload = LIVE_1
+
+    async with repeated(lambda: payload, "device", tmp_path) as port:
+        finding = await PassiveListener(port, 20.0, report, first_seconds=0.2).listen_first()
+    assert finding is not None
+    assert finding.line == "2400 8E1"
+    assert finding.serial == METER_ID
 
 
 async def test_a_silent_line_is_left_after_the_first_seconds(tmp_path: Path) -> None:

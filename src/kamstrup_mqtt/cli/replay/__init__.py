@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED
-from kamstrup_mqtt.cli.arguments import with_instance
+from kamstrup_mqtt.cli.instance import with_instance
 from kamstrup_mqtt.cli.output import put
 from kamstrup_mqtt.cli.replay.connections import broker_connector, print_connector
 from kamstrup_mqtt.cli.replay.event_loop import ReplayClock, ReplayLoop
@@ -44,11 +44,11 @@ def add_parser(subparsers: Any) -> None:
         "replay",
         help="run a recording through the whole daemon",
         description="Run what `kamstrup-mqtt capture` recorded through the whole daemon, to the"
-        " configured broker or, with --print, to standard output. What a meter sent comes when it"
-        " came, what it answered comes when the recorded request is sent; a request that was not"
-        " recorded is answered with silence. Times are those of the recording. The daemon's own"
-        " memory is not touched; its topics are not either: the replay publishes as another"
-        " mqtt.instance, takes no commands, and announces nothing to Home Assistant.",
+        " configured broker or, with --print, to standard output. Bytes of a meter that sends by"
+        " itself arrive at their recorded time. A recorded request gets its recorded answer, and"
+        " any other request gets none. Times are those of the recording. The replay publishes as"
+        " another mqtt.instance, accepts no commands, and announces nothing to Home Assistant. It"
+        " does not touch the state and the topics of the daemon.",
         epilog="Exit code: 0 replayed to the end, 1 the broker was never reached, 2 FILE or the"
         " configuration is wrong, 130 interrupted.",
     )
@@ -85,7 +85,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _speed(text: str) -> float | None:
-    """None: as fast as possible."""
+    """Parse --speed. None means as fast as possible."""
     if text == "max":
         return None
     try:
@@ -98,7 +98,7 @@ def _speed(text: str) -> float | None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replay; see `add_parser` for the exit codes."""
+    """Run the command. See `add_parser` for the exit codes."""
     config = _config(args)
     found = file_format.read_recording(args.recording)
     if config is None:
@@ -132,7 +132,7 @@ def _config(args: argparse.Namespace) -> Config | None:
 
 
 def _recorded_config(path: Path, recorded: Recording) -> Config:
-    """The meters as they were configured when they were recorded; the keys are not known."""
+    """Return the meters as they were configured for the recording, without their keys."""
     meters = [{k: v for k, v in m.items() if v != MASK} for m in recorded.header.meters]
     try:
         return Config.model_validate({"meters": meters})
@@ -143,8 +143,11 @@ def _recorded_config(path: Path, recorded: Recording) -> Config:
 
 
 def _replay_config(config: Config, recorded: Recording, args: argparse.Namespace) -> Config:
-    """The configuration of the replay: the meters that are both recorded and configured, their
-    recordings as ports, and nothing of the real daemon's. Raises ConfigError."""
+    """Return the configuration of the replay.
+
+    It has the meters that are both recorded and configured, and the recording as their ports. It
+    shares neither state nor topics with the daemon. Raises ConfigError.
+    """
     configured = {meter.id: meter for meter in config.meters}
     both = [id_ for id_ in recorded.meters if id_ in configured]
     if not both:
@@ -162,14 +165,14 @@ def _replay_config(config: Config, recorded: Recording, args: argparse.Namespace
             "meters": meters,
             "mqtt": config.mqtt.model_copy(update={"commands": False}),
             "homeassistant": config.homeassistant.model_copy(update={"enabled": args.discovery}),
-            "state_directory": None,  # one of its own
+            "state_directory": None,
             "spool": config.spool.model_copy(update={"mode": "memory"}),
         }
     )
 
 
 class Replay:
-    """One run of a recording. `reached`: anything was published."""
+    """Runs a recording through the daemon. `reached` is True once a message was published."""
 
     def __init__(
         self, recorded: Recording, config: Config, time: ReplayClock, *, printing: bool
@@ -179,9 +182,9 @@ class Replay:
         self._recording = recorded
         self._config = config
         self._printing = printing
-        self._unprinted: Exception | None = None
+        self._print_error: Exception | None = None
         self._stop: Callable[[], None] = lambda: None
-        self._clock = RecordedClock(recorded.header.started, time.time)  # time stands until we run
+        self._clock = RecordedClock(recorded.header.started, time.time)
         self._player: Player | None = None
         self._runs = 0
         self._seen_records: set[str] = set()
@@ -190,7 +193,7 @@ class Replay:
         self._records = {config.mqtt.topics.history(meter.id): meter.id for meter in config.meters}
 
     async def run(self) -> ExitReason:
-        """Until the recording ends, or a signal comes."""
+        """Run until the recording ends or a signal arrives. Raises an error of standard output."""
         loop = asyncio.get_running_loop()
         ids = {meter.id for meter in self._config.meters}
         self._player = Player(self._recording, ids, loop.time())
@@ -198,18 +201,18 @@ class Replay:
         try:
             with tempfile.TemporaryDirectory(prefix="kamstrup-mqtt-") as directory:
                 ending = ExitReason.RELOAD
-                while ending is ExitReason.RELOAD:  # a meter told its model, and is read as that
-                    ending = await self._daemon(directory, self._player, playing)
+                while ending is ExitReason.RELOAD:  # the model of a meter was detected
+                    ending = await self._run_daemon(directory, self._player, playing)
         finally:
             playing.cancel()
             await asyncio.wait([playing])
-        if self._unprinted is not None:
-            raise self._unprinted
+        if self._print_error is not None:
+            raise self._print_error
         if not playing.cancelled():
             playing.result()
         return ending
 
-    async def _daemon(
+    async def _run_daemon(
         self, directory: str, player: Player, playing: asyncio.Task[None]
     ) -> ExitReason:
         self._runs += 1
@@ -217,7 +220,7 @@ class Replay:
             self._config,
             environ={"STATE_DIRECTORY": directory, "RUNTIME_DIRECTORY": directory},
             clock=self._clock,
-            exit_timer=lambda _: None,  # its seconds are not those of the host
+            exit_timer=lambda _: None,  # it would count real seconds
             open_link=player.open,
             connect=self._connector(),
             seed=f"{self._recording.header} {self._runs}",
@@ -236,7 +239,9 @@ class Replay:
 
     def _count_message(self, topic: str, payload: str, retained: bool) -> None:
         self.reached = True
-        if topic in self._records and payload not in self._seen_records:  # some come twice
+        if (
+            topic in self._records and payload not in self._seen_records
+        ):  # a record may be sent again
             self._seen_records.add(payload)
             self._readings[self._records[topic]] += 1
 
@@ -244,7 +249,7 @@ class Replay:
         self._count_message(topic, payload, retained)
         value = payload if payload.startswith("{") else json.dumps(payload)
         time = json.dumps(rfc3339(self._clock.now()))
-        if self._unprinted is None:
+        if self._print_error is None:
             try:
                 put(
                     f'{{"time": {time}, "topic": {json.dumps(topic)},'
@@ -252,14 +257,14 @@ class Replay:
                     flush=True,
                 )
             except (BrokenPipeError, KamstrupMqttError) as error:
-                self._unprinted = error  # the session is not at fault, and must not end by it
+                self._print_error = error  # raised by `run`: the session has not failed
                 self._stop()
 
     def report(self, stream: Any) -> None:
-        """One line for each meter, and what there is to know of the recording."""
-        played = self._player.stats if self._player else {}
+        """Print one line for each meter, and notes about the recording and its topics."""
+        stats = self._player.stats if self._player else {}
         for id_, counts in self._counts.items():
-            line = played[id_]
+            line = stats[id_]
             requests = f"{line.matched} requests answered, {line.unmatched} not, "
             print(
                 f"{id_}: {requests if line.matched or line.unmatched else ''}"

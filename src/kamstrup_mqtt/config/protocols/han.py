@@ -33,7 +33,7 @@ def _energy_scale(value: Any) -> Any:
 
 
 def _key(value: Any) -> Any:
-    """The 16 bytes of a key written in hex, with or without spaces."""
+    """Validate a key of 16 bytes, written in hex with or without spaces."""
     if isinstance(value, SecretStr):
         return value
     text = value.strip() if isinstance(value, str) else ""
@@ -43,7 +43,7 @@ def _key(value: Any) -> Any:
         octets = b""
     if len(octets) != KEY_SIZE:
         raise ValueError(
-            f"must be {2 * KEY_SIZE} hex digits in quotes, as the grid company tells the key"
+            f"must be {2 * KEY_SIZE} hex digits in quotes, as given by the grid company"
         )
     return SecretStr(octets.hex())
 
@@ -104,7 +104,7 @@ class HanMeter(Meter):
         if not isinstance(raw, Mapping) or "meter" not in raw:
             return raw
         if "model" in raw:
-            raise validation_error([(("meter",), "says the same as model; leave one out")])
+            raise validation_error([(("meter",), "means the same as model; remove one")])
         return {"model" if k == "meter" else k: v for k, v in raw.items()}
 
     @property

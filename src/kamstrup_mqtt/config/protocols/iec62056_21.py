@@ -10,7 +10,7 @@ from pydantic import Field
 from kamstrup_mqtt.config.polled import Polled, Timing
 from kamstrup_mqtt.config.section import Limit, Text
 from kamstrup_mqtt.core.model import SerialParams
-from kamstrup_mqtt.protocols.wakeup import Wake
+from kamstrup_mqtt.protocols.base import Wake
 
 
 class IecTiming(Timing):
@@ -68,20 +68,19 @@ class IecMeter(Polled):
         return {
             "address": self.address,
             "bcc": self.bcc,
-            "wake": self.wake,
             "parity": "software" if self._in_software else "hardware",
             "baudrate": self.serial_params().baudrate,
-            **self.timing.model_dump(),
+            "timings": self.timing.poll_timings(self.wake),
         }
 
     @property
     def _line(self) -> tuple[int, Literal["N", "E", "O"]]:
-        """Bits and parity of the line itself: 7E unless the user says otherwise."""
+        """Data bits and parity of the line: 7E unless configured otherwise."""
         return self.bytesize or 7, self.parity or "E"
 
     @property
     def _in_software(self) -> bool:
-        # only 7E is done in software; another line is opened as it is
+        # only 7E is handled in software; other lines are opened as configured
         return self.parity_mode == "software" and self._line == (7, "E")
 
     @property

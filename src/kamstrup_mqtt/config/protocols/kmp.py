@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from kamstrup_mqtt.config.polled import Polled, Timing
 from kamstrup_mqtt.config.section import Limit, Section, validation_error
-from kamstrup_mqtt.protocols.wakeup import Wake
+from kamstrup_mqtt.protocols.base import Wake
 
 
 class KmpTiming(Timing):
@@ -88,8 +88,8 @@ class KmpMeter(Polled):
     def _has_log(self) -> KmpMeter:
         if self.backfill and self.backfill.log_id is None and not self.profile.has_log:
             words = (
-                f"a {self.meter_model.name} has no log of hours that this program can ask for; if"
-                " you know the number of one of its logs: backfill: {log_id: 1}"
+                f"a {self.meter_model.name} has no known log of hours; if you know the number of"
+                " one of its logs, write backfill: {log_id: 1}"
             )
             raise validation_error([(("backfill",), words)])
         return self
@@ -97,9 +97,8 @@ class KmpMeter(Polled):
     def codec_options(self) -> dict[str, Any]:
         return {
             "address": self.address,
-            "wake": self.wake,
             "baudrate": self.serial_params().baudrate,
-            **self.timing.model_dump(),
+            "timings": self.timing.poll_timings(self.wake),
         }
 
 

@@ -36,7 +36,7 @@ class KmpAsciiMeter(Polled):
     """
 
     def codec_options(self) -> dict[str, Any]:
-        return self.timing.model_dump()
+        return {"timings": self.timing.poll_timings()}
 
 
 METER = KmpAsciiMeter

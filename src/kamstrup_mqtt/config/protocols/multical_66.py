@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from kamstrup_mqtt.config.polled import Polled, Timing
 from kamstrup_mqtt.config.section import Limit, Text, validation_error
 from kamstrup_mqtt.links.address import TcpBridge
-from kamstrup_mqtt.protocols.wakeup import Wake
+from kamstrup_mqtt.protocols.base import Wake
 
 
 class Multical66Timing(Timing):
@@ -45,15 +45,14 @@ class Multical66Meter(Polled):
     @model_validator(mode="after")
     def _local(self) -> Multical66Meter:
         if isinstance(self.port, TcpBridge):
-            words = "this protocol changes the speed of the line, which a TCP bridge cannot"
+            words = "this protocol changes the speed of the line, which a TCP bridge cannot do"
             raise validation_error([(("port",), words)])
         return self
 
     def codec_options(self) -> dict[str, Any]:
         return {
             "baudrate": self.serial_params().baudrate,
-            "wake": self.wake,
-            **self.timing.model_dump(),
+            "timings": self.timing.poll_timings(self.wake),
         }
 
 

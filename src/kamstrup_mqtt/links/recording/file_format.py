@@ -19,7 +19,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +28,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from kamstrup_mqtt.core.clock import parse_rfc3339, rfc3339
 from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
+from kamstrup_mqtt.core.files import create_private
 from kamstrup_mqtt.core.model import LinkState, SerialParams
 
 T = TypeVar("T")
@@ -123,23 +123,6 @@ class Recording:
 # Writing
 
 
-def open_private(path: Path, *, replace: bool = False) -> int:
-    """Create a file that only its owner may read.
-
-    Raises ConfigError if it cannot be created, or exists and `replace` is not set.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if replace else os.O_EXCL)
-    try:
-        number = os.open(path, flags, 0o600)
-        if stat.S_ISREG(os.fstat(number).st_mode):  # not of a device
-            os.fchmod(number, 0o600)
-    except FileExistsError:
-        raise ConfigError(f"{path} is there already; name another file, or --force") from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
-    return number
-
-
 class RecordingFile:
     """Writes a recording.
 
@@ -152,7 +135,7 @@ class RecordingFile:
         self.failure: str | None = None
         self._size = 0
         # private: the contents reveal serial numbers and when somebody was at home
-        self._file = open_private(path, replace=replace)
+        self._file = create_private(path, replace=replace)
 
     def write_header(self, header: Header) -> None:
         """Write the first line. Raises KamstrupMqttError if that fails."""

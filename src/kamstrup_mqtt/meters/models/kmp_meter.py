@@ -8,7 +8,7 @@ from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 MODEL = MeterModel(
     name="Any KMP meter",
     medium="any",
-    battery=True,
+    has_battery=True,
     profiles={
         "kmp": ProtocolProfile(
             groups={"values": ()},

@@ -8,7 +8,7 @@ from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 MODEL = MeterModel(
     name="MULTICAL 21 / flowIQ",
     medium="water",
-    battery=True,
+    has_battery=True,
     profiles={
         "kmp": ProtocolProfile(
             groups={"values": (68, 74, 99, 1004, "info_text")},

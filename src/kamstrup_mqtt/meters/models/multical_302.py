@@ -16,7 +16,7 @@ _MORE = (
 MODEL = MeterModel(
     name="MULTICAL 302",
     medium="heat",
-    battery=True,
+    has_battery=True,
     profiles={
         "kmp": ProtocolProfile(
             groups={"values": (60, 266, 68, 74, 80, 86, 87, 89, 1004, 239, "heat_energy_precise")},

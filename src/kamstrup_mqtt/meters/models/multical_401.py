@@ -9,7 +9,7 @@ from kamstrup_mqtt.meters.model import Detection, MeterModel, ProtocolProfile
 MODEL = MeterModel(
     name="MULTICAL 401",
     medium="heat",
-    battery=True,
+    has_battery=True,
     profiles={
         "iec62056-21": ProtocolProfile(
             groups={"values": ("6.8", "6.26", "6.31", "0.0")},

@@ -17,7 +17,7 @@ _MORE = (
 MODEL = MeterModel(
     name="MULTICAL 601",
     medium="heat",
-    battery=True,
+    has_battery=True,
     profiles={
         "kmp": ProtocolProfile(
             groups={

@@ -20,7 +20,7 @@ _MORE = (
 MODEL = MeterModel(
     name="MULTICAL 603",
     medium="heat",
-    battery=True,
+    has_battery=True,
     profiles={
         "kmp": ProtocolProfile(
             groups={

@@ -11,7 +11,7 @@ from kamstrup_mqtt.meters.model import MeterModel, ProtocolProfile
 MODEL = MeterModel(
     name="MULTICAL 66, MULTICAL III",
     medium="heat",
-    battery=True,
+    has_battery=True,
     profiles={
         "iec62056-21": ProtocolProfile(
             groups={"values": ("6.8", "6.26", "6.31", "0.0")},

@@ -1,4 +1,4 @@
-"""MULTICAL 801, heat and cooling meter: the registers of the 601 and of its own modules.
+"""MULTICAL 801, heat and cooling meter: the registers of the 601, and those of 801 modules.
 
 Source: Kamstrup 5512-447 rev M1, register list. Most have a mains supply; a battery is the careful
 assumption. The meaning of the info code (99) is unconfirmed, so its entities are disabled by
@@ -13,7 +13,7 @@ _MODULES = (171, 172, 184, 185, 218, 219, 220, 221)
 MODEL = MeterModel(
     name="MULTICAL 801",
     medium="heat",
-    battery=True,
+    has_battery=True,
     profiles={
         "kmp": ProtocolProfile(
             groups={"values": (60, 68, 86, 87, 89, 74, 80, 1004, 99, 113, "info_text")},

@@ -1,7 +1,7 @@
 """MULTICAL 803, heat and cooling meter: the registers of the 603.
 
 Unconfirmed: no answer of an 803 is published. It has the info bits of 303, 403 and 603
-(wmbusmeters, kamheat.xmq); its name in register 404 tells it from them.
+(wmbusmeters, kamheat.xmq); only its name in register 404 distinguishes it from them.
 """
 
 from dataclasses import replace

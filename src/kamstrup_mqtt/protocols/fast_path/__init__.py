@@ -1,1 +1,5 @@
-"""Layouts learned from whole messages, so that the next of the same layout is read quickly."""
+"""Faster decoding of messages whose layout is known from an earlier message.
+
+Everything here is optional: a codec made with `fast_path=False` uses its reference parser alone
+and decodes the same. See docs/fast-path.md.
+"""

@@ -1,225 +1,191 @@
-"""Lists of a layout that was met before, read without walking them.
+"""Templates for HAN lists: numbers and clocks change from list to list, all else is constant.
 
-Learned from a list that `lists` has read: its numbers and clocks may change, all else - header,
-codes, texts, scalers - is constant. Whatever differs is read the plain way, and learned anew. What
-comes out is the same (tests/protocols/han/test_known.py).
+header | LLC | 0F | invoke id | date-time | tag, code, tag | number | tag, code, tag | ...
+constant ........ |           |           | constant ..... |        | constant ..... |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from kamstrup_mqtt.core.model import Json, Scalar
+from kamstrup_mqtt.core.model import Scalar
 from kamstrup_mqtt.core.units import EXACT, power
-from kamstrup_mqtt.protocols.base import Message
-from kamstrup_mqtt.protocols.fast_path.layout import (
-    MAX_SHARED,
-    MessageTemplate,
-    ObjectTemplate,
-    TemplateCache,
-    make_message,
-)
+from kamstrup_mqtt.protocols.base import Frame, Message
+from kamstrup_mqtt.protocols.fast_path.layout import MIN_VALUES, BinaryLayout, ObjectTemplate
 from kamstrup_mqtt.protocols.han import apdu, axdr, datetimes, obis, push_lists
-from kamstrup_mqtt.protocols.han.apdu import Notification
-from kamstrup_mqtt.protocols.han.obis import Measure
-from kamstrup_mqtt.protocols.han.push_lists import Maker, Pair, Walked
+from kamstrup_mqtt.protocols.han.framing import header_end
+from kamstrup_mqtt.protocols.han.push_lists import Pair, PushList
 from kamstrup_mqtt.protocols.han.scales import VOLTAGES, CurrentScale, Scales
 
 _FORMATS: Final = {axdr.INT32: "i", axdr.UINT32: "I", axdr.INT16: "h", axdr.UINT16: "H"}
-"""Numbers that change. Scalers and units are of other types, and so constant."""
+"""Types of the numbers that change. Scalers and units have other types."""
 _CLOCK: Final = f"{datetimes.SIZE}s"
 _INVOKE_ID: Final = "4s"
 
 
-class HanListCache:
-    """The layouts of one meter. `current` is the codec's own."""
+def make_template(
+    frame: Frame, message: Message, energy_scale: int | None, current: CurrentScale
+) -> ListTemplate | None:
+    """A template for a list in clear; `message` is what the reference parser made of it.
 
-    def __init__(self, energy_scale: int | None, current: CurrentScale) -> None:
-        self._energy_scale = energy_scale
-        self._current = current
-        self._by_size: TemplateCache[_ListTemplate] = TemplateCache()
-
-    def decode(self, payload: bytes) -> Message | None:
-        """The list in a frame's payload; None when its layout is not known."""
-        known = self._by_size.get(len(payload))
-        return known.decode(payload) if known is not None else None
-
-    def learn(
-        self,
-        payload: bytes,
-        message: bytes,
-        notification: Notification,
-        walked: Walked,
-        decoded: Message,
-    ) -> None:
-        """Learn from a list in clear that was read the plain way: `message` is the APDU, `read`
-        what came out of it."""
-        spots = _fields(len(payload) - len(message), message, notification, walked)
-        if sum(isinstance(spot.pair.value.value, int) for spot in spots if spot.pair) < 2:
-            return  # not worth while
-        known = _ListTemplate(
-            MessageTemplate(payload, [(spot.at, spot.form) for spot in spots]),
-            [spot.pair for spot in spots],
-            walked,
-            decoded,
-            self._energy_scale,
-            self._current,
-        )
-        self._by_size.store(len(payload), known)
+    energy_scale  Wh per count, None if it is not known
+    current       the scale of the meter's currents, shared with the reference parser
+    """
+    end = header_end(frame.payload, 0)
+    assert end is not None, "the framer verified the header"
+    apdu_ = apdu.message(frame.payload[end + 2 :])
+    if apdu.is_encrypted(apdu_):
+        return None
+    notification = apdu.read(apdu_)
+    push_list = push_lists.split(notification.body)
+    start = len(frame.payload) - len(apdu_)
+    fields = list(_fields(start, apdu_, notification, push_list))
+    if sum(field.is_number for field in fields) < MIN_VALUES:
+        return None
+    return ListTemplate(frame.payload, fields, push_list, message, energy_scale, current)
 
 
 class _Field(NamedTuple):
-    """What changes from list to list: of `pair`, or of the header (None)."""
+    """Bytes of a list that change.
 
-    at: int
+    position  of the first byte in the payload
+    form      their `struct` format
+    pair      whose value they are, and `place` its index in the list; None for the header
+    """
+
+    position: int
     form: str
-    pair: Pair | None
+    pair: Pair | None = None
+    place: int = 0
+
+    @property
+    def is_number(self) -> bool:
+        return self.pair is not None and isinstance(self.pair.value.value, int)
 
 
-def _fields(start: int, message: bytes, notification: Notification, walked: Walked) -> list[_Field]:
-    """In the order sent; `start`: where the message begins. The first is the invoke id, the
-    second the clock of the header if there is one."""
+def _fields(
+    start: int, message: bytes, notification: apdu.Notification, push_list: PushList
+) -> Iterator[_Field]:
+    """In the order sent. The first is the invoke id, the second the clock of the header if there
+    is one. `start` is the position of the message in the payload."""
     body = apdu.body_at(message)
-    spots = [_Field(start + 1, _INVOKE_ID, None)]
+    yield _Field(start + 1, _INVOKE_ID)
     if notification.clock is not None:
-        spots.append(_Field(start + body - datetimes.SIZE, _CLOCK, None))
-    pairs = {id(pair.value): pair for pair in walked.pairs}
-    for element, at in axdr.places(notification.body, message, body):
-        pair = pairs.get(id(element))
+        yield _Field(start + body - datetimes.SIZE, _CLOCK)
+    pairs = {id(pair.value): (index, pair) for index, pair in enumerate(push_list.pairs)}
+    for element, position in axdr.leaf_positions(notification.body, message, body):
+        index, pair = pairs.get(id(element), (0, None))
         if pair is not None and (form := _form(pair)) is not None:
-            spots.append(_Field(start + at, form, pair))
-    return spots
+            yield _Field(start + position, form, pair, index)
 
 
 def _form(pair: Pair) -> str | None:
+    """The `struct` format of a value that changes, None for a constant."""
     value = pair.value.value
     if isinstance(value, bytes) and obis.KEYS.get(pair.id) == "meter_time":
         return _CLOCK if len(value) == datetimes.SIZE else None
     return _FORMATS.get(pair.value.tag) if isinstance(value, int) else None
 
 
-class _CountField(NamedTuple):
-    """A number of a list: its spot, code, and the measure that is sent with it."""
+class _Scaling:
+    """What the numbers of one layout are worth.
 
-    spot: int
-    code: str
-    measure: Measure | None
-
-
-class _Counts:
-    """The numbers of one layout: what each counts. Of all meters that send such lists."""
+    pairs          the numbers, in the order of the list
+    unscaled       indices of those that have no value: nothing tells what they count
+    """
 
     def __init__(
         self,
-        counted: tuple[_CountField, ...],
-        unknown: tuple[int, ...],
-        maker: Maker | None,
-        energy_scale: int | None,
-    ) -> None:
-        self.extract: Callable[[tuple[Any, ...]], tuple[int, ...]]
-        self.extract = itemgetter(*(number.spot for number in counted))
-        self.codes = tuple(push_lists.short_code(number.code) for number in counted)
-        last = {code: n for n, code in enumerate(self.codes)}
-        self.voltages = tuple(n for code, n in last.items() if code in VOLTAGES)
-        self.maker = maker
-        self._counted = counted
-        self._unknown = unknown
-        self._energy_scale = energy_scale
-        self._steps: dict[Scales | None, tuple[Decimal, ...]] = {}
-
-    def scale(self, numbers: tuple[int, ...], scales: Scales | None) -> list[Scalar]:
-        """What the numbers mean."""
-        values: list[Scalar] = [
-            *map(EXACT.multiply, numbers, self._steps.get(scales) or self._learn_steps(scales))
-        ]
-        for number in self._unknown:
-            values[number] = None
-        return values
-
-    def _learn_steps(self, scales: Scales | None) -> tuple[Decimal, ...]:
-        """What a count of 1 means, of each number."""
-        measures = [
-            push_lists.measure(number.code, number.measure, self.maker, self._energy_scale, scales)
-            for number in self._counted
-        ]
-        steps = tuple(power(1, measure.exponent if measure else 0) for measure in measures)
-        self._steps[scales] = steps
-        return steps
-
-
-_shared_counts = lru_cache(maxsize=MAX_SHARED)(_Counts)
-
-
-@lru_cache(maxsize=MAX_SHARED)
-def _shared_header(items: tuple[tuple[str, Json], ...]) -> Mapping[str, Json]:
-    """A header: those of many meters are the same."""
-    return dict(items)
-
-
-class _ListTemplate:
-    """One layout. `pairs`: of each spot, None for those of the header."""
-
-    __slots__ = (
-        *("_clocks", "_current", "_has_clock", "_header", "_layout"),
-        *("_meter_type", "_numbers", "_rows", "_scale_is_final"),
-    )
-
-    def __init__(
-        self,
-        layout: MessageTemplate,
-        pairs: list[Pair | None],
-        walked: Walked,
-        decoded: Message,
+        pairs: Sequence[Pair],
+        unscaled: Sequence[int],
+        push_list: PushList,
         energy_scale: int | None,
         current: CurrentScale,
     ) -> None:
-        self._layout = layout
-        self._has_clock = pairs[1] is None
-        header = {**decoded.header, **apdu.header(None)} if self._has_clock else decoded.header
-        self._header = _shared_header(tuple(header.items()))
+        self._pairs = pairs
+        self._unscaled = unscaled
+        self._is_kamstrup = push_list.maker == "kamstrup"
+        self._maker = push_list.maker
+        self._meter_type = push_lists.meter_type(push_list)
+        self._energy_scale = energy_scale
         self._current = current
-        self._meter_type = push_lists.meter_type(walked)
-        place = {id(pair): number for number, pair in enumerate(walked.pairs)}
-        changing = [(spot, pair, place[id(pair)]) for spot, pair in enumerate(pairs) if pair]
-        numbers = [(s, p, n) for s, p, n in changing if isinstance(p.value.value, int)]
-        clocks = [(s, p, n) for s, p, n in changing if isinstance(p.value.value, bytes)]
-        self._rows = ObjectTemplate(decoded.objects, [n for _, _, n in (*numbers, *clocks)])
-        self._clocks = tuple(spot for spot, _, _ in clocks)
-        self._numbers = _shared_counts(
-            tuple(_CountField(spot, pair.id, pair.measure) for spot, pair, _ in numbers),
-            tuple(i for i, (_, _, n) in enumerate(numbers) if decoded.objects[n].value is None),
-            walked.maker,
-            energy_scale,
+        self._codes = [push_lists.short_code(pair.id) for pair in pairs]
+        last = {code: index for index, code in enumerate(self._codes)}
+        self._voltages = [index for code, index in last.items() if code in VOLTAGES]
+        self._steps: dict[Scales | None, list[Decimal]] = {}
+
+    def values(self, counts: tuple[int, ...]) -> list[Scalar]:
+        """The value of each count."""
+        scales = self._scales(counts)
+        steps = self._steps.get(scales)
+        if steps is None:
+            steps = self._steps[scales] = self._steps_of(scales)
+        values: list[Scalar] = [*map(EXACT.multiply, counts, steps)]
+        for index in self._unscaled:
+            values[index] = None
+        return values
+
+    def _scales(self, counts: tuple[int, ...]) -> Scales | None:
+        if not self._is_kamstrup:
+            return None
+        if self._current.is_final(self._meter_type):
+            return self._current.final_scales([counts[index] for index in self._voltages])
+        return self._current.scales_for(
+            dict(zip(self._codes, counts, strict=True)), self._meter_type
         )
-        self._scale_is_final = False  # no list can change the scale of the currents any more
 
-    def decode(self, payload: bytes) -> Message | None:
-        found = self._layout.values(payload)
-        if found is None:
+    def _steps_of(self, scales: Scales | None) -> list[Decimal]:
+        """The value of a count of 1, for each number."""
+        measures = (
+            push_lists.measure(pair.id, pair.measure, self._maker, self._energy_scale, scales)
+            for pair in self._pairs
+        )
+        return [power(1, measure.exponent if measure else 0) for measure in measures]
+
+
+class ListTemplate:
+    """Lists of one layout; see `MessageTemplate`."""
+
+    def __init__(
+        self,
+        payload: bytes,
+        fields: Sequence[_Field],
+        push_list: PushList,
+        learned: Message,
+        energy_scale: int | None,
+        current: CurrentScale,
+    ) -> None:
+        self._layout = BinaryLayout(payload, [(field.position, field.form) for field in fields])
+        self._header = learned.header
+        self._has_clock = fields[1].pair is None
+        numbers = [n for n, field in enumerate(fields) if field.is_number]
+        self._clocks = [n for n, field in enumerate(fields) if field.pair and not field.is_number]
+        self._select_counts: Callable[[tuple[Any, ...]], tuple[int, ...]] = itemgetter(*numbers)
+        changing = [fields[n].place for n in (*numbers, *self._clocks)]
+        self._objects = ObjectTemplate(learned.objects, changing)
+        unscaled = [n for n in range(len(numbers)) if learned.objects[changing[n]].value is None]
+        pairs = [field.pair for field in fields if field.pair and field.is_number]
+        self._scaling = _Scaling(pairs, unscaled, push_list, energy_scale, current)
+
+    def read(self, frame: Frame) -> Message | None:
+        """The message in a frame. None if it has another layout."""
+        fields = self._layout.values(frame.payload)
+        if fields is None:
             return None
-        header = self._header
+        header, sent, local = self._header, None, None
         if self._has_clock:
-            local, weekday, status = datetimes.read(found[1])
+            sent = fields[1]
+            local, weekday, status = datetimes.read(sent)
             header = {**header, "meter_time": local, "weekday": weekday, "clock_status": status}
-        numbers = self._numbers.extract(found)
-        values = self._numbers.scale(numbers, self._scales(numbers))
+        counts = self._select_counts(fields)
+        values = self._scaling.values(counts)
         if not self._clocks:
-            return make_message((header, self._rows.objects(numbers, values)))
-        octets = [found[spot] for spot in self._clocks]
-        raws = (*numbers, *(clock.hex() for clock in octets))
-        values += [datetimes.read(clock).local for clock in octets]
-        return make_message((header, self._rows.objects(raws, values)))
-
-    def _scales(self, numbers: tuple[int, ...]) -> Scales | None:
-        if self._numbers.maker != "kamstrup":
-            return None
-        if self._scale_is_final:
-            return self._current.final_scales([numbers[place] for place in self._numbers.voltages])
-        counts = dict(zip(self._numbers.codes, numbers, strict=True))
-        scales = self._current.scales_for(counts, self._meter_type)
-        self._scale_is_final = self._current.is_final(self._meter_type)
-        return scales
+            return tuple.__new__(Message, (header, self._objects.build(counts, values)))
+        clocks = [fields[n] for n in self._clocks]
+        raws = (*counts, *(clock.hex() for clock in clocks))
+        # the hourly list has the clock of its header once more
+        values += [local if c == sent else datetimes.read(c).local for c in clocks]
+        return tuple.__new__(Message, (header, self._objects.build(raws, values)))

@@ -1,79 +1,62 @@
-"""Readouts of a layout that was met before: the same addresses and units, other digits.
-
-Learned from a readout that `readout` has parsed. Whatever differs is read the plain way, and
-learned anew. What comes out is the same (tests/protocols/iec62056_21/test_known.py). The framer
-asks first, whether all of a readout has come (tests/protocols/test_whole_frames.py); what it was
-told then need not be found out again when the readout is read.
+"""Templates for IEC 62056-21 readouts: the same addresses and units, other digits.
 
     ident CR LF STX address '(' | digits | '*' unit ')' ... '!' CR LF ETX | BCC
-    constant .................. |        | constant ..................... | may be any
+    constant .................. |        | constant ..................... | any
+
+The framer asks the templates first: a readout that comes in one piece and has a known layout is a
+frame as soon as its check character and parity are right (`IecFramer`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from operator import call
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kamstrup_mqtt.core.model import Json, Scalar
 from kamstrup_mqtt.core.units import EXACT
 from kamstrup_mqtt.protocols.base import Frame, Message
-from kamstrup_mqtt.protocols.fast_path.layout import (
-    ObjectTemplate,
-    TemplateCache,
-    TextTemplate,
-    make_message,
-)
+from kamstrup_mqtt.protocols.fast_path.layout import MIN_VALUES, ObjectTemplate, TextLayout
 from kamstrup_mqtt.protocols.iec62056_21.block_check import (
+    KINDS,
     BccKind,
-    TemplateCheck,
+    bcc,
+    bcc_sum,
     expected_rule,
     header_fields,
 )
-from kamstrup_mqtt.protocols.iec62056_21.readout import is_whole, parse_ident, value_spans
+from kamstrup_mqtt.protocols.iec62056_21.readout import MAX_BLOCK, parse_ident, value_spans
 
-_STX = b"\x02"
+_STX: Final = b"\x02"
+_SINGLE_READOUT: Final = re.compile(
+    rb"/[A-Za-z]{3}[ -.0-~]{1,33}\r\n\x02[^\x01-\x04/]*\x03[\x00-\x7f]", re.DOTALL
+)
+"""One identification and one block, without anything that could start or end another frame."""
 
 
-class ReadoutCache:
-    """The layouts of one meter's readouts."""
-
-    def __init__(self) -> None:
-        self._by_size: TemplateCache[ReadoutTemplate] = TemplateCache()
-        self.get = self._by_size.get
-        """The layout that readouts of a size may have, None when none is known."""
-
-    def decode(self, frame: Frame) -> Message | None:
-        """The message in a frame; None when its layout is not known."""
-        _, payload, direction, _ = frame
-        known = self.get(len(payload))
-        if known is None or direction != "answer":
-            return None
-        if payload is not known.text and known.matching_rules(payload) is None:
-            return None
-        raws = known.fields(payload.decode("ascii"))
-        return make_message((known.header, known.objects(raws, map(call, known.converters, raws))))
-
-    def learn(self, frame: Frame, decoded: Message) -> None:
-        """Learn from a frame that was read the plain way; `read` is what came out of it."""
-        payload = frame.payload
-        start = payload.find(_STX) + 1
-        if frame.kind != "data" or not start:  # mode D has other checks
-            return
-        found = list(value_spans(payload[start:-2].decode("ascii")))
-        first = len(decoded.objects) - len(found)  # what the identification tells comes before
-        fields = [
-            _Field(start + begin, start + end, place)
-            for place, (begin, end) in enumerate(found, first)
-            if any(48 <= byte < 58 for byte in payload[start + begin : start + end])
-        ]
-        if len(fields) >= 2:  # else not worth while
-            self._by_size.store(len(payload), ReadoutTemplate(payload, start, fields, decoded))
+def make_template(frame: Frame, message: Message) -> ReadoutTemplate | None:
+    """A template for a readout; `message` is what the reference parser made of it."""
+    payload = frame.payload
+    start = payload.find(_STX) + 1
+    if frame.kind != "data" or not start:  # a readout in mode D has another check
+        return None
+    positions = list(value_spans(payload[start:-2].decode("ascii")))
+    first = len(message.objects) - len(positions)  # the identification has objects, too
+    fields = [
+        _Field(start + begin, start + end, place)
+        for place, (begin, end) in enumerate(positions, first)
+        if any(48 <= byte < 58 for byte in payload[start + begin : start + end])
+    ]
+    if len(fields) < MIN_VALUES:
+        return None
+    return ReadoutTemplate(payload, start, fields, message)
 
 
 class _Field(NamedTuple):
-    """A raw value with digits: from where to where, and the place of its object."""
+    """A raw value that has digits: its position in the payload, and the index of its object."""
 
     begin: int
     end: int
@@ -81,88 +64,103 @@ class _Field(NamedTuple):
 
 
 def _converter(raw: str, value: Scalar) -> Callable[[str], Scalar]:
-    """What `readout` makes a value with, of raw ones that differ from `raw` in their digits."""
+    """Returns what makes a value of a raw text that differs from `raw` in its digits alone."""
     if not isinstance(value, Decimal):
         return str.strip
-    # a context takes no spaces and rounds, but asks for no other context
-    takes_all = len(raw) <= EXACT.prec and raw == raw.strip()
-    if "," in raw:
-        return _with_comma if takes_all else _any_with_comma
-    return _decimal if takes_all else Decimal
+    # the context takes no spaces and rounds, but is faster than Decimal
+    is_short = len(raw) <= EXACT.prec and raw == raw.strip()
+    number = EXACT.create_decimal if is_short else Decimal
+    return partial(_with_comma, number) if "," in raw else number
 
 
-_decimal = EXACT.create_decimal
+def _with_comma(number: Callable[[str], Decimal], raw: str) -> Decimal:
+    return number(raw.replace(",", "."))
 
 
-def _with_comma(raw: str) -> Decimal:
-    return _decimal(raw.replace(",", "."))
+class BlockCheck:
+    """Verifies the check character of readouts that differ in the digits behind `start`, and in
+    the check character at their end, alone.
 
+    A block with its check character XORs to 0, so each bit is set an even number of times. Bit 0
+    is that of the sum. Bits 1 to 3 are counted. Bits 4 to 6 are the same in all digits, so the
+    right check character always has the same.
+    """
 
-def _any_with_comma(raw: str) -> Decimal:
-    return Decimal(raw.replace(",", "."))
+    def __init__(self, text: bytes, start: int) -> None:
+        size = len(text) - start
+        self._sum_before = bcc_sum(text[:start])
+        self._upper = bcc("xor", text[start:-1]) & 0x70
+        self._bits = [int.from_bytes(bytes((bit,)) * size, "big") for bit in (2, 4, 8)]
+
+    def matching_rules(self, text: bytes, number: int) -> tuple[BccKind, ...]:
+        """The rules that the last character of `text` follows. `number` is `text` as a number."""
+        check, total = text[-1], bcc_sum(text) - self._sum_before
+        bit1, bit2, bit3 = self._bits
+        odd = (
+            total
+            | (number & bit1).bit_count()
+            | (number & bit2).bit_count()
+            | (number & bit3).bit_count()
+        )
+        by_sum = not total - 2 * check & 0x7F
+        if odd & 1 or check & 0x70 != self._upper:
+            return ("sum",) if by_sum else ()
+        return KINDS if by_sum else ("xor",)
 
 
 class ReadoutTemplate:
-    """One layout.
+    """Readouts of one layout; see `MessageTemplate`.
 
-    start      where the block begins
-    is_whole   a text of this layout is a readout and cannot be anything else
-    awaits_ack  the meter goes on only when its identification was answered, or at another speed
-    expected_rule  the rule of the check character that its maker is known for
-
-    text       of this layout, that was looked at last; `header` is its message's
-    fields     takes the raw values out of a text, decoded
-    converters make values of them
-    objects    makes all objects of raws and values
+    start           position of the block, behind STX
+    is_single       a readout of this layout is one frame and cannot be anything else
+    is_interactive  the meter waits for an acknowledgement or another speed behind its
+                    identification
+    expected        the rule of the check character that its maker is known for
     """
 
-    __slots__ = (
-        *("_header", "_headers", "_matches", "_matching_rules", "_number"),
-        *(
-            "expected_rule",
-            "fields",
-            "header",
-            "is_whole",
-            "converters",
-            "objects",
-            "start",
-            "text",
-        ),
-        "awaits_ack",
-    )
-
-    def __init__(self, payload: bytes, start: int, fields: list[_Field], decoded: Message) -> None:
-        layout = TextTemplate(payload, [(field.begin, field.end) for field in fields])
-        self._number, self.fields = layout.number, layout.fields
-        self.objects = ObjectTemplate(decoded.objects, [field.place for field in fields]).objects
-        self.converters = tuple(
-            _converter(raw, decoded.objects[field.place].value)
-            for raw, field in zip(self.fields(payload.decode("ascii")), fields, strict=True)
-        )
-        self._matching_rules = TemplateCheck(payload, start).matching_rules
-        self.text = b""
-        self._matches: tuple[BccKind, ...] | None = None  # the rules by which it was right
-        self.header = self._header = decoded.header
+    def __init__(
+        self, payload: bytes, start: int, fields: Sequence[_Field], learned: Message
+    ) -> None:
+        self._layout = TextLayout(payload, [(field.begin, field.end) for field in fields])
+        self._objects = ObjectTemplate(learned.objects, [field.place for field in fields])
+        self._converters = [
+            _converter(raw, learned.objects[field.place].value)
+            for raw, field in zip(self._layout.select(payload.decode("ascii")), fields, strict=True)
+        ]
+        self._check = BlockCheck(payload, start)
+        self._header = learned.header
         self._headers: dict[tuple[BccKind, ...], Mapping[str, Json]] = {}
+        self._checked: tuple[bytes, tuple[BccKind, ...]] = (b"", ())
         ident = parse_ident(payload.splitlines()[0].decode("ascii"))
         self.start = start
-        self.is_whole = is_whole(payload)
-        self.awaits_ack = ident is not None and ident.mode != "A"
-        self.expected_rule = expected_rule(ident)
+        self.is_single = (
+            len(payload) <= MAX_BLOCK and _SINGLE_READOUT.fullmatch(payload) is not None
+        )
+        self.is_interactive = ident is not None and ident.mode != "A"
+        self.expected = expected_rule(ident)
 
     def matching_rules(self, text: bytes) -> tuple[BccKind, ...] | None:
-        """The rules by which the check character of a readout is right; None when it is of another
-        layout."""
-        number = self._number(text)
+        """The rules that the check character of a readout follows. None if the readout has
+        another layout."""
+        checked, rules = self._checked
+        if text is checked:  # the framer asked already
+            return rules
+        number = self._layout.number(text)
         if number is None:
             return None
-        self.text = text
-        matches = self._matching_rules(text, number)
-        if matches != self._matches:
-            self._matches = matches
-            self.header = self._headers.get(matches) or self._learn_header(matches)
-        return matches
+        rules = self._check.matching_rules(text, number)
+        self._checked = (text, rules)
+        return rules
 
-    def _learn_header(self, matches: tuple[BccKind, ...]) -> Mapping[str, Json]:
-        header = self._headers[matches] = {**self._header, **header_fields(matches)}
-        return header
+    def read(self, frame: Frame) -> Message | None:
+        """The message in a frame. None if it has another layout."""
+        _, payload, direction, _ = frame
+        rules = self.matching_rules(payload)
+        if rules is None or direction != "answer":
+            return None
+        header = self._headers.get(rules)
+        if header is None:
+            header = self._headers[rules] = {**self._header, **header_fields(rules)}
+        raws = self._layout.select(payload.decode("ascii"))
+        values = map(call, self._converters, raws)
+        return tuple.__new__(Message, (header, self._objects.build(raws, values)))

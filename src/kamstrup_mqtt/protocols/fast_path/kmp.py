@@ -1,10 +1,7 @@
-"""Answers of a layout that was met before: the same registers, units and sizes, other values.
+"""Templates for KMP GetRegister answers: the same registers, units and sizes, other values.
 
-Learned from an answer that `messages` has read. Whatever differs is read the plain way, and learned
-anew. What comes out is the same (tests/protocols/kmp/test_known.py).
-
-    dst | CID | RID | unit | NoB | SiEx | value, NoB bytes | RID ...          5512-447, 6.2.4
-    constant .......................... |                  | constant
+dst | CID | RID | unit | NoB | SiEx | value, NoB bytes | RID ...          5512-447, 6.2.4
+constant .......................... |                  | constant
 """
 
 from __future__ import annotations
@@ -15,12 +12,7 @@ from typing import Final, NamedTuple
 
 from kamstrup_mqtt.core.units import EXACT
 from kamstrup_mqtt.protocols.base import Frame, Message
-from kamstrup_mqtt.protocols.fast_path.layout import (
-    MessageTemplate,
-    ObjectTemplate,
-    TemplateCache,
-    make_message,
-)
+from kamstrup_mqtt.protocols.fast_path.layout import MIN_VALUES, BinaryLayout, ObjectTemplate
 from kamstrup_mqtt.protocols.kmp.messages import (
     CID_GET_REGISTER,
     REGISTER,
@@ -30,36 +22,29 @@ from kamstrup_mqtt.protocols.kmp.messages import (
 from kamstrup_mqtt.protocols.kmp.values import Coded, is_number, step
 
 _FORMATS: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
-"""NoB -> mantissa of a number; those of other sizes are read one by one."""
+"""NoB -> `struct` format of a mantissa; mantissas of other sizes are decoded one by one."""
 _CID: Final = bytes((CID_GET_REGISTER,))
 
 
-class KmpAnswerCache:
-    """The layouts of one meter's GetRegister answers."""
-
-    def __init__(self) -> None:
-        self._by_size: TemplateCache[_AnswerTemplate] = TemplateCache()
-
-    def decode(self, frame: Frame) -> Message | None:
-        """The message in a frame; None when its layout is not known."""
-        known = self._by_size.get(len(frame.payload))
-        if known is None or frame.direction != "answer":  # a request may have the same bytes
-            return None
-        return known.decode(frame.payload)
-
-    def learn(self, frame: Frame, decoded: Message) -> None:
-        """Learn from a frame that was read the plain way; `read` is what came out of it."""
-        if frame.direction != "answer" or frame.payload[1:2] != _CID:
-            return
-        spots = list(_fields(frame.payload))
-        if sum(spot.form is not None for spot in spots) >= 2:  # else not worth while
-            self._by_size.store(len(frame.payload), _AnswerTemplate(frame.payload, spots, decoded))
+def make_template(frame: Frame, message: Message) -> AnswerTemplate | None:
+    """A template for a GetRegister answer; `message` is what the reference parser made of it."""
+    if frame.direction != "answer" or frame.payload[1:2] != _CID:
+        return None
+    fields = list(_fields(frame.payload))
+    if sum(field.form is not None for field in fields) < MIN_VALUES:
+        return None
+    return AnswerTemplate(frame.payload, fields, message)
 
 
 class _Field(NamedTuple):
-    """A value: where it stands, and what its register says of it; `form`: of a number."""
+    """The value of a register.
 
-    at: int
+    position         of its first byte in the payload
+    unit, nob, siex  as sent before it
+    form             `struct` format of a mantissa, None for any other value
+    """
+
+    position: int
     register: int
     unit: int
     nob: int
@@ -68,41 +53,45 @@ class _Field(NamedTuple):
 
 
 def _fields(payload: bytes) -> Iterator[_Field]:
-    at = 2
-    while at < len(payload):
-        register, unit, nob, siex = REGISTER.unpack_from(payload, at)
-        at += REGISTER.size
-        counts = is_number(unit) and not is_identifier(register, unit, nob)
-        yield _Field(at, register, unit, nob, siex, _FORMATS.get(nob) if counts else None)
-        at += nob
+    position = 2
+    while position < len(payload):
+        register, unit, nob, siex = REGISTER.unpack_from(payload, position)
+        position += REGISTER.size
+        is_mantissa = is_number(unit) and not is_identifier(register, unit, nob)
+        form = _FORMATS.get(nob) if is_mantissa else None
+        yield _Field(position, register, unit, nob, siex, form)
+        position += nob
 
 
-class _AnswerTemplate:
-    """One layout."""
+class AnswerTemplate:
+    """Answers of one layout; see `MessageTemplate`."""
 
-    def __init__(self, payload: bytes, spots: list[_Field], decoded: Message) -> None:
-        self._layout = MessageTemplate(payload, [(s.at, s.form or f"{s.nob}s") for s in spots])
-        self._header = decoded.header
-        numbers = [place for place, spot in enumerate(spots) if spot.form]
-        others = [place for place, spot in enumerate(spots) if not spot.form]
-        self._steps = [step(spots[place].unit, spots[place].siex) for place in numbers]
-        self._numbers_of = itemgetter(*numbers)
-        self._others = [(place, spots[place]) for place in others]
-        self._rows = ObjectTemplate(decoded.objects, numbers + others)
+    def __init__(self, payload: bytes, fields: list[_Field], learned: Message) -> None:
+        self._layout = BinaryLayout(
+            payload, [(field.position, field.form or f"{field.nob}s") for field in fields]
+        )
+        self._header = learned.header
+        numbers = [index for index, field in enumerate(fields) if field.form]
+        others = [index for index, field in enumerate(fields) if not field.form]
+        self._steps = [step(fields[index].unit, fields[index].siex) for index in numbers]
+        self._select_numbers = itemgetter(*numbers)
+        self._others = [(index, fields[index]) for index in others]
+        self._objects = ObjectTemplate(learned.objects, numbers + others)
 
-    def decode(self, payload: bytes) -> Message | None:
-        raws = self._layout.values(payload)
-        if raws is None:
+    def read(self, frame: Frame) -> Message | None:
+        """The message in a frame. None if it has another layout."""
+        raws = self._layout.values(frame.payload)
+        if raws is None or frame.direction != "answer":  # a request may have the same bytes
             return None
         if not self._others:
             values = map(EXACT.multiply, raws, self._steps)
-            return make_message((self._header, self._rows.objects(raws, values)))
-        numbers = self._numbers_of(raws)
+            return tuple.__new__(Message, (self._header, self._objects.build(raws, values)))
+        numbers = self._select_numbers(raws)
         others = [
-            read_register(s.register, Coded(s.unit, s.siex, raws[place]))
-            for place, s in self._others
+            read_register(field.register, Coded(field.unit, field.siex, raws[index]))
+            for index, field in self._others
         ]
-        objects = self._rows.objects(
+        objects = self._objects.build(
             (*numbers, *(other.raw for other in others)),
             (*map(EXACT.multiply, numbers, self._steps), *(other.value for other in others)),
         )

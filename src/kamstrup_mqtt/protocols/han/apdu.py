@@ -1,10 +1,10 @@
-"""What an HDLC frame from a HAN port carries: LLC header and DLMS APDU.
+"""The contents of an HDLC frame from a HAN port: LLC header and DLMS APDU.
 
     E6 E7 00 | 0F | long-invoke-id-and-priority(4) | date-time | body
     E6 E7 00 | DB 08 <system title(8)> ...                        encrypted (`cipher`)
 
-The date-time comes in three forms: `0C` + 12 bytes (length without a tag, as the standard has
-it), `09 0C` + 12 bytes (with a tag: Kamstrup's firmware of 2017, Kaifa), `00` (none: Aidon).
+The date-time has three forms: `0C` + 12 bytes (a length without a tag, as in the standard),
+`09 0C` + 12 bytes (with a tag: Kamstrup's firmware of 2017, Kaifa) and `00` (none: Aidon).
 Source: Kamstrup HAN-NVE interface description rev 3.1; DLMS UA Green Book, data-notification.
 """
 
@@ -30,7 +30,11 @@ DateHeader: TypeAlias = Literal["untagged", "tagged", "absent"]
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A data-notification: the list in `body`, sent at `clock` (None: no date header)."""
+    """A data-notification.
+
+    clock  when it was sent, on the meter's clock; None if it has no date header
+    body   the list
+    """
 
     date_header: DateHeader
     clock: MeterClock | None
@@ -38,7 +42,7 @@ class Notification:
 
 
 def message(information: bytes) -> bytes:
-    """The APDU in an information field. Raises MeterError where there is none."""
+    """Return the APDU in an information field. Raises MeterError if there is none."""
     if not information.startswith(LLC):
         raise MeterError(
             LinkState.BYTES_NO_FRAMES,
@@ -54,7 +58,7 @@ def is_encrypted(apdu: bytes) -> bool:
 
 
 def read(apdu: bytes) -> Notification:
-    """The data-notification in a message in clear. Raises MeterError."""
+    """Decode an unencrypted message. Raises MeterError if it is no data-notification."""
     tag = apdu[0] if apdu else None
     if tag != DATA_NOTIFICATION:
         found = "nothing" if tag is None else f"{tag:02X}"
@@ -78,12 +82,12 @@ def _read_notification(apdu: bytes) -> Notification:
 
 
 def body_at(apdu: bytes) -> int:
-    """Where the list begins in a data-notification. Raises AxdrError."""
+    """Return the position of the list in a data-notification. Raises AxdrError."""
     return _read_date(apdu)[2]
 
 
 def header(clock: MeterClock | None) -> dict[str, Json]:
-    """The clock of a notification as `Message.header` has it."""
+    """Return the header fields for the clock of a notification."""
     local, weekday, status = clock if clock is not None else (None, None, None)
     return {"meter_time": local, "weekday": weekday, "clock_status": status}
 
@@ -110,6 +114,6 @@ def write(
     date_header: DateHeader = "untagged",
     invoke_id: bytes = _INVOKE_ID,
 ) -> bytes:
-    """The APDU of a data-notification; `clock` is not sent when the date header is absent."""
+    """Encode a data-notification. `clock` is left out if the date header is absent."""
     date = {"untagged": b"\x0c" + clock, "tagged": b"\x09\x0c" + clock, "absent": b"\x00"}
     return bytes([DATA_NOTIFICATION]) + invoke_id + date[date_header] + axdr.write(body)

@@ -1,11 +1,11 @@
-"""A-XDR, the encoding of DLMS data: every element is a tag, perhaps a length, and its contents.
+"""A-XDR, the encoding of DLMS data: an element is a tag, a length for some tags, and contents.
 
     00                      null
     01 n <n elements>       array            02 n <n elements>   structure
     09 n <n bytes>          octet-string     0A n <n bytes>      visible-string
     06 <4>  12 <2>  11 <1>  unsigned         05 <4>  10 <2>  0F <1>  signed         16 <1>  enum
 
-`n` is one byte below 80, else 81 and one byte or 82 and two; the shortest form is not demanded.
+`n` is one byte below 80, else 81 and one byte or 82 and two; longer forms than needed are valid.
 Source: IEC 61334-6; DLMS UA Blue Book (tags of the common data types).
 """
 
@@ -27,7 +27,7 @@ UINT16: Final = 0x12
 ENUM: Final = 0x16
 
 MAX_DEPTH: Final = 8
-"""Lists are two deep; more than this comes from no meter, and would exhaust the stack."""
+"""Levels of nesting: lists have two, and unlimited nesting would exhaust the stack."""
 
 _INTEGERS: Final = {  # tag -> size, signed
     0x03: (1, False),  # boolean
@@ -41,7 +41,7 @@ _INTEGERS: Final = {  # tag -> size, signed
     0x15: (8, False),
     ENUM: (1, False),
 }
-# never calculated with: floats (no exact number) and the dates of the standard
+# kept as bytes: floats, which are not exact, and the standard's date types
 _OPAQUE: Final = {0x17: 4, 0x18: 8, 0x19: 12, 0x1A: 5, 0x1B: 4}
 _STRINGS: Final = (OCTETS, TEXT, 0x0C)
 
@@ -49,18 +49,18 @@ Contents: TypeAlias = "int | bytes | tuple[Element, ...] | None"
 
 
 class Element(NamedTuple):
-    """One element: its tag, and None, an integer, bytes, or the elements inside."""
+    """An element: its tag, and None, an integer, bytes, or the elements inside it."""
 
     tag: int
     value: Contents
 
 
 class AxdrError(ValueError):
-    """The bytes are no A-XDR element; the message says where and why."""
+    """The bytes are no A-XDR element. The message says where and why."""
 
 
 def read(data: bytes, position: int = 0, depth: int = 0) -> tuple[Element, int]:
-    """The element at `position`, and where the next one begins. Raises AxdrError."""
+    """Decode the element at `position`. Returns it and the position behind it. Raises AxdrError."""
     if position >= len(data):
         raise AxdrError(f"an element is missing at byte {position}")
     tag = data[position]
@@ -94,9 +94,11 @@ def _read_several(tag: int, data: bytes, position: int, depth: int) -> tuple[Ele
     return Element(tag, tuple(elements)), position
 
 
-def places(element: Element, data: bytes, position: int) -> Iterator[tuple[Element, int]]:
-    """The elements that hold no others, of `element` as it was read at `position`, and where the
-    contents of each begin."""
+def leaf_positions(element: Element, data: bytes, position: int) -> Iterator[tuple[Element, int]]:
+    """Yield each element inside `element` that is no list, with the position of its contents.
+
+    position  where `element` begins in `data`
+    """
     yield from _places(element, data, position)
 
 
@@ -119,7 +121,7 @@ def _size(element: Element) -> int:
 
 
 def read_length(data: bytes, position: int) -> tuple[int, int]:
-    """The length at `position`, and where the contents begin. Raises AxdrError."""
+    """Decode the length at `position`. Returns it and the position behind it. Raises AxdrError."""
     first = data[position] if position < len(data) else None
     if first is not None and first < 0x80:
         return first, position + 1
@@ -132,12 +134,12 @@ def read_length(data: bytes, position: int) -> tuple[int, int]:
 
 def _end(data: bytes, position: int, size: int) -> int:
     if position + size > len(data):
-        raise AxdrError(f"{size} bytes wanted at byte {position}, {len(data) - position} there")
+        raise AxdrError(f"{size} bytes expected at byte {position}, {len(data) - position} there")
     return position + size
 
 
 def write(element: Element) -> bytes:
-    """The bytes of an element. Raises OverflowError for a number that its type cannot hold."""
+    """Encode an element. Raises OverflowError for a number that its type cannot hold."""
     tag, value = element
     if value is None:
         return bytes([tag])
@@ -151,7 +153,7 @@ def write(element: Element) -> bytes:
 
 
 def write_length(length: int) -> bytes:
-    """A length in its shortest form."""
+    """Encode a length in its shortest form."""
     if length < 0x80:
         return bytes([length])
     if length < 0x100:

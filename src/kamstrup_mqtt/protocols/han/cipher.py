@@ -2,14 +2,14 @@
 
     DB | 08 <system title(8)> | length | SC(1) | frame counter(4) | ciphertext | tag(12)
 
-    length   covers SC to tag; 82 hh ll even below 256, but 81 and one byte are taken too
-    SC       30 = encrypted, with a tag; 20 = encrypted, without; the low digit names the suite
+    length   of SC to tag; 82 hh ll even below 256, but 81 and one byte are accepted too
+    SC       30 = encrypted, with a tag; 20 = encrypted, without; the low digit is the suite
     nonce    system title, frame counter
     AAD      SC, authentication key
 
 The encryption key is what Kamstrup calls GPK60 (object 64), the authentication key GPK61 (object
-65). The plaintext is the whole data-notification. A wrong key makes no framing error: only the
-tag, or without a tag the list itself, tells. Source: OMNIPOWER HAN interface specification
+65). The plaintext is the whole data-notification. A wrong key causes no framing error: only the
+tag shows it, or if there is none, the list. Source: OMNIPOWER HAN interface specification
 5512-2584 B1; DLMS UA Green Book, general-glo-ciphering; NIST SP 800-38D.
 """
 
@@ -26,7 +26,7 @@ from kamstrup_mqtt.protocols.han import axdr
 GENERAL_GLO_CIPHERING: Final = 0xDB
 KEY_SIZE: Final = 16
 RESTART_AFTER: Final = 3
-"""Frames in a row, counters rising among themselves, after which a lower counter is believed."""
+"""Frames in a row with rising counters after which a lower counter is accepted."""
 
 _TITLE_SIZE = 8
 _TAG_SIZE = 12
@@ -40,7 +40,7 @@ _NOT_HERE = (
 
 
 class Envelope(NamedTuple):
-    """An encrypted message, taken apart. `tag` is empty where there is none."""
+    """The parts of an encrypted message. `tag` is empty if the message has none."""
 
     system_title: bytes
     security: int
@@ -54,7 +54,7 @@ class Envelope(NamedTuple):
 
 
 def unwrap(apdu: bytes) -> Envelope:
-    """The parts of a general-glo-ciphering message. Raises MeterError for a damaged one."""
+    """Decode a general-glo-ciphering message. Raises MeterError if it is damaged."""
     start = 2 + _TITLE_SIZE
     try:
         if apdu[1:2] != bytes([_TITLE_SIZE]):
@@ -84,8 +84,10 @@ def unwrap(apdu: bytes) -> Envelope:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Keys:
-    """The two keys of a meter, as far as they are known. Raises ConfigError for a key of another
-    length, and where the package that decrypts is missing."""
+    """The two keys of a meter, None if a key is not known.
+
+    Raises ConfigError if a key has a wrong length, or if the package that decrypts is missing.
+    """
 
     encryption: bytes | None = None
     authentication: bytes | None = None
@@ -98,7 +100,7 @@ class Keys:
             raise ConfigError(_NOT_HERE)
 
     def open(self, envelope: Envelope) -> bytes:
-        """The plaintext; its tag, where there is one, is verified. Raises MeterError."""
+        """Decrypt a message and verify its tag, if it has one. Raises MeterError."""
         if self.encryption is None:
             raise _missing(
                 "encryption_key",
@@ -128,7 +130,7 @@ def _missing(option: str, name: str) -> MeterError:
 
 
 def wrong_key(why: str) -> MeterError:
-    """What to say when the keys do not open a list."""
+    """Return the error for a list that the keys do not decrypt."""
     return MeterError(
         LinkState.WRONG_KEY,
         f"the list is encrypted with another key: {why}; encryption_key is GPK60,"
@@ -138,7 +140,7 @@ def wrong_key(why: str) -> MeterError:
 
 
 def _decrypt(encryption: bytes, authentication: bytes, envelope: Envelope) -> bytes | None:
-    """The plaintext, None when the tag does not fit."""
+    """Return the plaintext. None if the tag is wrong."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -153,7 +155,7 @@ def _decrypt(encryption: bytes, authentication: bytes, envelope: Envelope) -> by
 
 
 def _decrypt_untagged(encryption: bytes, envelope: Envelope) -> bytes:
-    """GCM without its tag is counter mode that begins at 2."""
+    """Return the plaintext. GCM without a tag is counter mode, starting at 2."""
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
     mode = modes.CTR(envelope.nonce + (2).to_bytes(4, "big"))
@@ -168,7 +170,7 @@ def seal(
     keys: Keys,
     security: int = _AUTHENTICATED | _ENCRYPTED,
 ) -> bytes:
-    """The encrypted message that a meter makes of a data-notification (for emulated meters)."""
+    """Encrypt a data-notification as a meter does (for emulated meters)."""
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
     assert keys.encryption is not None, "an emulated meter has its keys"
@@ -183,19 +185,24 @@ def seal(
 
 
 class CounterGuard:
-    """Frame counters must rise: a lower one is an old frame played again, or a meter that began
-    anew. Three lower ones in a row that rise among themselves are a meter that began anew."""
+    """Rejects replayed frames, whose counter does not rise.
+
+    Three lower counters in a row that rise among themselves mean that the meter was reset.
+    """
 
     def __init__(self) -> None:
         self._last: dict[bytes, int] = {}
         self._lower: list[int] = []
 
     def check(self, title: bytes, counter: int) -> str | None:
-        """Take the counter of a list that was opened. Returns a warning when it is believed that
-        the meter began anew. Raises ReplayError for a list that must not be used."""
+        """Check the frame counter of a decrypted list.
+
+        Returns a warning if the counter restarted, else None. Raises ReplayError if the list must
+        not be used.
+        """
         last = self._last.get(title)
         if last is None or counter > last:
-            self._last = {title: counter}  # one meter to a line: of others nothing is kept
+            self._last = {title: counter}  # a line has one meter: forget all others
             self._lower.clear()
             return None
         if self._lower and counter <= self._lower[-1]:
@@ -208,6 +215,6 @@ class CounterGuard:
         self._lower.clear()
         self._last[title] = counter
         return (
-            f"the meter's frame counter began anew at {counter} (it was {last}): the meter was"
+            f"the meter's frame counter restarted at {counter} (it was {last}): the meter was"
             " reset, or its keys were changed"
         )

@@ -1,10 +1,10 @@
-"""How far a meter's clock is from UTC: learned from the host's clock.
+"""The offset of a meter's clock from UTC, learned from the host's clock.
 
-Kamstrup's lists do not tell their zone (deviation 8000), and it is the standard time of the
-country all year on some meters and with summer time on others. So the offset is taken from the
-difference to the host's clock, to the nearest quarter of an hour. Six stamps in a row that agree
-prove it, and six others that agree with each other change it; a stamp that does not agree with what
-is proven has no zone (summer time begins on some meters).
+Kamstrup's lists do not say their zone (deviation 8000). Some meters use standard time all year,
+others change to summer time. So the offset is the difference to the host's clock, rounded to a
+quarter of an hour. Six time stamps in a row that agree prove it; six that agree on another offset
+change it. A stamp that disagrees with the proven offset is given no zone, because summer time may
+just have begun.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from decimal import Decimal
 from typing import Final
 
 AGREEING_STAMPS: Final = 6
+"""Time stamps in a row that prove an offset."""
 MIN_STEP: Final = 30.0
-"""Seconds by which the host's clock may differ from its monotonic one before that is a step."""
+"""Seconds by which the host's clock must move against its monotonic clock to have stepped."""
 
 _QUARTER = timedelta(minutes=15)
 _MAX_OFFSET = timedelta(hours=15)
-"""No zone is farther from UTC: such a clock is wrong, not elsewhere."""
+"""No zone is farther from UTC: a clock that is farther off is wrong."""
 
 
 class ClockOffset:
-    """The offset of one meter's clock; `remembered` as "+01:00"."""
+    """The offset of one meter's clock.
+
+    remembered  the proven offset from an earlier run, such as "+01:00"
+    """
 
     def __init__(self, remembered: str | None = None) -> None:
         self.offset = _parse(remembered)
@@ -34,14 +38,17 @@ class ClockOffset:
 
     @property
     def text(self) -> str | None:
-        """The proven offset as it is remembered: "+01:00"; None: nothing is proven."""
+        """The proven offset as text to remember, such as "+01:00". None if none is proven."""
         if self.offset is None:
             return None
         return datetime(2000, 1, 1, tzinfo=timezone(self.offset)).isoformat()[19:]
 
     def observe_host(self, utc: datetime, monotonic: float) -> float | None:
-        """Watch the host's clock. Returns the seconds by which it stepped, None if it did not;
-        after a step nothing is proven any more."""
+        """Compare the host's clock with its monotonic clock.
+
+        Returns the seconds by which the clock stepped, None if it did not. A step discards the
+        proven offset.
+        """
         ahead = utc.timestamp() - monotonic
         before, self._host_offset = self._host_offset, ahead
         if before is None or abs(ahead - before) <= MIN_STEP:
@@ -51,8 +58,10 @@ class ClockOffset:
         return ahead - before
 
     def observe_meter(self, local: datetime, utc: datetime) -> bool:
-        """The meter's clock showed `local` (without zone) at `to_utc`; whether that proved
-        something new."""
+        """Add a time stamp: the meter's clock showed `local` (without zone) at `utc`.
+
+        Returns whether it proved another offset.
+        """
         difference = local.replace(tzinfo=UTC) - utc
         if abs(difference) > _MAX_OFFSET:
             self._agreeing = 0
@@ -69,14 +78,16 @@ class ClockOffset:
         return True
 
     def to_utc(self, local: datetime) -> datetime | None:
-        """The moment at which the meter's clock shows `local`; None while nothing is proven, and
-        where the last stamp contradicts it."""
+        """Return `local` with the proven offset.
+
+        None if none is proven, or if the last time stamp contradicts it.
+        """
         if self.offset is None or self._is_doubtful:
             return None
         return local.replace(tzinfo=timezone(self.offset))
 
     def drift(self, local: datetime, utc: datetime) -> Decimal | None:
-        """Seconds that the meter's clock is ahead of the host's, to a tenth; None: not proven."""
+        """Return the seconds by which the meter's clock is ahead, in tenths. None if unknown."""
         moment = self.to_utc(local)
         if moment is None:
             return None

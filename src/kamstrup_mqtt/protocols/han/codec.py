@@ -1,15 +1,16 @@
-"""What a HAN port says: frames into lists, and values into frames (for emulated meters)."""
+"""Decodes the lists of a HAN port, and builds lists for emulated meters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from functools import partial
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import Json, Scalar
+from kamstrup_mqtt.core.model import Json
 from kamstrup_mqtt.protocols.base import Frame, Message, PushedReading, SessionUpdate, Timestamp
-from kamstrup_mqtt.protocols.fast_path.han import HanListCache
+from kamstrup_mqtt.protocols.fast_path import han as templates
+from kamstrup_mqtt.protocols.fast_path.layout import TemplateDecoder
 from kamstrup_mqtt.protocols.han import apdu, axdr, cipher, obis, push_lists
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys
@@ -20,13 +21,15 @@ from kamstrup_mqtt.protocols.han.scales import CurrentScale
 
 
 class HanCodec:
-    """Reads the lists that one meter pushes.
+    """Decodes the lists that one meter pushes.
 
-    energy_scale        Wh per count of a Kamstrup meter's energies: 10, 1, or None: learned from
-                        the power (`process`); the lists do not tell it
-    encryption_key, authentication_key  16 bytes each (GPK60, GPK61), or None
-    learned             what `Followed.learned` said before
-    detect_model        finds the model by its maker, phases and list identifier
+    energy_scale        Wh per count of a Kamstrup meter's energies: 10 or 1; None to learn it from
+                        the power (`process`), because the lists do not say it
+    encryption_key      16 bytes (GPK60), or None
+    authentication_key  16 bytes (GPK61), or None
+    learned             `SessionUpdate.learned` of an earlier run
+    fast_path           False to use the reference parser alone
+    detect_model        finds the model of the meter by its maker, phases and list identifier
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class HanCodec:
         encryption_key: bytes | None = None,
         authentication_key: bytes | None = None,
         learned: Mapping[str, str] | None = None,
+        fast_path: bool = True,
         detect_model: DetectModel = no_model,
     ) -> None:
         if energy_scale not in (10, 1, None):
@@ -43,47 +47,50 @@ class HanCodec:
         self.energy_scale = energy_scale
         self._keys = Keys(encryption_key, authentication_key)
         self._counters = CounterGuard()
-        self._current_scale = CurrentScale()
-        self._list_cache = HanListCache(energy_scale, self._current_scale)
+        self._current = CurrentScale()
+        self._fast_path = fast_path
+        self._decode = self._parse
+        if fast_path:
+            make = partial(
+                templates.make_template, energy_scale=energy_scale, current=self._current
+            )
+            self._decode = TemplateDecoder(self._parse, make).decode
         self._log: list[tuple[int, str]] = []
         self._session = HanSession(energy_scale, learned or {}, detect_model)
 
     def framer(self) -> HdlcFramer:
-        """A framer for one opened link."""
-        return HdlcFramer()
+        """Return a framer for a newly opened link."""
+        return HdlcFramer(fast_path=self._fast_path)
 
     def decode(self, frame: Frame) -> Message:
-        """The list in a frame. Raises MeterError for what is no list, or cannot be read, and
-        ReplayError for an encrypted list that is older than the last."""
-        known = self._list_cache.decode(frame.payload)
-        return known if known is not None else self._walk(frame)
+        """Decode the list in a frame.
 
-    def _walk(self, frame: Frame) -> Message:
-        """The plain way, element by element."""
+        Raises MeterError if there is none, or if it cannot be read, and ReplayError for an
+        encrypted list that is older than the last.
+        """
+        return self._decode(frame)
+
+    def _parse(self, frame: Frame) -> Message:
+        """Decode the list in a frame element by element: the reference parser."""
         addresses, information = _split(frame.payload)
         apdu_, cipher = self._decrypt(apdu.message(information))
         notification = apdu.read(apdu_)
-        walked = push_lists.walk(notification.body)
+        push_list = push_lists.split(notification.body)
         header: dict[str, Json] = {
             "direction": frame.direction,
             **addresses,
             "length": len(frame.payload) + 2,
-            "list_id": walked.list_id,
-            "maker": walked.maker,
+            "list_id": push_list.list_id,
+            "maker": push_list.maker,
             **apdu.header(notification.clock),
-            "elements": walked.elements,
+            "elements": push_list.elements,
             "date_header": notification.date_header,
             **cipher,
         }
-        message = Message(
-            header, push_lists.objects(walked, self.energy_scale, self._current_scale)
-        )
-        if not cipher:
-            self._list_cache.learn(frame.payload, apdu_, notification, walked, message)
-        return message
+        return Message(header, push_lists.objects(push_list, self.energy_scale, self._current))
 
     def _decrypt(self, message: bytes) -> tuple[bytes, dict[str, Json]]:
-        """The message in clear, and what its envelope says."""
+        """Return the plaintext of a message, and the header fields of its envelope."""
         if not apdu.is_encrypted(message):
             return message, {}
         envelope = cipher.unwrap(message)
@@ -99,23 +106,17 @@ class HanCodec:
             "frame_counter": envelope.counter,
         }
 
-    def restore(
-        self, totals: Mapping[str, tuple[Scalar, datetime | None]], *, exact: bool = True
-    ) -> None:
-        """Go on from these totals; see `protocols.base.PushedCodec`."""
-        self._session.restore(totals, exact=exact)
-
     def accept_held(self) -> tuple[str | None, Mapping[str, str]]:
-        """Believe what is held back; see `protocols.base.PushedCodec`."""
+        """Accept the totals that are held back; see `protocols.base.PushedCodec`."""
         accepted = self._session.accept_held()
         return accepted, self._session.learned_state()
 
     def process(self, message: Message, received_at: Timestamp) -> PushedReading:
-        """Take a message in the light of those before it; see `protocols.base.PushedCodec`."""
+        """Return what to publish of a message; see `protocols.base.PushedCodec`."""
         return self._session.process(message, received_at)
 
     def learn(self) -> SessionUpdate:
-        """Learn from the message that was heard last; see `protocols.base.PushedCodec`."""
+        """Learn from the message that was processed last; see `protocols.base.PushedCodec`."""
         followed = self._session.learn()
         if self._log:
             followed = replace(followed, log=(*self._log, *followed.log))
@@ -124,15 +125,15 @@ class HanCodec:
 
 
 def _check_untagged(plain: bytes) -> None:
-    """Without a tag, only a list that is read to its last byte shows that the key was right."""
+    """Raise MeterError if a plaintext without a tag is no list: then the key was wrong."""
     try:
         apdu.read(plain)
     except MeterError as error:
-        raise cipher.wrong_key("what comes out of it is no list") from error
+        raise cipher.wrong_key("the decrypted bytes are no list") from error
 
 
 def _split(payload: bytes) -> tuple[dict[str, Json], bytes]:
-    """The address fields in hex, and the information field."""
+    """Return the address fields in hex, and the information field."""
     end = header_end(payload, 0)
     assert end is not None, "the framer verified the header"
     first = next(at for at in range(2, end) if payload[at] & 1) + 1
@@ -145,8 +146,10 @@ def _split(payload: bytes) -> tuple[dict[str, Json], bytes]:
 
 
 def kamstrup_body(list_id: bytes, values: Iterable[tuple[str, Element] | None]) -> Element:
-    """A list as Kamstrup sends it: `values` are OBIS codes in full with their elements, None for
-    the pair of nulls that stands for an absent phase."""
+    """Build a list as Kamstrup sends it (for emulated meters).
+
+    values  OBIS codes in full with their elements, None for the two nulls of an absent phase
+    """
     elements = [Element(axdr.TEXT, list_id)]
     for value in values:
         if value is None:

@@ -1,9 +1,9 @@
-"""Whether the phases of a list add up to its totals: a check that costs nothing.
+"""Checks that the phases of a list add up to its totals.
 
-In every recorded "DLMS push 1" the powers of the phases, import less export, make the total to
-within 6 W, and the registers of the phases the total register to within 2 counts. The totals are
-netted across the phases, so only the differences agree, not the sums. Source: measured over the
-recorded lists; OMNIPOWER HAN interface specification 5512-2584 B1 (order of the list).
+In every recorded "DLMS push 1" the powers of the phases, import minus export, add up to the total
+within 6 W, and their registers to the total register within 2 counts. The meter nets its totals
+across the phases, so only the differences agree, not the sums. Source: measured over the recorded
+lists; OMNIPOWER HAN interface specification 5512-2584 B1 (order of the list).
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import Final
 
 WATTS: Final = 10
 COUNTS: Final = 3
-"""By how much they may differ: a little more than was ever seen."""
+"""Accepted differences: a little more than in any recording."""
 
 
 def check_phases(counts: Mapping[str, int]) -> str | None:
-    """What does not add up, in words; None: nothing, or nothing to compare. `counts`: OBIS code
-    without A, B and F ("1.7.0") -> count as sent."""
+    """Describe what does not add up. None if everything does, or if nothing can be compared.
+
+    counts  OBIS code without A, B and F ("1.7.0") -> count as sent
+    """
     for quantity, limit, what in (("7.0", WATTS, "powers"), ("8.0", COUNTS, "registers")):
         phases = [
             counts[f"{imported}.{quantity}"] - counts[f"{imported + 1}.{quantity}"]

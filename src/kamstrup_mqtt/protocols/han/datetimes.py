@@ -1,7 +1,7 @@
 """The date-time of DLMS: twelve bytes.
 
     year(2) month day weekday hour minute second hundredths deviation(2) status
-    weekday     1 = Monday .. 7 = Sunday; meters are not always right about it
+    weekday     1 = Monday .. 7 = Sunday; some meters send a wrong one
     hundredths  FF = unspecified: Kamstrup always
     deviation   minutes, signed; 8000 = unspecified: Kamstrup always, so the zone is unknown
     status      bit 0 invalid, 1 doubtful, 2 other clock base, 3 invalid status, 7 daylight saving;
@@ -13,9 +13,12 @@ Source: DLMS UA Blue Book, 4.1.6.1; Kamstrup HAN-NVE interface description rev 3
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from datetime import datetime
-from functools import lru_cache
 from typing import Final, NamedTuple
+
+from kamstrup_mqtt.core.model import SourceId
+from kamstrup_mqtt.protocols.base import Message
 
 SIZE: Final = 12
 _FIELDS = struct.Struct(">HBBBBBBBHB")
@@ -26,17 +29,19 @@ _NEVER_SET = 2000
 
 
 class MeterClock(NamedTuple):
-    """A meter's date-time. `local` is ISO 8601 without zone, None when the clock is not set or
-    the bytes are no time; `weekday` and `status` are as sent."""
+    """A meter's date-time.
+
+    local            ISO 8601 without zone; None if the clock is not set or the bytes are no time
+    weekday, status  as sent
+    """
 
     local: str | None
     weekday: int
     status: int
 
 
-@lru_cache(maxsize=16)
 def read(octets: bytes) -> MeterClock:
-    """The twelve bytes of a date-time."""
+    """Decode the twelve bytes of a date-time."""
     year, month, day, weekday, hour, minute, second, _, _, status = _FIELDS.unpack(octets)
     local: str | None = None
     valid = status == _NO_STATUS or not status & _INVALID
@@ -52,7 +57,23 @@ def read(octets: bytes) -> MeterClock:
 
 
 def write(moment: datetime) -> bytes:
-    """The date-time as a Kamstrup meter sends it: neither hundredths nor deviation."""
+    """Encode a date-time as a Kamstrup meter sends it: without hundredths and deviation."""
     date = (moment.month, moment.day, moment.isoweekday())
     time = (moment.hour, moment.minute, moment.second, 0xFF)
     return moment.year.to_bytes(2, "big") + bytes((*date, *time, 0x80, 0x00, 0x00))
+
+
+def meter_time(message: Message, clocks: Collection[SourceId]) -> datetime | None:
+    """Return the meter's clock in a list, from the header or else from an object in `clocks`."""
+    values = (obj.value for obj in message.objects if obj.id in clocks)
+    times = map(parse_local, (message.header.get("meter_time"), *values))
+    return next((time for time in times if time is not None), None)
+
+
+def parse_local(value: object) -> datetime | None:
+    """Return a time without zone. None for anything else."""
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return time if time is None or time.tzinfo is None else None

@@ -1,11 +1,11 @@
-"""How many Wh a count of Kamstrup's energy registers is worth: 10, or 1.
+"""The scale of Kamstrup's energy registers: a count is 10 Wh or 1 Wh.
 
-The lists do not tell it, and grid companies change it from afar. Between two registers the power
-adds up to an energy; divided by the counts between them it is near 10 or near 1. A verdict needs
-at least 20 counts, and two windows in a row that agree. Meter types whose scale is proven decide
-at once. A window that contradicts what was decided holds the totals back, and so does another
-scale in the configuration: a scale is never changed under a total that was published, but by the
-user's word (`accept_held`).
+The lists do not say which, and grid companies change it remotely. The power adds up to an energy
+between two values of a register; divided by the counts between them it is near 10 or near 1. A
+decision needs at least 20 counts and two windows in a row that agree. Meter types with a known
+scale decide at once. Totals are held back if a window contradicts the decision, or if the
+configuration has another scale: the scale of a published total only changes when the user accepts
+it (`accept_held`).
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from kamstrup_mqtt.protocols.han.integral import WATT_HOUR
+from kamstrup_mqtt.protocols.power_integral import WATT_HOUR
 
 CANDIDATES: Final = (10, 1)
 MIN_COUNTS: Final = 20
 AGREEING_WINDOWS: Final = 2
 MIN_WINDOW: Final = 5 * 60_000
-"""Milliseconds that a window has at least (a list with registers comes every 10 s)."""
+"""Minimum length of a window in milliseconds, for lists with registers every 10 s."""
 HOURLY_WINDOW: Final = 60 * 60_000
 
 PROVEN_TYPES: Final[Mapping[str, int]] = {
     # 689 lists of 2017 and seed 003: 203 counts in an hour of 2032 Wh, 361 in one of 3.6 kWh
     "6841121BN243": 10,
 }
-"""Beginning of the meter type -> Wh per count."""
+"""Prefix of the meter type -> Wh per count."""
 
 HELD_KEY: Final = "energy_scale_held"
 _NOT_HELD = "no"
@@ -34,17 +34,20 @@ PUBLISHED_KEY: Final = "energy_scale_published"
 CONFIRMED_KEY: Final = "energy_scale_insisted"
 """The scale that the user accepted though the power contradicts it."""
 LIKELY_KEY: Final = "energy_scale_likely"
-"""What the power says while it contradicts."""
+"""The scale that the power suggests while it contradicts the decided one."""
 
 Registers = Mapping[str, tuple[int, int]]
-"""Code -> its count, and the integral of its power at the moment that it belongs to."""
+"""Code of a register -> its count, and the integral of its power at the same time."""
 
 
 class EnergyScale:
-    """The scale of one meter's energies. `configured`: the user's word, None: find out.
+    """The scale of one meter's energies, in Wh per count.
 
-    `scale` is what was decided, None while it is not; `published_scale` what totals were published
-    with; `is_contradicted` holds the totals back."""
+    configured       the scale in the configuration, None to learn it
+    scale            the decided scale, None while it is not known
+    published_scale  the scale that totals were published with
+    is_contradicted  the power contradicts the decided scale: totals are held back
+    """
 
     def __init__(self, configured: int | None, learned: Mapping[str, str]) -> None:
         self.configured = configured
@@ -60,7 +63,7 @@ class EnergyScale:
 
     @property
     def learned(self) -> dict[str, str]:
-        """What to remember."""
+        """Everything to remember."""
         found: dict[str, str] = {}
         if self.scale is not None:
             found[HELD_KEY] = str(self.scale) if self.is_contradicted else _NOT_HELD
@@ -76,7 +79,7 @@ class EnergyScale:
 
     @property
     def has_config_conflict(self) -> bool:
-        """Whether the configuration says another scale than totals were published with."""
+        """Whether totals were published with another scale than the configured one."""
         return self.configured is not None and self.published_scale not in (None, self.configured)
 
     @property
@@ -86,12 +89,14 @@ class EnergyScale:
 
     @property
     def usable_scale(self) -> int | None:
-        """The scale to publish with, None while nothing may be published."""
+        """The scale to publish totals with. None while they must not be published."""
         return None if self.is_held_back else self.scale
 
     def accept_held(self) -> int | None:
-        """The user's word while totals are held back: the scale of the configuration is right, or
-        without one what the power says. The scale from now on; None: nothing is held back."""
+        """Accept the configured scale, or the one that the power suggests if none is configured.
+
+        Returns the new scale, None if nothing is held back.
+        """
         if not self.is_held_back:
             return None
         self.scale = self.configured or self._likely or self.scale
@@ -103,7 +108,7 @@ class EnergyScale:
         return self.scale
 
     def decide_by_type(self, meter_type: str) -> bool:
-        """Decide by the meter's type, if it is proven; whether that was news."""
+        """Decide by the meter's type if its scale is known. Returns whether that decided it."""
         if self.scale is not None:
             return False
         for beginning, scale in PROVEN_TYPES.items():
@@ -113,11 +118,11 @@ class EnergyScale:
         return False
 
     def discard_window(self) -> None:
-        """The power was not told for a while: the window is worth nothing."""
+        """Start the window again, because the power was not known for a while."""
         self._window_start = None
 
     def describe_progress(self, now: int) -> str | None:
-        """How far the learning is, in words; None where there is nothing to learn."""
+        """Describe the progress of the learning at `now` ms. None if there is nothing to learn."""
         if self.scale is not None:
             return None
         if self._window_start is None:
@@ -128,7 +133,10 @@ class EnergyScale:
         return f"{text}, for the second time" if self._verdicts else text
 
     def add_registers(self, at: int, now: Registers, *, is_frequent: bool) -> str | None:
-        """The registers as they were at `at` ms. Returns what was found out, for the log."""
+        """Add the registers `now`, measured at `at` ms.
+
+        Returns what was decided, in words for the log; None if nothing was.
+        """
         self._is_frequent = is_frequent
         if self._window_start is None:
             self._window_start = (at, now)
@@ -138,12 +146,12 @@ class EnergyScale:
             self._window_start = (at, now)
             return None
         if not ratios or at - self._window_start[0] < MIN_WINDOW:
-            return None  # the window goes on
+            return None  # the window is still too short
         self._window_start = (at, now)
         return self._decide(ratios) if self.scale is None else self._check_decided(ratios)
 
     def _ratios(self, now: Registers) -> list[float] | None:
-        """Wh per count of the registers that moved enough; None: a register went back."""
+        """Wh per count of each register that advanced enough. None if a register decreased."""
         assert self._window_start is not None
         ratios = []
         for code, (count, integral) in now.items():
@@ -167,7 +175,7 @@ class EnergyScale:
 
     def _check_decided(self, ratios: list[float]) -> str | None:
         assert self.scale is not None
-        # half way, on a scale of powers of ten, to the next candidate
+        # half way to the next candidate on a logarithmic scale
         fits = all(0.316 < ratio / self.scale < 3.16 for ratio in ratios)
         if not fits:
             self._verdicts.clear()
@@ -185,7 +193,7 @@ class EnergyScale:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong, in words for the user; None: nothing."""
+        """The reason why totals are held back, in words for the user. None if they are not."""
         if self.has_config_conflict:
             return (
                 f"energy_scale is {self.configured}, but the totals were published with"
@@ -210,7 +218,7 @@ def _candidate(text: str | None) -> int | None:
 
 
 def _matching_candidate(ratios: list[float]) -> int | None:
-    """The candidate that all ratios are within a factor of two of."""
+    """Return the candidate that all ratios are near to: within a factor of two."""
     for candidate in CANDIDATES:
         if all(0.5 < ratio / candidate < 2 for ratio in ratios):
             return candidate

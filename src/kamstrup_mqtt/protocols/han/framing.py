@@ -1,17 +1,17 @@
-"""HDLC frames (type 3, no byte stuffing): cut by their length, confirmed by their checksums.
+"""HDLC frames (type 3, no byte stuffing): found by their length and their checksums.
 
     7E | format(2) | destination | source | control(1) | HCS(2) | information | FCS(2) | 7E
        |<------------------------ length: all of this, FCS included ------------------>|
 
     format   1010 S LLL LLLLLLLL, big-endian: type A, S = segmented, 11 bits of length
     address  destination and source, 1 to 4 bytes each; the last byte has bit 0 set
-    HCS      CRC-16/X-25 of format..control, low byte first; absent when there is no information
-    FCS      CRC-16/X-25 of everything between the flags but itself, low byte first
+    HCS      CRC-16/X-25 of format..control, low byte first; absent if there is no information
+    FCS      CRC-16/X-25 of everything between the flags before it, low byte first
 
-7E stands inside one frame in seventy, also as the last byte of the FCS, so a flag ends nothing:
-the length does. One flag may close a frame and open the next, and a frame whose flags were lost
-or damaged is one all the same: both its checksums are right. A message that is too long for one
-frame comes in several, all but the last with the S bit set; only the first has the LLC header.
+One frame in seventy contains 7E, perhaps as the last byte of the FCS, so the length ends a frame
+and not a flag. One flag may close a frame and open the next. A frame whose flags were lost or
+damaged is still a frame: both its checksums are valid. A message that is too long for one frame
+is sent in segments, all but the last with the S bit set; only the first has the LLC header.
 Source: ISO/IEC 13239; Kamstrup HAN-NVE interface description rev 3.1.
 """
 
@@ -19,40 +19,40 @@ from __future__ import annotations
 
 import re
 from binascii import crc_hqx
-from functools import lru_cache
+from collections import deque
 from typing import Final
 
 from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
-from kamstrup_mqtt.protocols.fast_path.layout import make_frame
 from kamstrup_mqtt.protocols.han import foreign_telegrams
 from kamstrup_mqtt.protocols.han.parity import ParityMonitor
 
 FLAG: Final = 0x7E
 MAX_LENGTH: Final = 0x7FF
-"""The largest value of the length field; a whole frame is two flags longer."""
+"""The largest value of the length field; a frame has two flags more."""
 MAX_GARBAGE: Final = 1024
-"""Bytes that belong to no frame are handed out at the latest when there are so many of them."""
+"""Bytes between frames that are dropped in one piece."""
 
 MAX_MESSAGE: Final = 16 * 1024
-"""Bytes of a message in segments; a longer one comes from no meter."""
+"""Bytes of a message in segments; no meter sends a longer one."""
 
 _LLC = b"\xe6\xe7\x00"
 _START = re.compile(rb"[\xa0-\xaf]|\x7e\Z")
-"""A format field, or a flag behind which one may come."""
+"""A format field, or a flag that may precede one."""
 _NO_START = rb"[^\xa0-\xaf]*+"
 _EVEN, _ODD = (b"[" + re.escape(bytes(range(low, 0x100, 2))) + b"]" for low in (0, 1))
 _ADDRESS = _EVEN + b"{0,3}" + _ODD
 _HEADER = b"(?=(..(?:" + _ADDRESS + b"){2}...))"
-_ENDLESS = 6  # bytes that show an address without end: none that is passed over shows with fewer
+_ENDLESS = 6  # bytes of a start that show an address without end
 
 
-@lru_cache(maxsize=2)
-def _skip_pattern(start: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """What passes over starts that are none, up to behind the last of them; `start` matches one.
+def _skip_patterns(start: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Return two patterns that skip false starts and end behind the last of them.
 
-    The first: one start with all of its header (group 1), or with an address that does not end;
-    then any number of the latter. The second: a start with all of its header, then any number with
-    the same. Compiled when they are needed: milliseconds that most lines never pay.
+    start  matches a start
+
+    The first matches one start with its whole header (group 1), or with an address that does not
+    end, then any number of the latter. The second matches a start with its whole header, then any
+    number of starts with the same header.
     """
     endless = _NO_START + start + b"(?=.(?:" + _ADDRESS + b")?" + _EVEN + b"{4})"
     first = _NO_START + _HEADER + start
@@ -61,8 +61,8 @@ def _skip_pattern(start: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     return re.compile(either, re.DOTALL), re.compile(repeated, re.DOTALL)
 
 
-_ANY = rb"[\xa0-\xaf]"
-_UNFLAGGED = rb"(?<!\x7e)[\xa0-\xaf]"
+_SKIP_ANY = _skip_patterns(rb"[\xa0-\xaf]")
+_SKIP_UNFLAGGED = _skip_patterns(rb"(?<!\x7e)[\xa0-\xaf]")
 _FLAG = b"\x7e"
 _MIN_LENGTH = 7  # format, two addresses, control, FCS
 _SEGMENTED = 0x08
@@ -71,24 +71,24 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def x25(data: bytes | bytearray) -> bytes:
-    """CRC-16/X-25 of `data` as it goes onto the wire: two bytes, low byte first.
+    """Return the CRC-16/X-25 of `data` as sent: two bytes, low byte first.
 
-    X-25 is the CCITT polynomial with every byte, and the result, read from the other end; so the
-    C routine for CCITT does the work, and a table turns the bytes round.
+    X-25 uses the CCITT polynomial with the bits of every byte, and of the result, reversed. So
+    the C routine for CCITT computes it, and a table reverses the bits.
     """
     crc = crc_hqx(data.translate(_REVERSED), 0xFFFF) ^ 0xFFFF
     return crc.to_bytes(2, "big").translate(_REVERSED)
 
 
 def has_valid_checksum(data: bytes) -> bool:
-    """Whether `data` ends in its CRC-16/X-25: with it, the same remainder is always left."""
+    """Whether `data` ends with its CRC-16/X-25: then the remainder is always the same."""
     return crc_hqx(data.translate(_REVERSED), 0xFFFF) == _REMAINDER
 
 
 def header_end(data: bytes | bytearray, start: int) -> int | None:
-    """Where the HCS begins in a frame whose format field is at `start`.
+    """Return the position of the HCS in a frame whose format field is at `start`.
 
-    None: the bytes at hand end before. Raises ValueError when an address is longer than 4 bytes.
+    None if `data` ends before. Raises ValueError if an address is longer than 4 bytes.
     """
     position = start + 2
     for _address in range(2):
@@ -112,8 +112,10 @@ def encode_frame(
     *,
     segmented: bool = False,
 ) -> bytes:
-    """The whole frame around an information field; `segmented`: more of the message follows.
-    Raises ValueError when it is too long."""
+    """Build the frame around an information field. Raises ValueError if it is too long.
+
+    segmented  more of the message follows in another frame
+    """
     length = 2 + len(destination) + len(source) + 1 + 2 + len(information) + 2
     if length > MAX_LENGTH:
         raise ValueError(f"{length} bytes are more than one HDLC frame holds ({MAX_LENGTH})")
@@ -126,45 +128,37 @@ def encode_frame(
 class HdlcFramer:
     """Cuts HDLC frames out of a byte stream; see `protocols.base.Framer`.
 
-    A frame's `payload` is what stands between the flags without the FCS; of a message in segments
-    it is the first frame's header with the information of all. After a failure the search goes on
-    at the next flag behind the failed start, so that neither a wrong length nor a lost byte takes
-    a good frame along.
+    The payload of a frame is everything between its flags but the FCS. The payload of a message in
+    segments is the header of the first, followed by the information of all. After a failure the
+    search continues directly behind the failed start, so that a wrong length or a lost byte does
+    not cost the next frame.
     """
 
     parity_errors = 0
 
-    def __init__(self) -> None:
+    def __init__(self, *, fast_path: bool = True) -> None:
+        self._fast_path = fast_path
         self._buffer = bytearray()
-        self._position = 0  # all before it is settled
+        self._position = 0  # everything before it was taken or discarded
         self._garbage = bytearray()
         self._reason = DropReason.GARBAGE
-        self._known_header = b"\x00"  # format..HCS of the last good frame: verified already
+        self._known_header = b"\x00"  # format..HCS of the last valid header
         self._known_length = 0
-        self._bad_header = b"\x00"  # format..HCS of the last header that was wrong
-        self._events: list[Event] = []  # one or two: an empty deque takes 760 bytes
+        self._bad_header = b"\x00"  # format..HCS of the last invalid header
+        self._events: deque[Event] = deque()
         self._segments: list[Frame] = []
         self._parity = ParityMonitor()
         self._missing = 0
 
     @property
     def bytes_needed(self) -> int:
-        """Bytes that the frame which has begun still lacks: its header is right, and tells."""
+        """Bytes missing from the current frame, if its header is valid; else 0."""
         return self._missing
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether a silence now would change nothing: all that came was whole frames."""
-        if self._garbage or not self._parity.is_idle:
-            return False
-        return not self._buffer[self._position :].strip(b"\x7e")  # flags between frames
-
     def receive_data(self, data: bytes) -> None:
-        """Take the next bytes of the stream."""
-        if self.is_idle:
-            if self._try_complete_frame(data):
-                return
-            self._parity.end_burst()
+        """Receive the next bytes of the stream."""
+        if self._fast_path and self._try_complete_frame(data):
+            return
         self._missing = 0
         if self._position:
             del self._buffer[: self._position]
@@ -173,35 +167,37 @@ class HdlcFramer:
         self._parity.receive_data(data)
 
     def _try_complete_frame(self, data: bytes) -> bool:
-        """Take `data` if it is one good frame and its header the last one's: so bridges hand lists
-        over. Whatever else it may be is searched for."""
-        if not self._known_length or not data.startswith(self._known_header, 1):
+        """Accept `data` if it is exactly one frame with the header of the last one.
+
+        A bridge sends a list in one piece. Anything else is left to the search.
+        """
+        if len(data) != self._known_length + 2 or not data.startswith(self._known_header, 1):
             return False
-        length = (data[1] & 0x07) << 8 | data[2]
-        if (
-            len(data) != length + 2
-            or not data[0] == data[-1] == FLAG
-            or not has_valid_checksum(data[1:-1])
-        ):
+        if not data[0] == data[-1] == FLAG or not self._is_between_frames():
+            return False
+        if not has_valid_checksum(data[1:-1]):
             return False
         self._buffer[:] = b"\x7e"  # its flag may open the next
         self._position = 0
-        self._parity.reset()
         kind = "segment" if data[1] & _SEGMENTED else ""
-        self._accept_frame(make_frame((data, data[1:-3], "push", kind)))
+        self._accept_frame(tuple.__new__(Frame, (data, data[1:-3], "push", kind)))
         return True
 
+    def _is_between_frames(self) -> bool:
+        """Whether nothing but flags was received since the last frame."""
+        return not self._garbage and not self._buffer[self._position :].strip(b"\x7e")
+
     def next_event(self) -> Event | None:
-        """The next frame or drop, None when more bytes are needed."""
+        """Return the next frame or dropped bytes. None if more bytes are needed."""
         while not self._events:
             found = self._scan(quiet=False)
             if found is None:
                 return None
             self._accept_frame(found)
-        return self._events.pop(0)
+        return self._events.popleft()
 
     def end_burst(self) -> None:
-        """The line was quiet: a frame that began will not end; what follows it may be whole."""
+        """End a burst: drop an incomplete frame; there may be complete frames behind its start."""
         while (found := self._scan(quiet=True)) is not None:
             self._accept_frame(found)
         self._missing = 0
@@ -209,10 +205,10 @@ class HdlcFramer:
             self._events[-1] = DroppedBytes(DropReason.PARITY, self._events[-1].raw)
 
     def _accept_frame(self, event: Event) -> None:
-        """Make an event of what was found; segments wait for their last one."""
+        """Turn what was found into an event. Segments are kept until the last one."""
         if isinstance(event, DroppedBytes):
             if len(event.raw) >= _MIN_LENGTH:
-                self._give_up_segments()  # one of them may be what was lost
+                self._drop_segments()  # the next one may have been lost
             self._events.append(event)
             return
         self._parity.mark_valid()
@@ -221,7 +217,7 @@ class HdlcFramer:
             return
         info = (header_end(event.payload, 0) or 0) + 2
         if self._segments and not self._continues(event, info):
-            self._give_up_segments()
+            self._drop_segments()
         if not self._segments and event.kind != "segment":
             self._events.append(event)
             return
@@ -234,11 +230,10 @@ class HdlcFramer:
         if event.kind != "segment":
             self._events.append(self._join_segments())
         elif sum(len(segment.raw) for segment in self._segments) > MAX_MESSAGE:
-            self._give_up_segments()
+            self._drop_segments()
 
     def _continues(self, frame: Frame, info: int) -> bool:
-        """Whether a frame goes on where the segments before it stopped: same addresses, and no
-        LLC header of its own."""
+        """Whether a frame continues the segments: it has their addresses and no LLC header."""
         first = self._segments[0].payload
         same = first[2 : info - 2] == frame.payload[2 : info - 2]
         return same and not frame.payload.startswith(_LLC, info)
@@ -251,7 +246,7 @@ class HdlcFramer:
         self._segments.clear()
         return Frame(raw, bytes(payload), "push")
 
-    def _give_up_segments(self) -> None:
+    def _drop_segments(self) -> None:
         if self._segments:
             raw = b"".join(segment.raw for segment in self._segments)
             self._segments.clear()
@@ -265,35 +260,38 @@ class HdlcFramer:
             self._skip(begin)
             if found is None or found[0] == _FLAG:
                 if quiet:
-                    self._skip(len(self._buffer))  # a flag alone begins nothing more
+                    self._skip(len(self._buffer))  # a last flag opens no frame
                 return self._drop() if quiet or len(self._garbage) >= MAX_GARBAGE else None
             end = self._header(at)
             if self._garbage and (isinstance(end, int) or len(self._garbage) >= MAX_GARBAGE):
                 return self._drop()
-            verdict = self._body(begin, at, end, quiet) if isinstance(end, int) else end
-            if isinstance(verdict, Frame):
-                self._position = at + len(verdict.payload) + 2  # its flag may open the next
-                return verdict
-            if verdict is None and not quiet:
+            header_fields = self._body(begin, at, end, quiet) if isinstance(end, int) else end
+            if isinstance(header_fields, Frame):
+                self._position = at + len(header_fields.payload) + 2  # its flag may open the next
+                return header_fields
+            if header_fields is None and not quiet:
                 return None
-            if begin < at or isinstance(end, int):  # else it is no start of a frame
-                self._record_reason(verdict or DropReason.TRUNCATED)
-            self._discard_until(at + 1)  # look on behind the start, not behind the end
+            if begin < at or isinstance(end, int):  # else it was no start of a frame
+                self._record_reason(header_fields or DropReason.TRUNCATED)
+            self._discard_until(at + 1)  # continue behind the start, not behind the end
             self._step_over()
 
     def _is_flagged(self, at: int) -> bool:
         return at > self._position and self._buffer[at - 1] == FLAG
 
     def _header(self, at: int) -> int | DropReason | None:
-        """Where the frame whose format field is at `at` ends, FCS included; why there is no frame;
-        None: too early to say. The HCS is verified, so a wrong length holds nothing up."""
+        """Return the end of the frame whose format field is at `at`, FCS included.
+
+        A reason if there is no frame, None if too few bytes were received. The HCS is verified, so
+        a wrong length delays nothing.
+        """
         buffer = self._buffer
         if buffer.startswith(self._known_header, at):
             return at + self._known_length
         if len(buffer) < at + 2:
             return None
         length = (buffer[at] & 0x07) << 8 | buffer[at + 1]
-        if length < _MIN_LENGTH:  # said first: it is known before the addresses are
+        if length < _MIN_LENGTH:  # known before the addresses are received
             return DropReason.LENGTH
         try:
             hcs = header_end(buffer, at)
@@ -311,8 +309,10 @@ class HdlcFramer:
         return at + length
 
     def _body(self, begin: int, at: int, end: int, quiet: bool) -> Frame | DropReason | None:
-        """The frame from `at` to `end`, flags as far as they are there; why it is none; None:
-        incomplete, or its closing flag may still come."""
+        """Return the frame from `at` to `end`, with the flags that it has.
+
+        A reason if it is none, None if bytes are missing or its closing flag may still come.
+        """
         buffer = self._buffer
         if len(buffer) < end or (len(buffer) == end and not quiet):
             self._missing = end + 1 - len(buffer)
@@ -322,11 +322,13 @@ class HdlcFramer:
             return DropReason.CHECKSUM
         raw = bytes(buffer[begin : end + buffer.startswith(_FLAG, end)])
         kind = "segment" if checked[0] & _SEGMENTED else ""
-        return make_frame((raw, checked[:-2], "push", kind))
+        return Frame(raw, checked[:-2], "push", kind)
 
     def _skip(self, start: int) -> None:
-        """Set aside what lies before the next possible start. A flag that follows rubbish closes
-        it; flags between frames are no loss."""
+        """Discard what precedes the next possible start at `start`.
+
+        A flag behind garbage belongs to it. Flags between frames are not reported.
+        """
         if start == self._position:
             return
         if not self._garbage:
@@ -339,17 +341,18 @@ class HdlcFramer:
         self._position = end
 
     def _record_reason(self, reason: DropReason) -> None:
-        """Why what is being set aside is no frame: the first reason says most."""
+        """Record why the discarded bytes are no frame. The first reason is the most specific."""
         if self._reason is DropReason.GARBAGE:
             self._reason = reason
 
     def _step_over(self) -> None:
-        """Set aside the starts that follow and are certainly none, as `_scan` would one by one.
+        """Discard the false starts that follow, as `_scan` would one by one.
 
-        A start behind a flag may tell the reason, as long as that is open: it is left to `_scan`,
-        as are a header that is right or not all there, and all that would be too much rubbish."""
+        `_scan` handles a start behind a flag that may give the reason, a header that is valid or
+        incomplete, and everything beyond the limit of garbage.
+        """
         is_open = self._reason is DropReason.GARBAGE
-        passing, repeated = _skip_pattern(_UNFLAGGED if is_open else _ANY)
+        passing, repeated = _SKIP_UNFLAGGED if is_open else _SKIP_ANY
         buffer, position = self._buffer, self._position
         limit = position + MAX_GARBAGE - len(self._garbage)
         while found := passing.match(buffer, position, limit + _ENDLESS - 1):

@@ -1,11 +1,11 @@
-"""Kaifa's lists have no codes: the position of a value tells what it is.
+"""Kaifa's lists, which have no OBIS codes: the position of a value says what it is.
 
      1 element     P+
      9, 13         "KFM_001", id, type, P+, P-, Q+, Q-, I1 [I2 I3], U1 [U2 U3]
     14, 18         the same, then clock, A+, A-, R+, R-
 
-Currents count 0.001 A, voltages 0.1 V, energies 1 Wh. The Swedish meters send the same lists, or
-one with a code before each value. A three-wire MA304H3E leaves U2 at 0. Source: "Kaifa HAN OBIS
+Currents count 0.001 A, voltages 0.1 V, energies 1 Wh. Swedish meters send the same lists, or one
+with a code before each value. A three-wire MA304H3E sends 0 for U2. Source: "Kaifa HAN OBIS
 codes KFM_001" (Kaifa); recorded frames of MA105, MA304H3E, MA304H4 and MA304T4.
 """
 
@@ -34,7 +34,7 @@ LAYOUTS: Final = MappingProxyType(
         )
     }
 )
-"""Number of elements -> the code that each position stands for."""
+"""Number of elements -> OBIS code of each position."""
 
 EXPONENTS: Final = MappingProxyType({"A": -3, "V": -1, "kWh": -3, "kvarh": -3, "W": 0, "var": 0})
 """Unit -> power of ten of a count."""

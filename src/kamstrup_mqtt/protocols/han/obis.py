@@ -1,7 +1,7 @@
-"""OBIS codes: how they are written, what they are called, and in what Kamstrup counts them.
+"""OBIS codes: their notation, their keys, and the unit that Kamstrup counts them in.
 
-A code is six bytes, A-B:C.D.E.F. Kamstrup's lists have B = 1 (1-1:1.7.0.255); Aidon's, Kaifa's
-and the P1 port's have B = 0. Source: Kamstrup HAN-NVE interface description rev 3.1; OMNIPOWER
+A code has six bytes, A-B:C.D.E.F. Kamstrup's lists have B = 1 (1-1:1.7.0.255); those of Aidon and
+Kaifa, and P1 ports, have B = 0. Source: Kamstrup HAN-NVE interface description rev 3.1; OMNIPOWER
 HAN interface specification 5512-2584 B1; IEC 62056-6-1.
 """
 
@@ -9,30 +9,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from kamstrup_mqtt.core.model import SourceId
 
 LIST_ID: Final = "list_id"
-"""The source of the list identifier, which has no OBIS code in Kamstrup's lists."""
+"""Source of the list identifier, which has no OBIS code in Kamstrup's lists."""
 CLOCK: Final = "0-1:1.0.0.255"
-"""The meter's clock in Kamstrup's lists: the one code with A = 0."""
+"""The meter's clock in Kamstrup's lists: the only code with A = 0."""
 CLOCKS: Final = (CLOCK, "0-0:1.0.0.255")
-"""The meter's clock in everyone's lists."""
+"""The meter's clock in the lists of all makers."""
 DRIFT: Final = "clock_drift"
-"""The source of the clock's drift: how far it is ahead of the host's, in seconds."""
+"""Source of the clock's drift: seconds that it is ahead of the host's clock."""
 LIVE: Final = "live-"
-"""Before the code of a register: the counter that is advanced between two of its values."""
+"""Prefix of the source of a live counter, before the code of its register."""
 COUNTED: Final = ("1.8.0", "2.8.0", "3.8.0", "4.8.0")
-"""The registers (C.D.E) that are counted live; each counts the power C.7.0."""
+"""Registers (C.D.E) with a live counter; each counts the power C.7.0."""
 
 _TEXT = re.compile(r"(?:(\d{1,3})-(\d{1,3}):)?(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?:\.(\d{1,3}))?")
 
 
 class Measure(NamedTuple):
-    """In what a value is counted: value = raw × 10^exponent, in `unit`."""
+    """Scale and unit of a value: value = raw × 10^exponent, in `unit`."""
 
     exponent: int
     unit: str | None
@@ -43,7 +42,7 @@ _REACTIVE_POWER = Measure(0, "var")
 _CURRENT = Measure(-2, "A")
 _VOLTAGE = Measure(0, "V")
 _FACTOR = Measure(-2, None)
-# by the 10 Wh that nearly all meters count; `energy_scale` moves it
+# nearly all meters count 10 Wh; `energy_scale` changes the exponent
 _ENERGY = Measure(-2, "kWh")
 _REACTIVE_ENERGY = Measure(-2, "kvarh")
 
@@ -95,7 +94,7 @@ def _measured() -> Iterator[tuple[str, str, Measure]]:
 MEASURES: Final[Mapping[str, Measure]] = MappingProxyType(
     {f"1-{b}:{code}.255": measure for b in (0, 1) for code, _, measure in _measured()}
 )
-"""Code -> what a Kamstrup meter counts it in."""
+"""Code -> scale and unit on a Kamstrup meter."""
 
 KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -109,15 +108,14 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
 TEXT_KEYS: Final = frozenset({"meter_id", "meter_type", LIST_ID})
 
 
-@lru_cache(maxsize=256)  # a meter says what it likes
 def write(octets: bytes) -> str:
-    """Six bytes as a code: "1-1:1.7.0.255"."""
+    """Return six bytes as a code: "1-1:1.7.0.255"."""
     a, b, c, d, e, f = octets
     return f"{a}-{b}:{c}.{d}.{e}.{f}"
 
 
 def read(code: str) -> bytes:
-    """The six bytes of a code written in full. Raises ValueError for anything else."""
+    """Return the six bytes of a code written in full. Raises ValueError for anything else."""
     match = _TEXT.fullmatch(code)
     if match is None or None in match.groups():
         raise ValueError(f"{code}: not an OBIS code in full, such as 1-1:1.7.0.255")
@@ -125,7 +123,7 @@ def read(code: str) -> bytes:
 
 
 def parse_source(text: str) -> SourceId:
-    """The source that `text` names: "1.7.0", "1-1:1.7.0" and "1-1:1.7.0.255" are the same.
+    """Return the source of a text: "1.7.0", "1-1:1.7.0" and "1-1:1.7.0.255" are the same.
 
     Raises ValueError with a message for the user.
     """
@@ -145,10 +143,10 @@ def parse_source(text: str) -> SourceId:
 
 
 def key_of(source: SourceId) -> str | None:
-    """The public key of a code, None when it has no name."""
+    """Return the public key of a code. None if it has none."""
     return KEYS.get(str(source))
 
 
 def fallback_key(source: SourceId) -> str:
-    """The key of a code without a name: "1-1:99.9.9.255" -> "obis_1_1_99_9_9_255"."""
+    """Return the key of a code without a public one: "1-1:9.9.9.255" -> "obis_1_1_9_9_9_255"."""
     return "obis_" + re.sub(r"[^0-9A-Za-z]+", "_", str(source))

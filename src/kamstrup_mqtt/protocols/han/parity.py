@@ -1,11 +1,11 @@
-"""A line of 8N1 that is read as 8E1: what that looks like.
+"""Recognises a line of 8N1 that is read as 8E1.
 
-The receiver waits for a parity bit that nobody sends, takes the stop bit for it and the next
-start bit for a stop bit, and so swallows bytes in a steady way: 228 bytes become 158, always the
-same ones, and no checksum is ever right. Kamstrup's meters send 8N1. Source: captures of three
-such lines, and a simulation of the receiver bit by bit that gives the same bytes.
+The receiver expects a parity bit that is not sent. It reads the stop bit as parity and the next
+start bit as the stop bit, and so loses bytes in a regular way: 228 bytes become 158, the same ones
+each time, and no checksum is valid. Kamstrup's meters send 8N1. Source: captures of three such
+lines; a simulation of the receiver, bit by bit, gives the same bytes.
 
-    sent                            seen        begins
+    bytes sent                      received    first bytes
     228  list of 10 s               158         7E 13 2B 48 A2 D2 E6 1E
     302  hourly list                207..209    7E 68 69 0A 13 04 DE 00
     188  the same, one phase        129         7E D3 2B 48 A2 4F 33 E7
@@ -14,9 +14,9 @@ such lines, and a simulation of the receiver bit by bit that gives the same byte
     491  DLMS push 1, encrypted     375         7E 68 2F 0D 13 DC 32 E7
     317  the same, one phase        245         7E 68 A7 0D 13 CE E6 1E
 
-A meter that is not in the table is recognised by its steadiness: bursts that begin with a flag
-and go on alike, of one length, none of them a frame. (The other way round, a line of 8E1 read as
-8N1, most receivers give every byte right.)
+Other meters are recognised by bursts that begin with the same bytes after a flag, have the same
+length, and contain no frame. (A line of 8E1 that is read as 8N1 is no problem: most receivers
+return every byte unchanged.)
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ SIGNATURES: Final = tuple(
     )
 )
 SIMILAR_BURSTS: Final = 3
-"""Bursts in a row that must be alike."""
+"""Bursts in a row that must be similar."""
 MAX_LENGTH_DIFFERENCE: Final = 3
-"""Bytes by which their lengths may differ."""
+"""Bytes by which the lengths of similar bursts may differ."""
 
 _FLAG = 0x7E
 _COMPARED_BYTES = 5  # the first bytes of every burst: flag, format, addresses, control
@@ -47,7 +47,7 @@ _SHORTEST, _LONGEST = 60, 1024
 
 
 class ParityMonitor:
-    """Looks at what comes between two silences."""
+    """Looks for wrong parity in bursts: the bytes received between two silences."""
 
     def __init__(self) -> None:
         self._burst = bytearray()
@@ -55,30 +55,23 @@ class ParityMonitor:
         self._previous_bursts: list[bytes] = []
 
     def receive_data(self, data: bytes) -> None:
-        """Take the next bytes of the stream."""
+        """Receive the next bytes of the stream."""
         self._burst += data[: _LONGEST + 1 - len(self._burst)]
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether the burst is known to be none of those."""
-        return self._is_valid or not self._burst
-
     def mark_valid(self) -> None:
-        """A frame with right checksums was among them."""
+        """Record that the burst contains a frame with valid checksums."""
         self._is_valid = True
 
-    def reset(self) -> None:
-        """A burst came that was one frame with right checksums."""
-        self._burst.clear()
-        self._previous_bursts.clear()
-
     def end_burst(self) -> bool:
-        """The burst is over: whether it was a line of 8N1 read as 8E1."""
+        """End the burst. Returns whether it came from a line of 8N1 that is read as 8E1."""
         burst, self._burst = bytes(self._burst), bytearray()
-        good, self._is_valid = self._is_valid, False
+        is_valid, self._is_valid = self._is_valid, False
+        if is_valid:
+            self._previous_bursts.clear()
+            return False
         if not burst:
             return False
-        if good or not _SHORTEST <= len(burst) <= _LONGEST:
+        if not _SHORTEST <= len(burst) <= _LONGEST:
             self._previous_bursts.clear()
             return False
         if burst.startswith(SIGNATURES):

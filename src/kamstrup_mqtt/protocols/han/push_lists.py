@@ -1,14 +1,14 @@
-"""The lists that HAN ports push, walked element by element: OBIS code, value, OBIS code, value ...
+"""The lists that HAN ports push: OBIS codes and values in turn.
 
     Kamstrup  02 n | 0A list identifier | 09 06 <code> <value> | 09 06 <code> <value> ...
     Aidon     01 n | 02 3 | 09 06 <code> <value> 02 02 0F <scaler> 16 <unit> | ...
     Kaifa     02 n | values without codes (`kaifa`)
 
-How many elements there are says nothing: the same list has 15, 25, 35, 37 or 65. A single-phase
-meter sends null for both the code and the value of the phases it lacks. Kamstrup's lists carry no
-scalers (`obis.MEASURES`, `scales`). Source: Kamstrup HAN-NVE interface description rev 3.1;
-OMNIPOWER HAN interface specification 5512-2584 B1; "OBIS List Information" of Kamstrup, Aidon and
-Kaifa.
+The number of elements does not identify a list: the same list has 15, 25, 35, 37 or 65. A
+single-phase meter sends null for both the code and the value of the phases it lacks. Kamstrup's
+lists carry no scalers (`obis.MEASURES`, `scales`). Source: Kamstrup HAN-NVE interface description
+rev 3.1; OMNIPOWER HAN interface specification 5512-2584 B1; "OBIS List Information" of Kamstrup,
+Aidon and Kaifa.
 """
 
 from __future__ import annotations
@@ -44,22 +44,30 @@ _MAKERS: Final[tuple[tuple[str, Maker], ...]] = (
     ("EMBRIQ", "aidon"),
     (kaifa.LIST_PREFIX, "kaifa"),
 )
-"""How a list identifier begins, and whose list it is; EMBRIQ (Landis+Gyr) is as Aidon's."""
+"""Prefix of the list identifier, maker. EMBRIQ (Landis+Gyr) sends lists like those of Aidon."""
 _LIST_IDS = tuple(code for code, key in obis.KEYS.items() if key == obis.LIST_ID)
 ENERGY_UNITS: Final = ("kWh", "kvarh")
 
 
 class Pair(NamedTuple):
-    """One entry of a list. `id` is the code as text; `measure` what the frame says about it."""
+    """An entry of a list.
+
+    id       its OBIS code as text
+    measure  the scaler and unit sent with it, None if it has none
+    """
 
     id: str
     value: Element
     measure: Measure | None = None
 
 
-class Walked(NamedTuple):
-    """A list taken apart: `list_id` its identifier (None: it tells none), `maker` whose list it is
-    (None: nobody knows), `elements` their number."""
+class PushList(NamedTuple):
+    """A list, split into its pairs.
+
+    list_id   its identifier, None if it has none
+    maker     the maker of the meter, None if unknown
+    elements  the number of elements of the list
+    """
 
     list_id: str | None
     maker: Maker | None
@@ -67,8 +75,8 @@ class Walked(NamedTuple):
     pairs: tuple[Pair, ...]
 
 
-def walk(body: Element) -> Walked:
-    """Every pair of a list, in the order sent. Raises MeterError for a damaged list."""
+def split(body: Element) -> PushList:
+    """Split a list into pairs, in the order sent. Raises MeterError if it is damaged."""
     if not isinstance(body.value, tuple):
         raise _unreadable("it is a single value, not a list")
     if _is_positional(body.value):
@@ -77,27 +85,30 @@ def walk(body: Element) -> Walked:
     else:
         pairs = tuple(_pairs(body.value))
         maker = _maker(pairs)
-    return Walked(_text_of(pairs, *_LIST_IDS), maker, len(body.value), pairs)
+    return PushList(_text_of(pairs, *_LIST_IDS), maker, len(body.value), pairs)
 
 
 def objects(
-    walked: Walked, energy_scale: int | None, current: CurrentScale
+    push_list: PushList, energy_scale: int | None, current: CurrentScale
 ) -> tuple[DecodedValue, ...]:
-    """Every object of a list. `energy_scale`: Wh per count of the energies of a Kamstrup meter;
-    None: not known, they have no value."""
+    """Return the decoded values of a list.
+
+    energy_scale  Wh per count of a Kamstrup meter's energies; None if unknown: they get no value
+    current       the scale of the meter's currents
+    """
     assumed = None
-    if walked.maker == "kamstrup":
-        assumed = current.scales_for(_counts(walked.pairs), meter_type(walked))
-    maker = walked.maker
+    if push_list.maker == "kamstrup":
+        assumed = current.scales_for(_counts(push_list.pairs), meter_type(push_list))
+    maker = push_list.maker
     return tuple(
         _object(pair, measure(pair.id, pair.measure, maker, energy_scale, assumed))
-        for pair in walked.pairs
+        for pair in push_list.pairs
     )
 
 
-def meter_type(walked: Walked) -> str | None:
-    """The type number in a Kamstrup list."""
-    return _text_of(walked.pairs, "1-1:96.1.1.255")
+def meter_type(push_list: PushList) -> str | None:
+    """Return the type number in a Kamstrup list. None if it has none."""
+    return _text_of(push_list.pairs, "1-1:96.1.1.255")
 
 
 def _maker(pairs: tuple[Pair, ...]) -> Maker | None:
@@ -113,8 +124,11 @@ def _maker(pairs: tuple[Pair, ...]) -> Maker | None:
 
 
 def _is_positional(elements: tuple[Element, ...]) -> bool:
-    """Whether these are Kaifa's values without codes: so many, and each of the right sort, or
-    null; the first is always told."""
+    """Whether these are Kaifa's values without codes.
+
+    Then their number is that of a layout, each has the type of its position or is null, and the
+    first is not null.
+    """
     layout = kaifa.LAYOUTS.get(len(elements), ())
     return bool(layout and elements[0].value is not None) and all(
         element.value is None
@@ -124,14 +138,14 @@ def _is_positional(elements: tuple[Element, ...]) -> bool:
 
 
 def _counts(pairs: Iterable[Pair]) -> Mapping[str, int]:
-    """What `scales` needs: the numbers, by C, D and E of their code."""
+    """Return the numbers of a list by C.D.E of their codes, as `scales` needs them."""
     return {
         short_code(pair.id): pair.value.value for pair in pairs if isinstance(pair.value.value, int)
     }
 
 
 def short_code(code: str) -> str:
-    """C, D and E of a code: "1-1:31.7.0.255" is "31.7.0"."""
+    """Return C.D.E of a code: "1-1:31.7.0.255" -> "31.7.0"."""
     return code.partition(":")[2].removesuffix(".255")
 
 
@@ -150,8 +164,10 @@ def _code(element: Element) -> str:
 
 
 def _pairs(elements: tuple[Element, ...]) -> Iterator[Pair]:
-    """Codes and values in turn, or each pair in a structure of its own; what stands without a
-    code keeps its place as its name."""
+    """Yield the pairs of a list: codes and values in turn, or a structure for each pair.
+
+    An element without a code is named after its position.
+    """
     numbered = iter(enumerate(elements, 1))
     for number, element in numbered:
         inner = element.value
@@ -171,11 +187,11 @@ def _pairs(elements: tuple[Element, ...]) -> Iterator[Pair]:
 
 
 def _measure(element: Element) -> Measure:
-    """Scaler and unit as the frame has them."""
+    """Return the scaler and unit in an element. Raises MeterError if it is something else."""
     match element.value:
         case (Element(axdr.INT8, int(exponent)), Element(axdr.ENUM, int(unit))):
             return Measure(exponent, _UNITS.get(unit, f"DLMS unit {unit}"))
-    raise _unreadable("a value has something else behind it than scaler and unit")
+    raise _unreadable("something else than a scaler and a unit follows a value")
 
 
 def _text_of(pairs: Iterable[Pair], *codes: str) -> str | None:
@@ -205,8 +221,12 @@ def measure(
     energy_scale: int | None,
     scales: Scales | None,
 ) -> Measure | None:
-    """What the count of a pair is worth: `code` and `sent` are its id and measure, `scales` of this
-    frame. None: its quantity has a unit, but nothing tells the scale."""
+    """Return the scale and unit of a count. None if it has a unit, but its scale is unknown.
+
+    code    OBIS code of the value
+    sent    its scaler and unit in the frame, if it has them
+    scales  the scales of voltage and current in this frame
+    """
     if sent is not None:
         return sent
     known = obis.MEASURES.get(code)
@@ -225,23 +245,23 @@ def measure(
 
 
 def energy_measure(known: Measure, energy_scale: int) -> Measure:
-    """The measure of an energy that counts `energy_scale` Wh (10 or 1)."""
+    """Return the scale and unit of an energy register that counts `energy_scale` Wh (10 or 1)."""
     return known._replace(exponent=-2 if energy_scale == 10 else -3)
 
 
 def _octets(pair: Pair, value: bytes) -> tuple[str, Scalar]:
-    """Raw and value of a string: text where it is text, else hex; a clock as local ISO time."""
+    """Return raw and value of a string: text or else hex, a clock as local ISO time."""
     key = obis.KEYS.get(pair.id)
     if key == "meter_time" and len(value) == datetimes.SIZE:
         return value.hex(), datetimes.read(value).local
     if pair.value.tag == axdr.TEXT or key in obis.TEXT_KEYS:
         shown = text(value)
-        return shown, shown or None  # a text of NULs alone says nothing
+        return shown, shown or None  # a text of NULs is no value
     return value.hex(), value.hex()
 
 
 def text(value: bytes) -> str:
-    """A text without its NULs; hex when it is not printable ASCII."""
+    """Return a text without NULs, or hex if it is not printable ASCII."""
     stripped = value.replace(b"\x00", b"")
     printable = all(0x20 <= byte < 0x7F for byte in stripped)
     return stripped.decode("ascii") if printable else value.hex()

@@ -3,7 +3,7 @@
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
 from kamstrup_mqtt.protocols.iec62056_21.addresses import fallback_key, key_of, parse_source
-from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
+from kamstrup_mqtt.protocols.iec62056_21.codec import TIMINGS, IecCodec
 
 SPEC = ProtocolSpec(
     name="iec62056-21",
@@ -16,5 +16,6 @@ SPEC = ProtocolSpec(
     key_of=key_of,
     parse_source=parse_source,
     fallback_key=fallback_key,
+    timings=TIMINGS,
     checksum="weak",
 )

@@ -1,20 +1,19 @@
-"""Addresses of data sets: what they are called, which are text, and how units are spelled.
+"""Addresses of data sets: their public keys, which are text, and the spelling of units.
 
-The 685-382 and the MULTICAL 401 use addresses of their own (1.20, 1.31, 6.8, 6.26: EDIS as it was
-before OBIS); the others are OBIS codes in the short form (iec62056_21.md 7).
+The 685-382 and the MULTICAL 401 use addresses older than OBIS (EDIS: 1.20, 1.31, 6.8, 6.26); the
+others are OBIS codes in short form (iec62056_21.md 7).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from types import MappingProxyType
 
 from kamstrup_mqtt.core.model import SourceId
 
 MANUFACTURER, IDENT = "manufacturer", "ident"
-"""Object ids of what the identification line tells."""
+"""Sources of the manufacturer and the model in the identification line."""
 
 _KEYS: Mapping[str, str] = MappingProxyType(
     {
@@ -55,7 +54,7 @@ _KEYS: Mapping[str, str] = MappingProxyType(
 )
 
 UNPRINTED_UNITS: Mapping[str, str] = MappingProxyType({"1.6": "kW", "1.6*1": "kW"})
-"""Units that the 685-382 leaves out (it prints kW behind 1.6, nothing behind 1.6*1)."""
+"""Units that the 685-382 leaves out: it sends kW after 1.6, nothing after 1.6*1."""
 
 _UNITS: Mapping[str, str] = MappingProxyType(
     {
@@ -75,19 +74,17 @@ _TEXT = re.compile(r"^(0\.0(\.\d+)?|C\.1(\.\d+)?|96\.1\.\d+|0\.9\.[12]|0\.1\.2)$
 
 
 def short_address(address: str) -> str:
-    """The short form of an OBIS code: `1-0:1.8.0*255` -> `1.8.0`."""
+    """Return the short form of an OBIS code: `1-0:1.8.0*255` -> `1.8.0`."""
     return _OBIS_MEDIUM.sub("", address).removesuffix("*255")
 
 
-@lru_cache(maxsize=1024)
 def is_text(address: str) -> bool:
-    """Numbers that name something, dates and times: leading zeros are kept."""
+    """Whether a value is text, whose leading zeros count: an identification, a date or a time."""
     return _TEXT.match(short_address(address)) is not None
 
 
-@lru_cache(maxsize=1024)
 def unit_of(address: str, printed: str) -> str | None:
-    """The unit as Home Assistant spells it, None when there is none."""
+    """Return the unit in Home Assistant's spelling. None if there is none."""
     text = printed.strip()
     if not text:
         return UNPRINTED_UNITS.get(address)
@@ -95,12 +92,12 @@ def unit_of(address: str, printed: str) -> str | None:
 
 
 def key_of(source: SourceId) -> str | None:
-    """The public key of an address; None when it has none."""
+    """Return the public key of an address. None if it has none."""
     return _KEYS.get(short_address(str(source)))
 
 
 def parse_source(text: str) -> SourceId:
-    """The address that a user names. Raises ValueError when it cannot be one."""
+    """Return the address that a text names. Raises ValueError if it is none."""
     address = text.strip()
     if not re.fullmatch(r"[0-9A-Za-z.:*&\-]{1,24}", address):
         raise ValueError(f"{text}: not an address; write it as the meter sends it, such as 1.20.1")
@@ -108,5 +105,5 @@ def parse_source(text: str) -> SourceId:
 
 
 def fallback_key(source: SourceId) -> str:
-    """The key of an address that has none of its own: `32.7.0` -> `obis_32_7_0`."""
+    """Return the key of an address without a public one: `32.7.0` -> `obis_32_7_0`."""
     return "obis_" + re.sub(r"[^a-z0-9]", "_", str(source).lower())

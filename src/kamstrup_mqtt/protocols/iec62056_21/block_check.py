@@ -1,13 +1,12 @@
-"""The check characters: BCC by sum or by XOR, and which of the two a meter uses; CRC of P1.
+"""Check characters: the BCC by sum or by XOR, the choice between the two, and the CRC of P1.
 
 The standard's BCC is the XOR of the seven-bit characters behind SOH or STX up to and including
-ETX [IEC 62056-21 6.2]; Kamstrup adds them, modulo 128 [382 interface specification 040611, p. 3].
+ETX [IEC 62056-21 6.2]. Kamstrup adds them, modulo 128 [382 interface specification 040611, p. 3].
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from kamstrup_mqtt.core.model import Json
@@ -20,23 +19,23 @@ KINDS: tuple[BccKind, BccKind] = ("sum", "xor")
 _PIECE = 256
 """Bytes whose sum is below 65521, whatever they are."""
 VOTES = 3
-"""Frames in a row that verify by one rule only, until that rule is the meter's."""
+"""Frames in a row that fit one rule only, before that rule is used for the meter."""
 
 
 def bcc(kind: BccKind, text: bytes) -> int:
-    """The check character of `text`: seven-bit characters behind STX, ETX included."""
-    return (_sum(text) if kind == "sum" else _xor(text)) & 0x7F
+    """Return the check character of `text`: the seven-bit characters behind STX, ETX included."""
+    return (bcc_sum(text) if kind == "sum" else _xor(text)) & 0x7F
 
 
-def _sum(text: bytes) -> int:
-    """All bytes added, modulo 128: the lower half of Adler-32, while that is below 65521."""
+def bcc_sum(text: bytes) -> int:
+    """Return the sum of all bytes modulo 128: the lower half of Adler-32, if below 65521."""
     if len(text) <= _PIECE:
         return zlib.adler32(text, 0)
-    return sum(_sum(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
+    return sum(bcc_sum(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
 
 
 def _xor(text: bytes) -> int:
-    """All bytes XORed, in the last byte: as one number, folded upon itself."""
+    """Return the XOR of all bytes in the lowest byte, by folding them as one number."""
     number = int.from_bytes(text, "big")
     half = 4 << len(text).bit_length()
     while half > 64:
@@ -50,59 +49,24 @@ def _xor(text: bytes) -> int:
 
 
 def matching_rules(block: bytes) -> tuple[BccKind, ...]:
-    """The rules by which the last character of `block` is right."""
+    """Return the rules that the last character of `block` fits."""
     if not block:
         return ()
     text, given = block[:-1], block[-1]
-    by_sum, by_xor = _sum(text) & 0x7F == given, _xor(text) & 0x7F == given
+    by_sum, by_xor = bcc_sum(text) & 0x7F == given, _xor(text) & 0x7F == given
     if by_xor:
         return KINDS if by_sum else ("xor",)
     return ("sum",) if by_sum else ()
 
 
-class TemplateCheck:
-    """`matching_rules` for texts that differ from `text` in the digits behind `start`, and in the
-    check character at their end, alone. The block begins at `start`.
-
-    With its check character a block XORs to 0: of each bit there is an even number of ones. Bit 0
-    is that of the sum; bits 1 to 3 are counted; bits 4 to 6 are the same in all digits, so those
-    of the right check character are always the same.
-    """
-
-    __slots__ = ("_ones", "_sum", "_sum_of", "_upper")
-
-    def __init__(self, text: bytes, start: int) -> None:
-        small = len(text) <= _PIECE
-        self._sum_of: Callable[[bytes], int] = zlib.adler32 if small else _sum
-        self._sum = _sum(text[:start]) + small  # Adler-32 begins with 1
-        self._upper = _xor(text[start:-1]) & 0x70
-        size = len(text) - start
-        self._ones = [int.from_bytes(bytes((bit,)) * size, "big") for bit in (2, 4, 8)]
-
-    def matching_rules(self, text: bytes, number: int) -> tuple[BccKind, ...]:
-        """The rules by which the last character of `text` is right; `number` is `text` as one."""
-        check, total = text[-1], self._sum_of(text) - self._sum
-        one, two, three = self._ones
-        odd = (
-            total
-            | (number & one).bit_count()
-            | (number & two).bit_count()
-            | (number & three).bit_count()
-        )
-        by_sum = not total - 2 * check & 0x7F
-        if odd & 1 or check & 0x70 != self._upper:
-            return ("sum",) if by_sum else ()
-        return KINDS if by_sum else ("xor",)
-
-
 def header_fields(matches: tuple[BccKind, ...]) -> dict[str, Json]:
-    """What a header tells of the check character: "sum", "xor", "both" or "none"."""
+    """Return the header fields for a check character: "sum", "xor", "both" or "none"."""
     kind = "none" if not matches else matches[0] if len(matches) == 1 else "both"
     return {"bcc": kind, "bcc_ok": bool(matches)}
 
 
 def crc16_arc(data: bytes) -> int:
-    """CRC-16/ARC (reflected 8005, initial value 0) of a P1 telegram, '/' to '!' inclusive."""
+    """Return the CRC-16/ARC (reflected 8005, initial value 0) of a P1 telegram, '/' to '!'."""
     crc = 0
     for byte in data:
         crc ^= byte
@@ -112,7 +76,7 @@ def crc16_arc(data: bytes) -> int:
 
 
 def expected_rule(ident: Ident | None) -> BccKind | None:
-    """The rule that the maker in an identification is known for (iec62056_21.md 4)."""
+    """Return the rule that a maker uses (iec62056_21.md 4). None if unknown."""
     if ident is None:
         return None
     if ident.manufacturer.upper() != "KAM":
@@ -121,16 +85,16 @@ def expected_rule(ident: Ident | None) -> BccKind | None:
 
 
 class BccVote:
-    """Which rule one meter follows.
+    """Finds out the rule that one meter follows.
 
-    With the option "auto" either rule is accepted until VOTES frames in a row verified by the
-    same one alone (both agree by chance once in 64 frames; that is no vote). Where the maker's
-    rule is known, one such frame decides.
+    With the option "auto", both rules are accepted until VOTES frames in a row fit the same one
+    only. A frame that fits both does not count: one in 64 does by chance. If the rule of the maker
+    is known, one frame that fits it only is enough.
 
-    unchecked   the user asked for no check
-    rule        the rule that it must follow, None while that is open or nothing is checked
-    learned     the rule that was found out, None while it is open or was configured
-    is_open     the rule is still to be found out
+    unchecked  the check is switched off
+    rule       the rule that frames must fit; None while it is not known, or if it is not checked
+    learned    the rule that was found out; None while it is not known, or if it is configured
+    is_open    the rule is not known yet
     """
 
     def __init__(self, option: BccOption, learned: str | None = None) -> None:
@@ -148,11 +112,14 @@ class BccVote:
         self.is_open = False
 
     def accepts(self, matches: tuple[BccKind, ...]) -> bool:
-        """Whether a frame that verifies by `matches` is good."""
+        """Whether a frame that fits the rules `matches` is valid."""
         return self.rule in matches or self.unchecked or (self.is_open and matches != ())
 
     def add_vote(self, matches: tuple[BccKind, ...], expected: BccKind | None) -> None:
-        """Take the vote of a good frame; `expected` is the rule that its maker is known for."""
+        """Count a valid frame.
+
+        expected  the rule that its maker uses, None if unknown
+        """
         if not self.is_open or len(matches) != 1:
             return
         if matches[0] != self._kind:

@@ -1,4 +1,4 @@
-"""Messages and conversation of an optical readout, modes A, B and C."""
+"""Decodes optical readouts and conducts polls in modes A, B and C."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from kamstrup_mqtt.protocols.base import (
     Pause,
     PollRequest,
     PollResponse,
+    PollTimings,
     Send,
     Step,
 )
-from kamstrup_mqtt.protocols.fast_path.iec62056_21 import ReadoutCache
+from kamstrup_mqtt.protocols.fast_path import iec62056_21 as templates
+from kamstrup_mqtt.protocols.fast_path.layout import LayoutCache, TemplateDecoder
 from kamstrup_mqtt.protocols.iec62056_21 import parity
 from kamstrup_mqtt.protocols.iec62056_21.block_check import (
     BccOption,
@@ -34,33 +36,34 @@ from kamstrup_mqtt.protocols.iec62056_21.readout import (
     parse_data_sets,
     parse_ident,
 )
-from kamstrup_mqtt.protocols.wakeup import Wake, wake_up
+from kamstrup_mqtt.protocols.wakeup import wake_up
 
 ParityOption = Literal["software", "hardware"]
 
+TIMINGS = PollTimings(
+    response_timeout=3.0, inter_byte_timeout=2.0, total_timeout=60.0, pause=1.6, tries=2
+)
 BITS = 10
-"""Of one character: start, seven, parity, stop."""
+"""Bits of one character: start, seven data, parity, stop."""
 WAKE_REST = 1.6
-"""Seconds between the zeros that wake a meter and the sign-on."""
+"""Seconds to wait between the zeros that wake a meter and the sign-on."""
 
 _SILENT = (LinkState.NO_BYTES, LinkState.ECHO_ONLY)
 _Talk = Generator[Step, Frame | None, Frame]
 
 
 class IecCodec:
-    """One meter read through its optical eye.
+    """Decodes the readouts of one meter and reads it through its optical eye.
 
-    address       in the sign-on, for several meters on one line; "" asks whichever listens
-    bcc           the rule of the check character, "auto" finds it out
+    address       in the sign-on, for several meters on one line; "" addresses any meter
+    bcc           the rule of the check character; "auto" finds it out
     baudrate      the speed of the sign-on
-    max_baudrate  a meter that offers more is read at the speed of the sign-on
-    wake          what is sent before each poll so that a sleeping eye wakes: "nul" or "ident" (see
-                  `protocols.waking`), None: nothing
+    max_baudrate  a meter that offers a higher speed is read at the speed of the sign-on
     parity        "software": 7E1 over an 8N1 line; "hardware": the port does it
+    timings       limits of each request
     reaction      seconds between identification and acknowledgement (200 ms to 1.5 s)
-    learned       "bcc": "sum" | "xor", "sign_on": "lf" (a meter that answers no CR LF) | "crlf"
-
-    `tries`, the limits of `Send` and the `pause` after a failure are as everywhere.
+    learned       "bcc": "sum" | "xor", "sign_on": "lf" (the meter does not answer CR LF) | "crlf"
+    fast_path     False to use the reference parser alone
     """
 
     def __init__(
@@ -70,59 +73,45 @@ class IecCodec:
         bcc: BccOption = "auto",
         baudrate: int = 300,
         parity: ParityOption = "software",
-        tries: int = 2,
-        first_byte: float = 3.0,
-        between: float = 2.0,
-        total: float = 60.0,
-        pause: float = 1.6,
+        timings: PollTimings = TIMINGS,
         reaction: float = 0.3,
         max_baudrate: int = 9600,
-        wake: Wake | None = None,
         learned: Mapping[str, str] | None = None,
+        fast_path: bool = True,
     ) -> None:
         self._sign_on = f"/?{address}!".encode("ascii")
         self._start_baudrate = baudrate
         self._max_baudrate = max_baudrate
         self._software_parity = parity == "software"
-        self._tries = tries
-        self._timeouts = (first_byte, between, total)
-        self._pause = pause
+        self._timings = timings
         self._reaction = reaction
-        self._wake = wake
         learned = learned or {}
         self._vote = BccVote(bcc, learned.get("bcc"))
         self._lf_only = learned.get("sign_on") == "lf"
         self._line_end_known = "sign_on" in learned
-        self._fixed_speed = False  # the port's speed belongs to a bridge
+        self._fixed_speed = False  # a bridge controls the speed of the port
         self._baudrate = baudrate
         self._framer: IecFramer | None = None
         self._polled = False
-        self._readout_cache = ReadoutCache()
+        self._decode = _parse
+        self._templates: LayoutCache[templates.ReadoutTemplate] | None = None
+        if fast_path:
+            decoder = TemplateDecoder(_parse, templates.make_template)
+            self._decode, self._templates = decoder.decode, decoder.templates
 
     def framer(self) -> IecFramer:
-        """A framer for a newly opened line (which has the speed of the sign-on again).
+        """Return a framer for a newly opened link, which has the speed of the sign-on again.
 
-        For recordings, until `poll` is called: then identifications come early.
+        Until `poll` is called it is a framer for recordings, without early identifications.
         """
         self._baudrate = self._start_baudrate
         self._fixed_speed = False
-        self._framer = IecFramer(
-            self._vote, readout_cache=self._readout_cache, early_ident=self._polled
-        )
+        self._framer = IecFramer(self._vote, templates=self._templates, early_ident=self._polled)
         return self._framer
 
-    # messages
-
     def decode(self, frame: Frame) -> Message:
-        """Read a frame; see `framing` for the kinds. Raises MeterError for data without values."""
-        known = self._readout_cache.decode(frame)
-        if known is not None:
-            return known
-        message = _read(frame)
-        self._readout_cache.learn(frame, message)
-        return message
-
-    # conversation
+        """Decode a frame of any kind; see `framing`. Raises MeterError for data without values."""
+        return self._decode(frame)
 
     def poll(self, poll_request: PollRequest) -> Conversation:
         """Read the meter out: everything it sends is in the answer, whatever `poll_request` lists.
@@ -154,11 +143,11 @@ class IecCodec:
         """The tries, and one with the other line end when none got a single byte; to `probe_only`,
         one alone. A meter that was silent is woken again."""
         yield from self._wake_up()
-        for _ in range(0 if probe_only else self._tries - 1):
+        for _ in range(0 if probe_only else self._timings.tries - 1):
             try:
                 return (yield from self._session(self._lf_only))
             except MeterError as error:
-                yield Pause(self._pause)
+                yield Pause(self._timings.pause)
                 if error.state in _SILENT:
                     yield from self._wake_up()
         try:
@@ -167,7 +156,7 @@ class IecCodec:
             if probe_only or error.state not in _SILENT:
                 raise
             silent = error
-        yield Pause(self._pause)
+        yield Pause(self._timings.pause)
         try:
             frame = yield from self._session(not self._lf_only)
         except MeterError:
@@ -177,10 +166,12 @@ class IecCodec:
         return frame
 
     def _wake_up(self) -> Generator[Step, Frame | None, None]:
-        yield from wake_up(self._wake, baudrate=self._start_baudrate, bits=BITS, pause=WAKE_REST)
+        yield from wake_up(
+            self._timings.wake, baudrate=self._start_baudrate, bits=BITS, pause=WAKE_REST
+        )
 
     def _session(self, lf_only: bool) -> _Talk:
-        """One sign-on and its readout; the line has its first speed before and after."""
+        """Sign on and read out. The line has the speed of the sign-on before and after."""
         yield from self._set_baudrate(self._start_baudrate)
         try:
             frame = yield self._send(self._sign_on + (b"\n" if lf_only else b"\r\n"))
@@ -194,12 +185,12 @@ class IecCodec:
             kind = "nothing" if frame is None else f"a frame of kind {frame.kind}"
             raise MeterError(
                 LinkState.BYTES_NO_FRAMES,
-                f"{kind} came instead of a readout: another reader on this line?",
+                f"received {kind} instead of a readout: is there another reader on this line?",
             )
         return frame
 
     def _continue_session(self, frame: Frame) -> Generator[Step, Frame | None, Frame | None]:
-        """After the identification of a meter in mode B or C."""
+        """Continue after the identification of a meter in mode B or C."""
         ident = _ident_of(frame.payload.decode("ascii"))
         assert ident is not None  # the framer parsed it
         if ident.mode == "B":
@@ -208,23 +199,23 @@ class IecCodec:
         yield Pause(self._reaction)
         baudrate = yield from self._requested_baudrate(ident)
         if baudrate is None:
-            # any other baud character than the meter's own keeps the speed
+            # a baud character other than the meter's own keeps the speed
             return (yield self._send(b"\x06000\r\n"))
         acknowledge = f"\x060{ident.baud_char}0\r\n".encode("ascii")
         if baudrate == self._baudrate:
             return (yield self._send(acknowledge))
-        yield self._send(acknowledge, answer=False)
+        yield self._send(acknowledge, expects_response=False)
         yield from self._set_baudrate(baudrate)
         return (yield self._send(b""))
 
     def _requested_baudrate(self, ident: Ident) -> Generator[Step, Frame | None, int | None]:
-        """The speed to change to; None to stay."""
+        """Return the speed to change to, None to keep it."""
         baudrate = BAUD_C.get(ident.baud_char)
         if baudrate is None or baudrate > self._max_baudrate or baudrate == self._baudrate:
             return baudrate if baudrate == self._baudrate else None
         if not self._fixed_speed:
             try:
-                # a bridge must say no before the meter is told to change
+                # find out whether a bridge refuses, before the meter changes its speed
                 yield Configure(self._baudrate)
             except MeterError:
                 self._fixed_speed = True
@@ -240,19 +231,13 @@ class IecCodec:
             raise
         self._baudrate = baudrate
 
-    def _send(self, text: bytes, *, answer: bool = True) -> Send:
-        first_byte, between, total = self._timeouts
-        return Send(
-            data=parity.with_parity(text) if self._software_parity else text,
-            response_timeout=first_byte,
-            inter_byte_timeout=between,
-            total_timeout=total,
-            expects_response=answer,
-        )
+    def _send(self, text: bytes, *, expects_response: bool = True) -> Send:
+        data = parity.with_parity(text) if self._software_parity else text
+        return self._timings.send(data, expects_response=expects_response)
 
 
-def _read(frame: Frame) -> Message:
-    """The plain way."""
+def _parse(frame: Frame) -> Message:
+    """Decode a frame: the reference parser."""
     text = frame.payload.decode("ascii")
     header: dict[str, Json] = {"direction": frame.direction, "kind": frame.kind}
     if frame.kind == "data":
@@ -268,7 +253,7 @@ def _read(frame: Frame) -> Message:
 
 
 def _ident_of(payload: str) -> Ident | None:
-    """The identification at the start of a frame's payload, if there is one."""
+    """Return the identification at the start of a payload. None if it has none."""
     return parse_ident(payload.splitlines()[0])
 
 

@@ -8,13 +8,13 @@
     data       [ident] STX … ETX BCC                              answer
     data       ident CR LF data lines '!' [CRC] CR LF             push (mode D)
 
-A data frame holds the identification that came before it, so that a recorded readout is one
-frame. Its raw bytes and payload (seven-bit) are the identification followed by the block, without
-what stood between (an echoed acknowledgement).
+A data frame contains the identification before it, so that a recorded readout is one frame. Its
+raw bytes and payload (seven-bit) are the identification and the block, without what was between
+them (an echoed acknowledgement).
 
-A reader in conversation must see the identification of a meter that then waits for an
-acknowledgement (mode C) or changes its speed (mode B): with `early_ident` it comes as a frame of
-its own at once, and is joined to the data that follow all the same.
+In a conversation the identification is needed at once, because the meter then waits for an
+acknowledgement (mode C) or changes its speed (mode B): with `early_ident` it is also a frame by
+itself, before the data frame that contains it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
-from kamstrup_mqtt.protocols.fast_path.iec62056_21 import ReadoutCache
-from kamstrup_mqtt.protocols.fast_path.layout import make_frame
+from kamstrup_mqtt.protocols.fast_path.layout import LayoutCache
 from kamstrup_mqtt.protocols.iec62056_21 import parity
 from kamstrup_mqtt.protocols.iec62056_21.block_check import (
     BccVote,
@@ -36,6 +35,9 @@ from kamstrup_mqtt.protocols.iec62056_21.block_check import (
     matching_rules,
 )
 from kamstrup_mqtt.protocols.iec62056_21.readout import MAX_BLOCK, Ident, parse_ident
+
+if TYPE_CHECKING:
+    from kamstrup_mqtt.protocols.fast_path.iec62056_21 import ReadoutTemplate
 
 SOH, STX, ETX, EOT, ACK, LF, CR, SLASH, BANG = 0x01, 0x02, 0x03, 0x04, 0x06, 0x0A, 0x0D, 0x2F, 0x21
 
@@ -48,18 +50,18 @@ _LINE_AT_END = re.compile(rb"/(?:[A-Za-z]{3}[ -~]|\?)[^()/\r\n]*\r?\n\Z")
 _REQUEST = re.compile(rb"/\?[^!]*!|/#.")
 _ACK = re.compile(rb"\x06[0-9A-Z]{3}[\r\n]*")
 P1_CRC = re.compile(rb"![0-9A-Fa-f]{4}[\r\n]*\Z")
-"""The end of a P1 telegram."""
+"""End of a P1 telegram."""
 
 
 def _but(characters: bytes) -> re.Pattern[bytes]:
-    """A run of other characters, whatever their parity bit."""
+    """Return a pattern for a run of other characters, with either parity bit."""
     both = characters + bytes(c | 0x80 for c in characters)
     return re.compile(b"[^" + re.escape(both) + b"]+")
 
 
 _State: TypeAlias = Literal["idle", "line", "ack", "block", "bcc", "lines", "tail"]
 
-# a line end matters inside a block only behind a '/' (`_split_off_line`)
+# in a block, a line end matters behind a '/' only (`_split_off_line`)
 _RUNS: Mapping[_State, tuple[re.Pattern[bytes], int]] = MappingProxyType(
     {
         "line": (_but(bytes((SOH, STX, ACK, SLASH, CR, LF))), _MAX_LINE),
@@ -67,34 +69,41 @@ _RUNS: Mapping[_State, tuple[re.Pattern[bytes], int]] = MappingProxyType(
         "lines": (_but(bytes((STX, BANG, LF))), MAX_BLOCK),
     }
 )
-"""State -> what may be taken together in it, and how long its element may become."""
+"""State -> characters that may be taken together in it, and the maximum length of its element."""
 
 
 class IecFramer:
-    """One line's framer; holds at most one block of 16 KiB. `vote` knows which BCC is right,
-    `readout_cache` the readouts that were read already."""
+    """Cuts a stream into frames; see `protocols.base.Framer`. Buffers one block of 16 KiB at most.
+
+    vote         decides which check characters are valid
+    templates    of earlier readouts; None to use the byte-wise parser alone
+    early_ident  return identifications at once; see above
+    """
 
     bytes_needed = 0
-    is_idle = False
 
     def __init__(
-        self, vote: BccVote, *, readout_cache: ReadoutCache | None = None, early_ident: bool = False
+        self,
+        vote: BccVote,
+        *,
+        templates: LayoutCache[ReadoutTemplate] | None = None,
+        early_ident: bool = False,
     ) -> None:
         self.parity_errors = 0
         self.early_ident = early_ident
         self._vote = vote
-        self._readout_cache = readout_cache or ReadoutCache()
+        self._templates = templates
         self._state: _State = "idle"
         self._raw = bytearray()
         self._slash = False  # a '/' in this line of a block
         self._garbage = bytearray()
-        self._ident = bytearray()  # a good identification line that waits for its data
-        self._ident_emitted = False  # ... and came as a frame already
+        self._ident = bytearray()  # the last identification line, until its data follow
+        self._ident_emitted = False  # it was returned as a frame already
         self._events: deque[Event] = deque()
 
     def receive_data(self, data: bytes) -> None:
-        """Take the next bytes of the stream."""
-        if self._state == "idle" and self._try_complete_frame(data):
+        """Receive the next bytes of the stream."""
+        if self._state == "idle" and self._try_complete_readout(data):
             return
         at = 0
         while at < len(data):
@@ -103,33 +112,34 @@ class IecFramer:
                 self._take(data[at])
             at += run or 1
 
-    def _try_complete_frame(self, data: bytes) -> bool:
-        """Take `data` if it is one readout from start to end, right, and of a layout that is known,
-        as bridges hand it over. Whatever else it may be is found out character by character."""
+    def _try_complete_readout(self, data: bytes) -> bool:
+        """Accept `data` if it is exactly one valid readout of a known layout.
+
+        A bridge sends a readout in one piece. Anything else is left to the byte-wise parser.
+        """
+        if self._templates is None or self._ident or self._garbage:
+            return False
         text = data if data.isascii() else parity.strip(data)
-        known = self._readout_cache.get(len(text))
-        if known is None or not known.is_whole or self._ident or self._garbage:
+        known = self._templates.get(len(text))
+        if known is None or not known.is_single or (self.early_ident and known.is_interactive):
             return False
-        if self.early_ident and known.awaits_ack:
-            return False
-        matches = known.matching_rules(text)
-        if matches is None:
+        rules = known.matching_rules(text)
+        if rules is None:
             return False
         vote = self._vote
-        is_sure = vote.rule in matches  # then nothing is to be found out
-        if not is_sure and not vote.accepts(matches):
+        is_decided = vote.rule in rules
+        if not is_decided and not vote.accepts(rules):
             return False
-        if text is not data and (
-            parity.errors(data[: known.start - 1]) or parity.errors(data[known.start - 1 :])
-        ):
+        start = known.start - 1
+        if text is not data and (parity.errors(data[:start]) or parity.errors(data[start:])):
             return False
-        if not is_sure:
-            vote.add_vote(matches, known.expected_rule)
-        self._events.append(make_frame((data, text, "answer", "data")))
+        if not is_decided:
+            vote.add_vote(rules, known.expected)
+        self._events.append(tuple.__new__(Frame, (data, text, "answer", "data")))
         return True
 
     def _run(self, data: bytes, at: int) -> int:
-        """Take characters together that decide nothing here; how many there were."""
+        """Take the characters that cannot change the state. Returns their number."""
         pattern, limit = _RUNS[self._state]
         if self._state == "line" and self._raw[-1] & 0x7F == CR:
             return 0
@@ -142,11 +152,11 @@ class IecFramer:
         return found.end() - at
 
     def next_event(self) -> Event | None:
-        """The next frame or drop, None when more bytes are needed."""
+        """Return the next frame or dropped bytes. None if more bytes are needed."""
         return self._events.popleft() if self._events else None
 
     def end_burst(self) -> None:
-        """The line was quiet: what is whole but for its line end is a frame, the rest dropped."""
+        """End a burst: an element that lacks only its line end is a frame, others are dropped."""
         state = self._state
         if state == "line":
             self._finish_line()
@@ -159,7 +169,7 @@ class IecFramer:
         self._release_ident()
         self._drop_garbage()
 
-    # one byte
+    # single bytes
 
     def _take(self, byte: int) -> None:
         char = byte & 0x7F
@@ -183,7 +193,7 @@ class IecFramer:
             self._start(byte, char)
         elif char in _IGNORED:
             if char in (CR, LF) and self._ident and len(self._ident) < _MAX_LINE:
-                self._ident.append(byte)  # a blank line tells mode D
+                self._ident.append(byte)  # a blank line means mode D
         elif self._ident and not self._ident_emitted and char >= 0x20:
             self._drop_garbage()
             self._raw.append(byte)
@@ -223,7 +233,7 @@ class IecFramer:
             self._finish_ack()
 
     def _in_block(self, byte: int, char: int) -> None:
-        # behind SOH, one STX stands between a command and its operands
+        # behind SOH, one STX separates a command from its operands
         if char == SOH or (char == STX and STX in self._text()):
             self._drop(DropReason.TRUNCATED, with_ident=True)
             self._start(byte, char)
@@ -259,7 +269,7 @@ class IecFramer:
         if char == LF or len(self._raw) - self._text().rindex(b"!") >= _MAX_TAIL:
             self._finish_lines()
 
-    # one element whole
+    # complete elements
 
     def _text(self) -> bytes:
         return parity.strip(self._raw)
@@ -304,7 +314,7 @@ class IecFramer:
         matches = matching_rules(text[1:] + bytes((check & 0x7F,)))
         good = bool(matches) if command else self._vote.accepts(matches)
         if not good and check & 0x7F in _STARTS:
-            # the check character was lost: this is the next start
+            # the check character was lost, and this is the next start
             self._drop(DropReason.CHECKSUM, with_ident=True)
             self._take(check)
             return
@@ -318,13 +328,13 @@ class IecFramer:
             self._emit_data("answer")
 
     def _finish_lines(self) -> None:
-        """Data lines without STX: mode D, or a readout whose STX was damaged."""
+        """Finish data lines without STX: mode D, or a readout whose STX was damaged."""
         whole = parity.strip(self._ident + self._raw)
         end = whole.rindex(b"!")
         if P1_CRC.search(whole):
             good = crc16_arc(whole[: end + 1]) == int(whole[end + 1 : end + 5], 16)
         else:
-            # nothing to check: only mode D, with its blank line, may come so, and unasked
+            # without a check, only an unrequested readout in mode D is accepted, by its blank line
             blank_line = parity.strip(self._ident).count(b"\n") > 1
             good = blank_line and not self.early_ident and not whole[end + 1 :].strip(b"\r\n")
         parity_ok = self._parity_ok(self._raw)
@@ -334,7 +344,7 @@ class IecFramer:
             self._drop(DropReason.CHECKSUM, with_ident=True)
 
     def _split_off_line(self) -> None:
-        """A new identification or request inside a block: the block was never ended."""
+        """Find an identification or request inside a block: then the block was never finished."""
         match = _LINE_AT_END.search(parity.strip(self._raw[-_MAX_LINE:]))
         if match:
             line = self._raw[-len(match[0]) :]
@@ -343,7 +353,7 @@ class IecFramer:
             self._raw = line
             self._finish_line()
 
-    # results
+    # events
 
     def _parsed_ident(self) -> Ident | None:
         return parse_ident(parity.strip(self._ident).rstrip(b"\r\n").decode("ascii"))
@@ -363,7 +373,7 @@ class IecFramer:
         self._emit(raw, direction, "data")
 
     def _release_ident(self) -> None:
-        """No data followed the identification: it is a frame of its own, or of no use."""
+        """Emit or drop an identification that no data followed."""
         if self._ident and not self._ident_emitted:
             raw = bytes(self._ident)
             if self.early_ident:

@@ -1,7 +1,7 @@
 """7E1 in software over an 8N1 line.
 
     bit  7       6 .. 0
-         parity  character     even: the eight bits hold an even number of ones
+         parity  character     even: the number of ones in the eight bits is even
 
 7E1 and 8N1 are both ten bits long on the wire, so a port or bridge set to 8N1 hands the parity
 bit over as bit 7 (iec62056_21.md 6).
@@ -16,20 +16,20 @@ STRIP = bytes(c & 0x7F for c in range(0x100))
 
 
 def with_parity(text: bytes) -> bytes:
-    """Seven-bit characters with even parity in bit 7."""
+    """Return seven-bit characters with even parity in bit 7."""
     return bytes(_EVEN[c] for c in text)
 
 
 def strip(raw: bytes | bytearray) -> bytes:
-    """The characters without bit 7."""
+    """Return the characters without bit 7."""
     return bytes(raw.translate(STRIP))
 
 
 def errors(raw: bytes | bytearray) -> int:
-    """How many characters of one message have a wrong parity bit.
+    """Count the characters of a message with a wrong parity bit.
 
-    A link either hands parity bits over or strips them; it is taken to do what leaves the fewer
-    errors. So a message whose characters all have bit 7 clear has none.
+    A link passes all parity bits on or strips them all; whichever gives fewer errors is assumed.
+    So a message without any bit 7 has no errors.
     """
     if raw.isascii():
         return 0

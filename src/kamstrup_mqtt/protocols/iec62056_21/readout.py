@@ -6,7 +6,7 @@
 
 Data sets are found by their brackets: lines may end in CR LF, LF, CR or not at all, and a value
 in brackets without an address belongs to the address before [IEC 62056-21 6.5; for what meters
-really send, iec62056_21.md 3].
+send in practice, iec62056_21.md 3].
 """
 
 from __future__ import annotations
@@ -29,14 +29,13 @@ MAX_BLOCK = 16384
 """Characters of a block."""
 
 _IDENT = re.compile(r"/([A-Za-z]{3})([ -~])([ -~]{0,32})")
-_WHOLE = re.compile(rb"/[A-Za-z]{3}[ -.0-~]{1,33}\r\n\x02[^\x01-\x04/]*\x03[\x00-\x7f]", re.DOTALL)
 _DATA_SET = re.compile(r"([0-9A-Za-z.:*&#_\-]{0,32}) *\(([^()\x00-\x1f]*)\)")
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Ident:
-    """What an identification line tells."""
+    """An identification line."""
 
     manufacturer: str
     baud_char: str
@@ -44,13 +43,13 @@ class Ident:
 
     @property
     def mode(self) -> Literal["A", "B", "C"]:
-        """How the meter goes on; modes D and E cannot be told from C here."""
+        """How the conversation continues. Modes D and E look like C here."""
         if self.baud_char.isdigit():
             return "C"
         return "B" if "A" <= self.baud_char <= "I" else "A"
 
     def objects(self) -> tuple[DecodedValue, ...]:
-        """Manufacturer and model as objects of their own."""
+        """Return manufacturer and model as objects."""
         model = self.text.strip()
         return (
             DecodedValue(MANUFACTURER, self.manufacturer, self.manufacturer),
@@ -59,19 +58,13 @@ class Ident:
 
 
 def parse_ident(line: str) -> Ident | None:
-    """The identification in a line without its end; None when it is none."""
+    """Parse a line without its line end. None if it is no identification."""
     match = _IDENT.fullmatch(line)
     return Ident(*match.groups()) if match else None
 
 
-def is_whole(text: bytes) -> bool:
-    """Whether `text` is one identification and one block, with nothing in it that could be the
-    start or the end of anything else."""
-    return len(text) <= MAX_BLOCK and _WHOLE.fullmatch(text) is not None
-
-
 def parse_data_sets(text: str) -> Iterator[DecodedValue]:
-    """The data sets of a block, in the order sent; one object for each pair of brackets."""
+    """Yield the data sets of a block in the order sent: an object for each pair of brackets."""
     address = ""
     for match in _DATA_SET.finditer(text):
         address = match[1] or address
@@ -81,7 +74,7 @@ def parse_data_sets(text: str) -> Iterator[DecodedValue]:
 
 
 def value_spans(text: str) -> Iterator[tuple[int, int]]:
-    """From where to where the raw values stand that `parse_data_sets` finds, in its order."""
+    """Yield start and end of the raw values that `parse_data_sets` finds, in its order."""
     address = ""
     for match in _DATA_SET.finditer(text):
         address = match[1] or address

@@ -3,10 +3,11 @@
 
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
-from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
+from kamstrup_mqtt.protocols.kmp.codec import TIMINGS, KmpCodec
+from kamstrup_mqtt.protocols.kmp.log_reading import KmpLogReader
 from kamstrup_mqtt.protocols.kmp.registers import fallback_key, key_of, parse_source
 
-__all__ = ["SPEC", "KmpCodec"]
+__all__ = ["SPEC", "TIMINGS", "KmpCodec"]
 
 SPEC = ProtocolSpec(
     name="kmp",
@@ -19,4 +20,6 @@ SPEC = ProtocolSpec(
     parse_source=parse_source,
     fallback_key=fallback_key,
     checksum="crc16",
+    timings=TIMINGS,
+    log_reader=KmpLogReader,
 )

@@ -1,4 +1,4 @@
-"""One KMP meter: what is asked, what it answered.
+"""Decodes the frames of a KMP meter and conducts its polls.
 
 Timing and repetition: Kamstrup 5512-447 rev M1, 2.1.
 """
@@ -17,10 +17,11 @@ from kamstrup_mqtt.protocols.base import (
     Pause,
     PollRequest,
     PollResponse,
-    Send,
+    PollTimings,
     Step,
 )
-from kamstrup_mqtt.protocols.fast_path.kmp import KmpAnswerCache
+from kamstrup_mqtt.protocols.fast_path import kmp as templates
+from kamstrup_mqtt.protocols.fast_path.layout import TemplateDecoder
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer, encode_frame
 from kamstrup_mqtt.protocols.kmp.messages import (
     CID_GET_REGISTER,
@@ -31,96 +32,84 @@ from kamstrup_mqtt.protocols.kmp.messages import (
     get_type,
 )
 from kamstrup_mqtt.protocols.kmp.registers import GET_SERIAL_NO, GET_TYPE, SOFTWARE
-from kamstrup_mqtt.protocols.wakeup import Wake, wake_up
+from kamstrup_mqtt.protocols.wakeup import wake_up
 
+TIMINGS = PollTimings(
+    response_timeout=1.6, inter_byte_timeout=0.5, total_timeout=6.0, pause=1.6, tries=3
+)
+"""A bridge may send an answer in one piece, so `response_timeout` covers its time on the wire."""
 BITS = 11
-"""Of one byte on the line: start, eight, two stop bits."""
+"""Bits of one byte on the line: start, eight data and two stop bits."""
 
 _SILENT = (LinkState.NO_BYTES, LinkState.ECHO_ONLY)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class KmpCodec:
-    """One meter's side of KMP.
+    """Decodes the frames of one KMP meter and polls it.
 
-    address     the destination: 3F the meter, 7F and BF its logger modules
-    tries       how often a request is sent before it is given up
-    first_byte  seconds until the answer must begin, beside the time it needs on the wire: a
-                bridge may hand it over in one piece ...
-    between     ... from byte to byte ...
-    total       ... and for the whole answer
-    pause       seconds of rest before a request is repeated: a meter that did not understand
-                ignores everything for 1.6 s
-    wake        what is sent before each poll so that a sleeping eye wakes: "nul", zeros for 2.2 s
-                (IEC 62056-21, annex); "ident", the request /#1 of older meters at 300 baud, which
-                some 403 wake from; None, nothing
-    baudrate    of the line, for `wake`
+    address    the destination: 3F the meter, 7F and BF its logger modules
+    timings    limits of each request; a meter that did not understand a request ignores
+               everything for 1.6 s
+    baudrate   of the line, for waking the eye
+    learned    not used: this protocol has nothing to remember
+    fast_path  False to use the reference parser alone
     """
 
     def __init__(
         self,
         *,
         address: int = 0x3F,
-        tries: int = 3,
-        first_byte: float = 1.6,
-        between: float = 0.5,
-        total: float = 6.0,
-        pause: float = 1.6,
-        wake: Wake | None = None,
+        timings: PollTimings = TIMINGS,
         baudrate: int = 1200,
         learned: Mapping[str, str] = _NOTHING,
+        fast_path: bool = True,
     ) -> None:
         self.address = address
-        self.tries = tries
-        self.first_byte = first_byte
-        self.between = between
-        self.total = total
-        self.pause = pause
-        self.wake = wake
+        self.timings = timings
         self.baudrate = baudrate
-        self._answer_cache = KmpAnswerCache()
+        self._decode = (
+            TemplateDecoder(decode_message, templates.make_template).decode
+            if fast_path
+            else decode_message
+        )
 
     def framer(self) -> KmpFramer:
-        """A framer for a newly opened line."""
+        """Return a framer for a newly opened link."""
         return KmpFramer()
 
     def decode(self, frame: Frame) -> Message:
-        """A frame of either direction read. Raises MeterError for impossible contents."""
-        known = self._answer_cache.decode(frame)
-        if known is not None:
-            return known
-        message = decode_message(frame)
-        self._answer_cache.learn(frame, message)
-        return message
+        """Decode a frame of either direction. Raises MeterError if its contents are invalid."""
+        return self._decode(frame)
 
     def poll(self, poll_request: PollRequest) -> Conversation:
-        """Serial number, registers in order, type; what is not asked for is left out.
+        """Read the serial number, the registers in order, and the type, as far as requested.
 
-        Raises MeterError when the meter does not answer. A register that it leaves out, or for
-        which alone it keeps silent, is unsupported and spoils nothing else.
+        Raises MeterError if the meter does not answer. A register is unsupported if the meter
+        leaves it out, or does not answer to it alone; the others are read nevertheless.
         """
         return (yield from _Poll(self, poll_request).run())
 
     def wake_up(self) -> Generator[Step, Frame | None, None]:
-        """Wake the eye, where that was configured; what it says to that is not listened to."""
+        """Wake the eye, if that is configured. Answers are ignored."""
         yield from wake_up(
-            self.wake,
+            self.timings.wake,
             baudrate=self.baudrate,
             bits=BITS,
-            pause=self.pause,
-            ident_rest=self.pause,
+            pause=self.timings.pause,
+            ident_rest=self.timings.pause,
         )
 
 
 class _Poll:
-    """One conversation, and what it has brought so far."""
+    """One conversation, and what it has read so far."""
 
     def __init__(self, codec: KmpCodec, poll_request: PollRequest) -> None:
         self._codec = codec
         self._poll_request = poll_request
         self._objects: dict[SourceId, DecodedValue] = {}
         self._awake = False  # the meter has answered in this poll
-        self._tries = 1 if poll_request.probe_only else codec.tries
+        self._tries = 1 if poll_request.probe_only else codec.timings.tries
 
     def run(self) -> Conversation:
         yield from self._codec.wake_up()
@@ -151,8 +140,11 @@ class _Poll:
     def _all_registers(
         self, registers: Sequence[int]
     ) -> Generator[Step, Frame | None, tuple[frozenset[SourceId], MeterError | None]]:
-        """Ask eight at a time. Once some have come, a request that fails ends the poll, and takes
-        nothing away: what was not asked or told for that, and why."""
+        """Read registers, eight in a request.
+
+        A request that fails after others were answered ends the poll; what was read is kept.
+        Returns the sources that were not read for that reason, and the error.
+        """
         for start in range(0, len(registers), MAX_REGISTERS):
             try:
                 yield from self._registers(registers[start : start + MAX_REGISTERS], self._tries)
@@ -161,27 +153,27 @@ class _Poll:
                     raise
                 commands = (GET_TYPE, SOFTWARE)
                 return frozenset((*registers[start:], *commands)), error
-            self._tries = self._codec.tries  # it is awake
+            self._tries = self._codec.timings.tries  # it is awake
         return frozenset(), None
 
     def _optional_request(
         self, payload: bytes, *, needed: bool
     ) -> Generator[Step, Frame | None, None]:
-        """Ask what a meter may well not answer: silence is taken for an answer unless `needed`."""
+        """Send a request that many meters do not answer. Silence is no error unless `needed`."""
         try:
             yield from self._exchange(payload, self._tries, accept_silence=not needed)
         except MeterError:
             if needed:
                 raise
-            yield Pause(self._codec.pause)
+            yield Pause(self._codec.timings.pause)
 
     def _registers(
         self, registers: Sequence[int], tries: int
     ) -> Generator[Step, Frame | None, None]:
-        """Ask for up to eight registers.
+        """Read up to eight registers.
 
-        Some meters do not leave a register out that they do not have, but keep silent. Only where
-        the meter is known to be awake is it worth while to look for that register, by halves.
+        Some meters answer nothing at all if one register is unsupported. If the meter is awake,
+        bisect the request to find that register.
         """
         payload = get_register(self._codec.address, registers)
         try:
@@ -196,8 +188,8 @@ class _Poll:
                     yield from self._registers(half, min(tries, 2))
 
     def _is_awake(self) -> Generator[Step, Frame | None, bool]:
-        """Whether the meter answers at all just now: it may have fallen asleep in mid-poll."""
-        yield Pause(self._codec.pause)
+        """Whether the meter answers at all: it may have fallen asleep during the poll."""
+        yield Pause(self._codec.timings.pause)
         try:
             yield from self._exchange(get_serial_no(self._codec.address), 1, keep=False)
         except MeterError:
@@ -207,14 +199,10 @@ class _Poll:
     def _exchange(
         self, payload: bytes, tries: int, *, accept_silence: bool = False, keep: bool = True
     ) -> Generator[Step, Frame | None, None]:
-        """Send a request until its answer comes. Raises the MeterError of the last try."""
+        """Send a request until it is answered. Raises the MeterError of the last try."""
         codec = self._codec
-        send = Send(
-            data=encode_frame("request", payload),
-            response_timeout=codec.first_byte,
-            inter_byte_timeout=codec.between,
-            total_timeout=codec.total,
-            expected_bytes=_expected_length(payload),
+        send = codec.timings.send(
+            encode_frame("request", payload), expected_bytes=_expected_length(payload)
         )
         while True:
             tries -= 1
@@ -223,7 +211,7 @@ class _Poll:
             except MeterError as error:
                 if tries < 1 or (accept_silence and error.state in _SILENT):
                     raise
-                yield Pause(codec.pause)
+                yield Pause(codec.timings.pause)
                 if error.state in _SILENT and not self._awake:
                     yield from self._codec.wake_up()
             else:
@@ -232,8 +220,10 @@ class _Poll:
                 return
 
     def _answer_to(self, payload: bytes, frame: Frame | None) -> Message:
-        """The answer to the request `payload`. Raises MeterError when `frame` answers another one,
-        such as one that came too late."""
+        """Decode the answer to the request `payload`.
+
+        Raises MeterError if `frame` answers another request, such as one that was given up.
+        """
         ours = (
             frame is not None and frame.direction == "answer" and frame.payload[:2] == payload[:2]
         )
@@ -252,7 +242,7 @@ class _Poll:
 
 
 def _expected_length(payload: bytes) -> int:
-    """Bytes of the answer when its values have the usual four bytes."""
+    """Return the length of the answer if its values have the usual four bytes."""
     return 10 + 9 * payload[2] if payload[1] == CID_GET_REGISTER else 10
 
 

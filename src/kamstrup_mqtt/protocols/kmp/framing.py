@@ -11,15 +11,14 @@ from collections import deque
 from typing import Literal
 
 from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
-from kamstrup_mqtt.protocols.fast_path.layout import make_frame
 
 # | start | dst | CID | data 0..n | CRC hi | CRC lo | stop |     5512-447, 3
 # |  80   |                                       |  0D  |     to the meter
 # |  40   |                                       |  0D  |     from the meter
-# |  06   |                                                    acknowledgement, all by itself
+# |  06   |                                                    acknowledgement, a single byte
 #
-# Between start and stop 80 40 0D 06 1B are sent as 1B and the byte's inverse, in the CRC too. So
-# a raw 80 or 40 is a start wherever it stands, and an echo (80) is never taken for an answer (40).
+# Between start and stop, 80 40 0D 06 1B are sent as 1B and the inverse of the byte, also in the
+# CRC. So a raw 80 or 40 always is a start, and an echo (80) cannot be mistaken for an answer (40).
 REQUEST_START = 0x80
 ANSWER_START = 0x40
 STOP = 0x0D
@@ -30,27 +29,26 @@ _NEVER_SENT = bytes((REQUEST_START, ANSWER_START, STOP, ACK))
 _STUFFED = frozenset((*_NEVER_SENT, ESCAPE))
 _UNSTUFFED = {bytes((value ^ 0xFF,)): bytes((value,)) for value in _STUFFED}
 _ESCAPE = bytes((ESCAPE,))
-_PIECE = re.compile(rb"[\x80\x40]?[^\x80\x40\x0D]*\x0D?")
-"""What a stream is cut into: before each start byte, and behind each stop byte."""
+_PIECE = re.compile(rb"[\x80\x40][^\x80\x40\x0D]*+\x0D?|[^\x80\x40\x0D]++\x0D?|\x0D")
+"""Splits a stream before each start byte and behind each stop byte."""
 _STARTS = (bytes((REQUEST_START,)), bytes((ANSWER_START,)))
-_DELIMITERS = bytes((REQUEST_START, ANSWER_START, STOP))
 _SHORTEST = 4  # dst, CID, CRC
 
 MAX_FRAME = 1024
-"""Bytes of a frame on the wire. Eight registers of 16 bytes need 346 when every byte is stuffed;
-the rest is room for what loggers answer."""
+"""Bytes of a frame on the wire. Eight registers of 16 bytes need 346 if every byte is stuffed;
+answers of loggers may be longer."""
 
 MAX_GARBAGE = 256
 """Bytes between frames that are reported in one piece."""
 
 
 def crc(payload: bytes) -> bytes:
-    """CRC of dst, CID and data: polynomial 1021, initial value 0, most significant byte first."""
+    """Return the CRC of dst, CID and data: polynomial 1021, initial value 0, big-endian."""
     return crc_hqx(payload, 0).to_bytes(2, "big")
 
 
 def stuff(inner: bytes) -> bytes:
-    """`inner` as it is sent between start and stop."""
+    """Return `inner` as sent between start and stop byte."""
     out = bytearray()
     for byte in inner:
         if byte in _STUFFED:
@@ -61,9 +59,9 @@ def stuff(inner: bytes) -> bytes:
 
 
 def unstuff(sent: bytes) -> bytes | None:
-    """What `sent` means; None when it holds an escape that means nothing, or an unescaped 06.
+    """Reverse `stuff`. None if `sent` has an invalid escape sequence or an unescaped 06.
 
-    No byte's inverse is 1B, so each 1B begins an escape: 1B E4 7F is 1B 7F.
+    No stuffed byte has the inverse 1B, so each 1B begins an escape: 1B E4 7F means 1B 7F.
     """
     if len(sent.translate(None, _NEVER_SENT)) < len(sent):
         return None
@@ -80,66 +78,58 @@ def unstuff(sent: bytes) -> bytes | None:
 
 
 def encode_frame(direction: Literal["request", "answer"], payload: bytes) -> bytes:
-    """The wire form of dst, CID and data."""
+    """Return dst, CID and data as a frame on the wire."""
     start = REQUEST_START if direction == "request" else ANSWER_START
     return bytes((start,)) + stuff(payload + crc(payload)) + bytes((STOP,))
 
 
-def _is_one_piece(data: bytes) -> bool:
-    """Whether it is one frame from start to stop: so bridges hand over most answers."""
-    if not data.startswith(_STARTS) or data[-1] != STOP:
-        return False
-    return len(data.translate(None, _DELIMITERS)) == len(data) - 2
-
-
 class KmpFramer:
-    """Cuts a stream into KMP frames, requests and answers alike."""
+    """Cuts a stream into KMP frames, requests and answers; see `protocols.base.Framer`."""
 
     bytes_needed = 0
-    is_idle = False
     parity_errors = 0
 
     def __init__(self) -> None:
-        self._frame = b""  # from the start byte on; empty while hunting
+        self._frame = b""  # from the start byte on; empty between frames
         self._garbage = bytearray()
         self._events: deque[Event] = deque()
 
     def receive_data(self, data: bytes) -> None:
-        """Take the next bytes of the stream."""
-        for piece in (data,) if _is_one_piece(data) else _PIECE.findall(data):
+        """Receive the next bytes of the stream."""
+        for piece in _PIECE.findall(data):
             if piece.startswith(_STARTS):
                 if self._frame or self._garbage:
                     self.end_burst()
                 self._inside(piece)
             elif self._frame:
                 self._inside(piece)
-            elif piece:
+            else:
                 self._between(piece)
 
     def next_event(self) -> Event | None:
-        """The next frame or drop, None when more bytes are needed."""
+        """Return the next frame or dropped bytes. None if more bytes are needed."""
         return self._events.popleft() if self._events else None
 
     def end_burst(self) -> None:
-        """What is incomplete now stays so."""
+        """End a burst: drop an incomplete frame."""
         if self._frame:
             self._give_up(DropReason.TRUNCATED)
         if self._garbage:
             self._drop_garbage()
 
     def _inside(self, piece: bytes) -> None:
-        """More of the frame, and what is too much of it."""
-        whole = self._frame + piece
-        self._frame = frame = whole[:MAX_FRAME]
+        """Add to the frame. Bytes beyond its maximum length are handled as garbage."""
+        received = self._frame + piece
+        self._frame = frame = received[:MAX_FRAME]
         if frame[-1] == STOP:
             self._finish()
         elif len(frame) == MAX_FRAME:
             self._give_up(DropReason.LENGTH)
-            self._between(whole[MAX_FRAME:])
+            self._between(received[MAX_FRAME:])
 
     def _between(self, piece: bytes) -> None:
         for byte in piece:
-            if byte == 0x00:  # meters send single ones unasked (5512-447, 2)
+            if byte == 0x00:  # meters send single zeros (5512-447, 2)
                 continue
             if byte == ACK and not self._garbage:
                 self._events.append(Frame(bytes((ACK,)), b"", "answer", "ack"))
@@ -155,14 +145,14 @@ class KmpFramer:
             self._give_up(DropReason.ESCAPE)
         elif len(inner) < _SHORTEST:
             self._give_up(DropReason.LENGTH)
-        elif crc_hqx(inner, 0):  # of a payload and its CRC it is 0
+        elif crc_hqx(inner, 0):  # the CRC of a payload with its CRC is 0
             self._give_up(DropReason.CHECKSUM)
         else:
             self._frame = b""
             direction: Literal["request", "answer"] = (
                 "request" if frame[0] == REQUEST_START else "answer"
             )
-            self._events.append(make_frame((frame, inner[:-2], direction, "")))
+            self._events.append(Frame(frame, inner[:-2], direction))
 
     def _give_up(self, reason: DropReason) -> None:
         self._events.append(DroppedBytes(reason, self._frame))

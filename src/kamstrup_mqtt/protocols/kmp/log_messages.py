@@ -1,9 +1,9 @@
-"""Log records: what the loggers of a meter answer, and the requests for it.
+"""Log records: answers of a meter's loggers, and the requests for them.
 
-Two families. A0..A3 (Kamstrup 5512-447 rev M1, 6.3; proven by two captured A2 answers of an
-electricity meter) and B8 of 303, 403 and 603 (proven by captured answers to B8 05, 06 and 07, with
-one register each; requests as a published client for these meters writes them). A0 and A3 name a
-time whose byte order is not settled: they are decoded, never sent.
+There are two families. A0..A3: Kamstrup 5512-447 rev M1, 6.3, confirmed by two captured A2 answers
+of an electricity meter. B8 of 303, 403 and 603: confirmed by captured answers to B8 05, 06 and 07
+with one register each; the requests are those of a published client. The byte order of the time
+in A0 and A3 is not known, so these are decoded but never sent.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ CID_LOGGER = 0xB8
 CONFIGURATION, ID_PAST, LAST_PAST = 0x05, 0x06, 0x07
 
 LOGGERS = {"year": 2, "month": 3, "day": 4, "hour": 5}
-"""The loggers of B8 that hold periods."""
+"""Period of the records -> number of the logger in B8."""
 
 CLOCKS = (348, 1049, 1003, 1002)
-"""Registers in which a record says when it was written."""
+"""Registers with the time of a record."""
 
 NO_ENTRIES, TRUNCATED, TAIL = 0x0001, 0x0010, 0x0040
 """Bits of INFO in B8."""
@@ -35,15 +35,17 @@ EMPTY, OUT_OF_RANGE, MAX_LENGTH, END_OF_LOG = 0x01, 0x04, 0x08, 0x10
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row of a log: its number and its values."""
+    """A record of a log: its number and its values."""
 
     id: int
     objects: tuple[DecodedValue, ...]
 
     @property
     def time(self) -> str | None:
-        """When the meter wrote it, by its own clock: ISO 8601 without zone; a date alone, where
-        the record has no time of day; None where it has neither."""
+        """When the meter wrote the record, on its own clock: ISO 8601 without zone.
+
+        A date alone if the record has no time of day, None if it has neither.
+        """
         by_id = {obj.id: obj.value for obj in self.objects}
         for clock in (348, 1049):
             if isinstance(found := by_id.get(clock), str):
@@ -52,6 +54,11 @@ class Record:
         if not isinstance(day, str):
             return None
         return f"{day}T{clock_}" if isinstance(clock_, str) else day
+
+    @property
+    def values(self) -> tuple[DecodedValue, ...]:
+        """The objects that are not clocks."""
+        return tuple(obj for obj in self.objects if obj.id not in CLOCKS)
 
     def as_json(self) -> dict[str, Json]:
         """`{"record": 4, "time": ..., "values": {"39": {"value": 2.286, "unit": "kW"}}}`."""
@@ -63,7 +70,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class LogAnswer:
-    """`records` in the order sent. `newest`: the number of the newest record in the log."""
+    """An answer with records, in the order sent.
+
+    newest  number of the newest record in the log
+    """
 
     logger: int
     records: tuple[Record, ...]
@@ -72,7 +82,7 @@ class LogAnswer:
     last_read: int | None = None
 
     def as_json(self) -> dict[str, Json]:
-        """The fields of the answer, for `decode`."""
+        """Return the fields of the answer, for `decode`."""
         fields: dict[str, Json] = {"log_id": self.logger}
         if self.last_read is not None:
             fields["last_read_record"] = self.last_read
@@ -82,19 +92,19 @@ class LogAnswer:
 
 @dataclass(frozen=True, slots=True)
 class LoggerConfiguration:
-    """What one logger of B8 holds: registers, and how many records of them."""
+    """The registers that a logger of B8 holds, and how many records it keeps."""
 
     logger: int
     registers: tuple[int, ...]
     depth: int
 
     def as_json(self) -> dict[str, Json]:
-        """The fields of the answer, for `decode`."""
+        """Return the fields of the answer, for `decode`."""
         return {"log_id": self.logger, "depth": self.depth, "registers": list(self.registers)}
 
 
 class _Bytes:
-    """Takes fields off the front of an answer. Raises ValueError when it ends too early."""
+    """Reads the fields of an answer in order. Raises ValueError if it ends too early."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -121,7 +131,7 @@ class _Bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A register with the form of its values: written out in the first record only."""
+    """A register with the coding of its values, which only the first record contains."""
 
     register: int
     unit: int
@@ -147,7 +157,7 @@ def _row(data: _Bytes, columns: Sequence[_Column]) -> tuple[DecodedValue, ...]:
 # | LID | n | RecID, 2 | n × (RID, 2 | unit | NoB | SiEx | value) |
 # | RecID, 2 | n × value | ... | last read RecID, 2 | newest RecID, 2 | INFO |    6.3.1..6.3.4
 def decode_log(data: bytes) -> LogAnswer:
-    """The answer to A0..A3. Raises ValueError."""
+    """Decode an answer to A0..A3. Raises ValueError."""
     rest = _Bytes(data)
     logger, count = rest.number(1), rest.number(1)
     records: list[Record] = []
@@ -180,7 +190,7 @@ def _decode_past(data: _Bytes, logger: int) -> LogAnswer:
             records.append(Record(first, tuple(obj for _, obj in pairs)))
     data.end()
     if info & NO_ENTRIES:
-        records.clear()  # one row of zeros stands there all the same
+        records.clear()  # the answer has a record of zeros in this case
     return LogAnswer(logger, tuple(records), newest, info)
 
 
@@ -195,7 +205,7 @@ def _decode_configuration(data: _Bytes, logger: int) -> LoggerConfiguration:
 
 
 def decode_logger(data: bytes) -> LogAnswer | LoggerConfiguration | None:
-    """The answer to B8; None for a sub-command whose layout is not known. Raises ValueError."""
+    """Decode an answer to B8. None for an unknown sub-command. Raises ValueError."""
     rest = _Bytes(data)
     sub, logger = rest.number(1), rest.number(1)
     if sub == CONFIGURATION:
@@ -208,12 +218,12 @@ def _ids(registers: Sequence[int]) -> bytes:
 
 
 def get_configuration(destination: int, logger: int) -> bytes:
-    """The payload that asks what a logger of B8 holds."""
+    """Encode B8 05: the request for the configuration of a logger."""
     return bytes((destination, CID_LOGGER, CONFIGURATION, logger))
 
 
 def get_last_past(destination: int, logger: int, count: int, registers: Sequence[int]) -> bytes:
-    """The payload that asks for the newest `count` records, going back."""
+    """Encode B8 07: the request for the newest `count` records, backwards."""
     head = bytes((destination, CID_LOGGER, LAST_PAST, logger)) + bytes(2)
     return head + count.to_bytes(2, "big") + _ids(registers)
 
@@ -221,7 +231,7 @@ def get_last_past(destination: int, logger: int, count: int, registers: Sequence
 def get_id_past(
     destination: int, logger: int, record: int, count: int, registers: Sequence[int]
 ) -> bytes:
-    """The payload that asks for `count` records, going back from `record`."""
+    """Encode B8 06: the request for `count` records, backwards from `record`."""
     head = bytes((destination, CID_LOGGER, ID_PAST, logger)) + record.to_bytes(4, "big")
     return head + count.to_bytes(2, "big") + _ids(registers)
 
@@ -229,14 +239,14 @@ def get_id_past(
 def get_log_last(
     destination: int, log: int, registers: Sequence[int], count: int, longest: int
 ) -> bytes:
-    """The payload of A1: the last `count` records in at most `longest` bytes."""
+    """Encode A1: the request for the last `count` records in at most `longest` bytes."""
     return bytes((destination, CID_LOG_LAST, log)) + _ids(registers) + bytes((count, longest))
 
 
 def get_log_id(
     destination: int, log: int, registers: Sequence[int], count: int, longest: int, record: int
 ) -> bytes:
-    """The payload of A2: `count` records from `record` on."""
+    """Encode A2: the request for `count` records from `record` on."""
     body = _ids(registers) + bytes((count, longest)) + record.to_bytes(2, "big")
     return bytes((destination, CID_LOG_ID, log)) + body
 
@@ -249,7 +259,7 @@ def log_answer(
     newest: int,
     info: int,
 ) -> bytes:
-    """The payload of an answer to A0..A3."""
+    """Encode an answer to A0..A3."""
     body = bytes((len(rows[0][1]) if rows else 0,))
     for n, (record, values) in enumerate(rows):
         body += record.to_bytes(2, "big") + _values(values, written_out=not n)
@@ -266,7 +276,7 @@ def past_answer(
     newest: int,
     info: int,
 ) -> bytes:
-    """The payload of an answer to B8 06 or 07."""
+    """Encode an answer to B8 06 or 07."""
     first = rows[0][0] if rows else 0
     body = len(rows).to_bytes(2, "big") + bytes((len(rows[0][1]) if rows else 0,))
     body += first.to_bytes(4, "big") + newest.to_bytes(4, "big") + info.to_bytes(2, "big")
@@ -278,7 +288,7 @@ def past_answer(
 def configuration_answer(
     destination: int, logger: int, depth: int, registers: Sequence[int]
 ) -> bytes:
-    """The payload of an answer to B8 05."""
+    """Encode an answer to B8 05."""
     # as captured for a yearly logger: first of January, one record a year
     form = bytes.fromhex("01 0101 01 0000 01 00 01 00") + depth.to_bytes(2, "big")
     return bytes((destination, CID_LOGGER, CONFIGURATION, logger)) + form + _ids(registers)

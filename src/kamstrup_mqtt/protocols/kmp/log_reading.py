@@ -1,20 +1,21 @@
-"""The conversations that read a log back to a date, and those that read and set the clock."""
+"""Conversations that read a log back to a date, and that read and set the clock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from kamstrup_mqtt.core.errors import MeterError
-from kamstrup_mqtt.core.model import DecodedValue, LinkState
-from kamstrup_mqtt.protocols.base import Frame, Pause, Send, Step
+from kamstrup_mqtt.core.model import LinkState
+from kamstrup_mqtt.protocols.base import Frame, LogCursor, LogQuery, Pause, Step
 from kamstrup_mqtt.protocols.kmp import log_messages
 from kamstrup_mqtt.protocols.kmp.codec import KmpCodec
 from kamstrup_mqtt.protocols.kmp.framing import encode_frame
 from kamstrup_mqtt.protocols.kmp.log_messages import LogAnswer, LoggerConfiguration, Record
 from kamstrup_mqtt.protocols.kmp.messages import (
+    MAX_REGISTERS,
     decode_message,
     get_register,
     get_serial_no,
@@ -22,47 +23,43 @@ from kamstrup_mqtt.protocols.kmp.messages import (
 )
 
 T = TypeVar("T")
-Talk = Generator[Step, Frame | None, Frame]
+LogConversation = Generator[Step, Frame | None, Frame]
 Records = Generator[Step, Frame | None, "tuple[Record, ...]"]
 
 LONGEST = 200
-"""Bytes of an answer that are asked for at most."""
+"""Bytes of an answer that are requested at most."""
 MOST_RECORDS = 2000
-"""A bound, should a meter's record numbers never end."""
+"""Limit for meters whose record numbers never end."""
+HEAT_ENERGY = 60
+"""The register that heat meters have and electricity meters lack."""
 
 
-def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> Talk:
-    """Send a request until its answer comes. Raises the MeterError of the last try."""
-    send = Send(
-        data=encode_frame("request", payload),
-        response_timeout=codec.first_byte,
-        inter_byte_timeout=codec.between,
-        total_timeout=codec.total,
-        expected_bytes=expected,
-    )
-    left = codec.tries
+def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> LogConversation:
+    """Send a request until it is answered. Raises the MeterError of the last try."""
+    send = codec.timings.send(encode_frame("request", payload), expected_bytes=expected)
+    left = codec.timings.tries
     while True:
         left -= 1
         try:
             frame = yield send
             if frame is not None and (frame.kind == "ack" or frame.payload[:2] == payload[:2]):
                 return frame
-            raise MeterError(LinkState.BYTES_NO_FRAMES, "an answer to another request came")
+            raise MeterError(LinkState.BYTES_NO_FRAMES, "received the answer to another request")
         except MeterError:
             if left < 1:
                 raise
-        yield Pause(codec.pause)
+        yield Pause(codec.timings.pause)
 
 
-def _first(codec: KmpCodec, payload: bytes, lacking: str) -> Talk:
-    """The first request to a log. A meter that says nothing to it may well answer others."""
+def _first(codec: KmpCodec, payload: bytes, lacking: str) -> LogConversation:
+    """Send the first request to a log. If it is not answered, find out whether others are."""
     try:
         return (yield from inquire(codec, payload))
     except MeterError as error:
         if error.state not in (LinkState.NO_BYTES, LinkState.ECHO_ONLY):
             raise
         silent = error
-    yield Pause(codec.pause)
+    yield Pause(codec.timings.pause)
     try:
         yield from inquire(codec, get_serial_no(codec.address), 10)
     except MeterError:
@@ -76,8 +73,12 @@ def _first(codec: KmpCodec, payload: bytes, lacking: str) -> Talk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What is wanted of a log: `registers` (clocks included), back to `start` (ISO 8601, the
-    meter's own time, "" for all), `most` records."""
+    """What to read of a log.
+
+    registers  clocks included
+    start      how far back: ISO 8601 on the meter's clock, "" for everything
+    most       the number of records at most
+    """
 
     registers: tuple[int, ...]
     start: str
@@ -85,7 +86,7 @@ class Query:
 
 
 def rows_that_fit(registers: Sequence[int]) -> int:
-    """How many records one answer of LONGEST bytes holds, values of four bytes assumed."""
+    """Return the number of records in an answer of LONGEST bytes, with values of four bytes."""
     count = len(registers)
     return max(1, (LONGEST - 13 - 5 * count) // (4 + 4 * count))
 
@@ -97,33 +98,20 @@ def _reaches(records: Sequence[Record], start: str) -> bool:
 def configuration(
     codec: KmpCodec, logger: int
 ) -> Generator[Step, Frame | None, LoggerConfiguration]:
-    """What a logger of B8 holds. Raises MeterError, also where the meter has none."""
+    """Read what a logger of B8 holds. Raises MeterError, also if the meter has no such logger."""
     payload = log_messages.get_configuration(codec.address, logger)
     frame = yield from _first(codec, payload, "it does not have this logger")
     found = _read(log_messages.decode_logger, frame)
     if not isinstance(found, LoggerConfiguration):
-        raise MeterError(LinkState.BYTES_NO_FRAMES, "the meter did not tell what its logger holds")
+        raise MeterError(LinkState.BYTES_NO_FRAMES, "the meter did not say what its logger holds")
     return found
 
 
-class LogCursor(Protocol):
-    """Goes back through a log, the newest record first, one request a step."""
-
-    done: bool
-
-    @property
-    def records(self) -> tuple[Record, ...]:
-        """What was found so far, the newest first."""
-
-    def step(self) -> Generator[Step, Frame | None, None]:
-        """The next request. Raises MeterError when it is not answered."""
-
-
 class LoggerCursor:
-    """Through a logger of B8."""
+    """Reads a logger of B8 backwards; see `protocols.base.LogCursor`."""
 
     def __init__(self, codec: KmpCodec, logger: int, query: Query) -> None:
-        self.done = False
+        self.is_done = False
         self._codec = codec
         self._logger = logger
         self._query = query
@@ -137,7 +125,7 @@ class LoggerCursor:
     def records(self) -> tuple[Record, ...]:
         return tuple(self._found)
 
-    def step(self) -> Generator[Step, Frame | None, None]:
+    def read_next(self) -> Generator[Step, Frame | None, None]:
         frame = yield from inquire(self._codec, self._payload)
         answer = _read(log_messages.decode_logger, frame)
         if not isinstance(answer, LogAnswer):
@@ -147,7 +135,7 @@ class LoggerCursor:
         self._found += fresh
         oldest = min((record.id for record in fresh), default=0)
         left = self._query.most - len(self._found)
-        self.done = oldest <= 1 or left < 1 or _reaches(fresh, self._query.start)
+        self.is_done = oldest <= 1 or left < 1 or _reaches(fresh, self._query.start)
         self._payload = log_messages.get_id_past(
             self._codec.address,
             self._logger,
@@ -157,11 +145,11 @@ class LoggerCursor:
         )
 
 
-class RecordCursor:
-    """Through a log of A1 and A2."""
+class NumberedLogCursor:
+    """Reads a log of A1 and A2 backwards; see `protocols.base.LogCursor`."""
 
     def __init__(self, codec: KmpCodec, log: int, query: Query) -> None:
-        self.done = False
+        self.is_done = False
         self._codec = codec
         self._asked = (codec.address, log, query.registers)
         self._query = query
@@ -173,7 +161,7 @@ class RecordCursor:
     def records(self) -> tuple[Record, ...]:
         return tuple(self._found[id_] for id_ in sorted(self._found, reverse=True))
 
-    def step(self) -> Generator[Step, Frame | None, None]:
+    def read_next(self) -> Generator[Step, Frame | None, None]:
         frame = yield from (
             inquire(self._codec, self._payload)
             if self._found
@@ -186,27 +174,27 @@ class RecordCursor:
         oldest = min(self._found, default=0)
         left = self._query.most - len(self._found)
         reached = _reaches([*fresh.values()], self._query.start)
-        self.done = not fresh or oldest == 0 or left < 1 or reached
+        self.is_done = not fresh or oldest == 0 or left < 1 or reached
         count = max(min(self._count, left, oldest), 1)
         self._payload = log_messages.get_log_id(
             *self._asked, count, LONGEST, max(oldest - count, 0)
         )
 
 
-def _walked(walk: LogCursor) -> Records:
-    while not walk.done:
-        yield from walk.step()
-    return walk.records
+def _read_all(cursor: LoggerCursor | NumberedLogCursor) -> Records:
+    while not cursor.is_done:
+        yield from cursor.read_next()
+    return cursor.records
 
 
 def past(codec: KmpCodec, logger: int, query: Query) -> Records:
-    """The records of a logger of B8, the newest first."""
-    return (yield from _walked(LoggerCursor(codec, logger, query)))
+    """Read the records of a logger of B8, the newest first."""
+    return (yield from _read_all(LoggerCursor(codec, logger, query)))
 
 
 def by_record(codec: KmpCodec, log: int, query: Query) -> Records:
-    """The records of a log of A1 and A2, the newest first."""
-    return (yield from _walked(RecordCursor(codec, log, query)))
+    """Read the records of a log of A1 and A2, the newest first."""
+    return (yield from _read_all(NumberedLogCursor(codec, log, query)))
 
 
 def _read(decode: Callable[[bytes], T], frame: Frame) -> T:
@@ -219,31 +207,60 @@ def _read(decode: Callable[[bytes], T], frame: Frame) -> T:
 
 
 def read_clock(codec: KmpCodec) -> Generator[Step, Frame | None, datetime]:
-    """The meter's clock, its own time without zone. Raises MeterError."""
+    """Read the meter's clock, without zone. Raises MeterError."""
     frame = yield from inquire(codec, get_register(codec.address, (348, 1003, 1002)), 40)
     objects = decode_message(frame).objects
     text = Record(0, objects).time
     if text is None or "T" not in text:
-        raise MeterError(LinkState.BYTES_NO_FRAMES, "the meter does not tell date and time")
+        raise MeterError(LinkState.BYTES_NO_FRAMES, "the meter does not send date and time")
     return datetime.fromisoformat(text)
 
 
 def write_clock(codec: KmpCodec, at: datetime) -> Generator[Step, Frame | None, None]:
-    """Set the meter's clock, once: nothing is repeated, lest it be set to a time that has passed.
+    """Set the meter's clock. The request is not repeated, because the time would be out of date.
 
-    Raises MeterError when the meter did not acknowledge it.
+    Raises MeterError if the meter does not acknowledge it.
     """
-    frame = yield Send(
-        data=encode_frame("request", set_clock(codec.address, at)),
-        response_timeout=codec.first_byte,
-        inter_byte_timeout=codec.between,
-        total_timeout=codec.total,
-        expected_bytes=1,
-    )
+    request = encode_frame("request", set_clock(codec.address, at))
+    frame = yield codec.timings.send(request, expected_bytes=1)
     if frame is None or frame.kind != "ack":
         raise MeterError(LinkState.REFUSED, "the meter did not acknowledge the new time")
 
 
-def values(objects: Sequence[DecodedValue]) -> tuple[DecodedValue, ...]:
-    """The objects of a record that are no clock."""
-    return tuple(obj for obj in objects if obj.id not in log_messages.CLOCKS)
+class KmpLogReader:
+    """Reads the log of one KMP meter; see `protocols.base.LogReader`."""
+
+    def __init__(self, codec: KmpCodec) -> None:
+        self._codec = codec
+
+    def read_clock(self) -> Generator[Step, Frame | None, datetime]:
+        """Return the meter's clock, without zone. Raises MeterError."""
+        return (yield from read_clock(self._codec))
+
+    def open_log(self, query: LogQuery) -> Generator[Step, Frame | None, LogCursor]:
+        """Return a cursor for the log that `query` names. Raises MeterError.
+
+        A numbered log is not asked what it holds: it leaves out the registers it lacks.
+        """
+        registers = tuple(source for source in query.sources if isinstance(source, int))
+        if isinstance(query.log, int):
+            # electricity meters have register 1049 instead of 348
+            clock = 348 if HEAT_ENERGY in registers else 1049
+            wanted = _query(query, (clock, 1003, 1002), registers)
+            return NumberedLogCursor(self._codec, query.log, wanted)
+        logger = log_messages.LOGGERS[query.log]
+        held = (yield from configuration(self._codec, logger)).registers
+        clocks = tuple(clock for clock in log_messages.CLOCKS if clock in held)
+        values = tuple(register for register in registers if register in held)
+        if not clocks or not values:
+            raise MeterError(LinkState.REFUSED, "its log holds none of the values that are read")
+        wanted = _query(query, (348,) if 348 in clocks else clocks, values)
+        return LoggerCursor(self._codec, logger, wanted)
+
+
+def _query(query: LogQuery, clocks: tuple[int, ...], values: tuple[int, ...]) -> Query:
+    return Query(
+        registers=(*clocks, *values)[:MAX_REGISTERS],
+        start=query.since.isoformat("T", "seconds"),
+        most=query.limit,
+    )

@@ -1,7 +1,7 @@
-"""KMP messages: what stands between start and stop of a frame, read and written.
+"""KMP messages: decodes and encodes the payload of frames.
 
-Source: Kamstrup 5512-447 rev M1, 6.2. Questions, and SetClock, which nothing but the command
-`clock --set` sends; PutRegister and Login, which change a billing meter, are never written.
+Source: Kamstrup 5512-447 rev M1, 6.2. Only requests that read are encoded, and SetClock, which
+only `clock --set` sends; PutRegister and Login, which change a billing meter, are never sent.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NAMES: Mapping[int, str] = MappingProxyType(
 )
 
 _LONG = 8
-"""Bytes from which on a number that names something is digits in pairs."""
+"""Minimum size of an identification number that is sent as pairs of digits."""
 
 REGISTER = struct.Struct(">HBBB")
 """Register, unit, NoB, SiEx."""
@@ -54,7 +54,7 @@ _Fields = tuple[dict[str, Json], tuple[DecodedValue, ...]]
 
 
 def decode_message(frame: Frame) -> Message:
-    """A frame read. Raises MeterError when its contents cannot be what its command says."""
+    """Decode a frame. Raises MeterError if its contents are invalid for its command."""
     if frame.kind == "ack":
         return Message({"direction": frame.direction, "name": "Ack"})
     destination, cid, data = frame.payload[0], frame.payload[1], frame.payload[2:]
@@ -129,7 +129,7 @@ def _asked_registers(data: bytes) -> _Fields:
 
 # | RID, 2 bytes | unit | NoB | SiEx | value, NoB bytes | RID ... |          6.2.4, answer
 #
-# A register that the meter does not have is left out: only the RID tells which one a value is.
+# A register that the meter lacks is left out: only the RID says which register a value belongs to.
 def _answered_registers(data: bytes) -> _Fields:
     objects: list[DecodedValue] = []
     at, end = 0, len(data)
@@ -147,8 +147,10 @@ def _answered_registers(data: bytes) -> _Fields:
 
 
 def read_register(register: int, coded: Coded) -> Value:
-    """A register's value. The long numbers that electricity meters name things with are digits
-    in pairs, no mantissa."""
+    """Decode the value of a register.
+
+    Electricity meters send long identification numbers as pairs of digits, not as a mantissa.
+    """
     if is_identifier(register, coded.unit, len(coded.data)):
         digits = coded.data.hex().upper()
         return Value(digits, digits)
@@ -156,7 +158,7 @@ def read_register(register: int, coded: Coded) -> Value:
 
 
 def is_identifier(register: int, unit: int, nob: int) -> bool:
-    """Whether a register of this unit and size is a name written in digits."""
+    """Whether a register of this unit and size is an identification number in pairs of digits."""
     return unit == NUMBER and nob >= _LONG and register in IDENTIFIERS
 
 
@@ -185,42 +187,44 @@ _DECODERS: Mapping[tuple[str, int], Callable[[bytes], _Fields]] = MappingProxyTy
 
 
 def get_type(destination: int) -> bytes:
-    """The payload that asks for type and software."""
+    """Encode a GetType request."""
     return bytes((destination, CID_GET_TYPE))
 
 
 def get_serial_no(destination: int) -> bytes:
-    """The payload that asks for the serial number."""
+    """Encode a GetSerialNo request."""
     return bytes((destination, CID_GET_SERIAL_NO))
 
 
 def get_register(destination: int, registers: Sequence[int]) -> bytes:
-    """The payload that asks for one to eight registers. Raises ValueError for any other count."""
+    """Encode a GetRegister request for one to eight registers. Raises ValueError for more."""
     if not 1 <= len(registers) <= MAX_REGISTERS:
-        raise ValueError(f"{len(registers)} registers in one request; 1 to {MAX_REGISTERS} can be")
+        raise ValueError(
+            f"{len(registers)} registers in a request: 1 to {MAX_REGISTERS} can be read"
+        )
     ids = b"".join(register.to_bytes(2, "big") for register in registers)
     return bytes((destination, CID_GET_REGISTER, len(registers))) + ids
 
 
 def set_clock(destination: int, at: datetime) -> bytes:
-    """The payload that sets date and time (6.2.3)."""
+    """Encode a SetClock request (6.2.3)."""
     day, clock = (int(at.strftime(form)).to_bytes(4, "big") for form in ("%y%m%d", "%H%M%S"))
     return bytes((destination, CID_SET_CLOCK)) + day + clock
 
 
 def type_answer(destination: int, kind: int, letter: str, revision: int) -> bytes:
-    """The payload of a GetType answer: 0x0004, "F", 1."""
+    """Encode a GetType answer: 0x0004, "F", 1."""
     software = bytes((ord(letter) - ord("A") + 1, revision))
     return bytes((destination, CID_GET_TYPE)) + kind.to_bytes(2, "big") + software
 
 
 def serial_no_answer(destination: int, serial: int) -> bytes:
-    """The payload of a GetSerialNo answer."""
+    """Encode a GetSerialNo answer."""
     return bytes((destination, CID_GET_SERIAL_NO)) + serial.to_bytes(4, "big")
 
 
 def register_answer(destination: int, registers: Iterable[tuple[int, Coded]]) -> bytes:
-    """The payload of a GetRegister answer."""
+    """Encode a GetRegister answer."""
     body = b"".join(
         register.to_bytes(2, "big") + bytes((v.unit, len(v.data), v.siex)) + v.data
         for register, v in registers

@@ -1,7 +1,7 @@
-"""The register table: which register is which public quantity.
+"""The register table: register number -> public key.
 
-Register numbers mean the same on every meter that has them. Sources: Kamstrup 5512-447 rev M1, 5
-(MULTICAL 601), and the lists that users of other models have published.
+A register number has the same meaning on every meter that has it. Source: Kamstrup 5512-447 rev
+M1, 5 (MULTICAL 601), and lists that users of other models published.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from types import MappingProxyType
 from kamstrup_mqtt.core.model import SourceId
 
 GET_SERIAL_NO = "serial_no"
-"""The source that stands for what GetSerialNo answers."""
+"""Source of the answer to GetSerialNo."""
 
 GET_TYPE = "type"
 SOFTWARE = "software"
-"""The two parts of what GetType answers."""
+"""Sources of the two parts of the answer to GetType."""
 
 
 def _extremes(first: int, span: str) -> dict[SourceId, str]:
-    """Eight registers: date and value of the highest and lowest flow, then of the power."""
+    """Return eight registers: date and value of the highest and lowest flow, then of the power."""
     keys = [f"{bound}_{what}_{span}" for what in ("flow", "power") for bound in ("max", "min")]
     return {
         first + 2 * n + half: key + suffix
@@ -121,7 +121,7 @@ _DEVICE: dict[SourceId, str] = {
 }
 
 IDENTIFIERS = frozenset((1001, 51, 52, 53, 1010))
-"""Registers whose number names something. Electricity meters send them in 8 to 16 bytes."""
+"""Registers with an identification number. Electricity meters send them in 8 to 16 bytes."""
 
 KEYS: Mapping[SourceId, str] = MappingProxyType({**_HEAT_AND_WATER, **_ELECTRICITY, **_DEVICE})
 """Source -> public key."""
@@ -132,17 +132,17 @@ _NUMBER = re.compile(r"(?:register_)?(0x[0-9a-f]{1,4}|[0-9]{1,5})")
 
 
 def key_of(source: SourceId) -> str | None:
-    """The public key of a register, None when nobody has named it."""
+    """Return the public key of a register. None if it has none."""
     return KEYS.get(source)
 
 
 def fallback_key(source: SourceId) -> str:
-    """The key of a register without a name."""
+    """Return the key of a register without a public one."""
     return f"register_{source}"
 
 
 def parse_source(text: str) -> SourceId:
-    """A register as people write it: 60, 0x3C, register_60, or serial_no, type, software.
+    """Return the register that a text names: 60, 0x3C, register_60, serial_no, type, software.
 
     Raises ValueError with a message for the user.
     """

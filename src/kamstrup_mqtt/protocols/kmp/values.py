@@ -1,4 +1,4 @@
-"""Units, numbers, dates and clocks as KMP carries them.
+"""Units, numbers, dates and clocks of KMP, decoded and encoded.
 
 Source: Kamstrup 5512-447 rev M1, 4.2 and 4.3; units beyond 0x34 from captures and published lists.
 """
@@ -56,21 +56,20 @@ UNITS: Mapping[int, str] = MappingProxyType({
     0x55: "%", 0x56: "%", 0x57: "m/s", 0x58: "kJ/kg", 0x59: "pH", 0x5A: "g/kg",
 })
 # fmt: on
-"""Unit code -> unit. A code that is not here carries a number without unit, or one of the codings
-below."""
+"""Unit code -> unit. Other codes have no unit, or are one of the codings below."""
 
 _TENS = frozenset((0x37, 0x38, 0x39))
-"""m³×10, ton×10, GJ×10: the number counts tens."""
+"""Unit codes m³×10, ton×10, GJ×10."""
 
 _WITHOUT_UNIT = frozenset((0x00, 0x33))
-"""No unit, number."""
+"""Unit codes of numbers without unit."""
 
 _OCTETS = frozenset((0x40, 0x48, 0x4A))
-"""Codings of which only the name is known (date-time, KamDateTime, IPv6)."""
+"""Codings that are known by name only (date-time, KamDateTime, IPv6)."""
 
 
 class Coded(NamedTuple):
-    """One value as it stands in a frame. `siex` is sign and exponent, `data` the NoB bytes."""
+    """A value as sent: `siex` is sign and exponent, `data` the NoB bytes."""
 
     unit: int
     siex: int
@@ -78,7 +77,7 @@ class Coded(NamedTuple):
 
 
 class Value(NamedTuple):
-    """One value read; see `model.Object` for raw, value and unit."""
+    """A decoded value; see `core.model.DecodedValue` for raw, value and unit."""
 
     raw: int | str | None
     value: Scalar
@@ -87,7 +86,7 @@ class Value(NamedTuple):
 
 
 def decode_value(coded: Coded) -> Value:
-    """What was sent. A date or clock that cannot be (all zero: never) is None, its raw kept."""
+    """Decode a value. An impossible date or time (all zero: never) is None, but has its raw."""
     unit, siex, data = coded
     if not data:
         return Value(None, None)
@@ -102,7 +101,7 @@ def decode_value(coded: Coded) -> Value:
 
 @cache
 def _measure(unit: int, siex: int) -> tuple[bool, int, str | None, bool]:
-    """Of a number: its sign, its exponent, its unit, and whether that is one that nobody knows."""
+    """Return sign, exponent and unit of a number, and whether the unit is unknown."""
     exponent = siex & _EXPONENT
     if siex & _NEGATIVE_EXPONENT:
         exponent = -exponent
@@ -111,18 +110,18 @@ def _measure(unit: int, siex: int) -> tuple[bool, int, str | None, bool]:
 
 
 def is_number(unit: int) -> bool:
-    """Whether a value of this unit is a mantissa with sign and exponent; else it is coded."""
+    """Whether a value of this unit is a mantissa with sign and exponent."""
     return unit not in _AS_BYTES and unit not in _AS_DIGITS
 
 
 def step(unit: int, siex: int) -> Decimal:
-    """What a mantissa of 1 means."""
+    """Return the value of a mantissa of 1."""
     negative, exponent, _, _ = _measure(unit, siex)
     return number(1, negative, exponent)
 
 
 def number(mantissa: int, negative: bool, exponent: int) -> Decimal:
-    """±mantissa × 10^exponent, exactly; -0 keeps its sign."""
+    """Return ±mantissa × 10^exponent exactly. -0 keeps its sign."""
     value = power(mantissa, exponent)
     return value.copy_negate() if negative else value
 
@@ -139,25 +138,25 @@ def _valid(make: Callable[[], date | time]) -> str | None:
 
 
 def _time(packed: int) -> str | None:
-    """hhmmss in decimal digits."""
+    """Return a time from hhmmss in decimal digits."""
     hour, minute, second = _pairs(packed)
     return _valid(lambda: time(hour, minute, second))
 
 
 def _date(packed: int) -> str | None:
-    """yymmdd in decimal digits, of this century."""
+    """Return a date of this century from yymmdd in decimal digits."""
     year, month, day = _pairs(packed)
     return _valid(lambda: date(2000 + year, month, day)) if year < 100 else None
 
 
 def _long_date(packed: int) -> str | None:
-    """yyyymmdd in decimal digits."""
+    """Return a date from yyyymmdd in decimal digits."""
     year, month, day = _pairs(packed)
     return _valid(lambda: date(year, month, day))
 
 
 def _month_day(packed: int) -> str | None:
-    """mmdd in decimal digits, of any year (2000 had a 29 February)."""
+    """Return a day of the year from mmdd in decimal digits. 29 February is valid."""
     year, month, day = _pairs(packed)
     text = _valid(lambda: date(2000, month, day)) if not year else None
     return text and "-" + text.removeprefix("2000")
@@ -228,10 +227,10 @@ Encoder: TypeAlias = Callable[[str, int], bytes]
 
 
 def encode_value(unit: int, text: str, nob: int) -> Coded:
-    """The value that `decode_value` shows as `text`, in `nob` bytes (fixed for clocks).
+    """Encode the value that `decode_value` returns as `text`, in `nob` bytes (fixed for clocks).
 
-    Every digit is kept: "12.50" is 1250 × 10^-2. Raises ValueError for a text that the unit does
-    not allow or that does not fit.
+    Every digit is kept: "12.50" is 1250 × 10^-2. Raises ValueError if the unit does not allow the
+    text, or if it does not fit.
     """
     if unit in _ENCODERS:
         return Coded(unit, 0, _ENCODERS[unit](text, nob))

@@ -2,7 +2,7 @@
 
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
-from kamstrup_mqtt.protocols.kmp_ascii.codec import KmpAsciiCodec
+from kamstrup_mqtt.protocols.kmp_ascii.codec import TIMINGS, KmpAsciiCodec
 from kamstrup_mqtt.protocols.kmp_ascii.fields import fallback_key, key_of, parse_source
 
 SPEC = ProtocolSpec(
@@ -15,5 +15,6 @@ SPEC = ProtocolSpec(
     key_of=key_of,
     parse_source=parse_source,
     fallback_key=fallback_key,
+    timings=TIMINGS,
     checksum="weak",
 )

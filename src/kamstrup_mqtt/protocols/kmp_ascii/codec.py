@@ -1,4 +1,4 @@
-"""Messages and conversation of KMP-ASCII."""
+"""Decodes the frames of KMP-ASCII and conducts its polls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kamstrup_mqtt.protocols.base import (
     Pause,
     PollRequest,
     PollResponse,
-    Send,
+    PollTimings,
     Step,
 )
 from kamstrup_mqtt.protocols.kmp_ascii.fields import (
@@ -30,7 +30,7 @@ from kamstrup_mqtt.protocols.kmp_ascii.framing import KmpAsciiFramer, encode
 
 
 def memory_request(first: int, last: int) -> bytes:
-    """The payload that asks for the memory from address `first` to `last`, both inclusive."""
+    """Return the payload that reads the memory from address `first` to `last`, inclusive."""
     return MEMORY + first.to_bytes(2, "big") + last.to_bytes(2, "big")
 
 
@@ -39,37 +39,35 @@ _REQUESTS: Mapping[bytes, bytes] = {
     ENERGY: ENERGY,
     TARIFFS: TARIFFS + b"\x00",
 }
+TIMINGS = PollTimings(
+    response_timeout=1.0, inter_byte_timeout=0.6, total_timeout=4.0, pause=1.6, tries=3
+)
 _NO_ANSWER = (LinkState.NO_BYTES, LinkState.ECHO_ONLY)
 
 
 class KmpAsciiCodec:
-    """One 685-382 asked over KMP-ASCII.
+    """Decodes the frames of one 685-382 and polls it.
 
-    `tries` per command, with a `pause` after each that failed; `response_timeout`,
-    `inter_byte_timeout` and `total_timeout` in seconds as in `Send`."""
+    timings    limits of each command
+    learned    not used: this protocol has nothing to remember
+    fast_path  not used: this protocol has no fast path
+    """
 
     def __init__(
         self,
         *,
-        tries: int = 3,
-        first_byte: float = 1.0,
-        between: float = 0.6,
-        total: float = 4.0,
-        pause: float = 1.6,
-        learned: Mapping[str, str] | None = None,  # this protocol has nothing to learn
+        timings: PollTimings = TIMINGS,
+        learned: Mapping[str, str] | None = None,
+        fast_path: bool = True,
     ) -> None:
-        self._tries = tries
-        self._first_byte = first_byte
-        self._between = between
-        self._total = total
-        self._pause = pause
+        self._timings = timings
 
     def framer(self) -> KmpAsciiFramer:
-        """A framer for a newly opened line."""
+        """Return a framer for a newly opened link."""
         return KmpAsciiFramer()
 
     def decode(self, frame: Frame) -> Message:
-        """Read a request or an answer. Raises MeterError when it has not the length it should."""
+        """Decode a request or an answer. Raises MeterError if an answer has a wrong length."""
         command, data = frame.payload[:2], frame.payload[2:]
         header: dict[str, Json] = {
             "direction": frame.direction,
@@ -119,13 +117,15 @@ class KmpAsciiCodec:
         self, command: bytes, request: bytes, probe_only: bool
     ) -> Generator[Step, Frame | None, tuple[DecodedValue, ...]]:
         try:
-            frame = yield from self._exchange(command, request, 1 if probe_only else self._tries)
+            frame = yield from self._exchange(
+                command, request, 1 if probe_only else self._timings.tries
+            )
         except MeterError as error:
             if probe_only or error.state not in _NO_ANSWER:
                 raise
-            # the protocol has no refusal: is the meter there at all?
+            # the protocol has no refusal: does the meter answer at all?
             try:
-                yield from self._exchange(HELLO, HELLO, self._tries)
+                yield from self._exchange(HELLO, HELLO, self._timings.tries)
             except MeterError:
                 raise error from None
             return ()
@@ -134,27 +134,23 @@ class KmpAsciiCodec:
     def _exchange(
         self, command: bytes, request: bytes, tries: int
     ) -> Generator[Step, Frame | None, Frame]:
-        send = Send(
-            data=encode("@", request),
-            response_timeout=self._first_byte,
-            inter_byte_timeout=self._between,
-            total_timeout=self._total,
-        )
+        send = self._timings.send(encode("@", request))
         for _ in range(tries - 1):
             try:
                 return _checked(command, (yield send))
             except MeterError:
-                yield Pause(self._pause)
+                yield Pause(self._timings.pause)
         return _checked(command, (yield send))
 
 
 def _checked(command: bytes, frame: Frame | None) -> Frame:
-    """The frame, if it answers `command`, whole."""
+    """Return the frame if it is a complete answer to `command`. Raises MeterError otherwise."""
     if frame is None or frame.direction != "answer" or frame.payload[:2] != command:
         got = "nothing" if frame is None else frame.payload.hex(" ").upper()
         raise MeterError(
             LinkState.BYTES_NO_FRAMES,
-            f"asked for {command.hex(' ').upper()}, but {got} came: another reader on this line?",
+            f"asked for {command.hex(' ').upper()}, but received {got}: is there another reader on"
+            " this line?",
         )
     length = DATA_LENGTH.get(command)
     if length is not None and len(frame.payload) - 2 != length:

@@ -1,6 +1,6 @@
-"""What the answers of the 685-382 hold, and under which key it is published.
+"""Fields of the answers of the 685-382, and their public keys.
 
-Offsets count bytes of the data behind the two bytes of the command. Source: KMP382-driver,
+Offsets count the bytes of data behind the two bytes of the command. Source: KMP382-driver,
 MeterProtocolKMP382.cs and README (kmp.md 3.2).
 """
 
@@ -21,14 +21,14 @@ ENERGY = bytes.fromhex("FE90")
 TARIFFS = bytes.fromhex("FE95")
 
 IDENTITY_RANGE = (0x0001, 0x002C)
-"""The addresses, both inclusive, of the block that holds type, meter id and customer number."""
+"""First and last address of the block with type, meter id and customer number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One value: where it stands in the answer to `command`, and what it is.
+    """A value: its position in the answer to `command`, and its kind.
 
-    text    ASCII        number  an identity number: published as text
+    text    ASCII        number  an identification number: published as text
     count   an integer   total   an integer of 1/100, see `high_res`
     """
 
@@ -74,7 +74,7 @@ FIELDS: tuple[Field, ...] = (
 )
 
 DATA_LENGTH: Mapping[bytes, int] = MappingProxyType({MEMORY: 44, ENERGY: 36, TARIFFS: 13})
-"""Bytes behind the command in the answers that hold fields."""
+"""Command -> bytes of data in its answer."""
 
 _BY_COMMAND: Mapping[bytes, tuple[Field, ...]] = MappingProxyType(
     {command: tuple(f for f in FIELDS if f.command == command) for command in DATA_LENGTH}
@@ -83,13 +83,13 @@ _BY_ID: Mapping[SourceId, Field] = MappingProxyType({field.id: field for field i
 
 
 def command_of(source: SourceId) -> bytes | None:
-    """The command whose answer holds `source`; None when there is none."""
+    """Return the command whose answer contains `source`. None if there is none."""
     field = _BY_ID.get(source)
     return field.command if field else None
 
 
 def read_fields(command: bytes, data: bytes) -> tuple[DecodedValue, ...]:
-    """The objects in the answer to `command`; `data` has the length that DATA_LENGTH tells."""
+    """Decode the answer to `command`. `data` must have the length in DATA_LENGTH."""
     fields = _BY_COMMAND[command]
     numbers = {f.id: int.from_bytes(_part(f, data), f.order) for f in fields}
     return tuple(
@@ -121,10 +121,10 @@ def _value(field: Field, numbers: Mapping[str, int]) -> Scalar:
 
 
 def high_res(hundredths: int, whole: int) -> Decimal | None:
-    """The total in kWh, from 1/100 kWh; None unless its whole kWh are those of the register.
+    """Return the total in kWh from hundredths. None if it does not match the register's kWh.
 
-    The driver calls this field RESET_COUNTER. That it is the total is inferred from two samples
-    (9032 and 903233), so every answer must show it again.
+    The driver calls this field RESET_COUNTER. Two samples (9032 and 903233) show that it is the
+    total, so every answer has to confirm it.
     """
     if hundredths // 100 != whole:
         return None
@@ -132,15 +132,15 @@ def high_res(hundredths: int, whole: int) -> Decimal | None:
 
 
 def key_of(source: SourceId) -> str | None:
-    """The public key of `source`; None when it has none."""
+    """Return the public key of a source. None if it has none."""
     field = _BY_ID.get(source)
     return field.key if field else None
 
 
 def parse_source(text: str) -> SourceId:
-    """The source that a user names, in any case: `FE90.energy`, or its key `energy_import`.
+    """Return the source that a text names, in any case: `FE90.energy`, or its key `energy_import`.
 
-    Raises ValueError with all that there are.
+    Raises ValueError with a list of all sources.
     """
     wanted = text.strip().lower()
     for field in FIELDS:
@@ -151,6 +151,6 @@ def parse_source(text: str) -> SourceId:
 
 
 def fallback_key(source: SourceId) -> str:
-    """The key of a source that has none of its own."""
+    """Return the key of a source without a public one."""
     slug = "".join(c if c.isascii() and c.isalnum() else "_" for c in str(source).lower())
     return f"register_{slug}"

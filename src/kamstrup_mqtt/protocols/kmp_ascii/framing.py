@@ -1,11 +1,11 @@
-"""Frames of KMP-ASCII: cut out of a byte stream, and built.
+"""Frames of KMP-ASCII: found in a byte stream, and built.
 
     '@' | 'H'   hex pairs of the payload   hex pair of the LRC   CR
      40   48    30..39 41..46 each         two's complement of    0D
     to   from   upper case (lower case     the 8-bit sum of the
     the meter   is understood too)         payload
 
-Nothing is stuffed: no start character can stand inside a frame, so a start is always a start.
+There is no byte stuffing: a start character cannot occur inside a frame.
 Source: KMP382-driver, MeterProtocolKMP382.cs (kmp.md 3.1).
 """
 
@@ -26,30 +26,29 @@ _MAX_FRAME = 1 + 2 * (MAX_PAYLOAD + 1) + 1
 _MAX_GARBAGE = 256
 _HEX = frozenset(b"0123456789ABCDEFabcdef")
 _RUN = re.compile(rb"[0-9A-Fa-f]+")
-"""What may be taken together inside a frame."""
+"""Characters inside a frame that may be taken together."""
 _BETWEEN_FRAMES = frozenset(b"\r\n\x00")
 
 
 def lrc(payload: bytes) -> int:
-    """The check byte: with it the 8-bit sum is 0."""
+    """Return the check byte, which makes the 8-bit sum 0."""
     return -sum(payload) & 0xFF
 
 
 def encode(start: Literal["@", "H"], payload: bytes) -> bytes:
-    """The frame as it goes onto the wire."""
+    """Return a payload as a frame on the wire."""
     pairs = bytes((*payload, lrc(payload))).hex().upper()
     return f"{start}{pairs}\r".encode("ascii")
 
 
 class KmpAsciiFramer:
-    """Cuts a byte stream into frames; holds at most one frame or 256 bytes of garbage.
+    """Cuts a byte stream into frames. Buffers one frame or 256 bytes of garbage at most.
 
-    A frame whose LRC is right is whole also without its CR, once the next one starts or the line
-    is quiet: recordings often lack the CR.
+    A frame with a valid LRC is complete without its CR as soon as the next one starts or the burst
+    ends: recordings often lack the CR.
     """
 
     bytes_needed = 0
-    is_idle = False
 
     def __init__(self) -> None:
         self.parity_errors = 0
@@ -58,7 +57,7 @@ class KmpAsciiFramer:
         self._events: deque[Event] = deque()
 
     def receive_data(self, data: bytes) -> None:
-        """Take the next bytes of the stream."""
+        """Receive the next bytes of the stream."""
         at = 0
         while at < len(data):
             room = _MAX_FRAME - 1 - len(self._frame)
@@ -71,11 +70,11 @@ class KmpAsciiFramer:
                 at = run.end()
 
     def next_event(self) -> Event | None:
-        """The next frame or drop, None when more bytes are needed."""
+        """Return the next frame or dropped bytes. None if more bytes are needed."""
         return self._events.popleft() if self._events else None
 
     def end_burst(self) -> None:
-        """The line was quiet: the frame begun is whole (but for its CR) or it is dropped."""
+        """End a burst: the current frame is complete without its CR, or dropped."""
         self._end(last=True)
         self._drop_garbage()
 
@@ -91,11 +90,11 @@ class KmpAsciiFramer:
             self._frame.append(byte)
             self._end(last=True)
         elif byte not in _HEX:
-            # damaged: only the next start character is sure to be one
+            # damaged: wait for the next start character
             self._garbage += self._frame
             self._frame.clear()
             self._waste(byte)
-        else:  # the run before it left no room
+        else:  # the frame is full
             self._frame.append(byte)
             self._drop(DropReason.LENGTH)
 
@@ -105,7 +104,10 @@ class KmpAsciiFramer:
             self._drop_garbage()
 
     def _end(self, *, last: bool) -> None:
-        """The frame ends here: at its CR or in silence (`last`), or at the next start."""
+        """End the current frame.
+
+        last  at its CR or the end of the burst; False: at the next start
+        """
         if not self._frame:
             return
         raw = bytes(self._frame)

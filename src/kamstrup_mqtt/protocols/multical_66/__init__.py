@@ -2,7 +2,7 @@
 
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.protocols.base import ProtocolSpec
-from kamstrup_mqtt.protocols.multical_66.codec import Multical66Codec
+from kamstrup_mqtt.protocols.multical_66.codec import TIMINGS, Multical66Codec
 from kamstrup_mqtt.protocols.multical_66.fields import fallback_key, key_of, parse_source
 
 SPEC = ProtocolSpec(
@@ -16,5 +16,6 @@ SPEC = ProtocolSpec(
     key_of=key_of,
     parse_source=parse_source,
     fallback_key=fallback_key,
+    timings=TIMINGS,
     checksum="weak",
 )

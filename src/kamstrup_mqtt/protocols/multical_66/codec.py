@@ -1,4 +1,4 @@
-"""One MULTICAL 66 or III: which answers are wanted, and the change of speed between.
+"""Decodes the answers of a MULTICAL 66 or III and conducts its polls.
 
 Source: MULTICAL 66-CDE technical description 5511-634 rev C1, 4.1; MULTICAL III answers alike.
 """
@@ -17,7 +17,7 @@ from kamstrup_mqtt.protocols.base import (
     Pause,
     PollRequest,
     PollResponse,
-    Send,
+    PollTimings,
     Step,
 )
 from kamstrup_mqtt.protocols.multical_66.fields import (
@@ -28,51 +28,57 @@ from kamstrup_mqtt.protocols.multical_66.fields import (
     request_of,
 )
 from kamstrup_mqtt.protocols.multical_66.framing import Multical66Framer, with_parity
-from kamstrup_mqtt.protocols.wakeup import Wake, wake_up
+from kamstrup_mqtt.protocols.wakeup import wake_up
 
 ANSWER_BAUDRATE = 1200
-BITS = 11
-"""Of one character: start, seven, parity, two stop bits."""
-WAKE_REST = 1.6
-"""Seconds between the zeros that wake a meter and the request."""
 BETWEEN_REQUESTS = 5.0
-"""Seconds that the meter wants between two requests."""
+"""Seconds that the meter needs between two requests."""
+TIMINGS = PollTimings(
+    response_timeout=3.0,
+    inter_byte_timeout=0.5,
+    total_timeout=8.0,
+    pause=BETWEEN_REQUESTS,
+    tries=2,
+)
+BITS = 11
+"""Bits of one character: start, seven data, parity, two stop bits."""
+WAKE_REST = 1.6
+"""Seconds to wait between the zeros that wake a meter and the request."""
 
 
 class Multical66Codec:
-    """One meter's side. The answer comes 0.3 to 2 s after the request, at 1200 baud whatever the
-    request had; `wake`: what is sent before each poll so that a sleeping eye wakes, "nul" or
-    "ident" (see `protocols.waking`); `tries`, the limits of `Send` and the `pause` after a
-    failure are as everywhere.
+    """Decodes the answers of one meter and polls it.
+
+    The answer begins 0.3 to 2 s after the request, at 1200 baud whatever the speed of the request.
+
+    baudrate   the speed of requests
+    timings    limits of each request
+    learned    not used: this protocol has nothing to remember
+    fast_path  not used: this protocol has no fast path
     """
 
     def __init__(
         self,
         *,
         baudrate: int = 300,
-        tries: int = 2,
-        first_byte: float = 3.0,
-        between: float = 0.5,
-        total: float = 8.0,
-        pause: float = BETWEEN_REQUESTS,
-        wake: Wake | None = None,
+        timings: PollTimings = TIMINGS,
         learned: Mapping[str, str] | None = None,
+        fast_path: bool = True,
     ) -> None:
         self._baudrate = baudrate
-        self._tries = tries
-        self._timeouts = (first_byte, between, total)
-        self._pause = pause
-        self._wake = wake
+        self._timings = timings
         self._framer = Multical66Framer()
 
     def framer(self) -> Multical66Framer:
-        """A framer for a newly opened line."""
+        """Return a framer for a newly opened link."""
         self._framer = Multical66Framer()
         return self._framer
 
     def decode(self, frame: Frame) -> Message:
-        """A line read: ten numbers of seven digits are the answer to /#1, others that to /#2.
-        Raises MeterError for a line of any other form."""
+        """Decode a line: ten numbers of seven digits answer /#1, others /#2.
+
+        Raises MeterError for a line of any other form.
+        """
         text = frame.payload.decode("ascii")
         if frame.direction == "request":
             return Message({"direction": "request", "text": text})
@@ -87,15 +93,19 @@ class Multical66Codec:
         wanted = [request for request in REQUESTS if request in asked]
         found: dict[SourceId, DecodedValue] = {}
         yield from wake_up(
-            self._wake, baudrate=self._baudrate, bits=BITS, pause=WAKE_REST, ident_rest=self._pause
+            self._timings.wake,
+            baudrate=self._baudrate,
+            bits=BITS,
+            pause=WAKE_REST,
+            ident_rest=self._timings.pause,
         )
         fault: MeterError | None = None
         for n, request in enumerate(wanted or ["1"]):
             if n:
-                yield Pause(self._pause)
+                yield Pause(self._timings.pause)
             try:
                 objects = yield from self._ask(
-                    request, 1 if poll_request.probe_only and not n else self._tries
+                    request, 1 if poll_request.probe_only and not n else self._timings.tries
                 )
             except MeterError as error:
                 if not n:
@@ -119,30 +129,22 @@ class Multical66Codec:
             except MeterError:
                 if left < 1:
                     raise
-            yield Pause(self._pause)
+            yield Pause(self._timings.pause)
 
     def _once(self, request: str) -> Generator[Step, Frame | None, Frame]:
         self._framer.any_count = request in WHOLE
-        yield self._send(with_parity(f"/#{request}".encode("ascii")), answer=False)
+        yield self._timings.send(
+            with_parity(f"/#{request}".encode("ascii")), expects_response=False
+        )
         yield Configure(ANSWER_BAUDRATE)
         try:
-            frame = yield self._send(b"")
+            frame = yield self._timings.send(b"")
         except MeterError:
             yield Configure(self._baudrate)
             raise
         yield Configure(self._baudrate)
         assert frame is not None  # an answer was waited for
         return frame
-
-    def _send(self, data: bytes, *, answer: bool = True) -> Send:
-        first_byte, between, total = self._timeouts
-        return Send(
-            data=data,
-            response_timeout=first_byte,
-            inter_byte_timeout=between,
-            total_timeout=total,
-            expects_response=answer,
-        )
 
 
 def _read(request: str, text: str) -> tuple[DecodedValue, ...]:

@@ -1,8 +1,8 @@
-"""The fields of the answers, and what they are called.
+"""Fields of the answers, and their public keys.
 
-Units and decimal points of energy, volume, power and flow follow from a code table of the maker
-that is not public: they are told as sent, without unit. Temperatures are hundredths of a degree:
-in a published answer 0006811 less 0003366 is 0003445.
+Unit and decimal point of energy, volume, power and flow depend on a code table that the maker does
+not publish, so they are published as sent, without unit. Temperatures are in hundredths of a
+degree: in a published answer, 0006811 minus 0003366 is 0003445.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "2": ("customer", "ta2", "tl2", "ta3", "tl3", "in_a", "in_b", "abccc", "ddeffgg", "date"),
     }
 )
-"""Request -> fields of its answer in order (5511-634 rev C1, 4.1)."""
+"""Request -> fields of its answer, in order (5511-634 rev C1, 4.1)."""
 
 WHOLE = ("3", "4", "8", "9")
-"""Requests whose answers are numbers of seven digits too, but what they mean is not published:
-their line is told as text. /#5, /#6 and /#7 are the log of 31 months, 60 days and 960 hours, whose
-columns are not published, and take up to a minute of light: they are not asked for."""
+"""Requests whose answers have numbers of seven digits, too. Their meaning is not published, so the
+line is published as text. /#5, /#6 and /#7, the logs of 31 months, 60 days and 960 hours, are not
+read: their columns are not published, and they take up to a minute of light."""
 REQUESTS = (*FIELDS, *WHOLE)
 
 _FIRST_WIDTH: Mapping[str, int] = MappingProxyType({"1": 7, "2": 11})
-"""Request -> digits of the first number; all others have seven."""
+"""Request -> digits of the first number; the others have seven."""
 
 _HUNDREDTHS: Mapping[str, str] = MappingProxyType({"t1": "°C", "t2": "°C", "diff": "K"})
 _TEXT = frozenset(("customer", "abccc", "ddeffgg"))
@@ -51,12 +51,12 @@ SOURCES = (
 
 
 def request_of(source: SourceId) -> str:
-    """Which request brings a field: `#1.t1` -> 1."""
+    """Return the request whose answer contains a field: `#1.t1` -> 1."""
     return str(source).removeprefix("#").partition(".")[0]
 
 
 def objects(request: str, numbers: list[str]) -> tuple[DecodedValue, ...]:
-    """The fields of an answer to `/#request`. Raises ValueError when there are not so many."""
+    """Decode an answer to `/#request`. Raises ValueError if the number of fields is wrong."""
     if request in WHOLE:
         line = " ".join(numbers)
         return (DecodedValue(f"#{request}", line, line),)
@@ -78,18 +78,18 @@ def _object(source: str, field: str, text: str) -> DecodedValue:
 
 
 def key_of(source: SourceId) -> str | None:
-    """The public key of a field, None where its meaning depends on the code table."""
+    """Return the public key of a field. None if its meaning depends on the code table."""
     return _KEYS.get(source)
 
 
 def fallback_key(source: SourceId) -> str:
-    """The key of a field without a name: `#1.energy` -> `register_1_energy`."""
+    """Return the key of a field without a public one: `#1.energy` -> `register_1_energy`."""
     return "register_" + re.sub(r"[^a-z0-9]+", "_", str(source).lower()).strip("_")
 
 
 def parse_source(text: str) -> SourceId:
-    """The field that a user names. Raises ValueError with those that there are."""
+    """Return the field that a text names. Raises ValueError with a list of all fields."""
     word = text.strip().lower()
     if word not in SOURCES:
-        raise ValueError(f"{text!r} is no field; there are {', '.join(SOURCES)}")
+        raise ValueError(f"{text!r} is no field; choose from {', '.join(SOURCES)}")
     return word

@@ -1,4 +1,4 @@
-"""Cuts the stream into answers: lines of decimal numbers. There is no check but parity and form.
+"""Cuts a stream into answers: lines of decimal numbers, checked by parity and form only.
 
 Source: MULTICAL 66-CDE technical description 5511-634 rev C1, 4.1.
 """
@@ -11,8 +11,8 @@ from collections import deque
 from kamstrup_mqtt.protocols.base import DroppedBytes, DropReason, Event, Frame
 
 # | number | blank | number | ... | CR |      answer, 1200 7E2: ten numbers of seven digits, the
-#                                             first of /#2 of eleven; a sign takes a digit's place;
-#                                             of the others it is not published how many
+#                                             first of /#2 of eleven; a sign replaces a digit; the
+#                                             length of other answers is not published
 # | '/' | '#' | digit or letter |             request, 300 7E2
 CR = 0x0D
 MAX_LINE = 256
@@ -23,16 +23,17 @@ _IGNORED = frozenset((0x00, 0x0A, 0x7F))
 
 
 def with_parity(text: bytes) -> bytes:
-    """Seven-bit characters with even parity in bit 7."""
+    """Return seven-bit characters with even parity in bit 7."""
     return bytes(byte | (byte.bit_count() & 1) << 7 for byte in text)
 
 
 class Multical66Framer:
-    """One line's framer. Characters without parity bits are taken too: a bridge may strip them.
-    `any_count`: the answer that is awaited may have any number of numbers."""
+    """Cuts a stream into frames. Accepts characters without parity bits: a bridge may strip them.
+
+    any_count  the next answer may have any number of numbers
+    """
 
     bytes_needed = 0
-    is_idle = False
 
     def __init__(self) -> None:
         self.any_count = False
@@ -41,7 +42,7 @@ class Multical66Framer:
         self._events: deque[Event] = deque()
 
     def receive_data(self, data: bytes) -> None:
-        """Take the next bytes of the stream."""
+        """Receive the next bytes of the stream."""
         for byte in data:
             char = byte & 0x7F
             if char in _IGNORED and not self._raw:
@@ -56,11 +57,11 @@ class Multical66Framer:
                 self._drop(DropReason.LENGTH)
 
     def next_event(self) -> Event | None:
-        """The next frame or drop, None when more bytes are needed."""
+        """Return the next frame or dropped bytes. None if more bytes are needed."""
         return self._events.popleft() if self._events else None
 
     def end_burst(self) -> None:
-        """What is incomplete now stays so."""
+        """End a burst: drop an incomplete answer."""
         if self._raw:
             self._drop(DropReason.TRUNCATED)
 
@@ -74,7 +75,7 @@ class Multical66Framer:
             self._check()
 
     def _drop_before(self, start: int) -> None:
-        if start:  # noise; an answer has no mark of its own where it begins
+        if start:  # noise: an answer has no start mark
             self._events.append(DroppedBytes(DropReason.GARBAGE, bytes(self._raw[:start])))
             del self._raw[:start]
 

@@ -132,9 +132,11 @@ class Alignment:
         self._opener = opener
 
     def _codec_options(self, spec: ProtocolSpec, first_byte: float | None) -> dict[str, Any]:
-        options: dict[str, Any] = {"tries": 1, "pause": 0.0}
+        assert spec.timings is not None, "a polled protocol has timings"
+        timings = replace(spec.timings, tries=1, pause=0.0)
         if first_byte is not None:
-            options["first_byte"] = first_byte
+            timings = replace(timings, response_timeout=first_byte)
+        options: dict[str, Any] = {"timings": timings}
         if spec.name == "iec62056-21":
             options["baudrate"] = self._params.baudrate
         return options

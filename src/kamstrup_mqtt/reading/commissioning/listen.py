@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from types import MappingProxyType
 from typing import TypeAlias
 
 from kamstrup_mqtt.core.errors import MeterError, ReplayError
@@ -19,28 +18,17 @@ from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import OPEN_TIMEOUT, open_link
 from kamstrup_mqtt.protocols.base import (
     DroppedBytes,
-    DropReason,
     Event,
     Frame,
     PushedCodec,
     Timestamp,
 )
-from kamstrup_mqtt.reading.conversation import listen
+from kamstrup_mqtt.reading.commissioning.drop_advice import DROP_ADVICE
 from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading.frame_listener import listen
 
 VERDICT_SECONDS = 30.0
 """Seconds without a list after which, and at which interval, a verdict is given."""
-
-DROP_ADVICE: Mapping[DropReason, str] = MappingProxyType(
-    {
-        DropReason.PARITY: "the meter sends 8N1 and is read as 8E1: use --parity N"
-        " (`parity: none`)",
-        DropReason.M_BUS: "M-Bus telegrams (68 .. 68), as meters in Austria and Poland send them:"
-        " this kind of HAN port is not supported",
-        DropReason.P1: "a P1 telegram: this is a P1 port (DSMR), not a HAN port",
-    }
-)
-"""Drop reasons that name the fault, each with what it means and what to do."""
 
 _log = logging.getLogger("kamstrup_mqtt.listen")
 
@@ -78,7 +66,7 @@ class ListDropped:
     raw      the bytes
     reason   code of the reason: a DropReason, a LinkState, or "replayed"
     message  why a valid frame could not be decoded; None if the bytes were no valid frame
-    advice   what the reason means and what to do, where it tells that much
+    advice   what the reason means and what to do, if the reason alone shows that
     """
 
     raw: bytes
@@ -137,10 +125,10 @@ class ListenSession:
         Raises LinkError if the port cannot be opened or is lost.
         """
         link = await opener(address, params, open_timeout=OPEN_TIMEOUT)
-        report(ListenStarted(address, params))
         clock = asyncio.get_running_loop().time
         start = clock()
         try:
+            report(ListenStarted(address, params))
             async for event in listen(link, self._codec.framer(), Counters(), _log):
                 now = Timestamp(datetime.now(UTC), clock())
                 for result in self.handle(event, now, now.monotonic - start):

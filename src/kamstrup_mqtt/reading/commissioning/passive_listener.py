@@ -23,8 +23,8 @@ from kamstrup_mqtt.reading.commissioning.scan_finding import (
     ScanStep,
     first_text,
 )
-from kamstrup_mqtt.reading.conversation import Listener
 from kamstrup_mqtt.reading.counters import Counters
+from kamstrup_mqtt.reading.frame_listener import FrameListener
 
 FIRST_SECONDS = 12.0
 """Seconds without a byte after which there is no pushing meter: they send every 10 s."""
@@ -92,7 +92,7 @@ class PassiveListener:
         message = f"listening for lists at {params}, up to {seconds:.0f} s ..."
         self._report(ScanProgress(ScanStep.LISTEN, message))
         link = await self._opener(self._address, params, open_timeout=OPEN_TIMEOUT)
-        listener = Listener(link, self._spec.make_codec().framer(), Counters(), _log)
+        listener = FrameListener(link, self._spec.make_codec().framer(), Counters(), _log)
         start = listener.last_byte
         try:
             with contextlib.suppress(TimeoutError):

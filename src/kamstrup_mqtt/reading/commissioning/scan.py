@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -43,7 +43,8 @@ class ScanOptions:
     """How a port is scanned; times in seconds.
 
     listen          limit for listening for a meter that sends by itself; 0: do not listen
-    awake           limit for asking a meter, to spare its battery
+    awake           from the start of the scan until no more registers are asked for, to spare a
+                    battery
     pause           between two requests
     first_byte      until a response must begin; None: the protocol's default
     file_directory  ask a KMP meter for all 65,536 registers, and keep the progress in this
@@ -112,9 +113,11 @@ class Scan:
         return False
 
     async def _try(self, candidate: Candidate, link: Link, deadline: float) -> bool:
-        options = {**candidate.options, "tries": 2}
+        assert candidate.spec.timings is not None, "a polled protocol has timings"
+        timings = replace(candidate.spec.timings, tries=2)
         if self._options.first_byte is not None:
-            options["first_byte"] = self._options.first_byte
+            timings = replace(timings, response_timeout=self._options.first_byte)
+        options = {**candidate.options, "timings": timings}
         codec = cast(PolledCodec, candidate.spec.make_codec(**options))
         exchange = ConversationRunner(link, codec.framer(), Counters(), _log)
         is_kmp = candidate.protocol == "kmp"

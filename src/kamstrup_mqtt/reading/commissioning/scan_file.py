@@ -8,9 +8,9 @@ from pathlib import Path
 
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import ConfigError
+from kamstrup_mqtt.core.files import write_atomically
 from kamstrup_mqtt.core.model import SourceId
 from kamstrup_mqtt.reading.commissioning.scan_candidates import ALL_REGISTERS
-from kamstrup_mqtt.storage.state_file import write_atomically
 
 
 class ScanFile:

@@ -30,9 +30,9 @@ class ScanStep(StrEnum):
 class ScanProgress:
     """A step of a scan.
 
-    message   one sentence about the step; empty if only the counts changed
+    message   a sentence about the step; empty if only the counts have changed
     done      registers that were asked for, of `total`
-    answered  objects that the meter has answered so far
+    answered  values that the meter has returned so far
     """
 
     step: ScanStep
@@ -44,7 +44,14 @@ class ScanProgress:
 
 @dataclass(slots=True)
 class ScanFinding:
-    """The meter that was found. `is_encrypted`: its lists cannot be read without its keys."""
+    """The meter that was found.
+
+    line          the line settings as the documents write them: "300 7E1"
+    model         the model to configure
+    serial        its serial number; None: not known
+    objects       what it answered or sent
+    is_encrypted  its lists cannot be read without its keys
+    """
 
     protocol: str
     params: SerialParams

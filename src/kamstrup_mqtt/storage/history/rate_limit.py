@@ -1,4 +1,4 @@
-"""How fast what waited is sent: a broker that is back must not be buried."""
+"""Limits how fast waiting records are sent, so that a broker that is back is not flooded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class RateLimiter:
-    """How fast records are sent: at most max(50/s, 4 × the rate at which they are made)."""
+    """Allows max(`min_rate`, 4 times the arrival rate over `span` seconds) records per second."""
 
     def __init__(
         self, monotonic: Callable[[], float], *, min_rate: float = 50.0, span: float = 10.0
@@ -19,20 +19,21 @@ class RateLimiter:
         self._next = self._started = monotonic()
 
     def record_arrival(self) -> None:
-        """A record was made."""
+        """Count a record that was made now."""
         self._arrivals.append(self._monotonic())
 
     @property
     def rate(self) -> float:
-        """Records a second that may be sent now."""
+        """Records per second that may be sent now."""
         now = self._monotonic()
         while self._arrivals and self._arrivals[0] < now - self._span:
             self._arrivals.popleft()
-        seen = min(self._span, max(1.0, now - self._started))
-        return max(self._min_rate, 4 * len(self._arrivals) / seen)
+        observed = min(self._span, max(1.0, now - self._started))
+        return max(self._min_rate, 4 * len(self._arrivals) / observed)
 
     def reserve_slot(self) -> float:
-        """Seconds until the next may be sent, which counts as sent then."""
+        """Reserve the next slot and return the seconds to wait for it."""
         now = self._monotonic()
-        self._next = max(self._next, now) + 1 / self.rate
-        return max(0.0, self._next - 1 / self.rate - now)
+        slot = max(self._next, now)
+        self._next = slot + 1 / self.rate
+        return slot - now

@@ -76,7 +76,7 @@ def one(found: list[str]) -> str:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such file; begin with a copy"):
+    with pytest.raises(ConfigError, match="no such file; start with a copy"):
         load(tmp_path / "none.yaml", {})
 
 
@@ -113,7 +113,7 @@ def test_byte_order_mark(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n"])
 def test_empty(faults: Faults, text: str) -> None:
-    assert one(faults(text)).startswith("c.yaml:1:1: is empty; begin with")
+    assert one(faults(text)).startswith("c.yaml:1:1: is empty; start with")
 
 
 def test_control_character(faults: Faults) -> None:
@@ -182,9 +182,7 @@ def test_number_that_is_another(faults: Faults, text: str, number: str) -> None:
 
 def test_trap_in_a_password_is_not_shown(faults: Faults) -> None:
     found = faults(METER + "mqtt:\n  password: 0123\n")
-    assert found == [
-        "c.yaml:4:13: mqtt.password: is a number to YAML, and not as it is written; quote it"
-    ]
+    assert found == ["c.yaml:4:13: mqtt.password: YAML takes it for another number; quote it"]
 
 
 @pytest.mark.parametrize("text", ["123", "1.50", "'012'", '"on"', "0x10"])
@@ -208,7 +206,7 @@ def test_empty_text(faults: Faults) -> None:
 
 def test_duplicate_key(faults: Faults) -> None:
     found = faults(METER + "mqtt:\n  host: a\n  host: b\n")
-    assert found == ["c.yaml:5:3: mqtt.host: is there twice, first in line 4; remove one"]
+    assert found == ["c.yaml:5:3: mqtt.host: is given twice, first in line 4; remove one"]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +235,7 @@ def test_what_yaml_can_but_we_do_not(faults: Faults, text: str, words: str) -> N
 )
 def test_what_yaml_stumbles_over_is_not_told(faults: Faults, text: str) -> None:
     fault = one(faults(text))
-    assert "quote a text that begins with *, & or !" in fault
+    assert "quote a text that starts with *, & or !" in fault
     assert "hunter2" not in fault
 
 
@@ -335,7 +333,7 @@ def test_bad_password_file(
 
 def test_password_and_file(faults: Faults) -> None:
     found = one(faults(METER + "mqtt:\n  password: a\n  password_file: b\n"))
-    assert found == "c.yaml:5:18: mqtt.password_file: says the same as password; leave one out"
+    assert found == "c.yaml:5:18: mqtt.password_file: means the same as password; remove one"
 
 
 def test_password_file_must_be_text(faults: Faults) -> None:
@@ -434,7 +432,7 @@ meters:
         ("13:9", "meters[0].values[5]: volume is listed twice"),
         ("15:19", "meters[0].custom[0].register: "),
         ("17:9", "meters[0].custom[1].source: is missing; give the register"),
-        ("18:33", "meters[0].custom[2].command: says the same as register; leave one out"),
+        ("18:33", "meters[0].custom[2].command: means the same as register; remove one"),
         ("19:39", "meters[0].custom[3].icon: is not an icon; write mdi:fire"),
     ]
     assert len(found) == len(expected), found
@@ -472,7 +470,7 @@ def test_values_as_one_mapping(faults: Faults) -> None:
         ),
         (
             "{name: a, protocol: han, port: /dev/x, energy_scale: 10, interval: 5}",
-            "2:62: meters[0].interval: is not allowed with protocol han: the meter sends by itself",
+            "2:62: meters[0].interval: is not allowed with protocol han: the meter sends without",
         ),
         ("{name: a, protocol: iec62056-21}", "2:5: meters[0].port: is missing; give /dev/serial"),
         ("{protocol: kmp-ascii, port: /dev/x}", "2:5: meters[0].name: is missing"),
@@ -482,7 +480,7 @@ def test_values_as_one_mapping(faults: Faults) -> None:
         ),
         (
             "{name: a, protocol: kmp-ascii, port: /dev/x, interval: 1, update_interval: 2}",
-            "2:80: meters[0].update_interval: says the same as interval; leave one out",
+            "2:80: meters[0].update_interval: means the same as interval; remove one",
         ),
         (
             "{name: a, protocol: kmp-ascii, port: /dev/x, timing: {trys: 2}}",
@@ -500,7 +498,7 @@ def test_faults_of_meters(faults: Faults, meter: str, fault: str) -> None:
     [
         ("mqtt: {}\n", "1:1: meters: is missing; list at least one meter"),
         ("meters: []\n", "1:9: meters: list at least one meter"),
-        ("meters: {a: b}\n", "1:9: meters: must be a list: lines that begin with -"),
+        ("meters: {a: b}\n", "1:9: meters: must be a list: lines that start with -"),
     ],
 )
 def test_no_meters(faults: Faults, text: str, fault: str) -> None:
@@ -562,8 +560,8 @@ def test_no_fault_tells_a_password(faults: Faults, written_as: str) -> None:
     [
         ("!!float abc", "port: is not a number that can be read"),
         ("9" * 5000, "port: is not a number that can be read"),
-        ('"\\0"', "port: contains a character that no text may have"),
-        ('"\\ud800"', "port: contains a character that no text may have"),
+        ('"\\0"', "port: contains a character that is not allowed in text"),
+        ('"\\ud800"', "port: contains a character that is not allowed in text"),
     ],
 )
 def test_what_yaml_can_write_and_nobody_can_read(faults: Faults, value: str, fault: str) -> None:
@@ -575,7 +573,10 @@ def test_what_yaml_can_write_and_nobody_can_read(faults: Faults, value: str, fau
 def test_a_home_that_nobody_has(faults: Faults, option: str) -> None:
     close = "}" * option.count("{")
     text = f"mqtt: {{{option}: ~no-such-user/x{close}}}\nmeters: [5]\n"
-    assert "begins with the home of a user who has none; write the path out" in faults(text)[0]
+    assert (
+        "begins with the home directory of a user who has none; write the whole path"
+        in faults(text)[0]
+    )
 
 
 _YAML_WORDS = (
@@ -645,10 +646,10 @@ meters:
 """
     found = faults(text)
     assert found == [
-        "c.yaml:3:12: meters[1].name: the id heat is that of meter 'Heat' too; give another id",
+        "c.yaml:3:12: meters[1].name: the id heat is used by meter 'Heat'; give another id",
         "c.yaml:3:60: meters[1].port: tcp://h:1 is opened as 1200 8N2 for meter 'Heat',"
         " as 300 8N2 here; give both the same line settings",
-        "c.yaml:4:19: meters[2].id: the id heat is that of meter 'Heat' too; give another id",
+        "c.yaml:4:19: meters[2].id: the id heat is used by meter 'Heat'; give another id",
         "c.yaml:4:52: meters[2].port: tcp://h:1 is used by meter 'Heat' with protocol kmp;"
         " meters on one port must speak the same protocol",
         "c.yaml:5:36: meters[3].port: tcp://h:1 is used by meter 'Heat'; a HAN port cannot be"
@@ -658,7 +659,7 @@ meters:
 
 
 def test_faults_between_meters_alone(faults: Faults) -> None:
-    assert "the id heat is that of" in one(
+    assert "the id heat is used by" in one(
         faults(METER + METER.partition("\n")[2].replace(":1}", ":2}"))
     )
 
@@ -721,4 +722,4 @@ def test_what_is_wrong_with_a_key_file(faults: Faults, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     assert "must hold the key, one line" in one(faults(HAN + ", encryption_key_file: empty}\n"))
     both = f", encryption_key: '{KEY}', encryption_key_file: empty}}\n"
-    assert "says the same as encryption_key" in one(faults(HAN + both))
+    assert "means the same as encryption_key" in one(faults(HAN + both))

@@ -1,6 +1,7 @@
-"""A frame that comes in one piece is taken in one step: nothing may come out differently for that.
+"""A frame that is received in one piece may be taken in one step: the events are the same.
 
-Each stream of good, damaged, cut and foreign pieces is fed piece by piece and byte by byte.
+Each stream of good, damaged, cut and foreign pieces is received piece by piece and byte by byte,
+by the reference framer too.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.protocols.base import Event, Frame, Framer
-from kamstrup_mqtt.protocols.fast_path.iec62056_21 import ReadoutCache
+from kamstrup_mqtt.protocols.fast_path.iec62056_21 import ReadoutTemplate, make_template
+from kamstrup_mqtt.protocols.fast_path.layout import LayoutCache
 from kamstrup_mqtt.protocols.han import HdlcFramer
 from kamstrup_mqtt.protocols.iec62056_21.block_check import BccOption, BccVote
-from kamstrup_mqtt.protocols.iec62056_21.codec import _read
+from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
 from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
 from tests.support import iec_recordings
@@ -62,7 +64,7 @@ IEC = (
     *map(even, iec(OTHER_DIGITS, "sum", "xor")),
     *iec(MODE_C, "sum", "xor"),
     *map(even, iec(MODE_C, "xor")),
-    # what a known layout may hold and yet be cut elsewhere, or only byte by byte
+    # texts that can have a template, but are not one single readout
     *iec(MODE_C.replace(b"\r\n\x02", b"\n\x02"), "sum"),
     *iec(MODE_C.replace(b"\r\n\x02", b"\r\n\r\n\x02"), "sum"),
     *iec(MODE_C.replace(b"(34)", b"(3/4)"), "sum"),
@@ -107,13 +109,27 @@ def events(framer: Framer, pieces: list[bytes]) -> list[Event]:
     return found
 
 
-def alike(make: Callable[[], Framer], pieces: list[bytes]) -> None:
+def check(make: Callable[[], Framer], reference: Callable[[], Framer], pieces: list[bytes]) -> None:
     """An empty piece is a silence. The last one always is."""
     pieces = [*pieces, b""]
-    whole, slow = make(), make()
     single = [byte for piece in pieces for byte in (single_bytes(piece) or [b""])]
-    assert events(whole, pieces) == events(slow, single)
-    assert whole.parity_errors == slow.parity_errors
+    whole, bytewise, plain = make(), make(), reference()
+    found = events(whole, pieces)
+    assert found == events(bytewise, single)
+    assert found == events(plain, pieces)
+    assert whole.parity_errors == bytewise.parity_errors == plain.parity_errors
+
+
+def check_han(pieces: list[bytes]) -> None:
+    check(HdlcFramer, lambda: HdlcFramer(fast_path=False), pieces)
+
+
+def check_iec(bcc: BccOption, early: bool, known: Iterable[bytes], pieces: list[bytes]) -> None:
+    check(
+        lambda: LearningFramer(bcc, early=early, known=known),
+        lambda: IecFramer(BccVote(bcc), early_ident=early),
+        pieces,
+    )
 
 
 def pieces_of(good: tuple[bytes, ...]) -> st.SearchStrategy[list[bytes]]:
@@ -137,7 +153,7 @@ def pieces_of(good: tuple[bytes, ...]) -> st.SearchStrategy[list[bytes]]:
 @settings(max_examples=300)
 @given(pieces=pieces_of(KMP))
 def test_kmp(pieces: list[bytes]) -> None:
-    alike(KmpFramer, pieces)
+    check(KmpFramer, KmpFramer, pieces)
 
 
 @settings(max_examples=300)
@@ -149,21 +165,23 @@ def test_kmp(pieces: list[bytes]) -> None:
 # too short for a frame, and an address without an end
 @example(pieces=[LIVE_1, bytes.fromhex("A0 02 0800FF 06000000 00 0906")])
 def test_han(pieces: list[bytes]) -> None:
-    alike(HdlcFramer, pieces)
+    check_han(pieces)
 
 
-class ReadingFramer(IecFramer):
-    """Its readouts are read, and so the layout of the next ones known."""
+class LearningFramer(IecFramer):
+    """Makes a template of every readout, as a codec does."""
 
     def __init__(self, bcc: BccOption, *, early: bool, known: Iterable[bytes] = ()) -> None:
-        self.readouts = ReadoutCache()
-        super().__init__(BccVote(bcc), readout_cache=self.readouts, early_ident=early)
+        self.templates: LayoutCache[ReadoutTemplate] = LayoutCache()
+        super().__init__(BccVote(bcc), templates=self.templates, early_ident=early)
         for payload in known:
             self.learn(Frame(payload, payload, "answer", "data"))
 
     def learn(self, frame: Frame) -> None:
-        with contextlib.suppress(MeterError):  # no values in it
-            self.readouts.learn(frame, _read(frame))
+        with contextlib.suppress(MeterError):  # it has no values
+            template = make_template(frame, IecCodec(fast_path=False).decode(frame))
+            if template is not None:
+                self.templates.add(len(frame.payload), template)
 
     def next_event(self) -> Event | None:
         event = super().next_event()
@@ -191,42 +209,42 @@ LEARNED = (
 @example(pieces=[OTHER_METER + b"/", iec_recordings.OFFICIAL])
 @example(pieces=[iec_recordings.TWO_SETS] * 2 + [iec_recordings.OFFICIAL] * 3)
 def test_iec(pieces: list[bytes], bcc: BccOption, early: bool) -> None:
-    alike(lambda: ReadingFramer(bcc, early=early, known=LEARNED), pieces)
+    check_iec(bcc, early, LEARNED, pieces)
 
 
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("bcc", ["auto", "sum", "xor", "none"])
 @pytest.mark.parametrize("wire", IEC)
-def test_iec_once_it_was_read(wire: bytes, bcc: BccOption, early: bool) -> None:
-    alike(lambda: ReadingFramer(bcc, early=early), [wire] * 5)
-    # as if it had been read, whether or not it can come off a line
+def test_iec_with_a_template_of_the_same_readout(wire: bytes, bcc: BccOption, early: bool) -> None:
+    check_iec(bcc, early, (), [wire] * 5)
+    # with its template, whether or not a line can bring it
     payload = bytes(byte & 0x7F for byte in wire)
     known = [payload] if b"\x02" in payload else []
-    alike(lambda: ReadingFramer(bcc, early=early, known=known), [wire, wire[:-1] + b"/", wire])
+    check_iec(bcc, early, known, [wire, wire[:-1] + b"/", wire])
 
 
-def test_iec_a_whole_readout_of_a_known_layout_is_taken_at_once(
+def test_iec_readout_of_a_known_layout_is_taken_in_one_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    framer = ReadingFramer("auto", early=True, known=LEARNED)
+    framer = LearningFramer("auto", early=True, known=LEARNED)
     monkeypatch.setattr(framer, "_take", lambda _: pytest.fail("character by character"))
     wires = [*iec(OTHER_DIGITS, "sum"), *map(even, iec(OTHER_DIGITS, "sum"))]
     assert events(framer, wires) == [Frame(wire, wires[0], "answer", "data") for wire in wires]
 
 
 @pytest.mark.parametrize("size", [16384, 16385, 16400, 16450])
-def test_iec_the_longest_readout(size: int) -> None:
+def test_iec_longest_readout(size: int) -> None:
     start, end = b"/KAM 685\r\n\x021.8.0(1)2.8.0(", b")\r\n!\r\n\x03"
     (wire,) = iec(start + b"7" * (size - len(start + end) - 1) + end, "sum")
     assert len(wire) == size
-    alike(lambda: ReadingFramer("auto", early=False, known=[wire]), [wire])
+    check_iec("auto", False, [wire], [wire])
 
 
-def test_a_header_before_any_frame_is_none() -> None:
-    """HDLC's format field is A or there is no frame, whatever the checksum says."""
+def test_han_frame_with_a_wrong_format_field() -> None:
+    """The format field of HDLC begins with A, or the bytes are no frame whatever their checksum."""
     body = bytes.fromhex("0009 2B21 13 0000")
     assert events(HdlcFramer(), [b"\x7e" + body + fcs(body) + b"\x7e", b""]) != []
-    alike(HdlcFramer, [b"\x7e" + body + fcs(body) + b"\x7e"])
+    check_han([b"\x7e" + body + fcs(body) + b"\x7e"])
 
 
 def fcs(data: bytes) -> bytes:

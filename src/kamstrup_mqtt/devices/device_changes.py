@@ -1,0 +1,40 @@
+"""What a report changes of a device, and so what is due to be published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from kamstrup_mqtt.core.model import EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceChange:
+    """What one report changed.
+
+    discovery    the discovery message differs (send it only if `Device.serial` is not None, and
+                 after the states: Home Assistant logs a warning for a key that the retained state
+                 lacks; where `replaced`, before them)
+    identity     a serial number is new: call `assign_suffixes`
+    replaced     another meter answers: its old device is removed before the new one is announced
+    states       groups to publish
+    diagnostics  worth publishing within a minute; `link`: at once, the link state changed
+    memory       the device's state changed; `urgent`: it must be written within seconds
+    log          (logging level, message), each for the log once
+    """
+
+    discovery: bool = False
+    identity: bool = False
+    replaced: bool = False
+    states: frozenset[str] = EMPTY
+    diagnostics: bool = False
+    link: bool = False
+    memory: bool = False
+    urgent: bool = False
+    log: tuple[tuple[int, str], ...] = ()
+
+
+@cache
+def routine_change(group: str) -> DeviceChange:
+    """Return what a reading of a group changes when nothing of it is new."""
+    return DeviceChange(states=frozenset({group}), diagnostics=True, memory=True)
