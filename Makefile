@@ -16,7 +16,7 @@ FRAMES ?= 100000
 ROUNDS ?= 200
 HOURS ?= 1
 
-.PHONY: help demo docs test test-again covered test-all test-mqtt bench mutate lint lock clean fuzz faults soak check-slow sbom audit
+.PHONY: help demo docs test covered test-all test-mqtt bench mutate lint lock clean fuzz faults soak check-slow sbom audit
 
 help:
 	@echo "make demo      read four emulated meters (make demo ARGS=\"--duration 20\")"
@@ -66,11 +66,6 @@ test: lint
 # the site, with every warning as an error; `python -m http.server -d site` shows it
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-
-# what failed, alone, without others beside it
-test-again: $(VENV)/.dev
-	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --cov --cov-append --cov-report=
-	@$(MAKE) --no-print-directory covered
 
 covered:
 	@echo "--- must be covered whole, branches too"

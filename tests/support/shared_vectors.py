@@ -1,6 +1,7 @@
-"""Recorded frames that lie beside the repository, where they do: one test a vector.
+"""Recorded frames in ../shared/vectors, beside the repository: one test per vector.
 
-They are counted: the test run says how many of them passed, none included.
+The summary of a test run says how many of these tests ran and how many were skipped. Without the
+folder, each test that needs it is reported as skipped.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ Vector = dict[str, Any]
 def shared_vectors(
     file: str, keep: Callable[[Vector], bool] = lambda vector: True
 ) -> list[ParameterSet]:
-    """The vectors of `file` that `keep` keeps, as parameters; none where the folder is not."""
+    """Return the vectors of `file` for which `keep` is true, as parameters of a test.
+
+    If the file is absent, this is one parameter that is skipped.
+    """
     path = FOLDER / file
     if not path.exists():
-        return []
+        skip = pytest.mark.skip(reason=f"../shared/vectors/{file} is absent")
+        return [pytest.param({}, id="absent", marks=(pytest.mark.shared_vector, skip))]
     return [
         pytest.param(vector, id=vector["name"], marks=pytest.mark.shared_vector)
         for vector in json.loads(path.read_text(encoding="utf-8"))
