@@ -26,12 +26,27 @@ def shared_vectors(
 
     If the file is absent, this is one parameter that is skipped.
     """
-    path = FOLDER / file
-    if not path.exists():
-        skip = pytest.mark.skip(reason=f"../shared/vectors/{file} is absent")
+    if not (FOLDER / file).exists():
+        skip = pytest.mark.skip(reason=_absent(file))
         return [pytest.param({}, id="absent", marks=(pytest.mark.shared_vector, skip))]
     return [
         pytest.param(vector, id=vector["name"], marks=pytest.mark.shared_vector)
-        for vector in json.loads(path.read_text(encoding="utf-8"))
+        for vector in _read(file)
         if keep(vector)
     ]
+
+
+def require_vectors(file: str, keep: Callable[[Vector], bool]) -> list[Vector]:
+    """Return the vectors of `file` for which `keep` is true. Skips the test if it is absent."""
+    if not (FOLDER / file).exists():
+        pytest.skip(_absent(file))
+    return [vector for vector in _read(file) if keep(vector)]
+
+
+def _read(file: str) -> list[Vector]:
+    vectors: list[Vector] = json.loads((FOLDER / file).read_text(encoding="utf-8"))
+    return vectors
+
+
+def _absent(file: str) -> str:
+    return f"../shared/vectors/{file} is absent"
