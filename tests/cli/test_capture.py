@@ -255,7 +255,7 @@ async def test_a_locked_state_file_is_refused(run: Run, tmp_path: Path) -> None:
     first.terminate()
     assert await first.wait() in (0, 1)
     assert code == 2
-    assert f"another kamstrup-mqtt (process {first.pid}) uses this memory" in said
+    assert f"another kamstrup-mqtt (process {first.pid}) uses this state file" in said
     assert not run.file.exists()
     # or the next start of the daemon reports that the daemon was killed
     assert (tmp_path / "state" / "memory.lock").read_text() == ""

@@ -40,8 +40,7 @@ async def test_daemon_passes_the_switch_to_its_codecs(
     config = Config.model_validate({"mqtt": {"host": "127.0.0.1"}, "meters": [meter]})
     directories = dict.fromkeys(("STATE_DIRECTORY", "RUNTIME_DIRECTORY"), str(tmp_path))
     app = App(config, environ={**directories, **switch})
-    app._build()
-    (reader,) = app._readers.values()
+    (reader,) = app._build().readers.values()
     codec = reader.config.codec
     for wire in (LIVE_1, LIVE_3):
         framer = codec.framer()

@@ -1,4 +1,4 @@
-"""The installed command with another `energy_scale` than before: held back until it is accepted."""
+"""A changed `energy_scale`: totals are held back until they are accepted."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_another_energy_scale_is_held_back_until_it_is_accepted(tmp_path: 
                     lambda: (hourly().get("energy_import"), live()) == (4422.8, 4422.8), "as 1", 20
                 )
                 await process.end()
-                # accepted for good
+                # the acceptance is stored
                 await process.start()
                 await eventually(lambda: process.log.count("connected to the broker") == 3, "again")
                 await eventually(lambda: live() == 4422.8, "still as 1", 20)

@@ -45,12 +45,12 @@ async def test_bytes_are_passed_in_both_directions(device: FakeDevice) -> None:
 
 async def test_the_line_is_configured(device: FakeDevice) -> None:
     link = await opened(device)
-    speed = termios.tcgetattr(device.far)
+    speed = termios.tcgetattr(device.program_end)
     assert speed[4] == speed[5] == termios.B1200
     assert speed[2] & termios.CSTOPB
     await link.configure(SerialParams(2400))
-    assert termios.tcgetattr(device.far)[5] == termios.B2400
-    assert not termios.tcgetattr(device.far)[2] & termios.CSTOPB
+    assert termios.tcgetattr(device.program_end)[5] == termios.B2400
+    assert not termios.tcgetattr(device.program_end)[2] & termios.CSTOPB
     await link.close()
 
 
@@ -83,7 +83,7 @@ async def test_the_speed_is_changed_after_the_bytes_have_left(device: FakeDevice
     await link.write(b"x" * 12)
     await link.set_baudrate(9600)
     assert loop.time() - start >= 0.1  # 12 characters of 10 bits at 1200 baud
-    assert termios.tcgetattr(device.far)[5] == termios.B9600
+    assert termios.tcgetattr(device.program_end)[5] == termios.B9600
     assert link.params == SerialParams(9600)
     await link.close()
 

@@ -19,13 +19,15 @@ ZONE = timedelta(hours=1)  # the meter's clock: standard time all year (han.md 2
 
 
 @dataclass(frozen=True)
-class Heard:
+class SessionResult:
     told: PushedReading = field(default_factory=lambda: PushedReading(()))
     followed: SessionUpdate = field(default_factory=SessionUpdate)
 
 
-def hear(meter: HanCodec | HanSession, message: Message, moment: Timestamp) -> Heard:
-    return Heard(meter.process(message, moment), meter.learn())
+def process_message(
+    meter: HanCodec | HanSession, message: Message, moment: Timestamp
+) -> SessionResult:
+    return SessionResult(meter.process(message, moment), meter.learn())
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Meter:
     clock: bool = True
     second: int = 0  # since HOUR - 60 s
     energy: float = field(default=0.0)
-    heard: Heard = field(default_factory=Heard)
+    heard: SessionResult = field(default_factory=SessionResult)
     log: list[tuple[int, str]] = field(default_factory=list)
     on_list: Callable[[PushedReading, Timestamp], None] | None = None
 
@@ -54,14 +56,14 @@ class Meter:
     def now(self) -> datetime:
         return HOUR - timedelta(seconds=60) + timedelta(seconds=self.second)
 
-    def pass_(self, seconds: int) -> None:
+    def advance(self, seconds: int) -> None:
         self.second += seconds
         self.energy += self.power * seconds / 3600
         while self.energy >= self.scale:
             self.energy -= self.scale
             self.count += 1
 
-    def tell(self, *, registers: bool = False) -> dict[str, Scalar]:
+    def send_list(self, *, registers: bool = False) -> dict[str, Scalar]:
         """One list; its values by id."""
         objects = [
             DecodedValue("1-1:0.0.5.255", self.id, self.id),
@@ -76,7 +78,7 @@ class Meter:
             objects.append(DecodedValue("1-1:1.8.0.255", self.count, None))
         header = {"maker": "kamstrup", "meter_time": local.isoformat(), "elements": 25}
         moment = Timestamp(self.now + self.host if self.clock else None, 1000.0 + self.second)
-        self.heard = hear(self.follower, Message(header, tuple(objects)), moment)
+        self.heard = process_message(self.follower, Message(header, tuple(objects)), moment)
         self.log += self.heard.followed.log
         if self.on_list is not None:
             self.on_list(self.heard.told, moment)
@@ -87,22 +89,24 @@ class Meter:
         found: dict[str, Scalar] = {}
         for _ in range(seconds // 10):
             if not often and (self.now + timedelta(seconds=10)).minute == 0 and self.now.minute:
-                self.pass_(10)
-                self.tell()
+                self.advance(10)
+                self.send_list()
                 count = self.count  # as it stands at the full hour
-                self.pass_(5)
+                self.advance(5)
                 later, self.count = self.count, count
-                found = self.tell(registers=True)
+                found = self.send_list(registers=True)
                 self.count = later
-                self.pass_(5)
+                self.advance(5)
                 continue
-            self.pass_(10)
-            found = self.tell(registers=often)
+            self.advance(10)
+            found = self.send_list(registers=often)
         return found
 
     def texts(self, fragment: str) -> list[str]:
         return [text for _, text in self.log if fragment in text]
 
 
-def meter(scale: int | None = None, learned: Mapping[str, str] | None = None, **k: object) -> Meter:
+def make_meter(
+    scale: int | None = None, learned: Mapping[str, str] | None = None, **k: object
+) -> Meter:
     return Meter(HanSession(scale, learned or {}), **k)  # type: ignore[arg-type]

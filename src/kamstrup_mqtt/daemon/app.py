@@ -74,7 +74,6 @@ class App:
         self._notifier = Notifier(environ)
         self._model_found = asyncio.Event()
         self._components: Components | None = None
-        self._commands: ControlCommands | None = None
         directory = Path(config.state_directory or state_directory(environ))
         self._state_file = StateFile(directory / "memory.json", self._context.clock)
         self._history = factory.make_history(
@@ -90,19 +89,9 @@ class App:
         file."""
         self._state_file.open()
         try:
-            self._config = with_models(self._config, detected_models(self._state_file.meters))
-            self._components = components.build(
-                self._config,
-                self._context,
-                self._state_file,
-                self._history,
-                on_model_found=self._on_model_found,
-                kick_watchdog=lambda: self._notifier.send(WATCHDOG="1"),
-                arm_exit_timer=self._shutdown.arm_watchdog,
-            )
-            self._commands = ControlCommands(self._config, self._components)
+            running = self._build()
             await self._history.open()
-            await self._run(self._components, self._commands)
+            await self._run(running, ControlCommands(self._config, running))
         finally:
             await self._history.close()
             self._state_file.close()
@@ -154,6 +143,19 @@ class App:
                 while busy := [reader for reader in readers if reader.is_polling]:
                     await busy[0].wait_until_idle()
         self.request_exit(ExitReason.RELOAD)
+
+    def _build(self) -> Components:
+        self._config = with_models(self._config, detected_models(self._state_file.meters))
+        self._components = components.build(
+            self._config,
+            self._context,
+            self._state_file,
+            self._history,
+            on_model_found=self._on_model_found,
+            kick_watchdog=lambda: self._notifier.send(WATCHDOG="1"),
+            arm_exit_timer=self._shutdown.arm_watchdog,
+        )
+        return self._components
 
     async def _run(self, running: Components, commands: ControlCommands) -> None:
         control = self._make_control_server(commands)

@@ -18,7 +18,14 @@ from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
 from kamstrup_mqtt.protocols.han.meter_session import HanSession
 from tests.support.framing import frames_of
 from tests.support.han_recordings import HOURLY_1, LIVE_1, hdlc
-from tests.support.han_session import HOUR, NORWEGIAN, ZONE, Heard, hear, meter
+from tests.support.han_session import (
+    HOUR,
+    NORWEGIAN,
+    ZONE,
+    SessionResult,
+    make_meter,
+    process_message,
+)
 
 WH = 3_600_000_000  # milliwatt-milliseconds
 
@@ -28,7 +35,7 @@ WH = 3_600_000_000  # milliwatt-milliseconds
 
 @pytest.mark.parametrize("scale", [10, 1])
 def test_the_scale_is_learned_in_two_hours_of_registers(scale: int) -> None:
-    there = meter(scale=None)
+    there = make_meter(scale=None)
     there.scale = scale
     there.run(120)
     assert there.heard.followed.notes[0].startswith("energy scale: 1 of 60 minutes")
@@ -48,32 +55,32 @@ def test_the_scale_is_learned_in_two_hours_of_registers(scale: int) -> None:
 
 
 def test_before_the_first_register_it_waits_for_one() -> None:
-    there = meter()
-    there.tell()
+    there = make_meter()
+    there.send_list()
     assert there.heard.followed.notes == ("energy scale: waiting for a register",)
 
 
 def test_push_1_decides_in_two_windows_of_five_minutes() -> None:
-    there = meter()
+    there = make_meter()
     there.run(180, often=True)
     assert there.heard.followed.notes[0] == "energy scale: 2 of 5 minutes"
     there.run(600, often=True)
-    values = there.tell(registers=True)
+    values = there.send_list(registers=True)
     assert values["1-1:1.8.0.255"] == Decimal(there.count).scaleb(-2)
 
 
 def test_a_proven_type_decides_at_once() -> None:
-    there = meter(type=NORWEGIAN)
-    assert there.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
+    there = make_meter(type=NORWEGIAN)
+    assert there.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
     assert there.heard.followed.notes == ()
     assert there.texts("proven for 6841121BN243101040")
     assert there.heard.followed.learned["energy_scale"] == "10"
     # the next start knows it, and another meter on the same port does not
-    again = meter(learned=there.heard.followed.learned)
-    assert again.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
+    again = make_meter(learned=there.heard.followed.learned)
+    assert again.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
     assert not again.heard.followed.meter_replaced
     again.id = "9999999999999999"
-    assert "1-1:1.8.0.255" not in again.tell(registers=True)
+    assert "1-1:1.8.0.255" not in again.send_list(registers=True)
     assert again.heard.followed.meter_replaced
     assert again.heard.followed.learned == {
         "energy_scale_meter": "1-1:0.0.5.255 9999999999999999",
@@ -82,21 +89,21 @@ def test_a_proven_type_decides_at_once() -> None:
 
 
 def test_what_the_user_says_counts() -> None:
-    there = meter(1)
-    assert there.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+    there = make_meter(1)
+    assert there.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
     assert there.heard.followed.learned["energy_scale_published"] == "1"
     assert "energy_scale" not in there.heard.followed.learned
     # what was published stays, also when the configuration leaves the scale out again
-    auto = meter(learned=there.heard.followed.learned)
-    assert auto.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+    auto = make_meter(learned=there.heard.followed.learned)
+    assert auto.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
 
 
 @pytest.mark.parametrize("before", [{"energy_scale": "10"}, {"energy_scale_published": "10"}])
 def test_another_scale_in_the_configuration_holds_the_totals_back(before: dict[str, str]) -> None:
     """Nothing is ever rescaled under a published unique id, but by the user's word."""
-    there = meter(1, before)
+    there = make_meter(1, before)
     for _ in range(2):
-        values = there.tell(registers=True)
+        values = there.send_list(registers=True)
         assert not [key for key in values if "8.0" in key]
         assert values["1-1:1.7.0.255"] == Decimal(3600)
     said = (
@@ -106,31 +113,33 @@ def test_another_scale_in_the_configuration_holds_the_totals_back(before: dict[s
     assert there.heard.followed.problem == said
     assert there.log == [(30, said)]
     # a restart forgets nothing
-    again = meter(1, there.heard.followed.learned)
-    assert "1-1:1.8.0.255" not in again.tell(registers=True)
+    again = make_meter(1, there.heard.followed.learned)
+    assert "1-1:1.8.0.255" not in again.send_list(registers=True)
     # back to the old one
-    old = meter(10, there.heard.followed.learned)
-    assert old.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
+    old = make_meter(10, there.heard.followed.learned)
+    assert old.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
     assert (old.heard.followed.problem, old.log) == (None, [])
     # or accepted
     assert there.follower.accept_held() == "energy_scale 1"
     assert there.follower.accept_held() is None
-    assert there.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+    assert there.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
     assert there.heard.followed.problem is None
     assert there.heard.followed.learned["energy_scale_published"] == "1"
 
 
 def test_the_scale_is_a_matter_of_kamstrups_lists_alone() -> None:
-    there = meter(1, {"energy_scale": "10"})
-    hear(there.follower, Message({"maker": "aidon", "elements": 12}, ()), Timestamp(None, 0.0))
+    there = make_meter(1, {"energy_scale": "10"})
+    process_message(
+        there.follower, Message({"maker": "aidon", "elements": 12}, ()), Timestamp(None, 0.0)
+    )
     assert there.follower.accept_held() is None
     assert there.log == []
 
 
 def test_a_contradiction_holds_the_totals_back_and_agreement_frees_them() -> None:
-    there = meter(type=NORWEGIAN)
+    there = make_meter(type=NORWEGIAN)
     there.run(3700)
-    assert there.tell(registers=True)["1-1:1.8.0.255"] is not None
+    assert there.send_list(registers=True)["1-1:1.8.0.255"] is not None
     there.run(3000)
     # the grid company changes the meter from afar: the register shows ten times as much
     there.count *= 10
@@ -143,16 +152,16 @@ def test_a_contradiction_holds_the_totals_back_and_agreement_frees_them() -> Non
     assert there.heard.followed.problem
     assert there.heard.followed.learned["energy_scale_held"] == "10"
     # a restart does not forget it
-    again = meter(learned=there.heard.followed.learned, type=NORWEGIAN)
-    assert "1-1:1.8.0.255" not in again.tell(registers=True)
+    again = make_meter(learned=there.heard.followed.learned, type=NORWEGIAN)
+    assert "1-1:1.8.0.255" not in again.send_list(registers=True)
     assert again.heard.followed.problem
     # with the user's word for what the power says it goes on; the configuration may say it too
     assert "likely 1)" in (again.heard.followed.problem or "")
     for scale in (None, 1):
-        accepting = meter(scale, there.heard.followed.learned)
-        accepting.tell(registers=True)
+        accepting = make_meter(scale, there.heard.followed.learned)
+        accepting.send_list(registers=True)
         assert accepting.follower.accept_held() == "energy_scale 1"
-        assert accepting.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+        assert accepting.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
         assert "energy_scale_insisted" not in accepting.heard.followed.learned
         assert accepting.heard.followed.learned["energy_scale_held"] == "no"
     # and where the registers fit again, twice, by itself
@@ -164,22 +173,22 @@ def test_a_contradiction_holds_the_totals_back_and_agreement_frees_them() -> Non
 
 
 def test_the_user_may_insist_on_a_scale_that_the_power_contradicts() -> None:
-    there = meter(10)
+    there = make_meter(10)
     there.scale = 1  # the register moves as if it counted 1 Wh
     there.run(3 * 3600)
     assert "do not count 10 Wh (any more) (more likely 1)" in (there.heard.followed.problem or "")
     assert there.follower.accept_held() == "energy_scale 10"
     there.log.clear()
     there.run(3 * 3600 + 60)
-    assert there.tell(registers=True)["1-1:1.8.0.255"] is not None
+    assert there.send_list(registers=True)["1-1:1.8.0.255"] is not None
     assert (there.heard.followed.problem, there.texts("contradict")) == (None, [])
     # remembered
-    again = meter(10, there.heard.followed.learned)
+    again = make_meter(10, there.heard.followed.learned)
     again.scale = 1
     again.run(3 * 3600)
     assert again.heard.followed.problem is None
     # what fits no scale at all is not more likely another
-    nowhere = meter(10)
+    nowhere = make_meter(10)
     nowhere.scale = 100
     nowhere.run(3 * 3600)
     assert "(any more); totals" in (nowhere.heard.followed.problem or "")
@@ -210,10 +219,10 @@ def test_windows_that_tell_nothing() -> None:
 
 
 def test_a_gap_voids_the_window() -> None:
-    there = meter()
+    there = make_meter()
     there.run(1800)
-    there.pass_(31)
-    there.tell()
+    there.advance(31)
+    there.send_list()
     assert there.heard.followed.notes[0] == "energy scale: waiting for a register"
 
 
@@ -221,31 +230,31 @@ def test_a_gap_voids_the_window() -> None:
 
 
 def test_the_zone_is_learned_and_meter_time_gets_it() -> None:
-    there = meter(10)
+    there = make_meter(10)
     for _ in range(5):
-        there.pass_(10)
-        there.tell()
+        there.advance(10)
+        there.send_list()
     assert "clock_offset" not in there.heard.followed.learned
-    assert there.tell(registers=True)["0-1:1.0.0.255"] == "2026-07-01T10:59:50+01:00"
+    assert there.send_list(registers=True)["0-1:1.0.0.255"] == "2026-07-01T10:59:50+01:00"
     assert there.heard.followed.learned["clock_offset"] == "+01:00"
-    assert there.tell(registers=True)["clock_drift"] == Decimal("0.0")
+    assert there.send_list(registers=True)["clock_drift"] == Decimal("0.0")
     assert there.texts("the meter's clock is +01:00 from UTC")
 
 
 def test_without_a_proven_offset_the_time_has_no_zone() -> None:
-    there = meter(10, clock=False)
+    there = make_meter(10, clock=False)
     for _ in range(10):
-        values = there.tell(registers=True)
+        values = there.send_list(registers=True)
     assert values["0-1:1.0.0.255"] == "2026-07-01T10:59:00"
     assert "clock_drift" not in values
 
 
 def test_a_step_of_the_hosts_clock_restarts_the_learning() -> None:
-    there = meter(10)
+    there = make_meter(10)
     there.run(100)
     assert there.heard.followed.learned["clock_offset"] == "+01:00"
     there.host = timedelta(minutes=-45)
-    values = there.tell(registers=True)
+    values = there.send_list(registers=True)
     assert "+" not in str(values["0-1:1.0.0.255"])
     assert there.texts("the host's clock stepped")
     there.host = timedelta()
@@ -288,7 +297,9 @@ def test_a_stamp_that_contradicts_the_proven_offset_has_no_zone() -> None:
         power = DecodedValue("1-0:1.7.0.255", 5, Decimal(5), "W")
         objects = (power, clock, register) if number in (0, 6) else (power, clock)
         header = {"maker": "kaifa", "meter_time": local, "elements": 18}
-        heard = hear(follower, Message(header, objects), Timestamp(now, 1000.0 + 10 * number))
+        heard = process_message(
+            follower, Message(header, objects), Timestamp(now, 1000.0 + 10 * number)
+        )
         values = {str(obj.id): obj.value for obj in heard.told.objects}
         seen.append((values["0-0:1.0.0.255"], values.get("clock_drift"), heard.told.measured_at))
     assert seen[0] == ("2026-03-29T03:00:10", None, None)
@@ -301,18 +312,18 @@ def test_a_stamp_that_contradicts_the_proven_offset_has_no_zone() -> None:
 
 
 def test_registers_belong_to_the_full_hour() -> None:
-    there = meter(10)
+    there = make_meter(10)
     there.run(50)
     assert there.heard.told.measured_at is None
-    there.pass_(15)  # 5 s after the hour
+    there.advance(15)  # 5 s after the hour
     there.run(30)
     there.second = 60 + 3605
-    there.tell(registers=True)
+    there.send_list(registers=True)
     assert there.heard.told.measured_at == datetime(2026, 7, 1, 11, tzinfo=UTC)
 
 
 def test_registers_of_every_list_belong_to_their_own_moment() -> None:
-    there = meter(10)
+    there = make_meter(10)
     there.run(200, often=True)
     assert there.heard.told.measured_at is None
 
@@ -322,9 +333,9 @@ def test_registers_of_every_list_belong_to_their_own_moment() -> None:
 
 def other(
     follower: HanSession, *objects: DecodedValue, second: int = 0, elements: int = 13
-) -> Heard:
+) -> SessionResult:
     message = Message({"maker": "aidon", "elements": elements}, objects)
-    return hear(follower, message, Timestamp(HOUR, 1000.0 + second))
+    return process_message(follower, message, Timestamp(HOUR, 1000.0 + second))
 
 
 def test_a_meter_without_a_number_is_noted() -> None:
@@ -365,10 +376,10 @@ def test_phases_that_do_not() -> None:
 def test_what_does_not_add_up_is_counted_and_published_all_the_same() -> None:
     follower = HanSession(10, {})
     objects = [DecodedValue(f"1-1:{code}.255", n, Decimal(n), "W") for code, n in PUSH_1.items()]
-    hear(follower, Message({"maker": "kamstrup"}, tuple(objects)), Timestamp(HOUR, 1.0))
+    process_message(follower, Message({"maker": "kamstrup"}, tuple(objects)), Timestamp(HOUR, 1.0))
     objects[0] = DecodedValue("1-1:1.7.0.255", 99, Decimal(99), "W")
     for second in (2.0, 3.0):
-        heard = hear(
+        heard = process_message(
             follower, Message({"maker": "kamstrup"}, tuple(objects)), Timestamp(HOUR, second)
         )
         assert Decimal(99) in [obj.value for obj in heard.told.objects]
@@ -395,9 +406,9 @@ def test_a_clock_that_is_days_off_says_nothing_of_its_registers() -> None:
     register = DecodedValue("1-0:1.8.0.255", 5, Decimal(5), "kWh")
     header = {"maker": "aidon", "meter_time": "0001-01-01T00:00:05"}
     message = Message(header, (power, register))
-    assert hear(follower, message, Timestamp(HOUR, 1.0)).told.measured_at is None
+    assert process_message(follower, message, Timestamp(HOUR, 1.0)).told.measured_at is None
     follower = HanSession(10, {"clock_offset": "+01:00"})
-    assert hear(follower, message, Timestamp(None, 1.0)).told.measured_at is None
+    assert process_message(follower, message, Timestamp(None, 1.0)).told.measured_at is None
 
 
 def test_a_list_is_settled_when_the_one_before_was_of_the_same_meter() -> None:
@@ -450,12 +461,12 @@ def test_meters_that_take_turns_are_another_one_each_time() -> None:
 
 
 def test_a_type_that_comes_later_decides_the_scale() -> None:
-    there = meter(None, type="6841131BN245101092")
-    there.tell()
-    there.tell()
+    there = make_meter(None, type="6841131BN245101092")
+    there.send_list()
+    there.send_list()
     assert there.follower.learned_state().get("energy_scale") is None
     there.type = NORWEGIAN
-    there.tell()
+    there.send_list()
     assert there.follower.learned_state()["energy_scale"] == "10"
 
 
@@ -483,19 +494,19 @@ def test_any_list_is_followed_or_refused(wire: bytes, changes: list[tuple[int, i
                 message = codec.decode(Frame(b"", hdlc(bytes(damaged))[1:-3], "push"))
             except MeterError:
                 continue
-            hear(codec, message, Timestamp(HOUR, second * 10.0))
+            process_message(codec, message, Timestamp(HOUR, second * 10.0))
 
 
 def test_the_codec_accepts_what_it_holds_back() -> None:
     codec = HanCodec(energy_scale=1, learned={"energy_scale_published": "10"})
     (frame,) = frames_of(HdlcFramer(), [HOURLY_1])
-    heard = hear(codec, codec.decode(frame), Timestamp(None, 0.0))
+    heard = process_message(codec, codec.decode(frame), Timestamp(None, 0.0))
     assert heard.followed.problem
     assert not [obj for obj in heard.told.objects if "1.8.0" in str(obj.id)]
     accepted, learned = codec.accept_held()
     assert accepted == "energy_scale 1"
     assert learned["energy_scale_published"] == "1"
-    heard = hear(codec, codec.decode(frame), Timestamp(None, 10.0))
+    heard = process_message(codec, codec.decode(frame), Timestamp(None, 10.0))
     energy = next(obj for obj in heard.told.objects if obj.id == "1-1:1.8.0.255")
     assert (energy.value, heard.followed.problem) == (Decimal("4422.800"), None)
     assert codec.accept_held()[0] is None

@@ -15,7 +15,7 @@ from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from kamstrup_mqtt.protocols.han.meter_type import KEYS, identify_model, no_model
 from tests.support.framing import frames_of
 from tests.support.han_recordings import HOURLY_1, LIVE_1
-from tests.support.han_session import hear
+from tests.support.han_session import process_message
 from tests.support.shared_vectors import shared_vectors
 
 KAMSTRUP = {"recognised": "kamstrup_han_3phase", "manufacturer": "Kamstrup"}
@@ -23,7 +23,7 @@ DIRECT, TRANSFORMERS = {"connection": "direct"}, {"connection": "transformers"}
 
 
 def learned(codec: HanCodec, frame: Frame) -> dict[str, str]:
-    heard = hear(codec, codec.decode(frame), Timestamp(None, 0.0))
+    heard = process_message(codec, codec.decode(frame), Timestamp(None, 0.0))
     return {key: value for key, value in heard.followed.learned.items() if key in KEYS}
 
 
@@ -81,7 +81,7 @@ def test_a_list_that_says_too_little_changes_nothing() -> None:
     (frame,) = frames_of(HdlcFramer(), [LIVE_1])
     learned(codec, frame)
     power = DecodedValue("1-1:1.7.0.255", 5, None, "W")
-    heard = hear(
+    heard = process_message(
         codec, Message({"maker": "kamstrup", "elements": 3}, (power,)), Timestamp(None, 1.0)
     )
     assert heard.followed.learned["recognised"] == "kamstrup_han_3phase"
@@ -97,7 +97,9 @@ def test_without_models_the_maker_is_known_all_the_same() -> None:
 
 def test_what_was_recognised_is_remembered() -> None:
     before = {**KAMSTRUP, **DIRECT, "energy_scale": "10"}
-    heard = hear(HanCodec(learned=before), Message({"maker": None}, ()), Timestamp(None, 0.0))
+    heard = process_message(
+        HanCodec(learned=before), Message({"maker": None}, ()), Timestamp(None, 0.0)
+    )
     assert {key: heard.followed.learned.get(key) for key in KEYS} == {**KAMSTRUP, **DIRECT}
 
 
