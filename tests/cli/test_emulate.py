@@ -142,7 +142,7 @@ def test_host_and_port() -> None:
         (("aidon_3phase", "--fault", "fire"), "invalid choice: 'fire'"),
         (
             ("kamstrup_han_3phase", "--set", f"authentication_key={'0' * 32}"),
-            "authentication_key needs encryption_key beside it",
+            "authentication_key needs encryption_key, too",
         ),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kamstrup_mqtt.cli.options import energy_options, find_protocol, key_options, port_address
+from kamstrup_mqtt.cli.options import energy_options, find_protocol, key_options, parse_port
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.links.address import TcpBridge
 
@@ -47,8 +47,8 @@ def test_a_wrong_key_is_named_by_its_place(text: str) -> None:
 
 
 def test_the_port() -> None:
-    assert port_address(argparse.Namespace(port="tcp://bridge:2002")) == TcpBridge("bridge", 2002)
+    assert parse_port(argparse.Namespace(port="tcp://bridge:2002")) == TcpBridge("bridge", 2002)
     with pytest.raises(ConfigError, match="--port is missing"):
-        port_address(argparse.Namespace(port=None))
+        parse_port(argparse.Namespace(port=None))
     with pytest.raises(ConfigError, match="--port: 'COM1' is not a port"):
-        port_address(argparse.Namespace(port="COM1"))
+        parse_port(argparse.Namespace(port="COM1"))

@@ -54,7 +54,7 @@ def test_an_atomic_write_is_private_even_over_a_leftover_temporary_file(tmp_path
     assert _mode(tmp_path / "memory.json") == 0o600
 
 
-def test_create_private_refuses_an_existing_file_unless_told_to_replace_it(tmp_path: Path) -> None:
+def test_create_private_replaces_an_existing_file_only_on_request(tmp_path: Path) -> None:
     path = tmp_path / "meters.rec"
     path.write_text("old")
     path.chmod(0o644)

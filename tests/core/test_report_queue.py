@@ -34,7 +34,7 @@ def test_the_oldest_is_dropped_and_counted_when_it_is_full() -> None:
     assert report_queue.CAPACITY == 10_000
 
 
-async def test_what_waits_is_stamped_anew() -> None:
+async def test_waiting_readings_get_the_corrected_time() -> None:
     times = iter([100.0, 100.0, 160.0])
     report_queue = ReportQueue(monotonic=lambda: next(times))
     wrong = datetime(2026, 11, 1, tzinfo=UTC)
@@ -51,7 +51,7 @@ async def test_what_waits_is_stamped_anew() -> None:
     ]
 
 
-async def test_what_is_put_in_one_turn_is_told_in_one_call_in_the_next() -> None:
+async def test_reports_of_one_loop_iteration_are_passed_on_in_one_call() -> None:
     queue = ReportQueue()
     taken: list[list[object]] = []
     queue.set_consumer(lambda: taken.append(list(queue.take_all())))
@@ -65,7 +65,7 @@ async def test_what_is_put_in_one_turn_is_told_in_one_call_in_the_next() -> None
     assert taken[1:] == [[_report(3)]]
 
 
-async def test_nobody_is_called_when_the_reports_were_taken_before() -> None:
+async def test_the_consumer_is_not_called_if_the_reports_were_taken_before() -> None:
     queue = ReportQueue()
     calls: list[int] = []
     queue.put(_report(1))
@@ -76,7 +76,7 @@ async def test_nobody_is_called_when_the_reports_were_taken_before() -> None:
     assert calls == []
 
 
-async def test_a_turn_is_short_unless_the_publisher_is_behind() -> None:
+async def test_a_reader_waits_only_while_the_publisher_is_behind() -> None:
     queue = ReportQueue()
     await queue.wait_for_capacity()
     queue.set_backpressure(True)

@@ -331,8 +331,10 @@ async def test_a_clock_that_is_set_corrects_unpublished_readings(
 
 def last_readings(app: App) -> list[datetime]:
     """The times of the meters' last readings."""
-    devices = app.components.devices.values() if app.components else ()
-    return [device.last_reading for device in devices if device.last_reading is not None]
+    if app._components is None:  # it is not built yet
+        return []
+    found = app.components.devices.values()
+    return [device.last_reading for device in found if device.last_reading is not None]
 
 
 async def test_a_detected_model_is_read_after_a_restart(

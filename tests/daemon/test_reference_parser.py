@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kamstrup_mqtt.config import Config
-from kamstrup_mqtt.config.environment import REFERENCE_PARSER, uses_fast_path
+from kamstrup_mqtt.core.environment import REFERENCE_PARSER, uses_fast_path
 from kamstrup_mqtt.daemon.app import App
 from kamstrup_mqtt.protocols.base import Frame
 from kamstrup_mqtt.protocols.fast_path.han import ListTemplate
@@ -40,7 +40,7 @@ async def test_daemon_passes_the_switch_to_its_codecs(
     config = Config.model_validate({"mqtt": {"host": "127.0.0.1"}, "meters": [meter]})
     directories = dict.fromkeys(("STATE_DIRECTORY", "RUNTIME_DIRECTORY"), str(tmp_path))
     app = App(config, environ={**directories, **switch})
-    (reader,) = app._build().readers.values()
+    (reader,) = app.build().readers.values()
     codec = reader.config.codec
     for wire in (LIVE_1, LIVE_3):
         framer = codec.framer()

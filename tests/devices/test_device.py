@@ -56,7 +56,7 @@ def test_a_state_holds_every_key_seen_and_its_time() -> None:
     }
 
 
-def test_a_known_key_is_no_news() -> None:
+def test_a_known_key_changes_no_discovery() -> None:
     picture = make_device()
     values = {"volume": Measurement(D(5), "m³")}
     picture.apply(reading(values), 1.0)
@@ -83,7 +83,7 @@ def test_groups_are_apart() -> None:
     assert picture.state_json("never") == '{"time": null}'
 
 
-def test_what_nobody_listed_stays_in_the_group_it_came_in() -> None:
+def test_an_unlisted_key_stays_in_the_group_it_came_in() -> None:
     plan = make_plan({"live": ("power_import",), "hourly": ("energy_import",)}, open_=True)
     picture = make_device(plan, interval=None)
     picture.apply(reading({"power_import": Measurement(D(7), "W")}, group="live"), 1.0)
@@ -93,14 +93,14 @@ def test_what_nobody_listed_stays_in_the_group_it_came_in() -> None:
     assert json.loads(picture.state_json("hourly"))["obis_1_1_99_9_9_255"] == "x"
 
 
-def test_keys_that_are_listed_no_longer_are_gone() -> None:
+def test_keys_that_are_no_longer_listed_are_gone() -> None:
     memory = DeviceState(model="multical_403", serial="1", serial_source="serial")
     memory.units = {"power": "kW", "volume": "m³"}
     memory.readings = {"values": LastReading(T0, {"power": D(1), "volume": D(2)})}
     assert list(make_device(make_plan({"values": ("volume",)}), memory).keys) == ["volume"]
 
 
-def test_after_a_restart_states_are_the_remembered_ones() -> None:
+def test_after_a_restart_states_are_the_stored_ones() -> None:
     memory = DeviceState(model="multical_403", serial="1", serial_source="serial")
     memory.units = {"heat_energy": "MWh"}
     memory.readings = {"values": LastReading(T0, {"heat_energy": D("1.230")})}
@@ -123,7 +123,7 @@ def test_the_first_unit_stays() -> None:
 
 
 @pytest.mark.parametrize("unit", ["GJ", "m³", None])
-def test_another_family_is_held_back_and_said_once(unit: str | None) -> None:
+def test_a_unit_of_another_family_is_rejected_and_logged_once(unit: str | None) -> None:
     picture = make_device()
     picture.apply(reading({"heat_energy": Measurement(D(10), "MWh")}), 1.0)
     change = picture.apply(reading({"heat_energy": Measurement(D(36), unit)}), 2.0)
@@ -145,7 +145,7 @@ def test_another_family_is_held_back_and_said_once(unit: str | None) -> None:
         ("clock", "2026-11-21T03:30:00", "'2026-11-21T03:30:00' is a time without zone"),
     ],
 )
-def test_what_home_assistant_would_refuse_is_held_back(key: str, value: str, why: str) -> None:
+def test_what_home_assistant_would_refuse_is_rejected(key: str, value: str, why: str) -> None:
     clock = Quantity(key="clock", name="Clock", device_class="timestamp", is_text=True)
     plan = make_plan({"values": (*HEAT, "clock")}, quantities={"clock": clock})
     picture = make_device(plan)
@@ -221,7 +221,7 @@ def test_another_number_of_the_same_kind_is_another_meter() -> None:
         (
             logging.WARNING,
             "heat: another meter answers: serial number 2, until now 1;"
-            " it becomes a device of its own in Home Assistant",
+            " it becomes another device in Home Assistant",
         ),
     )
     assert picture.serial == "2"
@@ -278,13 +278,13 @@ def test_two_meters_of_one_number() -> None:
     for picture, number in ((first, "1"), (second, "1"), (other, "2")):
         picture.apply(identity(number), 1.0)
     assert assign_suffixes([first, second, other, make_device(id="unknown")]) == [
-        "b and a tell the same serial number 1: the ids of b end in _b; are both on one meter?"
+        "b and a have the same serial number 1: the ids of b end in _b; are both on one meter?"
     ]
     assert [p.serial for p in (first, second, other)] == ["1", "1_b", "2"]
     assert assign_suffixes([first, second, other]) == []
 
 
-def test_who_was_announced_first_keeps_the_bare_number() -> None:
+def test_the_meter_announced_first_keeps_the_bare_number() -> None:
     first, second = make_device(id="a"), make_device(id="b")
     for picture in (first, second):
         picture.apply(identity("1"), 1.0)
@@ -312,7 +312,7 @@ def test_online_for_three_intervals() -> None:
     assert not picture.is_online(T0, 1180.0)
 
 
-def test_a_remembered_reading_counts_by_the_wall_clock() -> None:
+def test_a_stored_reading_counts_by_the_wall_clock() -> None:
     memory = DeviceState(model="multical_403")
     memory.readings = {"values": LastReading(T0, {}), "slow": LastReading(None, {})}
     picture = make_device(memory=memory)
@@ -336,7 +336,7 @@ def test_a_remembered_reading_counts_by_the_wall_clock() -> None:
         ({"live": ("power_import",)}, {}, 30.0),
     ],
 )
-def test_a_pushing_meter_is_known_by_its_period(
+def test_the_timeout_of_a_pushing_meter_follows_from_its_period(
     groups: dict[str, tuple[str, ...]], periods: dict[str, float], patience: float
 ) -> None:
     assert make_device(make_plan(groups, periods=periods), interval=None).timeout == patience
@@ -352,7 +352,7 @@ def test_offline_at_once_when_the_port_is_gone_for_a_minute() -> None:
     assert picture.is_online(T0, 1080.0)
 
 
-def test_a_group_that_missed_three_periods_is_nulled_once() -> None:
+def test_a_group_that_missed_three_periods_expires_once() -> None:
     plan = make_plan(
         {"live": ("power_import",), "hourly": ("energy_import",)},
         periods={"live": 10.0, "hourly": 3600.0},
@@ -381,7 +381,7 @@ def test_after_a_restart_a_group_has_three_periods_again() -> None:
     assert picture.expire_groups(1180.0) == {"values"}
 
 
-def test_a_group_without_a_period_has_the_patience_of_its_meter() -> None:
+def test_a_group_without_a_period_has_the_timeout_of_its_meter() -> None:
     picture = make_device(make_plan({"live": ("power_import",)}), interval=None)
     picture.apply(reading({"power_import": Measurement(D(7), "W")}, group="live"), 1000.0)
     assert picture.expire_groups(1030.0) == {"live"}
@@ -437,7 +437,7 @@ def test_diagnostics() -> None:
     assert told["unsupported"] == ["97"]
 
 
-def test_the_same_diagnosis_is_no_news() -> None:
+def test_the_same_diagnosis_changes_nothing() -> None:
     picture = make_device()
     assert picture.apply(diagnosis(), 1.0).link
     assert picture.apply(diagnosis(), 2.0) == DeviceChange()
@@ -451,14 +451,14 @@ def test_limits() -> None:
     assert module.PORT_TIMEOUT == 60.0
 
 
-def test_what_nobody_was_told_is_stamped_anew() -> None:
+def test_unpublished_readings_get_the_corrected_time() -> None:
     picture = make_device()
     picture.apply(reading({"volume": Measurement(D(5), "m³")}), 100.0)
     picture.correct_clock(datetime(2026, 11, 21, 12, 1, tzinfo=UTC), 160.0)
     assert picture.last_reading == datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
-def test_an_energy_goes_on_in_the_unit_that_is_configured() -> None:
+def test_an_energy_continues_in_the_configured_unit() -> None:
     memory = DeviceState()
     before = make_device(make_plan({"values": ("heat_energy", "volume")}), memory)
     before.apply(
@@ -474,7 +474,7 @@ def test_an_energy_goes_on_in_the_unit_that_is_configured() -> None:
     assert json.loads(after.state_json("values"))["heat_energy"] == 84.2
 
 
-def test_when_it_goes_offline_and_its_values_are_overdue() -> None:
+def test_the_next_deadline() -> None:
     """Polled every 60 s: three periods after the last reading; a port may be gone for 60 s."""
     picture = make_device()
     assert picture.next_deadline(0.0) == math.inf
@@ -485,7 +485,7 @@ def test_when_it_goes_offline_and_its_values_are_overdue() -> None:
     assert picture.next_deadline(111.0) == 170.0
 
 
-def test_a_key_that_moves_to_another_state_is_in_one_of_them() -> None:
+def test_a_key_that_moves_to_another_group_is_in_one_of_them() -> None:
     """What nobody listed belongs to the first group that has it."""
     picture = make_device(make_plan({"live": (), "hourly": ()}, open_=True))
     picture.apply(reading({"extra": Measurement(D(1))}, group="hourly"), 1.0)

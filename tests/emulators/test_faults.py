@@ -50,7 +50,7 @@ def test_every_second_answer_is_damaged() -> None:
     assert short.serial == meter().serial
 
 
-def test_what_cannot_be() -> None:
+def test_impossible_values() -> None:
     assert type(with_faults(meter(), ())).__name__ == "KmpEmulator"
     assert isinstance(with_faults(meter(), ("short",)), FaultyEmulator)
     with pytest.raises(ValueError, match="no such fault: x; choose from asleep, noisy, short"):

@@ -172,12 +172,12 @@ def test_how_it_is_set() -> None:
         ("kamstrup_han_3phase", {"meter_id": ""}, "meter_id=: write 1 to 64 characters"),
     ],
 )
-def test_settings_that_it_does_not_take(model: str, settings: dict[str, str], message: str) -> None:
+def test_settings_that_are_refused(model: str, settings: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(model, settings)
 
 
-def test_a_meter_started_anew_does_not_fall_behind() -> None:
+def test_totals_of_a_restarted_meter_do_not_decrease() -> None:
     """Left to itself it has counted since it was installed: 4187 W for an hour are 4.18 kWh."""
     one = datetime(2026, 11, 21, 12, 0, 0)  # noqa: DTZ001 - the meter's own time
     first = register(make("kamstrup_han_3phase", {"hourly": "always"}).push(one))

@@ -134,11 +134,11 @@ def test_frame_counters_rise_unless_they_are_to_be_replayed() -> None:
         ({"encryption_key": "00"}, "encryption_key: write 32 hex digits"),
         ({"encryption_key": "zz"}, "encryption_key: write 32 hex digits"),
         ({"encryption_key": "00" * 16}, "encryption_key needs authentication_key beside it, or"),
-        ({"authentication_key": "00" * 16}, "authentication_key needs encryption_key beside it"),
+        ({"authentication_key": "00" * 16}, "authentication_key needs encryption_key, too"),
         ({"system_title": "00"}, "system_title: write 16 hex digits"),
         ({"fault": "fire"}, "fault=fire: write none or fcs or"),
     ],
 )
-def test_settings_that_are_none(settings: dict[str, str], message: str) -> None:
+def test_unknown_settings(settings: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make("kamstrup_han_3phase", settings)

@@ -128,7 +128,7 @@ def test_settings_that_cannot_be(settings: dict[str, str], message: str) -> None
         iec62056_21.make("e685_382", settings)
 
 
-def test_which_are_emulated() -> None:
+def test_the_emulated_models() -> None:
     assert iec62056_21.make("e685_382", {}).serial == SPEC.serial
     serial = SerialParams(300, 8, "N", 2, dtr=False, rts=True)
     assert iec62056_21.make("multical_401", {}).serial == serial

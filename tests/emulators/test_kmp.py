@@ -72,7 +72,7 @@ def test_register_404_names_the_model(model: str) -> None:
     assert detect_model(found) == model
 
 
-def test_a_whole_poll() -> None:
+def test_a_complete_poll() -> None:
     emulator, codec = emulated(), KmpCodec()
     framer = codec.framer()
     listed = registry.all_models()["multical_403"].profiles["kmp"].groups["values"]
@@ -101,7 +101,7 @@ def test_a_whole_poll() -> None:
     assert found[0].unsupported == {155, *made}  # what this program makes, no meter answers
 
 
-def test_requests_come_in_any_split() -> None:
+def test_requests_are_found_in_any_split() -> None:
     asked = bytes.fromhex("803F100103EA4CB70D")
     for chunks in (single_bytes(asked), random_splits(asked, 1)):
         emulator = emulated()
@@ -110,7 +110,7 @@ def test_requests_come_in_any_split() -> None:
     assert len(emulated().receive_data(asked * 2)) == 2
 
 
-def test_what_it_does_not_have_is_left_out() -> None:
+def test_registers_that_the_meter_lacks_are_left_out() -> None:
     assert [obj.id for obj in objects(emulated(), 155, 60, 9999)] == [60]
     assert emulated().receive_data(request("3F10 01 009B")) == [
         Reply(bytes.fromhex("403F10079A0D"))
@@ -122,11 +122,11 @@ def test_what_it_does_not_have_is_left_out() -> None:
     [
         "803F100103EA4CB80D",  # wrong checksum
         "803F10FF",  # no end
-        request("7F02").hex(),  # for somebody else
+        request("7F02").hex(),  # for another destination
         answer("3F02 0001E240").hex(),  # an answer
         request("3F10 09" + "003C" * 9).hex(),  # nine registers
         request("3F09 00000000 00000000").hex(),  # SetClock, to no date
-        request("7F09 0001144A 00027715").hex(),  # SetClock, of somebody else
+        request("7F09 0001144A 00027715").hex(),  # SetClock, for another destination
         request("3F11 0000 003C 08 04 43 00000000").hex(),  # PutRegister
         "06",
         "55AA",
@@ -188,7 +188,7 @@ def test_a_register_can_be_left_out() -> None:
     assert objects(emulated(heat_energy=""), 60) == ()
 
 
-def test_who_answers_can_be_set() -> None:
+def test_the_identity_can_be_set() -> None:
     emulator = emulated(serial="6892850", type="0004", software="F1", address="0x7F")
     # a MULTICAL 601's serial number, 5512-447's type; both with destination 7F
     assert emulator.receive_data(request("3F02")) == []

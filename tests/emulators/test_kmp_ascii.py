@@ -38,7 +38,7 @@ def test_it_answers_the_bytes_of_the_seed(request_: bytes, answer: bytes) -> Non
     assert [reply.data for reply in replies] == [answer]
 
 
-def test_set_to_the_values_of_the_readme_it_tells_them() -> None:
+def test_settings_with_the_values_of_the_readme() -> None:
     """Seed 000, README: the second listing."""
     settings = {
         "meter_type": "685382OK10",
@@ -65,7 +65,7 @@ def test_set_to_the_values_of_the_readme_it_tells_them() -> None:
     )
 
 
-def test_what_holds_the_same_total_follows() -> None:
+def test_fields_with_the_same_total_follow_the_setting() -> None:
     assert values(kmp_ascii_recordings.ENERGY_REQUEST, energy_import="9033")[
         "energy_import_high_res"
     ] == Decimal("9033.33")
@@ -101,7 +101,7 @@ def test_memory_by_any_range() -> None:
         kmp_ascii_recordings.ENERGY_ANSWER,
     ],
 )
-def test_it_keeps_silent_to_what_it_does_not_know(request_: bytes) -> None:
+def test_unknown_requests_are_not_answered(request_: bytes) -> None:
     assert ask(request_) == b""
 
 

@@ -31,7 +31,7 @@ def test_the_first_protocol_is_the_default() -> None:
         ("multical_403", None, {"nonsense": "1"}, "multical_403 over kmp: .*nonsense"),
     ],
 )
-def test_what_it_does_not_have(
+def test_unsupported_requests(
     model: str, protocol: str | None, settings: dict[str, str], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):

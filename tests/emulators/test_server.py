@@ -1,4 +1,4 @@
-"""Emulated meters on TCP and on ptys. The meter here repeats what it is told, turned round."""
+"""Emulated meters on TCP and on ptys. The meter here sends back what it receives, reversed."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ async def test_a_port_that_is_taken() -> None:
     await server.close()
 
 
-async def test_a_bug_of_a_meter_is_told() -> None:
+async def test_an_error_of_the_emulator_is_raised() -> None:
     server = await serve_tcp(Broken, "127.0.0.1", 0)
     # the first list is made for the first listener
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -178,7 +178,7 @@ async def test_the_first_listener_gets_a_list_at_once() -> None:
     await server.close()
 
 
-async def test_a_meter_that_answers_goes_on() -> None:
+async def test_a_meter_that_answers_is_read_on() -> None:
     server = await serve_tcp(Parrot, "127.0.0.1", 0)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(server.wait(), 0.01)
@@ -215,7 +215,7 @@ async def test_a_meter_on_a_pty(tmp_path: Path) -> None:
     assert not path.is_symlink()
 
 
-async def test_a_pty_that_nobody_reads(tmp_path: Path) -> None:
+async def test_a_pty_without_reader(tmp_path: Path) -> None:
     server = await serve_pty(Clockwork, tmp_path / "meter", interval=0.001)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(server.wait(), 0.05)

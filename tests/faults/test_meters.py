@@ -30,7 +30,6 @@ def link_state(scenario: Scenario) -> str:
 
 def expect_frequent_lists(scenario: Scenario, id_: str) -> None:
     """Shorten the timeouts of the reader to those of a meter that sends every 0.1 s."""
-    assert scenario.app.components is not None
     push_reader = scenario.app.components.readers[id_]._push_reader
     assert push_reader is not None
     push_reader._no_bytes_timeout, push_reader._no_frames_timeout, push_reader._reopen_after = (

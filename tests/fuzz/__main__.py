@@ -69,7 +69,7 @@ def damaged(frames: int) -> list[str]:
 
 
 def outside(name: str, seconds: float) -> bool:
-    """Run one target in a process of its own; whether it failed."""
+    """Run one target in a separate process. Returns whether it failed."""
     command = [sys.executable, "-m", "tests.fuzz", "--inside", "--target", name]
     with tempfile.TemporaryDirectory() as directory:
         done = subprocess.run(

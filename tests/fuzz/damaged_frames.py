@@ -34,7 +34,7 @@ UNCHECKED = ("manufacturer", "ident")
 class Line:
     """One protocol, frames of it, the bits of its checksum (None: it has none, so anything may be
     taken). `highest`: a byte on the line; `pairs`: the bytes of a frame are pairs of digits on the
-    line. `anew`: its codec remembers what came before."""
+    line. `anew`: with a new codec, which remembers nothing."""
 
     protocol: str
     frames: Sequence[bytes]

@@ -89,7 +89,7 @@ def decoder(protocol: str) -> Target:
             size += read_all(framer, codec)
         framer.end_burst()
         size += read_all(framer, codec)
-        # nothing is told twice, and nothing invented (an echoed identification may be told again)
+        # nothing is returned twice or invented (an echoed identification may be returned again)
         assert size <= 2 * len(data)
 
     return run

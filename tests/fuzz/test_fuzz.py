@@ -19,7 +19,7 @@ def test_the_names() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_seeds_and_what_was_found(target: str) -> None:
+def test_seeds_and_earlier_findings(target: str) -> None:
     for data in [b"", *seeds(target), *(path.read_bytes() for path in corpus(target))]:
         TARGETS[target](data)
 
@@ -40,8 +40,8 @@ def test_mutations_of_the_seeds(target: str) -> None:
 
 
 @pytest.mark.parametrize("name", damaged_frames.LINES)
-def test_damaged_frames_are_not_taken_for_good(name: str) -> None:
-    # without a checksum most is taken, which costs most; a codec made anew for each frame does too
+def test_damaged_frames_are_not_accepted(name: str) -> None:
+    # without a checksum most is accepted, which takes longest, as does a new codec for each frame
     line = damaged_frames.LINES[name]
     frames = 1_000 if line.bits is None else 3_000 if line.anew else 10_000
     result = damaged_frames.run(name, frames)

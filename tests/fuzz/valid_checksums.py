@@ -76,7 +76,7 @@ def frames(codec: Any, wire: bytes) -> Iterator[Frame]:
 
 
 def inside(make: Callable[[], Any], wrap: Wrap) -> Target:
-    """The frame is read as it is pushed, or told by `decode`."""
+    """Decode a frame as a pushed one, or as the command `decode` does."""
 
     def run(data: bytes) -> None:
         codec = make()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kamstrup_mqtt.meters.model import ProtocolProfile
-from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, intern_plan
+from kamstrup_mqtt.meters.plan import PlannedValue, PlanPool, ReadingPlan
 from kamstrup_mqtt.meters.quantities import QUANTITIES
 from tests.meters.plans import han_plan, kmp_plan
 
@@ -57,7 +57,7 @@ def test_live_counters() -> None:
 
 
 def test_equal_plans_are_shared() -> None:
-    plan = kmp_plan(periods={"values": 4711.0})
-    assert intern_plan(plan) is plan
-    assert intern_plan(kmp_plan(periods={"values": 4711.0})) is plan
-    assert intern_plan(kmp_plan(periods={"values": 4712.0})) is not plan
+    plan, pool = kmp_plan(), PlanPool()
+    assert pool.share(plan) is plan
+    assert pool.share(kmp_plan()) is plan
+    assert pool.share(kmp_plan(periods={"values": 4712.0})) is not plan

@@ -149,7 +149,7 @@ async def test_invalid_text_in_a_retained_discovery_message_is_replaced(
 async def test_two_meters_with_one_serial_number_become_two_devices(
     rig: PublisherRig, watcher: Watcher, expected_logs: list[str]
 ) -> None:
-    expected_logs.append("tell the same serial number 6654321")
+    expected_logs.append("have the same serial number 6654321")
     async with rig.run():
         await rig.connected()
         rig.identify("heat")

@@ -174,7 +174,7 @@ async def test_a_numbered_log(start: Start) -> None:
     ] == [timedelta(hours=1)] * (len(found) - 1)
 
 
-async def test_no_more_records_than_wanted(start: Start) -> None:
+async def test_the_number_of_records_is_limited(start: Start) -> None:
     async with meter(emulator()) as server:
         bench = await gap(start, server, wanted=BackfillConfig(records=2), hours=100)
         assert len(await records(bench)) == 2  # the newest
@@ -188,7 +188,9 @@ async def test_a_meter_that_was_read_in_time_has_no_gap(start: Start) -> None:
 
 
 @pytest.mark.parametrize(("before", "filled"), [(23, False), (25, True)])
-async def test_a_battery_is_spared_for_a_day(start: Start, before: int, filled: bool) -> None:
+async def test_a_battery_meter_is_backfilled_at_most_once_a_day(
+    start: Start, before: int, filled: bool
+) -> None:
     async with meter(emulator()) as server:
         backfilled = datetime.now(UTC) - timedelta(hours=before)
         bench = await gap(start, server, battery=True, backfilled=backfilled)
@@ -202,7 +204,7 @@ async def test_a_battery_is_spared_for_a_day(start: Start, before: int, filled: 
         ({"1002": ""}, "nothing came back"),
     ],
 )
-async def test_what_fails_is_said_once_and_left(
+async def test_a_failure_is_logged_once_and_the_gap_given_up(
     start: Start,
     expected_logs: list[str],
     logged: Callable[..., list[str]],
@@ -226,7 +228,7 @@ async def test_what_fails_is_said_once_and_left(
         assert logged(logging.WARNING) == warnings
 
 
-async def test_polls_and_neighbours_come_in_between(start: Start) -> None:
+async def test_polls_and_other_meters_come_between_the_requests(start: Start) -> None:
     async with meter(emulator()) as server:
         memory = StateFile(None, Clock())
         long_ago = datetime.now(UTC) - timedelta(hours=200)

@@ -124,7 +124,7 @@ async def hold(line: Line, *steps: Send | Configure | Pause) -> tuple[list[objec
         (DAMAGED + SERIAL, 0, 1),
     ],
 )
-async def test_the_answer_is_found(
+async def test_a_response_is_found_among_noise_and_echoes(
     answer: bytes, echoes: int, dropped: int, bytewise: bool
 ) -> None:
     line = Line(answer, bytewise=bytewise)
@@ -150,7 +150,7 @@ async def test_the_answer_is_found(
         (b"\x11" * 100, LinkState.BYTES_NO_FRAMES, "...", 0),
     ],
 )
-async def test_why_no_answer_came(
+async def test_the_reason_why_no_response_came(
     answer: bytes, state: LinkState, part: str, timeouts: int
 ) -> None:
     (error,), counters = await hold(Line(answer), send())
@@ -168,7 +168,7 @@ async def test_noise_does_not_end_the_wait_for_the_first_byte() -> None:
     assert isinstance(frame, Frame)
 
 
-async def test_an_answer_without_end_has_a_limit() -> None:
+async def test_an_endless_response_has_a_time_limit() -> None:
     line = Line()
     loop = asyncio.get_running_loop()
 
@@ -184,7 +184,7 @@ async def test_an_answer_without_end_has_a_limit() -> None:
     assert 0.15 <= loop.time() - start < 1.0
 
 
-async def test_a_flood_is_not_kept() -> None:
+async def test_a_flood_of_bytes_is_not_kept() -> None:
     line = Line(b"\x11" * 100_000, bytewise=False)
     exchange = ConversationRunner(line, KmpFramer(), Counters(), LOG)
     got: list[object] = []
@@ -195,7 +195,7 @@ async def test_a_flood_is_not_kept() -> None:
     assert str(got[0]).startswith("65440 bytes came")
 
 
-async def test_old_input_is_no_answer() -> None:
+async def test_input_from_before_the_request_is_no_response() -> None:
     line = Line()
     line.come(SERIAL + SERIAL[:4])
     (error,), counters = await hold(line, send())
@@ -204,14 +204,14 @@ async def test_old_input_is_no_answer() -> None:
     assert counters.frames == 0
 
 
-async def test_waiting_on_without_sending() -> None:
+async def test_a_step_without_data_waits_for_the_next_response() -> None:
     line = Line(SERIAL + SERIAL)
     frames, _ = await hold(line, send(), send(b""))
     assert [frame.raw for frame in frames if isinstance(frame, Frame)] == [SERIAL, SERIAL]
     assert line.written == [GET_SERIAL]
 
 
-async def test_sending_without_an_answer_drains() -> None:
+async def test_a_request_without_response_is_drained() -> None:
     line = Line(SERIAL)
     got, _ = await hold(line, send(answer=False))
     assert got == [None]
@@ -244,7 +244,7 @@ async def test_a_lost_line_ends_the_conversation() -> None:
     assert closed
 
 
-async def test_what_the_conversation_cannot_bear_is_raised() -> None:
+async def test_an_error_that_the_conversation_does_not_catch_is_raised() -> None:
     def talk() -> Conversation:
         yield send()
         return PollResponse(objects=())
@@ -257,7 +257,7 @@ async def test_what_the_conversation_cannot_bear_is_raised() -> None:
     assert exchange.received == SERIAL[:3]
 
 
-async def test_an_echo_is_told_once(logged: Callable[[int], list[str]]) -> None:
+async def test_an_echo_is_logged_once(logged: Callable[[int], list[str]]) -> None:
     await hold(Line(GET_SERIAL + SERIAL, GET_SERIAL + SERIAL), send(), send())
     told = [message for message in logged(logging.INFO) if "echo" in message]
     assert len(told) == 1
@@ -273,14 +273,14 @@ async def test_traffic_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert "<- dropped (checksum): 40 3f 02 01 23 45 67 e9 57 0d" in caplog.messages
 
 
-def test_text_is_shown_beside_hex() -> None:
+def test_text_is_logged_beside_hex() -> None:
     # `/?!` CR LF with even parity in bit 7 (IEC 62056-21 over an 8N1 line)
     assert format_bytes(bytes.fromhex("AF 3F 21 8D 0A")) == r"af 3f 21 8d 0a '/?!\r\n'"
     assert format_bytes(bytes.fromhex("7E A0 00")) == "7e a0 00"
     assert format_bytes(b"") == ""
 
 
-async def test_promises_cover_the_waits() -> None:
+async def test_the_announced_seconds_cover_the_waits() -> None:
     promises: list[float] = []
     got: list[object] = []
     exchange = ConversationRunner(
@@ -338,7 +338,7 @@ class Quiet(Line):
         self.expected.append(count)
 
 
-async def test_a_listener_says_what_it_waits_for() -> None:
+async def test_a_listener_tells_the_link_how_many_bytes_it_needs() -> None:
     line = Quiet()
     listener = FrameListener(line, HdlcFramer(), Counters(), LOG, idle_check=5.0)
     events = listener.events()
@@ -350,7 +350,7 @@ async def test_a_listener_says_what_it_waits_for() -> None:
     await events.aclose()
 
 
-async def test_a_listener_looks_when_it_was_asked_to() -> None:
+async def test_a_listener_yields_at_its_wake_up_time() -> None:
     line = Quiet()
     listener = FrameListener(line, HdlcFramer(), Counters(), LOG, idle_check=60.0)
     events = listener.events()
@@ -360,7 +360,7 @@ async def test_a_listener_looks_when_it_was_asked_to() -> None:
     await events.aclose()
 
 
-async def test_bytes_that_the_line_held_back_are_part_of_what_a_silence_ends() -> None:
+async def test_buffered_bytes_belong_to_the_burst_that_a_silence_ends() -> None:
     """The rest of the frame never comes: what came of it is dropped as a whole."""
     line = Quiet()
     line.last_byte = 0.0
@@ -379,7 +379,7 @@ async def test_bytes_that_the_line_held_back_are_part_of_what_a_silence_ends() -
     await events.aclose()
 
 
-async def test_the_others_have_their_turn_between_two_frames_of_one_piece() -> None:
+async def test_control_is_yielded_between_two_frames_that_came_together() -> None:
     turns: list[int] = []
 
     async def turn() -> None:

@@ -62,7 +62,7 @@ class Bench:
         return self.tell(at, value=value)
 
 
-def test_the_first_value_is_believed_after_a_crc() -> None:
+def test_the_first_value_is_accepted_after_a_crc() -> None:
     bench = Bench()
     assert bench.energy(0, "0")
     assert bench.memory.totals["heat_energy"] == LastTotal(D(0), T0, "kWh")
@@ -122,7 +122,7 @@ def test_agreeing_readings_replace_the_total(weak: bool, readings: int) -> None:
     assert memory.totals["heat_energy"].value == D(12)
 
 
-def test_a_good_reading_between_starts_the_count_anew() -> None:
+def test_a_plausible_reading_between_resets_the_count() -> None:
     bench = Bench()
     assert bench.energy(0, "9000")
     assert not bench.energy(60, "12")
@@ -130,7 +130,7 @@ def test_a_good_reading_between_starts_the_count_anew() -> None:
     assert not bench.energy(180, "12")
 
 
-def test_the_rest_of_the_reading_goes_on() -> None:
+def test_the_other_values_pass() -> None:
     bench = Bench()
     assert bench.energy(0, "9000")
     values = {
@@ -149,7 +149,7 @@ def test_the_rest_of_the_reading_goes_on() -> None:
     }
 
 
-def test_why_it_is_too_much() -> None:
+def test_the_reason_of_a_rise_that_is_too_fast() -> None:
     bench = Bench()
     assert bench.energy(0, "9000")
     assert not bench.energy(60, "9999")
@@ -159,7 +159,7 @@ def test_why_it_is_too_much() -> None:
     )
 
 
-def test_memory_counts_with_its_time() -> None:
+def test_a_stored_total_counts_with_its_time() -> None:
     memory = ReaderState(totals={"heat_energy": LastTotal(D(9000), T0 - timedelta(hours=1), "kWh")})
     assert Bench(memory).energy(0, "10002")
     memory = ReaderState(totals={"heat_energy": LastTotal(D(9000), T0 - timedelta(hours=1), "kWh")})
@@ -216,7 +216,7 @@ def test_39_digits_are_judged_exactly() -> None:
     assert bench.energy(0, f"{long}3")
 
 
-def test_the_frozen_unit_is_what_counts() -> None:
+def test_totals_are_compared_in_the_stored_unit() -> None:
     memory = ReaderState(totals={"heat_energy": LastTotal(D("9.000"), T0, "MWh")})
     bench = Bench(memory)
     assert bench.energy(60, "9001")  # kWh
@@ -234,7 +234,7 @@ def test_a_total_is_forgotten_when_the_configuration_has_another_unit() -> None:
     assert bench.energy(0, "12")
 
 
-def test_accept_believes_at_once() -> None:
+def test_accept_takes_effect_at_once() -> None:
     bench = Bench()
     assert bench.energy(0, "9000")
     assert not bench.energy(60, "12")
@@ -245,7 +245,7 @@ def test_accept_believes_at_once() -> None:
     assert bench.guard.accept_held() == ()
 
 
-def test_another_meter_begins_anew() -> None:
+def test_forgotten_totals_judge_nothing() -> None:
     bench = Bench()
     assert bench.energy(0, "9000")
     assert not bench.energy(60, "12")

@@ -177,7 +177,7 @@ def at(server: Server) -> TcpBridge:
     return TcpBridge("127.0.0.1", server.port)
 
 
-def test_default_limits() -> None:
+def test_default_timeouts() -> None:
     limits = ReaderTimeouts()
     assert (limits.no_bytes, limits.no_frames, limits.reopen_after) == (30, 30, 300)
     assert limits.unsupported_retry == 86400
@@ -221,7 +221,7 @@ async def test_a_multical_on_a_pty_with_an_echo(start: Start, tmp_path: Path) ->
     await server.close()
 
 
-async def test_a_han_meter_is_heard(start: Start) -> None:
+async def test_a_han_meter_is_read(start: Start) -> None:
     def make() -> Emulator:
         return make_emulator("kamstrup_han_3phase", "han", {"power_import": "1234"})
 
@@ -236,7 +236,7 @@ async def test_a_han_meter_is_heard(start: Start) -> None:
         assert [type(report) for report in bench.told].count(Identity) == 1
 
 
-async def test_silence_of_a_han_meter_is_told(start: Start, expected_logs: list[str]) -> None:
+async def test_silence_of_a_han_meter_is_reported(start: Start, expected_logs: list[str]) -> None:
     expected_logs.append("nothing came for")
 
     def make() -> Emulator:
@@ -253,7 +253,7 @@ async def test_silence_of_a_han_meter_is_told(start: Start, expected_logs: list[
         await until(lambda: bench.reader.counters.reconnects > 0)  # in case the bridge is stuck
 
 
-async def test_rubbish_on_a_pushed_line_is_told(start: Start, expected_logs: list[str]) -> None:
+async def test_rubbish_on_a_pushed_line_is_reported(start: Start, expected_logs: list[str]) -> None:
     expected_logs.append("bytes come, but no whole list")
 
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -311,7 +311,7 @@ async def test_an_idle_port_that_goes_is_noticed_before_the_next_poll(
     await server.close()
 
 
-async def test_a_bridge_that_accepts_and_closes_is_told_once(
+async def test_a_bridge_that_accepts_and_closes_is_reported_once(
     start: Start, logged: Callable[[int], list[str]], expected_logs: list[str]
 ) -> None:
     # it closes, or it resets what came too late: each is told once
@@ -409,7 +409,7 @@ async def test_read_commands_have_a_limit(start: Start) -> None:
         await battery.next(Reading)
 
 
-async def test_a_register_the_meter_lacks(start: Start) -> None:
+async def test_a_register_that_the_meter_does_not_have(start: Start) -> None:
     def make() -> Emulator:
         return make_emulator("multical_403", "kmp", {"volume": ""})
 
@@ -447,7 +447,7 @@ async def test_a_value_that_came_before_is_not_given_up_at_once(start: Start) ->
         await until(lambda: 68 in bench.mine.unsupported)
 
 
-async def test_our_own_bug_does_not_end_the_reader(
+async def test_a_crash_does_not_end_the_reader(
     start: Start,
     expected_logs: list[str],
     logged: Callable[[int], list[str]],
@@ -612,7 +612,7 @@ async def test_a_total_is_asked_for_once_more_and_only_once(
         assert not [r for r in bench.rest() if isinstance(r, Reading)]
 
 
-async def test_accepted_by_hand(
+async def test_held_totals_are_accepted_by_the_user(
     start: Start, expected_logs: list[str], logged: Callable[..., list[str]]
 ) -> None:
     expected_logs.append("heat_energy is held back")
@@ -627,7 +627,7 @@ async def test_accepted_by_hand(
         bench.reader.request_read()
         assert (await bench.next(Reading)).values["heat_energy"].value is None
         assert bench.reader.accept_held() == ("heat_energy",)
-        assert "accepted by hand: heat_energy" in logged()
+        assert "accepted by the user: heat_energy" in logged()
         reading = await bench.next(Reading)
         assert reading.values["heat_energy"] == Measurement(Decimal("7.000"), "GJ")
         assert reading.values["volume"] == Measurement(Decimal("100.00"), "m³")
@@ -719,7 +719,7 @@ async def test_a_sleeping_meter_is_woken(start: Start, expected_logs: list[str])
         assert (await bench.next(Reading)).values["volume"].value == Decimal("11.388")
 
 
-async def test_the_model_is_found_and_remembered(start: Start) -> None:
+async def test_the_model_is_detected_and_stored(start: Start) -> None:
     found: list[str] = []
     async with meter(multical) as server:
         setup = setup_of("auto", "kmp", on_model_found=found.append, interval=3600.0)

@@ -44,7 +44,7 @@ def test_aligned(now: str, period: float, offset: float, expected: str) -> None:
     assert next_aligned(utc(now), period, offset, OSLO) == utc(expected)
 
 
-def test_a_moment_that_does_not_exist_is_not_waited_for_in_the_past() -> None:
+def test_the_hour_that_is_skipped_in_spring_is_not_waited_for() -> None:
     found = next_aligned(utc("2026-03-29T00:59:00"), 24 * H, 2 * H, OSLO)
     assert utc("2026-03-29T00:59:00") < found <= utc("2026-03-29T01:00:00")
 
@@ -76,7 +76,7 @@ def test_each_group_at_its_own_interval() -> None:
     assert all("values" in groups for groups in due)
 
 
-def test_a_slow_group_rides_along() -> None:
+def test_a_group_that_is_due_soon_is_read_along() -> None:
     times = Times()
     schedule = Schedule({"values": 60.0, "slow": 90.0}, times.clock)
     schedule.mark_started(("values", "slow"))
@@ -84,7 +84,7 @@ def test_a_slow_group_rides_along() -> None:
     assert schedule.due_groups() == ("values", "slow")  # in 30 s it would have been due by itself
 
 
-def test_where_an_earlier_process_ended() -> None:
+def test_the_schedule_of_an_earlier_run_continues() -> None:
     times = Times()
     schedule = Schedule({"values": H, "slow": 24 * H}, times.clock, phase=7.0)
     now = times.clock.now()
@@ -99,7 +99,7 @@ def test_where_an_earlier_process_ended() -> None:
     assert late.next_poll == times.mono
 
 
-def test_the_phase_is_put_on_once() -> None:
+def test_the_phase_is_added_once() -> None:
     times = Times()
     schedule = Schedule({"values": 60.0}, times.clock, phase=7.0)
     schedule.mark_started(("values",))
@@ -130,7 +130,7 @@ def test_without_a_clock_it_is_not_aligned() -> None:
     assert schedule.next_poll == times.mono + H
 
 
-def test_a_failed_poll_is_put_off() -> None:
+def test_a_failed_poll_is_deferred() -> None:
     times = Times()
     schedule = Schedule({"values": H, "slow": 24 * H}, times.clock, align=True)
     schedule.mark_started(("values", "slow"))
@@ -144,7 +144,7 @@ def test_a_failed_poll_is_put_off() -> None:
 
 
 @pytest.mark.parametrize("years", [-10, -1, 1, 10])
-def test_a_clock_that_is_set_by_years_puts_off_no_poll(years: int) -> None:
+def test_a_clock_that_is_set_by_years_defers_no_poll(years: int) -> None:
     """At boot the clock was years ahead, and a poll was aligned by it; then it was set."""
     times = Times("2037-11-21T03:30:00")
     schedule = Schedule({"values": H}, times.clock, align=True)

@@ -311,7 +311,7 @@ def test_the_first_commit_creates_the_file(path: Path) -> None:
 
 @pytest.mark.parametrize("before", [None, 0o644])
 def test_the_file_is_private(path: Path, before: int | None) -> None:
-    """Readings tell when somebody was at home. A file of an earlier version is restricted too."""
+    """Readings show when people are at home. A file of an earlier version is restricted too."""
     if before is not None:
         path.parent.mkdir()
         path.touch(before)

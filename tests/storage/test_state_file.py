@@ -73,7 +73,7 @@ def opened(path: Path | None, **limits: float) -> StateFile:
     return memory
 
 
-def test_everything_comes_back(tmp_path: Path) -> None:
+def test_everything_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "memory.json"
     memory = opened(path)
     fill(memory.meter("heat"))
@@ -210,7 +210,7 @@ def test_a_detected_model_is_no_other_meter() -> None:
     assert reader.learned.model == "multical_602"
 
 
-def test_what_meters_have_alike_is_kept_once(tmp_path: Path) -> None:
+def test_what_meters_have_in_common_is_kept_once(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     memory = opened(path)
     for id_ in ("heat", "heat-2"):
@@ -240,7 +240,7 @@ def test_whole_numbers_are_values_too(tmp_path: Path) -> None:
     memory.close()
 
 
-def test_the_host_clock_is_not_believed_before_what_is_remembered(tmp_path: Path) -> None:
+def test_the_host_clock_must_not_be_before_a_stored_time(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     path.write_text('{"version": 1, "meters": {"a": {"last_poll": "2030-01-01T00:00:00.000Z"}}}')
     clock = Clock(wall=lambda: datetime(2029, 12, 31, tzinfo=UTC).timestamp())
@@ -275,7 +275,7 @@ def test_nothing_is_written_while_nothing_changed(tmp_path: Path) -> None:
     assert not (tmp_path / "memory.json").exists()
 
 
-def test_a_second_daemon_is_refused_and_told_the_pid(tmp_path: Path) -> None:
+def test_a_second_daemon_is_refused_with_the_pid(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     memory = opened(path)
     with pytest.raises(ConfigError, match=rf"process {os.getpid()}\) uses this state file"):
@@ -284,7 +284,7 @@ def test_a_second_daemon_is_refused_and_told_the_pid(tmp_path: Path) -> None:
     opened(path).close()
 
 
-def test_a_clean_end_leaves_the_lock_empty(tmp_path: Path) -> None:
+def test_a_clean_shutdown_leaves_the_lock_empty(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     lock = path.with_suffix(".lock")
     for _ in range(2):
@@ -300,7 +300,9 @@ def test_a_clean_end_leaves_the_lock_empty(tmp_path: Path) -> None:
     assert opened(None).clean_shutdown
 
 
-def test_an_end_that_could_not_write_is_not_clean(tmp_path: Path, expected_logs: list[str]) -> None:
+def test_a_shutdown_that_could_not_write_is_not_clean(
+    tmp_path: Path, expected_logs: list[str]
+) -> None:
     def fail(path: Path, text: str) -> None:
         raise OSError(28, "No space left on device")
 
@@ -425,7 +427,7 @@ def test_a_directory_in_its_place(tmp_path: Path, expected_logs: list[str]) -> N
     opened(tmp_path / "memory.json").close()
 
 
-def test_no_room_for_the_file_is_said_once(
+def test_a_file_that_cannot_be_written_is_logged_once(
     tmp_path: Path, expected_logs: list[str], logged: Callable[..., list[str]]
 ) -> None:
     expected_logs.append("cannot be written (File exists)")
@@ -436,7 +438,7 @@ def test_no_room_for_the_file_is_said_once(
     assert len([m for m in logged() if "cannot be written" in m]) == 1
 
 
-def test_a_card_that_fails_and_comes_back(
+def test_a_disk_that_fails_and_recovers(
     tmp_path: Path, expected_logs: list[str], logged: Callable[..., list[str]]
 ) -> None:
     failing = [True]
@@ -514,7 +516,7 @@ async def test_other_changes_wait_for_their_time(tmp_path: Path) -> None:
     assert len(disk.texts) == 1
 
 
-async def test_the_end_writes_what_is_not_yet_due(tmp_path: Path) -> None:
+async def test_the_shutdown_writes_what_is_not_yet_due(tmp_path: Path) -> None:
     disk = Recorder()
     memory = StateFile(tmp_path / "m.json", Clock(), write=disk)
     task = await _kept(memory)
@@ -527,7 +529,7 @@ async def test_the_end_writes_what_is_not_yet_due(tmp_path: Path) -> None:
     assert len(disk.texts) == 1
 
 
-async def test_keeping_ends_when_it_is_cancelled_at_any_moment(tmp_path: Path) -> None:
+async def test_writing_ends_when_it_is_cancelled_at_any_moment(tmp_path: Path) -> None:
     """asyncio.wait_for before Python 3.12 swallows a cancellation that comes with the result: the
     change that is told in the same moment as the end must not keep the task alive."""
     for n in range(200):
@@ -545,7 +547,7 @@ async def test_keeping_ends_when_it_is_cancelled_at_any_moment(tmp_path: Path) -
         memory.close()
 
 
-async def test_a_stuck_card_holds_neither_loop_nor_exit(tmp_path: Path) -> None:
+async def test_a_stuck_disk_blocks_neither_loop_nor_exit(tmp_path: Path) -> None:
     disk = Recorder()
     disk.blocked.clear()
     memory = StateFile(
@@ -574,7 +576,7 @@ def test_defaults() -> None:
     assert module.LAST_WRITE_TIMEOUT == 2.0
 
 
-def test_a_look_takes_no_lock_and_touches_nothing(tmp_path: Path) -> None:
+def test_reading_only_takes_no_lock_and_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     assert module.read_only(path) == {}
     path.write_text("{")
@@ -587,7 +589,7 @@ def test_a_look_takes_no_lock_and_touches_nothing(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["memory.json"]
 
 
-def test_a_peek_at_a_memory_that_is_somebody_elses(
+def test_reading_only_a_file_without_permission(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(_path: Path) -> bytes:

@@ -93,7 +93,10 @@ class PublisherRig:
     async def run(self, *, offline: bool = True) -> AsyncIterator[Publisher]:
         self.state_file.open()
         now = self.clock.monotonic()
-        devices = {f.id: Device(f, self.state_file.meter(f.id), now) for f in self.device_configs()}
+        devices = {
+            config.id: Device(config, self.state_file.meter(config.id).device, now)
+            for config in self.device_configs()
+        }
         self.publisher = Publisher(
             self.config,
             devices,

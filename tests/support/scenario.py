@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from kamstrup_mqtt.daemon.app import App
-from kamstrup_mqtt.daemon.control_commands import ControlCommands
 from tests.support.broker import Mosquitto, eventually, running
 from tests.support.fault_rig import (
     NAMES,
@@ -164,10 +163,13 @@ class Scenario:
 
     def status(self) -> str:
         """Return the status line, empty before the daemon has its components."""
-        return "" if self.app.components is None else self._commands().status_text()
+        commands = self.app._control_commands
+        return "" if commands is None else commands.status_text()
 
     def health(self) -> dict[str, Any]:
-        return dict(self._commands().handlers["health"]({}))
+        commands = self.app._control_commands
+        assert commands is not None
+        return dict(commands.handlers["health"]({}))
 
     def waiting(self) -> int:
         """Return the number of records that are not delivered yet."""
@@ -183,10 +185,6 @@ class Scenario:
                 f"{count} frames of {id_}",
                 30,
             )
-
-    def _commands(self) -> ControlCommands:
-        assert self.app.components is not None
-        return ControlCommands(self.app._config, self.app.components)
 
     def records(self, id_: str) -> list[dict[str, Any]]:
         """Return the records of one meter, each once."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED
 from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds, seconds
-from kamstrup_mqtt.cli.options import add_port_argument, find_protocol, port_address
+from kamstrup_mqtt.cli.options import add_port_argument, find_protocol, parse_port
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.reading.commissioning.align import (
@@ -69,12 +69,12 @@ def run(args: argparse.Namespace) -> int:
     Returns 0 if the meter answered most of the last requests, 1 if it did not, and 130 if the
     command was interrupted and --tries was not given.
     """
-    address = port_address(args)
+    address = parse_port(args)
     spec = find_protocol(args.protocol)
     if spec.is_pushed:
         raise ConfigError(f"--protocol {spec.name}: the meter sends by itself; use `listen`")
     alignment = Alignment(
-        address, spec, baudrate=args.baudrate, first_byte=args.timeout, pause=args.pause
+        address, spec, baudrate=args.baudrate, response_timeout=args.timeout, pause=args.pause
     )
     window = SampleWindow()
 

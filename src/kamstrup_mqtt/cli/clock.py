@@ -13,7 +13,7 @@ from kamstrup_mqtt.cli import DONE
 from kamstrup_mqtt.cli.kmp_connection import (
     KmpConnection,
     add_kmp_arguments,
-    kmp_connection,
+    parse_kmp_connection,
 )
 from kamstrup_mqtt.core.errors import ConfigError, MeterError
 from kamstrup_mqtt.core.model import LinkState
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, now: Callable[[], datetime] = lambda: datetime
     zone = None if args.zone is None else zone_offset(args.zone, now())
     if args.yes and not args.set:
         raise ConfigError("--yes works only together with --set")
-    meter = kmp_connection(args)
+    meter = parse_kmp_connection(args)
     offset, drift = _show(meter, zone, now)
     if not args.set:
         return DONE

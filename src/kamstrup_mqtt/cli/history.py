@@ -12,7 +12,7 @@ from kamstrup_mqtt.cli import DONE, FAILED, tables
 from kamstrup_mqtt.cli.kmp_connection import (
     KmpConnection,
     add_kmp_arguments,
-    kmp_connection,
+    parse_kmp_connection,
 )
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import ConfigError
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--log-id {args.log_id}: a log has a number from 0 to 255")
     if args.start and args.end and args.start > args.end:
         raise ConfigError(f"--from {args.start} is after --to {args.end}")
-    meter = kmp_connection(args)
+    meter = parse_kmp_connection(args)
     start = args.start or ""
     if args.log_id is None:
         records = _read_logger(meter, LOGGERS[args.logger], registers, start)

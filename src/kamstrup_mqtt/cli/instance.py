@@ -14,6 +14,8 @@ def with_instance(config: Config, instance: str) -> Config:
     try:
         mqtt = MqttConfig.model_validate({"instance": instance})
     except ValueError:
-        raise ConfigError("--instance: must be 1 to 32 of A-Z, a-z, 0-9, _ and -") from None
+        raise ConfigError(
+            "--instance: must have 1 to 32 characters of A-Z, a-z, 0-9, _ and -"
+        ) from None
     update = {"instance": mqtt.instance, "client_id": None}
     return config.model_copy(update={"mqtt": config.mqtt.model_copy(update=update)})

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from kamstrup_mqtt.cli.arguments import baudrate
-from kamstrup_mqtt.cli.options import add_port_argument, parser_options, port_address
+from kamstrup_mqtt.cli.options import add_port_argument, parse_port, parser_options
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.address import PortAddress
@@ -57,16 +57,16 @@ class KmpConnection:
     async def _run(self, conversations: tuple[Generator[Step, Frame | None, T], ...]) -> list[T]:
         link = await open_link(self.address, self.params)
         try:
-            exchange = ConversationRunner(link, self.codec.framer(), self.counters, _log)
-            await exchange.run(self.codec.wake_up())
-            return [await exchange.run(conversation) for conversation in conversations]
+            runner = ConversationRunner(link, self.codec.framer(), self.counters, _log)
+            await runner.run(self.codec.wake_up())
+            return [await runner.run(conversation) for conversation in conversations]
         finally:
             await link.close()
 
 
-def kmp_connection(args: argparse.Namespace) -> KmpConnection:
+def parse_kmp_connection(args: argparse.Namespace) -> KmpConnection:
     """Check the options of `add_kmp_arguments`. Raises ConfigError for an invalid one."""
-    address = port_address(args)
+    address = parse_port(args)
     params = SPEC.serial
     if args.model is not None:
         models = registry.models_of(SPEC.name)
@@ -78,7 +78,7 @@ def kmp_connection(args: argparse.Namespace) -> KmpConnection:
     if args.baudrate is not None:
         params = dataclasses.replace(params, baudrate=args.baudrate)
     codec = KmpCodec(
-        address=kmp_destination(args.address),
+        address=parse_destination(args.address),
         timings=dataclasses.replace(TIMINGS, wake=args.wake),
         baudrate=params.baudrate,
         **parser_options(),
@@ -86,7 +86,7 @@ def kmp_connection(args: argparse.Namespace) -> KmpConnection:
     return KmpConnection(address, params, codec)
 
 
-def kmp_destination(text: str) -> int:
+def parse_destination(text: str) -> int:
     """The destination address in `--address`. Raises ConfigError."""
     try:
         address = int(text, 0)

@@ -16,8 +16,8 @@ from kamstrup_mqtt.cli.options import (
     add_key_arguments,
     add_port_argument,
     key_options,
+    parse_port,
     parser_options,
-    port_address,
 )
 from kamstrup_mqtt.cli.signals import stop_signals
 from kamstrup_mqtt.cli.value_listing import public_key
@@ -89,7 +89,7 @@ def _parity(text: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Watch the port; see `add_parser` for the exit codes."""
-    address = port_address(args)
+    address = parse_port(args)
     params = SerialParams(args.baudrate, 8, args.parity, 1)
     keys = key_options(registry.find_protocol("han"), args)
     codec = HanCodec(energy_scale=args.energy_scale, **keys, **parser_options())

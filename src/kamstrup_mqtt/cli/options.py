@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kamstrup_mqtt.config.environment import uses_fast_path
+from kamstrup_mqtt.core.environment import uses_fast_path
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.links.address import PortAddress, parse_address
 from kamstrup_mqtt.meters import registry
@@ -43,7 +43,7 @@ def add_port_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def port_address(args: argparse.Namespace) -> PortAddress:
+def parse_port(args: argparse.Namespace) -> PortAddress:
     """The address in `--port`. Raises ConfigError if it is missing or invalid."""
     if not args.port:
         raise ConfigError(

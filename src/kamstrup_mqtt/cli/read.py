@@ -19,7 +19,7 @@ from kamstrup_mqtt.cli.read_request import (
     DEFAULT_REGISTERS,
     PUSH_TIMEOUT,
     ReadRequest,
-    read_request,
+    parse_read_request,
 )
 from kamstrup_mqtt.cli.value_listing import COLUMNS, ValueListing, list_values
 from kamstrup_mqtt.core import decimal_json
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
     Registers that the meter does not have are named on standard error.
     """
-    request = read_request(args)
+    request = parse_read_request(args)
     response = asyncio.run(_read(request))
     missing = [source for source in request.sources if source in response.unsupported]
     if missing:
@@ -120,13 +120,13 @@ async def _read(request: ReadRequest) -> PollResponse:
 
 
 async def _read_polled(request: ReadRequest, link: Link) -> PollResponse:
-    exchange = ConversationRunner(link, request.codec.framer(), Counters(), _log)
+    runner = ConversationRunner(link, request.codec.framer(), Counters(), _log)
     codec = cast(PolledCodec, request.codec)
     try:
         async with asyncio.timeout(request.timeout):
-            return await exchange.run(codec.poll(PollRequest(sources=request.sources)))
+            return await runner.run(codec.poll(PollRequest(sources=request.sources)))
     except TimeoutError as error:
-        raise _timeout_error(request, has_bytes=bool(exchange.received)) from error
+        raise _timeout_error(request, has_bytes=bool(runner.received)) from error
 
 
 async def _read_pushed(request: ReadRequest, link: Link) -> PollResponse:

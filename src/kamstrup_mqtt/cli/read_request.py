@@ -8,13 +8,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from kamstrup_mqtt.cli.kmp_connection import kmp_destination
+from kamstrup_mqtt.cli.kmp_connection import parse_destination
 from kamstrup_mqtt.cli.options import (
     energy_options,
     find_protocol,
     key_options,
+    parse_port,
     parser_options,
-    port_address,
 )
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import SerialParams, SourceId
@@ -59,10 +59,10 @@ class ReadRequest:
     timeout: float | None
 
 
-def read_request(args: argparse.Namespace) -> ReadRequest:
+def parse_read_request(args: argparse.Namespace) -> ReadRequest:
     """Check the options. Raises ConfigError for the first invalid one."""
     spec = find_protocol(args.protocol)
-    address = port_address(args)
+    address = parse_port(args)
     profile = _find_profile(spec, args.model)
     sources, is_explicit = _sources(spec, profile, args)
     params, options = _line(spec, profile, args)
@@ -140,7 +140,7 @@ def _line(
 
 def _address(spec: ProtocolSpec, text: str) -> int | str:
     if spec.name == "kmp":
-        return kmp_destination(text)
+        return parse_destination(text)
     if spec.name != "iec62056-21":
         raise ConfigError(f"--address: {spec.name} has no addresses")
     if not _IEC_ADDRESS.fullmatch(text):

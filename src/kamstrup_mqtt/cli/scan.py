@@ -11,7 +11,7 @@ from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, tables
 from kamstrup_mqtt.cli.arguments import minutes, positive_minutes, positive_seconds, seconds
-from kamstrup_mqtt.cli.options import add_port_argument, port_address
+from kamstrup_mqtt.cli.options import add_port_argument, parse_port
 from kamstrup_mqtt.cli.value_listing import public_key
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import ConfigError, LinkError, MeterError
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     Returns 0 if a meter was found, 1 if none was or if it stopped answering, and 130 if the scan
     was interrupted. What was found is printed in any case.
     """
-    address = port_address(args)
+    address = parse_port(args)
     if args.resume and not args.all:
         raise ConfigError("--resume works only together with --all")
     view = ProgressView()
@@ -135,7 +135,7 @@ def _options(args: argparse.Namespace) -> ScanOptions:
         listen=args.listen * 60,
         awake=args.awake * 60,
         pause=args.pause,
-        first_byte=args.timeout,
+        response_timeout=args.timeout,
         file_directory=state_directory(os.environ) if args.all else None,
         file=Path(args.resume) if args.resume else None,
     )

@@ -1,7 +1,7 @@
 """Files that hold private data: create, replace atomically, lock, set aside.
 
-All are readable by their owner only: serial numbers identify a customer, and readings tell when
-somebody was at home.
+Only the owner may read them: serial numbers identify a customer, and readings show when
+people are at home.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The queue between readers and publisher: bounded, never waited for by a reader."""
+"""The queue between readers and publisher. It is bounded, and a reader never waits for it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from kamstrup_mqtt.core.model import Reading, Report
 
 CAPACITY = 10_000
 MAX_BACKPRESSURE = 1.0
-"""Seconds that a reader with several lists at hand leaves to a publisher that is behind, at most:
-what comes faster than the broker takes it waits where it came from."""
+"""Seconds that a reader waits at most for a publisher that is behind: what arrives faster than the
+broker accepts it stays in the link."""
 
 
 class ReportQueue:
-    """Reports in the order they were made. When it is full the oldest is dropped and counted."""
+    """Reports in the order they were put. If the queue is full, the oldest is dropped.
+
+    dropped  the number of reports that were dropped
+    """
 
     def __init__(
         self, capacity: int = CAPACITY, *, monotonic: Callable[[], float] = time.monotonic
@@ -37,7 +40,7 @@ class ReportQueue:
         return len(self._reports)
 
     def put(self, report: Report) -> None:
-        """Hand a report over; returns at once."""
+        """Add a report. Never waits."""
         if len(self._reports) >= self._capacity:
             self._reports.popleft()
             self.dropped += 1
@@ -47,7 +50,7 @@ class ReportQueue:
             asyncio.get_running_loop().call_soon(self._call_consumer)
 
     def set_consumer(self, consumer: Callable[[], None]) -> None:
-        """Call `consumer` in the next turn of the loop after reports were put, once for all."""
+        """Call `consumer` in the next iteration of the loop after reports were put."""
         self._consumer = consumer
 
     def _call_consumer(self) -> None:
@@ -56,14 +59,14 @@ class ReportQueue:
             self._consumer()
 
     def set_backpressure(self, is_behind: bool) -> None:
-        """Whether the publisher is behind with what it has got, though the broker is there."""
+        """Set whether the publisher is behind although it is connected."""
         if is_behind:
             self._relief.clear()
         else:
             self._relief.set()
 
     async def wait_for_capacity(self) -> None:
-        """The turn of the others, before a reader goes on with what it already has at hand."""
+        """Let other tasks run, and wait while the publisher is behind, before reading on."""
         await asyncio.sleep(0)
         if not self._relief.is_set():
             with contextlib.suppress(TimeoutError):
@@ -71,14 +74,16 @@ class ReportQueue:
                     await self._relief.wait()
 
     def take_all(self) -> list[Report]:
-        """What is there now, oldest first."""
+        """Remove and return all reports, oldest first."""
         reports = [report for report, _ in self._reports]
         self._reports.clear()
         return reports
 
     def correct_clock(self, now: datetime, monotonic: float) -> None:
-        """The host's clock was wrong and is `now` at `monotonic`: readings that wait get the time
-        at which they came by the right clock."""
+        """Correct the times of waiting readings after the host's clock was set.
+
+        It is `now` at `monotonic`.
+        """
         self._reports = deque(
             (
                 dataclasses.replace(report, time=now - timedelta(seconds=monotonic - put))

@@ -13,7 +13,7 @@ from kamstrup_mqtt.devices.device_readings import MergeRetained
 from kamstrup_mqtt.devices.payloads import Diagnostics
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.limits import MeterLimits, limits_for
-from kamstrup_mqtt.meters.plan import intern_plan
+from kamstrup_mqtt.meters.plan import ReadingPlan
 from kamstrup_mqtt.reading.reader_config import BackfillConfig, ReaderConfig
 from kamstrup_mqtt.storage import spool
 from kamstrup_mqtt.storage.history.queue import HistoryQueue
@@ -50,14 +50,14 @@ def make_history(
     )
 
 
-def device_config(meter: Meter, config: Config) -> DeviceConfig:
+def device_config(meter: Meter, config: Config, plan: ReadingPlan | None = None) -> DeviceConfig:
     """Return what is known of a meter before its first reading."""
     return DeviceConfig(
         id=meter.id,
         name=meter.name,
         model_id=meter.model,
         model=meter.meter_model,
-        plan=intern_plan(meter.plan()),
+        plan=plan or meter.plan(),
         interval=meter.interval_seconds,
         serial=meter.serial,
         commands=config.mqtt.commands,
@@ -72,16 +72,18 @@ def make_device(
     *,
     exact: bool = True,
     merge_live: MergeRetained | None = None,
+    plan: ReadingPlan | None = None,
 ) -> Device:
     """Make the device of a meter from its state.
 
     started     monotonic time at which the daemon started
     exact       the state is equal to the last published one
     merge_live  passes retained live counters to the reader of the meter
+    plan        the reading plan of the meter if it is already made
     """
     adopt_model(state.reader, meter.model, meter.profile.identity)
     return Device(
-        device_config(meter, config),
+        device_config(meter, config, plan),
         state.device,
         started,
         exact=exact,
@@ -103,11 +105,13 @@ def reader_config(
     on_model_found: Callable[[str], None] | None,
     *,
     fast_path: bool = True,
+    plan: ReadingPlan | None = None,
 ) -> ReaderConfig:
     """Make the configuration of a reader.
 
     on_model_found  called with the detected model of a meter that is configured as `auto`
     fast_path       use the learned layouts of `protocols.fast_path`
+    plan            the reading plan of the meter if it is already made
     """
     spec = registry.find_protocol(meter.protocol_name)
     polled = None if meter.is_pushed else cast("Polled", meter)
@@ -118,7 +122,7 @@ def reader_config(
         codec=spec.make_codec(
             **meter.codec_options(), learned=learned.as_mapping(), fast_path=fast_path
         ),
-        plan=intern_plan(meter.plan()),
+        plan=plan or meter.plan(),
         serial=meter.serial_params(),
         interval=meter.interval_seconds,
         battery=meter.meter_model.has_battery,

@@ -281,7 +281,7 @@ class Device:
         consequence = (
             "the configured serial number stays; change it if this is right"
             if is_configured
-            else "it becomes a device of its own in Home Assistant"
+            else "it becomes another device in Home Assistant"
         )
         message = (
             f"{self.config.id}: another meter answers: serial number {sanitize(report.serial)},"

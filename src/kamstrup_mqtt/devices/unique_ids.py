@@ -26,7 +26,7 @@ def assign_suffixes(devices: Iterable[Device]) -> list[str]:
         suffix = "" if holder is device else f"_{device.config.id}"
         if suffix and device.suffix != suffix and holder is not None:
             warnings.append(
-                f"{device.config.id} and {holder.config.id} tell the same serial number {serial}:"
+                f"{device.config.id} and {holder.config.id} have the same serial number {serial}:"
                 f" the ids of {device.config.id} end in {suffix}; are both on one meter?"
             )
         device.suffix = suffix

@@ -1,1 +1,1 @@
-"""Meters that answer or push, by the same codecs turned round: for demo, tests and development."""
+"""Emulated meters for demo, tests and development. They use the protocols to encode."""

@@ -1,4 +1,4 @@
-"""The contract of an emulated meter: sans-IO, so that it runs on a pty, over TCP or in a test."""
+"""The interface of an emulated meter: sans-IO, so that it runs on a pty, over TCP or in a test."""
 
 from __future__ import annotations
 
@@ -12,34 +12,38 @@ from kamstrup_mqtt.core.model import SerialParams
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Bytes that the meter sends, then the baud rate it goes on with (None: the same)."""
+    """Bytes that the meter sends.
+
+    baudrate  the speed that it continues with, None to keep it
+    """
 
     data: bytes
     baudrate: int | None = None
 
 
 class PolledEmulator(Protocol):
-    """A meter that answers."""
+    """A meter that answers requests."""
 
     serial: SerialParams
 
     def receive_data(self, data: bytes) -> list[Reply]:
-        """Take bytes from the reader, in any split; return what the meter sends back."""
+        """Receive bytes from the reader, split in any way. Returns what the meter answers."""
 
 
 class PushingEmulator(Protocol):
-    """A meter that sends by itself."""
+    """A meter that sends without being asked."""
 
     serial: SerialParams
     interval: float
-    """Seconds from one list to the next."""
+    """Seconds between two lists."""
 
     def push(self, now: datetime) -> bytes:
-        """The list or lists due at `now` (the meter's local time), as they go onto the wire."""
+        """Return the frames of the lists that are due at `now`, the meter's local time."""
 
 
 Emulator: TypeAlias = PolledEmulator | PushingEmulator
 
 Maker: TypeAlias = Callable[[Mapping[str, str]], Emulator]
-"""Makes an emulator from the `--set key=value` of the command line; a key or value that it does
-not know raises ValueError with a message that lists what it knows."""
+"""Makes an emulator with the `--set key=value` of the command line.
+
+Raises ValueError for an unknown key or value, with a list of the known ones."""

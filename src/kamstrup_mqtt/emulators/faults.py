@@ -1,4 +1,4 @@
-"""Faults of a meter and its line, put around any meter that answers."""
+"""Faults of a meter and its line, for any emulated meter that answers requests."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from kamstrup_mqtt.emulators import han
 from kamstrup_mqtt.emulators.base import Emulator, PolledEmulator, Reply
 
 FAULTS = ("asleep", "noisy", "short")
-"""Of a meter that answers. asleep: silent until woken by zeros or by /#1; noisy: each second answer
-has a wrong bit; short: each second answer ends in its middle."""
+"""Faults of a meter that answers requests.
+
+asleep  silent until zeros or /#1 wake it
+noisy   every second answer has a wrong bit
+short   every second answer ends in the middle
+"""
 PUSHED_FAULTS = tuple(fault for fault in han.FAULTS if fault != "none")
-"""Of a meter that sends by itself: its setting `fault`."""
+"""Faults of a meter that pushes: its setting `fault`."""
 
 AWAKE = 240.0
-"""Seconds that a woken eye stays awake (a 403 without magnet: about 4 minutes)."""
+"""Seconds that an eye stays awake (a 403 without magnet: about 4 minutes)."""
 NULS = 30
-"""Zeros that wake it."""
+"""Zeros that wake an eye."""
 _IDENTS = (b"/#1", bytes.fromhex("AF A3 B1"))
 _TAIL = 64
 
 
 class FaultyEmulator:
-    """`meter` with these faults. `awake`: seconds that it stays awake after its last answer."""
+    """A meter with faults.
+
+    awake  seconds that it stays awake after its last answer
+    """
 
     def __init__(
         self,
@@ -43,7 +50,7 @@ class FaultyEmulator:
         self._answers = 0
 
     def receive_data(self, data: bytes) -> list[Reply]:
-        """As the meter, as far as the faults let it."""
+        """Return the answer of the meter, changed by its faults."""
         now = self._monotonic()
         if now >= self._until:
             self._listen(data, now)
@@ -73,7 +80,7 @@ class FaultyEmulator:
 
 
 def with_faults(meter: Emulator, faults: Sequence[str]) -> Emulator:
-    """The meter with these faults. Raises ValueError for one that it cannot have."""
+    """Add faults to a meter. Raises ValueError for a fault that it cannot have."""
     unknown = sorted(set(faults) - set(FAULTS))
     if unknown:
         raise ValueError(f"no such fault: {', '.join(unknown)}; choose from {', '.join(FAULTS)}")

@@ -1,6 +1,6 @@
-"""An electricity meter that pushes its lists: Kamstrup's, Aidon's and Kaifa's, encrypted or not.
+"""An electricity meter that pushes the lists of Kamstrup, Aidon or Kaifa, encrypted or not.
 
-Its values are those of seed 003's meter, and its registers rise with its power. Like a real
+Its values are those of the meter in seed 003, and its registers count its power. Like a real
 meter it sends the hourly list right after the hour, and single-phase meters send nulls for the
 phases they lack, or leave them out. With `fault` it does what meters and lines do at their worst.
 """
@@ -96,7 +96,7 @@ _CHOICES: Final = {
     "fault": FAULTS,
 }
 INTERVAL: Final = 10.0
-"""Seconds from one list to the next."""
+"""Seconds between two lists."""
 _NOISE = bytes.fromhex("00 7E A1 55 FF 7E 00")
 _SECOND = timedelta(seconds=1)
 INSTALLED = datetime(2026, 1, 1)  # noqa: DTZ001 - the meter's own time has no zone
@@ -107,10 +107,12 @@ _UNIT_HOUR: Final = 3_600_000_000
 
 
 def make(model_id: str, settings: Mapping[str, str]) -> HanEmulator:
-    """The emulated meter. Settings by the keys of the readings (`power_import=1234`,
-    `energy_import=44228.00`, `meter_id=0x0101...` for octets), `hourly=auto|always|never`,
-    `fault=...`, and for Kamstrup's also `list=nve|push1`, the scales, `date_header`, the keys and
-    what else an encrypted list has. Raises ValueError."""
+    """Make an emulated meter. Raises ValueError for an unknown setting.
+
+    Settings are the keys of readings (`power_import=1234`, `energy_import=44228.00`,
+    `meter_id=0x0101...` for octets), `hourly=auto|always|never` and `fault=...`. For Kamstrup also
+    `list=nve|push1`, the scales, `date_header`, the keys and the other fields of encrypted lists.
+    """
     profile = registry.all_models()[model_id].profiles[SPEC.name]
     rule = profile.detection
     if not isinstance(rule, ListDetection):  # auto
@@ -126,16 +128,19 @@ def make(model_id: str, settings: Mapping[str, str]) -> HanEmulator:
         if text not in (allowed := _CHOICES.get(key, (text,))):
             raise ValueError(f"{key}={text}: write {' or '.join(allowed)}")
     serial = profile.serial or SPEC.serial
-    # left to itself the meter has counted since it was installed, so that one that is started anew
-    # does not fall behind what it told before; a register that is set begins there
+    # the meter has counted since it was installed, so that its totals do not decrease when the
+    # emulator is restarted; a register that is set starts with its setting
     since = None if set(settings) & set(REGISTERS) else INSTALLED
     return HanEmulator(rule, _state(rule, {**defaults, **settings}, since), serial)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What the meter sends. `counts`: of the live values, as they are sent; `registers`: energy
-    in watt-microseconds. Values of phases that the meter lacks are missing."""
+    """The values of the meter, without those of phases that it lacks.
+
+    counts     live values as sent
+    registers  energy in watt-microseconds
+    """
 
     texts: Mapping[str, bytes]
     meter_number: int
@@ -147,7 +152,7 @@ class State:
     system_title: bytes
     frame_counter: int
     since: datetime | None
-    """From when the registers count; None: from the first list."""
+    """The time from which the registers count, None for the first list."""
 
 
 def _is_swedish(rule: ListDetection) -> bool:
@@ -188,10 +193,10 @@ def _scales(rule: ListDetection, settings: Mapping[str, str]) -> tuple[int, int,
 
 
 def _keys(settings: Mapping[str, str]) -> Keys:
-    """The keys, where both are there that the lists need."""
+    """Return the keys of the lists. Raises ValueError if only the authentication key is set."""
     keys = Keys(_secret("encryption_key", settings), _secret("authentication_key", settings))
     if keys.encryption is None and keys.authentication is not None:
-        raise ValueError("authentication_key needs encryption_key beside it")
+        raise ValueError("authentication_key needs encryption_key, too")
     tagged = settings.get("security") == "30"
     if keys.encryption is not None and keys.authentication is None and tagged:
         raise ValueError(
@@ -234,7 +239,7 @@ def _octets(key: str, text: str, *, size: int | None = None) -> bytes:
 
 
 class HanEmulator:
-    """A meter that pushes; see `emulators.base.PushingEmulator`."""
+    """An emulated meter that pushes; see `emulators.base.PushingEmulator`."""
 
     interval: float = INTERVAL
 
@@ -249,8 +254,8 @@ class HanEmulator:
         self._hour: datetime | None = None
 
     def push(self, now: datetime) -> bytes:
-        """The list of 10 s, and behind it the hourly one when the hour is a second old."""
-        now = now.replace(tzinfo=None)  # the meter's own time, without a zone
+        """Return the list of 10 s, and the hourly one if it is due."""
+        now = now.replace(tzinfo=None)  # lists have no zone
         self._integrate(now)
         wire = self._send(self._list(now, hourly=False))
         if self._hourly_due(now) and self._has_hourly:
@@ -259,7 +264,7 @@ class HanEmulator:
 
     @property
     def _has_hourly(self) -> bool:
-        """Push 1 and the Swedish list carry the registers every 10 s."""
+        """Whether there is an hourly list: push 1 and the Swedish list always have registers."""
         return not self._is_swedish and self._state.settings.get("list") != "push1"
 
     def _integrate(self, now: datetime) -> None:
@@ -276,7 +281,7 @@ class HanEmulator:
         return self._state.settings["hourly"] == "always"
 
     def _list(self, now: datetime, *, hourly: bool) -> bytes:
-        """The message in clear."""
+        """Return the unencrypted message of a list."""
         state = self._state
         step = _UNIT_HOUR * state.energy_scale
         registers = {k: self._registers[k] // step % 2**32 for k in REGISTERS}  # they roll over
@@ -293,7 +298,7 @@ class HanEmulator:
         )
 
     def _send(self, message: bytes) -> bytes:
-        """The frame, or the frames, of a message; encrypted where the meter has a key."""
+        """Return the frames of a message, encrypted if the meter has a key."""
         fault, addresses = self._state.settings["fault"], _ADDRESSES[self._maker]
         if self._state.keys.encryption is not None:
             addresses = _ADDRESSES["encrypted"]

@@ -1,4 +1,4 @@
-"""The lists of each maker, made of a meter's values; `protocols.han` reads them again.
+"""Encodes the lists of each maker; `protocols.han` decodes them.
 
 Source: Kamstrup HAN-NVE interface description rev 3.1; OMNIPOWER HAN interface specification
 5512-2584 B1 (DLMS push 1); "OBIS List Information" of Aidon; "Kaifa HAN OBIS codes KFM_001".
@@ -47,8 +47,11 @@ _ANOTHER_INVOKE_ID = bytes.fromhex("40000000")
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What a meter measures at one moment, in the counts that its lists carry: `live` and
-    `registers` by key, `texts` list_id, meter_id and meter_type; what it lacks is missing."""
+    """The values of a meter at one time, as counts in its lists. Values that it lacks are missing.
+
+    texts             list_id, meter_id and meter_type
+    live, registers   key -> count
+    """
 
     texts: Mapping[str, bytes]
     meter_number: int
@@ -61,14 +64,14 @@ class Values:
         return tuple(n for n in (1, 2, 3) if f"voltage_l{n}" in self.live)
 
     def shared(self, key: str) -> dict[int, int]:
-        """A total shared out among the phases, to the last count."""
+        """Distribute a total among the phases, exactly."""
         total = self.registers[key] if key in self.registers else self.live[key]
         part, rest = divmod(total, len(self.phases))
         return {phase: part + (rest if phase == 1 else 0) for phase in self.phases}
 
 
 def kamstrup_nve(values: Values, *, hourly: bool, date_header: DateHeader) -> bytes:
-    """The message of the list of 10 s, or of the hourly one."""
+    """Encode the list of 10 s, or the hourly list."""
 
     def pairs() -> Iterator[tuple[str, Element] | None]:
         yield "1-1:0.0.5.255", Element(TEXT, values.texts["meter_id"])
@@ -89,7 +92,7 @@ def kamstrup_nve(values: Values, *, hourly: bool, date_header: DateHeader) -> by
 
 
 def kamstrup_push1(values: Values) -> bytes:
-    """The message of "DLMS push 1": registers every 10 s, phases, a number instead of ids."""
+    """Encode "DLMS push 1": registers every 10 s, phases, a number instead of texts."""
 
     def pairs() -> Iterator[tuple[str, Element]]:
         for key, code in REGISTERS.items():
@@ -123,8 +126,7 @@ def _of_phases(values: Values, first: int, rest: str, key: str) -> Iterator[tupl
 
 
 def aidon(values: Values, *, hourly: bool, swedish: bool) -> bytes:
-    """The message of Aidon's list 2, of list 3, or of the Swedish one: each value with its scaler
-    and unit."""
+    """Encode Aidon's list 2 or 3, or the Swedish list: each value with its scaler and unit."""
     clock = _entry("0-0:1.0.0.255", Element(OCTETS, datetimes.write(values.clock)))
     entries = [*_aidon_numbers(values)]
     if swedish:
@@ -154,7 +156,7 @@ def _aidon_numbers(values: Values) -> Iterator[Element]:
 
 
 def _aidon_phases(values: Values) -> Iterator[Element]:
-    """The powers of each phase, as the Swedish list has them."""
+    """Yield the powers of each phase, for the Swedish list."""
     shares = {key: values.shared(key) for key in POWERS}
     for phase in values.phases:
         for n, key in enumerate(POWERS):
@@ -181,7 +183,7 @@ def _entry(code: str, value: Element, exponent: int = 0, unit: str = "") -> Elem
 
 
 def kaifa(values: Values, *, hourly: bool) -> bytes:
-    """The message of Kaifa's list 2 or 3: values without codes."""
+    """Encode Kaifa's list 2 or 3: values without codes."""
     texts = [values.texts[key] for key in ("list_id", "meter_id", "meter_type")]
     elements = [Element(OCTETS, octets) for octets in texts]
     for codes in (POWERS, CURRENTS, VOLTAGES):

@@ -1,6 +1,6 @@
 """Meters with an optical eye that answer a sign-on: modes A and C, 7E1 in software.
 
-Fresh, the 685-382 answers with the readout of the seed (KMP382-driver, README).
+Without settings, the 685-382 sends the readout of the seed (KMP382-driver, README).
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from kamstrup_mqtt.protocols.iec62056_21.readout import BAUD_C
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One data set: `pattern` shows the value's digits (`000000,0`), or is "" for text."""
+    """A data set.
+
+    pattern  the digits of the value (`000000,0`), "" for text
+    """
 
     address: str
     value: str
@@ -30,11 +33,11 @@ class Line:
 
     @property
     def key(self) -> str:
-        """The public key."""
+        """The public key of the value."""
         return key_of(self.address) or self.address
 
     def text(self, value: str) -> str:
-        """The data set with `value`, as on the wire. Raises ValueError for one that cannot be."""
+        """Return the data set with `value`. Raises ValueError for an impossible value."""
         if self.pattern:
             value = self._digits(value)
         elif not re.fullmatch(r"[^()/!*\x00-\x1f\x7f-\U0010ffff]{0,32}", value):
@@ -55,7 +58,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What one model sends. `line_end` stands between the data sets, `last` behind the '!'."""
+    """The readout of a model.
+
+    line_end  separates data sets
+    last      follows the '!'
+    """
 
     ident: str
     lines: tuple[Line, ...]
@@ -148,9 +155,11 @@ _SCRIPTS: Mapping[str, Script] = {
 
 
 class IecMeter:
-    """The emulated meter; `settings` replace single values, by public key.
+    """An emulated meter.
 
-    It answers with parity bits, or without them to a reader that sends none.
+    settings  public key -> value that replaces the usual one
+
+    It answers with parity bits, unless the reader sends none.
     """
 
     def __init__(self, script: Script, settings: Mapping[str, str]) -> None:
@@ -166,7 +175,7 @@ class IecMeter:
         self._waiting = False  # for the acknowledgement
 
     def receive_data(self, data: bytes) -> list[Reply]:
-        """Take bytes from the reader; return what the meter sends back."""
+        """Receive bytes from the reader. Returns what the meter answers."""
         self._framer.receive_data(data)
         replies: list[Reply] = []
         while (event := self._framer.next_event()) is not None:
@@ -205,14 +214,14 @@ def _on_the_wire(text: bytes, *, bare: bool) -> bytes:
 
 
 def _readout(script: Script, settings: Mapping[str, str]) -> bytes:
-    """STX, data sets, '!' CR LF ETX and the check character."""
+    """Return the block: STX, data sets, '!' CR LF ETX and the check character."""
     sets = [line.text(settings.get(line.key, line.value)) for line in script.lines]
     block = f"{script.line_end.join(sets)}!{script.last}\x03".encode("ascii")
     return b"\x02" + block + bytes((bcc(script.check, block),))
 
 
 def make(model_id: str, settings: Mapping[str, str]) -> PolledEmulator:
-    """The emulated `model_id`; ValueError for a setting that it does not know."""
+    """Make an emulated meter. Raises ValueError for an unknown model or setting."""
     script = _SCRIPTS.get(model_id)
     if script is None:
         raise ValueError(f"{model_id} cannot be emulated; choose from {', '.join(_SCRIPTS)}")

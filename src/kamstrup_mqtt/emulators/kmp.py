@@ -1,7 +1,7 @@
 """A MULTICAL that answers GetType, GetSerialNo and GetRegister over KMP.
 
-It answers as the standard says (Kamstrup 5512-447 rev M1, 6.2): a register that it does not have
-is left out, a frame that is damaged or meant for another address is met with silence.
+It answers as specified (Kamstrup 5512-447 rev M1, 6.2): it leaves out registers that it lacks, and
+does not answer a damaged frame or one with another destination.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _SOFTWARE = re.compile(r"([A-Z])([0-9]{1,3})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What GetType and GetSerialNo answer, and at which address."""
+    """The answers to GetType and GetSerialNo, and the destination that the meter answers to."""
 
     serial: int
     type: int = 0x0001
@@ -60,31 +60,34 @@ class Identity:
 
 
 CLOCKS = frozenset((1003, 1002, 348))
-"""The registers that tell the meter's time, unless they are set to something else."""
+"""Registers with the meter's clock, unless they are set to another value."""
 
 
 class MeterClock:
-    """The meter's own time: it stands still, or runs `ahead` of UTC."""
+    """The clock of the meter.
+
+    ahead  how far it is ahead of UTC; None for a clock that stands still
+    """
 
     def __init__(self, ahead: timedelta | None = None) -> None:
         self._ahead = ahead
         self._stands = datetime(2026, 1, 20, 20, 2, 43)  # noqa: DTZ001 - the meter's own
 
     def now(self) -> datetime:
-        """Date and time, without zone."""
+        """Return date and time, without zone."""
         if self._ahead is None:
             return self._stands
         return (datetime.now(UTC) + self._ahead).replace(tzinfo=None, microsecond=0)
 
     def set(self, at: datetime) -> None:
-        """From now on it is `at`."""
+        """Set the clock."""
         self._stands = at
         if self._ahead is not None:
             self._ahead = at.replace(tzinfo=UTC) - datetime.now(UTC)
 
 
 class KmpEmulator:
-    """A meter with these registers; sans-IO but for a clock that runs."""
+    """An emulated meter; see `emulators.base.PolledEmulator`."""
 
     def __init__(
         self,
@@ -104,7 +107,7 @@ class KmpEmulator:
         self._framer = KmpFramer()
 
     def receive_data(self, data: bytes) -> list[Reply]:
-        """Take bytes from the reader; return what the meter answers."""
+        """Receive bytes from the reader. Returns what the meter answers."""
         self._framer.receive_data(data)
         replies: list[Reply] = []
         while (event := self._framer.next_event()) is not None:
@@ -154,7 +157,7 @@ class KmpEmulator:
         return bytes((ACK,))
 
     def _register_value(self, number: int) -> Coded:
-        """What a register holds now."""
+        """Return the current value of a register."""
         held = self._registers[number]
         if number not in self._answers_clock:
             return held
@@ -171,12 +174,12 @@ class KmpEmulator:
 
 
 def make(model_id: str, settings: Mapping[str, str]) -> KmpEmulator:
-    """The meter `model_id` with its usual values.
+    """Make an emulated meter with its usual values. Raises ValueError for an unknown setting.
 
     A setting names a register (60, 0x3C, heat_energy, register_266) and its value; an empty value
     leaves the register out of the answers. `60.unit` changes the unit; `serial`, `type` (4 hex
-    digits), `software` ("G1") and `address` say who answers; `clock=+01:00` lets its clock run, so
-    far ahead of UTC. Raises ValueError for any other.
+    digits), `software` ("G1") and `address` identify the meter; `clock=+01:00` lets its clock run,
+    that far ahead of UTC.
     """
     registers = _registers_of(model_id)
     identity = Identity(serial=_serial_of(model_id), type=TYPES.get(model_id, 0x0001))
@@ -212,7 +215,7 @@ def make(model_id: str, settings: Mapping[str, str]) -> KmpEmulator:
 
 
 def _set_by(registers: Mapping[int, Register], settings: Mapping[str, str]) -> set[int]:
-    """The registers whose value is set."""
+    """Return the registers with a setting."""
     names = (name for name in settings if name not in _FIXED and not name.endswith(".unit"))
     return {_register(registers, name) for name in names}
 
@@ -225,7 +228,7 @@ def _ahead(text: str) -> timedelta:
 
 
 def _keep_in_step(registers: dict[int, Register], settings: Mapping[str, str]) -> None:
-    """A meter whose energy was set counts the same energy in register 266, unless that was set."""
+    """Copy the energy to register 266 if only the energy is set, so that they agree."""
     set_ = _set_by(registers, settings)
     if 60 not in set_ or 266 in set_ or 266 not in registers:
         return
@@ -251,7 +254,7 @@ def _registers_of(model_id: str) -> dict[int, Register]:
 
 
 def _serial_of(model_id: str) -> int:
-    """Different on every model, so that two emulated meters are two meters."""
+    """Return a serial number that is different for every model."""
     if model_id == "multical_403":
         return 123456
     number = "".join(filter(str.isdigit, model_id))

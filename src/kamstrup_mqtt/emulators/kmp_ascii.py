@@ -1,6 +1,6 @@
-"""A 685-382 that answers KMP-ASCII out of a memory image and two registers of fields.
+"""A 685-382 that answers KMP-ASCII from a memory image and two sets of fields.
 
-Fresh, it answers the bytes recorded in the seed (KMP382-driver, MeterProtocolKMP382.cs).
+Without settings, it answers the bytes recorded in the seed (KMP382-driver, MeterProtocolKMP382.cs).
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ _FIELD = {field.key: field for field in FIELDS}
 
 
 class KmpAsciiMeter:
-    """The emulated meter; `settings` replace single values, by public key."""
+    """An emulated meter.
+
+    settings  public key -> value that replaces the usual one
+    """
 
     def __init__(self, settings: Mapping[str, str]) -> None:
         self.serial: SerialParams = SPEC.serial
@@ -51,7 +54,7 @@ class KmpAsciiMeter:
         self._memory[first : first + len(self._data[MEMORY])] = self._data[MEMORY]
 
     def receive_data(self, data: bytes) -> list[Reply]:
-        """Take bytes from the reader; return the answers to the whole requests among them."""
+        """Receive bytes from the reader. Returns what the meter answers."""
         self._framer.receive_data(data)
         replies: list[Reply] = []
         while (event := self._framer.next_event()) is not None:
@@ -96,9 +99,9 @@ def _encode(field: Field, text: str) -> bytes:
 
 
 def _completed(settings: Mapping[str, str]) -> Mapping[str, str]:
-    """With `energy_import` set, the fields that hold the same total follow, unless they are set.
+    """Copy `energy_import` to the other fields with the same total, unless they are set.
 
-    Otherwise the emulated meter would contradict itself, and a reader would rightly distrust it.
+    Otherwise the meter would contradict itself, and the reader would reject the total.
     """
     energy = settings.get("energy_import")
     if energy is None or not energy.isdecimal():
@@ -111,7 +114,7 @@ def _completed(settings: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def make(model_id: str, settings: Mapping[str, str]) -> PolledEmulator:
-    """The emulated `model_id`; ValueError for a setting that it does not know."""
+    """Make an emulated meter. Raises ValueError for an unknown model or setting."""
     if model_id != "e685_382":
         raise ValueError(f"{model_id} cannot be emulated; choose e685_382")
     return KmpAsciiMeter(settings)

@@ -1,4 +1,4 @@
-"""The logs of an emulated meter, back from its clock: one record a day, one an hour."""
+"""The logs of an emulated meter, counted back from its clock: one of days, one of hours."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ _CLOCKS = (1003, 1002, 348)
 
 @dataclass(frozen=True, slots=True)
 class Logger:
-    """`depth` records, one each `period`. `totals`: register -> (newest value, by how much it is
-    less per record back, unit)."""
+    """A log with `depth` records, one each `period`.
+
+    totals  register -> (newest value, difference to the record before, unit)
+    """
 
     period: timedelta
     depth: int
     totals: dict[int, tuple[str, str, str]]
 
     def newest(self, now: datetime) -> datetime:
-        """The last full day or hour."""
+        """Return the last full day or hour."""
         today = now.replace(hour=0, minute=0, second=0, microsecond=0)
         return today + (now - today) // self.period * self.period
 
     def row(self, number: int, asked: Sequence[int], now: datetime) -> list[tuple[int, Coded]]:
-        """Record `number` (the newest is `depth`)."""
+        """Return a record. The number of the newest is `depth`."""
         back = self.depth - number
         moment = self.newest(now) - back * self.period
         known = (register for register in asked if register in self.totals or register in _CLOCKS)
@@ -57,15 +59,18 @@ _NUMBERED = {1: _DAYS, 2: _HOURS}
 
 
 class KmpLog:
-    """Answers A1 and A2 (log 1: days, 2: hours), or B8 (its loggers of days and hours). `now`:
-    the meter's own time."""
+    """Answers requests for logs: A1 and A2 (log 1: days, 2: hours), or B8 (days and hours).
+
+    modern  answer B8
+    now     returns the meter's clock
+    """
 
     def __init__(self, *, modern: bool, now: Callable[[], datetime]) -> None:
         self._modern = modern
         self._now = now
 
     def answer(self, address: int, payload: bytes) -> bytes | None:
-        """The payload of the answer; None for silence."""
+        """Return the payload of the answer. None if the meter does not answer."""
         cid, data = payload[1], payload[2:]
         if self._modern and cid == log_messages.CID_LOGGER and len(data) >= 2:
             return self._logger(address, data)
@@ -113,7 +118,7 @@ class KmpLog:
 
 
 def log_of(model_id: str, now: Callable[[], datetime]) -> KmpLog | None:
-    """The log of a model; None for models that have none here."""
+    """Return the log of a model. None if it has none."""
     model = registry.all_models()[model_id]
     if model.medium == "heat" and model.profiles["kmp"].has_log:
         return KmpLog(modern=True, now=now)

@@ -1,4 +1,4 @@
-"""What the emulated KMP meters tell when nothing else is set: registers, and type numbers."""
+"""Usual registers and type numbers of emulated KMP meters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _M3H, _M3C, _TON, _HOUR, _BAR, _WH, _SECOND = 0x2A, 0x2B, 0x2C, 0x2E, 0x34, 0x01
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """What one register answers: the value as text with every digit, unit code, bytes."""
+    """A register: its value as text with every digit, its unit code and its size."""
 
     text: str
     unit: int
@@ -218,11 +218,11 @@ ELECTRICITY: Mapping[int, Register] = {
 
 TYPES: Mapping[str, int] = {
     "multical_601": 0x0004,
-    "multical_602": 0x0006,  # not that of a 601; which one it has no source tells
+    "multical_602": 0x0006,  # another one than a 601; no source has it
     "kamstrup_382": 0x3500,
     "kamstrup_162": 0x3800,
     "kamstrup_282": 0x3A00,
     "kamstrup_351": 0x3C00,
     "kamstrup_omnia": 0x5A00,
 }
-"""What GetType answers; of other models no source tells it."""
+"""Model -> type number in the answer to GetType. Those of other models are not published."""

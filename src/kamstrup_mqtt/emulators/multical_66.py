@@ -1,4 +1,4 @@
-"""A MULTICAL 66 that answers /#1 to /#4; to /#1, fresh, as a user has published it."""
+"""A MULTICAL 66 that answers /#1 to /#4. Without settings, /#1 has a published answer."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _OTHERS: Mapping[str, str] = {
     "3": "0000001 0000002 0000003 0000004 0000005 0000006",
     "4": "0000041 0000042",
 }
-"""Answers of which only the form is known."""
+"""Answers whose meaning is not published."""
 _FIELDS = tuple(source for source in SOURCES if "." in source)
 
 
 class Multical66Emulator:
-    """The emulated meter; sans-IO."""
+    """An emulated meter; see `emulators.base.PolledEmulator`."""
 
     serial: SerialParams = SPEC.serial
 
@@ -35,7 +35,7 @@ class Multical66Emulator:
         self._framer = Multical66Framer()
 
     def receive_data(self, data: bytes) -> list[Reply]:
-        """Take bytes from the reader; return what the meter answers."""
+        """Receive bytes from the reader. Returns what the meter answers."""
         self._framer.receive_data(data)
         replies: list[Reply] = []
         while (event := self._framer.next_event()) is not None:
@@ -56,7 +56,10 @@ class Multical66Emulator:
 
 
 def make(model_id: str, settings: Mapping[str, str]) -> PolledEmulator:
-    """The meter; a setting names a field (`#1.t1`) and its digits. ValueError for any other."""
+    """Make an emulated meter. Raises ValueError for an unknown setting.
+
+    A setting names a field (`#1.t1`) and its digits.
+    """
     numbers = dict(zip(_FIELDS, " ".join(_ANSWERS.values()).split(), strict=True))
     for name, text in settings.items():
         if name not in numbers or not text.removeprefix("-").isdecimal() or len(text) > 11:

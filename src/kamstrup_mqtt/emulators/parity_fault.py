@@ -1,13 +1,13 @@
-"""A line of 8N1 as a receiver sees it that is set to 8E1: for emulated meters with that fault."""
+"""A line of 8N1 as received with 8E1, for emulated meters with that fault."""
 
 from __future__ import annotations
 
 
 def misread_as_8e1(data: bytes) -> bytes:
-    """The bytes that such a receiver makes of `data`, sent without a pause.
+    """Return the bytes that a receiver with 8E1 returns for `data`, sent without pauses.
 
-    It waits for a falling edge, takes the next eight bits, a parity and a stop bit, and passes on
-    what it got, right or wrong.
+    It waits for a falling edge, reads eight data bits, a parity bit and a stop bit, and returns
+    the data bits whether or not the others are right.
     """
     line = [1]
     for byte in data:

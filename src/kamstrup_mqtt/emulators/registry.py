@@ -1,4 +1,4 @@
-"""Which meters can be emulated, and by which module: `emulators/<protocol>.py` has `make`."""
+"""Finds the meters that can be emulated: `emulators/<protocol>.py` has a function `make`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kamstrup_mqtt.meters import registry
 
 
 def emulated_models() -> Mapping[str, tuple[str, ...]]:
-    """Every model that can be emulated, with the protocols in which it answers."""
+    """Return every model that can be emulated -> the protocols that its emulator speaks."""
     found = {
         model_id: tuple(name for name in model.profiles if _has_module(name))
         for model_id, model in registry.all_models().items()
@@ -24,10 +24,11 @@ def emulated_models() -> Mapping[str, tuple[str, ...]]:
 def make_emulator(
     model_id: str, protocol: str | None = None, settings: Mapping[str, str] | None = None
 ) -> Emulator:
-    """The emulated meter; without `protocol` in the first that the model speaks.
+    """Make an emulated meter.
 
-    Raises ConfigError for a model, protocol or setting that it does not have, and lists those
-    that it has.
+    protocol  None for the first one that the model speaks
+
+    Raises ConfigError for an unknown model, protocol or setting, with a list of the known ones.
     """
     known = emulated_models()
     if model_id not in known:

@@ -1,4 +1,4 @@
-"""Puts an emulated meter on a TCP port or on a pty."""
+"""Serves an emulated meter on a TCP port or a pty."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Make: TypeAlias = Callable[[], Emulator]
 Write: TypeAlias = Callable[[bytes], None]
 
 CHUNK = 0.05
-"""Seconds of line time that are written at once when the line is paced."""
+"""Seconds of line time that are written at once if the line has a speed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """How the line behaves.
+    """Behaviour of the line.
 
-    echo      what was received comes back first, as from a badly shaded optical head
+    echo      send what was received before the answer, as a badly shaded optical head does
     delay     seconds before an answer
-    baud      the pace of what the meter sends; None: at once
+    baud      speed of what the meter sends, None to send it at once
     interval  seconds from list to list; None: the emulator's own
     """
 
@@ -40,7 +40,7 @@ class Behaviour:
 
 
 class _Wire:
-    """Sends what the meter says, in order, at the line's pace."""
+    """Sends what the meter sends, in order, at the speed of the line."""
 
     def __init__(self, write: Write, serial: SerialParams, behaviour: Behaviour) -> None:
         self._write = write
@@ -85,7 +85,7 @@ class _Wire:
 
 
 class _Session:
-    """One reader's line to a meter that answers."""
+    """The line of one reader to a meter that answers requests."""
 
     def __init__(self, emulator: PolledEmulator, wire: _Wire, behaviour: Behaviour) -> None:
         self._emulator = emulator
@@ -100,7 +100,10 @@ class _Session:
 
 
 class Server(ABC):
-    """A running emulated meter; `address` says where: "127.0.0.1:4001", or the pty's path."""
+    """A running emulated meter.
+
+    address  "127.0.0.1:4001", or the path of the pty
+    """
 
     address: str
     port: int = 0
@@ -110,12 +113,11 @@ class Server(ABC):
         self._listened = asyncio.Event()
 
     async def wait(self) -> None:
-        """Until the meter fails, which is a fault of the emulator and raised; a meter that only
-        answers never does."""
+        """Wait until the emulator fails, and raise its error. One that only answers never fails."""
         await (self._pushing or asyncio.get_running_loop().create_future())
 
     async def close(self) -> None:
-        """End it."""
+        """Stop serving."""
         if self._pushing is not None:
             self._pushing.cancel()
             await asyncio.wait({self._pushing})
@@ -137,7 +139,7 @@ class Server(ABC):
 
     @abstractmethod
     def _say(self, data: bytes) -> None:
-        """To everybody who is connected."""
+        """Send bytes to every connected reader."""
 
     @abstractmethod
     async def _close(self) -> None: ...
@@ -199,8 +201,7 @@ class _TcpServer(Server):
 
 
 class _PtyServer(Server):
-    """The pty's near end is ours; the far end stays open too, so that readers may come and go
-    without the near end seeing a hang-up."""
+    """Serves on a pty. Both ends stay open, so that a reader may leave without a hang-up."""
 
     def __init__(self, meter: Emulator, path: Path, behaviour: Behaviour) -> None:
         super().__init__()
@@ -240,7 +241,7 @@ class _PtyServer(Server):
             self._session.receive(data)
 
     def _write(self, data: bytes) -> None:
-        # full: nobody reads, and what a meter says to nobody is lost
+        # the buffer is full: without a reader, what a meter sends is lost
         with contextlib.suppress(BlockingIOError):
             os.write(self._near, data)
 
@@ -265,10 +266,10 @@ async def serve_tcp(
     baud: int | None = None,
     interval: float | None = None,
 ) -> Server:
-    """Listen on host:port (0: any free port). Every connection talks to a meter of its own made
-    by `make`; the lists of a pushing meter go to all connections.
+    """Listen on host:port (0: any free port). Raises OSError if that is not possible.
 
-    Raises OSError when it cannot listen there.
+    Every connection gets another meter from `make`; the lists of a pushing meter go to all
+    connections.
     """
     behaviour = Behaviour(echo=echo, delay=delay, baud=baud, interval=interval)
     server = _TcpServer(make, make(), behaviour)
@@ -285,9 +286,9 @@ async def serve_pty(
     baud: int | None = None,
     interval: float | None = None,
 ) -> Server:
-    """A pty whose other end is found at `path`, a symbolic link that goes away at the end.
+    """Serve on a pty, whose other end is at `path`, a symbolic link that is removed at the end.
 
-    Raises OSError when `path` cannot be made.
+    Raises OSError if `path` cannot be created.
     """
     behaviour = Behaviour(echo=echo, delay=delay, baud=baud, interval=interval)
     server = _PtyServer(make(), Path(path), behaviour)

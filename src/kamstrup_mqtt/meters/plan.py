@@ -95,18 +95,19 @@ def _never_falls(quantity: Quantity) -> bool:
     return quantity.state_class == "total_increasing"
 
 
-_PLANS: list[ReadingPlan] = []
-_MAX_PLANS = 64
+class PlanPool:
+    """Shares equal plans: many meters have the same few."""
 
+    def __init__(self) -> None:
+        self._plans: list[ReadingPlan] = []
 
-def intern_plan(plan: ReadingPlan) -> ReadingPlan:
-    """Return an equal plan that exists already, else `plan`: many meters share few plans."""
-    for known in _PLANS:
-        if known == plan:
-            return known
-    _PLANS.append(plan)
-    del _PLANS[:-_MAX_PLANS]
-    return plan
+    def share(self, plan: ReadingPlan) -> ReadingPlan:
+        """Return an equal plan that was shared before, else `plan`."""
+        for shared in self._plans:
+            if shared == plan:
+                return shared
+        self._plans.append(plan)
+        return plan
 
 
 def default_values(protocol: str, profile: ProtocolProfile) -> tuple[PlannedValue, ...]:

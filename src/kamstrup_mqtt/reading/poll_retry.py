@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
+from kamstrup_mqtt.core.backoff import Backoff
 from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.reading.context import ReaderContext
 from kamstrup_mqtt.reading.schedule import Schedule
@@ -23,8 +24,8 @@ class PollRetry:
         self._context = context
         self._schedule = schedule
         self._port = port
-        self._rng = rng
-        self._failures = 0
+        timeouts = context.timeouts
+        self._backoff = Backoff(timeouts.retry_first, timeouts.retry_cap, rng)
         self.silent_polls = 0
 
     @property
@@ -38,7 +39,7 @@ class PollRetry:
 
     def reset(self) -> None:
         """A poll has succeeded."""
-        self._failures = 0
+        self._backoff.reset()
 
     def defer(self, groups: Iterable[str], *, request_sent: bool, got_response: bool) -> None:
         """Schedule the groups again after a failure. A battery meter that has answered is left
@@ -52,7 +53,5 @@ class PollRetry:
                 pause = min(timeouts.retry_asleep, self._schedule.shortest_period)
                 self._schedule.defer(groups, now + pause)
             return
-        backoff = min(timeouts.retry_cap, timeouts.retry_first * 2 ** min(self._failures, 30))
-        self._failures += 1
-        backoff *= self._rng.uniform(0.5, 1.0)
-        self._schedule.defer(groups, now + max(backoff, self._port.retry_in()))
+        pause = max(self._backoff.next_pause(), self._port.retry_in())
+        self._schedule.defer(groups, now + pause)

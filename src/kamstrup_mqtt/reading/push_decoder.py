@@ -105,7 +105,7 @@ class PushDecoder:
         )
         self._live_counters.restart()
         self._reports.status.problem = None
-        self._context.log.info("accepted by hand: %s", accepted)
+        self._context.log.info("accepted by the user: %s", accepted)
         return (accepted,)
 
     def _reject(self, error: MeterError, frame: Frame) -> None:

@@ -7,7 +7,9 @@ import random
 import traceback
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
+from kamstrup_mqtt.core.backoff import Backoff
 from kamstrup_mqtt.core.clock import Clock
 from kamstrup_mqtt.core.heartbeat import Heartbeat
 from kamstrup_mqtt.core.log import meter_logger
@@ -17,12 +19,14 @@ from kamstrup_mqtt.links.port import Port
 from kamstrup_mqtt.reading import messages
 from kamstrup_mqtt.reading.context import ReaderContext
 from kamstrup_mqtt.reading.counters import Counters
-from kamstrup_mqtt.reading.poll_reader import PollReader
-from kamstrup_mqtt.reading.push_reader import PushReader
 from kamstrup_mqtt.reading.reader_config import ReaderConfig
 from kamstrup_mqtt.reading.timeouts import ReaderTimeouts
 from kamstrup_mqtt.storage.state_file import StateFile
 from kamstrup_mqtt.storage.state_schema import ReaderState
+
+if TYPE_CHECKING:
+    from kamstrup_mqtt.reading.poll_reader import PollReader
+    from kamstrup_mqtt.reading.push_reader import PushReader
 
 __all__ = ["Reader", "ReaderConfig", "ReaderTimeouts"]
 
@@ -55,14 +59,20 @@ class Reader:
             log=meter_logger(config.id),
             timeouts=timeouts or ReaderTimeouts(),
         )
+        limits = context.timeouts
+        self._restart_backoff = Backoff(limits.restart_first, limits.restart_cap)
         self._poll_reader: PollReader | None = None
         self._push_reader: PushReader | None = None
+        # most daemons read one kind of meter, and need the memory of its modules alone
         if config.spec.is_pushed:
-            self._push_reader = PushReader(context, port, self._reset_crashes)
+            from kamstrup_mqtt.reading.push_reader import PushReader
+
+            self._push_reader = PushReader(context, port, self._restart_backoff.reset)
         else:
-            self._poll_reader = PollReader(context, port, self._reset_crashes, rng or _RNG)
+            from kamstrup_mqtt.reading.poll_reader import PollReader
+
+            self._poll_reader = PollReader(context, port, self._restart_backoff.reset, rng or _RNG)
         self._crash_sites: frozenset[tuple[str, int | None]] = EMPTY
-        self._crash_count = 0  # since the last good reading
 
     @property
     def config(self) -> ReaderConfig:
@@ -116,13 +126,7 @@ class Reader:
         self._reader.reports.status.report_crash(
             f"internal error ({type(error).__name__}); see the daemon's log"
         )
-        timeouts = self._context.timeouts
-        delay = timeouts.restart_first * float(2 ** min(self._crash_count, 30))
-        self._crash_count += 1
-        return min(timeouts.restart_cap, delay)
-
-    def _reset_crashes(self) -> None:
-        self._crash_count = 0
+        return self._restart_backoff.next_pause()
 
     # Polls
 

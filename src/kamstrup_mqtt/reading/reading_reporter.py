@@ -282,7 +282,7 @@ class ReadingReporter:
         keys = self._plausibility.accept_held()
         self._held_totals = self._warned_totals = EMPTY
         if keys:
-            self._context.log.info("accepted by hand: %s", ", ".join(keys))
+            self._context.log.info("accepted by the user: %s", ", ".join(keys))
         for reading in self._latest_held.values():
             if not reading.values.keys().isdisjoint(keys):
                 self._context.report_queue.put(reading)

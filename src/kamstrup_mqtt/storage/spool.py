@@ -189,7 +189,7 @@ class SpoolFile:
         return database
 
     def _replace_unusable(self, reason: str, description: str) -> None:
-        """Keep the file and its journal under another name, for whoever examines them."""
+        """Keep the file and its journal under another name, so that they can be examined."""
         self.close()
         aside = set_aside(self._path, reason, sidecars=("-wal", "-shm"))
         _LOG.warning(

@@ -29,18 +29,19 @@ _LOG = logging.getLogger(__name__)
 
 FILE = "memory.json"
 URGENT_DELAY = 2.0
-"""Seconds in which an urgent change is on disk; changes that come together are written once."""
+"""Seconds from an urgent change to its write; changes within this time are written once."""
 WRITE_INTERVAL = 15 * 60.0
 LAST_WRITE_TIMEOUT = 2.0
-"""Seconds that the last write may take: a slow card must not hold the exit."""
+"""Seconds that the last write may take: a slow card must not delay the exit."""
 
 
 class StateFile:
-    """The file: read at start, locked while we run, written whole.
+    """Reads the file at the start, locks it while the daemon runs, and writes it as a whole.
 
     Urgent changes (identity, keys, units, learned choices) are written within seconds, others at
-    most every 15 minutes and on a clean stop. Missing, read-only or corrupt: said once in the
-    log, set aside, and gone on without. `path` None: nothing is kept.
+    most every 15 minutes and on a clean shutdown. A file that is missing, read-only or corrupt is
+    logged once and set aside, and the daemon runs without it. A file of an older version is
+    converted, and kept beside the new one. `path` None: nothing is stored.
     """
 
     def __init__(
@@ -68,10 +69,10 @@ class StateFile:
         self._last_write: Future[None] | None = None
         self._lock: int | None = None
         self.clean_shutdown = True
-        """Whether the process before this one wrote all that it knew before it ended."""
+        """Whether the previous process wrote all that it knew before it ended."""
 
     def open(self) -> None:
-        """Lock and read. Raises ConfigError naming the pid when another daemon has it."""
+        """Lock and read the file. Raises ConfigError with the pid if another daemon has it."""
         if self._path is None:
             return
         try:
@@ -85,20 +86,20 @@ class StateFile:
 
     @property
     def meters(self) -> Mapping[str, MeterState]:
-        """All that is remembered, meters that are configured no longer included."""
+        """The state of all meters, including those that are no longer configured."""
         return self._meters
 
     def meter(self, id_: str) -> MeterState:
-        """The memory of one meter, empty when there was none."""
+        """Return the state of one meter; it is empty if there was none."""
         return self._meters.setdefault(id_, MeterState.empty())
 
     def forget(self, id_: str) -> None:
-        """Drop a meter."""
+        """Remove a meter."""
         if self._meters.pop(id_, None) is not None:
             self.mark_changed(urgent=True)
 
     def clamp_times(self, now: datetime) -> None:
-        """The clock was set back: moments that are still to come were told by a wrong clock."""
+        """Move times from the future to `now`: the clock was wrong and has been set back."""
         for reader, device in self._meters.values():
             if reader.last_poll is not None:
                 reader.last_poll = min(reader.last_poll, now)
@@ -113,13 +114,13 @@ class StateFile:
         self.mark_changed(urgent=True)
 
     def mark_changed(self, *, urgent: bool = False) -> None:
-        """Something in it changed. To be called in the loop's thread."""
+        """Have the state written. To be called in the loop's thread after each change."""
         self._dirty.set()
         if urgent:
             self._urgent.set()
 
     async def run(self) -> None:
-        """The task that writes when it is time; ends by cancellation, having written."""
+        """Write whenever it is time, until cancelled; then write once more."""
         try:
             while True:
                 await self._wait_until_due()
@@ -244,7 +245,8 @@ class StateFile:
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:
-    """Where memory lives: $STATE_DIRECTORY (systemd; /data in the image), else in the home."""
+    """Return the directory of the state file: $STATE_DIRECTORY (systemd; /data in the image), else
+    one in the home directory."""
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]
     if given:
         return Path(given)
@@ -259,17 +261,16 @@ def detected_models(meters: Mapping[str, MeterState]) -> dict[str, str]:
 
 
 def read_only(path: Path) -> Mapping[str, MeterState]:
-    """What is remembered now, without lock and without touching the file; for `discovery`.
+    """Return the stored state without locking or changing the file; for `discovery`.
 
-    Nothing where there is no file or none that makes sense: the daemon says why. Raises
-    KamstrupMqttError for a file that is somebody else's.
+    The result is empty if there is no file or an unusable one, which the daemon logs. Raises
+    KamstrupMqttError for a file that may not be read.
     """
     try:
         return parse(path.read_bytes()).meters
     except PermissionError:
         raise KamstrupMqttError(
-            f"{path}: permission denied; the daemon's memory is its own: do this as the daemon's"
-            " user, or as root"
+            f"{path}: permission denied; run this command as the daemon's user, or as root"
         ) from None
     except (OSError, NewerVersionError, *CORRUPT_ERRORS):
         return {}

@@ -74,7 +74,7 @@ def test_the_forms_of_a_length(size: int) -> None:
         ("02 01" * 9, "nested deeper than 8 at byte 16"),
     ],
 )
-def test_what_is_no_element(octets: str, message: str) -> None:
+def test_bytes_that_are_no_element(octets: str, message: str) -> None:
     with pytest.raises(AxdrError, match=message):
         axdr.read(bytes.fromhex(octets))
 

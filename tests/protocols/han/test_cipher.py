@@ -135,10 +135,10 @@ def test_three_that_rise_among_themselves_are_a_restart() -> None:
             guard.check(TITLE, counter)
     assert "restarted at 3 (it was 1000)" in str(guard.check(TITLE, 3))
     assert guard.check(TITLE, 4) is None
-    assert guard.check(b"other123", 1) is None  # another meter has counters of its own
+    assert guard.check(b"other123", 1) is None  # every meter has separate counters
 
 
-def test_the_codec_drops_what_was_sent_before_and_warns_of_a_restart() -> None:
+def test_the_codec_drops_replayed_lists_and_warns_of_a_restart() -> None:
     reader = codec()
     reader.decode(frame(frame_counter="50"))
     with pytest.raises(ReplayError):

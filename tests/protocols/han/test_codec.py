@@ -188,13 +188,13 @@ def test_one_phase_sends_nulls_for_the_phases_it_lacks() -> None:
     }
 
 
-def test_a_null_behind_a_code_is_a_value_that_did_not_come() -> None:
+def test_a_null_after_a_code_is_a_missing_value() -> None:
     message = decode(pushed("02 05 0A 01 4B 0906 0101010700FF 00 0906 0101020700FF 06 00000007"))
     assert message.objects[1] == DecodedValue("1-1:1.7.0.255", None, None)
     assert message.objects[2] == DecodedValue("1-1:2.7.0.255", 7, Decimal(7), "W")
 
 
-def test_what_has_no_name_or_no_code_stays_visible() -> None:
+def test_values_without_key_or_code_stay_visible() -> None:
     message = decode(
         pushed(
             "02 08 0A 08 4B616D7374727570"
@@ -294,10 +294,10 @@ def test_an_aidon_list_by_the_scalers_it_carries() -> None:
     )
 
 
-def test_what_stands_in_an_array_without_a_code_stays_visible() -> None:
+def test_array_elements_without_a_code_stay_visible() -> None:
     message = decode(pushed("01 03 02 02 0906 0100010700FF 06 00000001 12 0007 02 01 12 0008"))
     assert [(obj.id, obj.raw, obj.value) for obj in message.objects] == [
-        ("1-0:1.7.0.255", 1, None),  # without a scaler nobody knows what it counts
+        ("1-0:1.7.0.255", 1, None),  # without a scaler its scale is unknown
         ("element_2", 7, Decimal(7)),
         ("element_3", "0201120008", "0201120008"),
     ]
@@ -351,7 +351,7 @@ def test_pairs_in_structures_of_their_own() -> None:
         ),
     ],
 )
-def test_what_cannot_be_read_says_why(wire: bytes, state: LinkState, message: str) -> None:
+def test_errors_of_unreadable_lists(wire: bytes, state: LinkState, message: str) -> None:
     with pytest.raises(MeterError, match=message) as caught:
         decode(wire)
     assert caught.value.state is state
@@ -409,7 +409,7 @@ def test_a_value_that_a_kaifa_meter_leaves_empty_keeps_its_place() -> None:
     assert [None if obj.value is None else str(obj.value) for obj in message.objects[3:]] == [
         *("1500", "0", "0", "0", "2.500", "2.500", "2.500", "230.0", None, "230.1"),
     ]
-    # but a list that does not even tell its name is not taken for Kaifa's
+    # but a list without identifier is not taken for one of Kaifa's
     assert decode(pushed("02 09" + "00" * 9)).header["maker"] is None
 
 
@@ -424,7 +424,7 @@ def test_kaifas_swedish_list_has_codes_and_its_own_scales() -> None:
     assert [str(obj.value) for obj in message.objects[1:]] == ["0.032", "232.2"]
 
 
-def test_a_list_that_nobody_knows_is_walked() -> None:
+def test_an_unknown_list_is_decoded_by_its_codes() -> None:
     message = decode(pushed("02 03 0A 03 414243 06 00000001 12 0002"))
     assert [obj.id for obj in message.objects] == ["list_id", "element_2", "element_3"]
     assert message.header["maker"] is None

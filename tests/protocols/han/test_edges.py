@@ -76,7 +76,7 @@ def test_rubbish_keeps_its_first_byte() -> None:
     assert events_of(HdlcFramer(), [b"X" + LIVE_1])[0] == DroppedBytes(DropReason.GARBAGE, b"X")
 
 
-def test_a_start_is_judged_as_soon_as_it_can_be() -> None:
+def test_a_start_is_rejected_as_early_as_possible() -> None:
     # a length of 6 is seen in the third byte, a wrong HCS in its own second one
     for start, reason in (("7E A0 06", "length"), ("7E A0 E2 2B 21 13 24 9A", "checksum")):
         wire = bytes.fromhex(start)
@@ -144,7 +144,7 @@ def test_a_text_of_six_letters_is_no_code() -> None:
     )
 
 
-def test_twelve_bytes_are_a_date_only_where_a_clock_stands() -> None:
+def test_twelve_bytes_are_a_date_only_behind_the_code_of_a_clock() -> None:
     octets = "07e3011d02010005ff800000"
     assert last(5, KAMSTRUP + POWER + NAMELESS + "09 0C" + octets) == DecodedValue(
         "1-1:99.9.9.255", octets, octets
@@ -160,13 +160,13 @@ def test_twelve_bytes_are_a_date_only_where_a_clock_stands() -> None:
         ("09 03 414243", "414243"),  # octets are text only where a text is known to stand
     ],
 )
-def test_what_is_text(value: str, shown: str) -> None:
+def test_values_that_are_text(value: str, shown: str) -> None:
     assert last(5, KAMSTRUP + POWER + NAMELESS + value) == DecodedValue(
         "1-1:99.9.9.255", shown, shown
     )
 
 
-def test_a_wrong_hcs_is_noticed_whatever_came_before() -> None:
+def test_a_wrong_hcs_is_detected_after_any_bytes() -> None:
     # no header is known yet, or that of the frame before: neither excuses a wrong HCS
     damaged = bytes.fromhex("7E A0 E2 2B 21 13 24 9A")
     assert events_of(HdlcFramer(), [b"\x00" + damaged]) == [

@@ -45,7 +45,7 @@ def test_the_seeds_checksums(wire: bytes) -> None:
 
 
 @pytest.mark.parametrize("wire", SEED)
-def test_a_frame_of_the_seed_however_it_comes(wire: bytes) -> None:
+def test_a_frame_of_the_seed_in_any_split(wire: bytes) -> None:
     check_framer(HdlcFramer, wire, [frame(wire)], splits=5)
 
 
@@ -87,7 +87,7 @@ def test_one_missing_or_extra_byte_costs_one_frame(at: int) -> None:
             assert frames_of(HdlcFramer(), chunks) == [frame(LIVE_3)]
 
 
-def test_a_wrong_length_is_noticed_at_the_header_and_holds_nothing_up() -> None:
+def test_a_wrong_length_is_detected_at_the_header() -> None:
     framer = HdlcFramer()
     framer.receive_data(b"\x7e\xa7\xff" + LIVE_1[3:] + LIVE_2)
     assert list(drain(framer)) == [
@@ -96,7 +96,7 @@ def test_a_wrong_length_is_noticed_at_the_header_and_holds_nothing_up() -> None:
     ]
 
 
-def test_a_damaged_frame_is_dropped_whole() -> None:
+def test_a_damaged_frame_is_dropped_in_one_piece() -> None:
     damaged = LIVE_1[:100] + b"\xff" + LIVE_1[101:]
     expected = DroppedBytes(DropReason.CHECKSUM, damaged)
     assert events_of(HdlcFramer(), [damaged]) == [expected]
@@ -149,7 +149,7 @@ def test_silence_after_a_few_bytes(size: int) -> None:
     assert events_of(HdlcFramer(), []) == []
 
 
-def test_a_frame_whose_flags_were_lost_is_one_all_the_same() -> None:
+def test_a_frame_without_flags_is_still_a_frame() -> None:
     """Both its checksums are right: `as many come out as are in it with a right FCS`."""
     no_end = Frame(LIVE_1[:-1], LIVE_1[1:-3], "push")
     assert events_of(HdlcFramer(), [LIVE_1[:-1]]) == [no_end]
@@ -181,7 +181,7 @@ def test_a_closing_flag_is_waited_for() -> None:
         ("7E 90 20 2B 21 13 00 00", DropReason.GARBAGE),  # not of type A
     ],
 )
-def test_starts_that_are_none(start: str, reason: DropReason) -> None:
+def test_false_starts(start: str, reason: DropReason) -> None:
     wire = bytes.fromhex(start)
     if reason is DropReason.GARBAGE and wire[1] == 0x90:
         wire = wire[1:]
@@ -289,7 +289,7 @@ def test_any_bytes_in_any_split(chunks: list[bytes]) -> None:
 
 
 @given(st.binary(max_size=2000))
-def test_what_is_wrapped_is_found(information: bytes) -> None:
+def test_wrapped_frames_are_found(information: bytes) -> None:
     wire = encode_frame(information, b"\x41", b"\x08\x83", 0x13)
     assert [f.payload[8:] for f in frames_of(HdlcFramer(), [wire])] == [information]
     assert header_end(wire, 1) == 7
@@ -304,7 +304,7 @@ def fed(*pieces: bytes) -> HdlcFramer:
 
 
 @pytest.mark.parametrize("wire", SEED)
-def test_what_is_wanted_is_what_is_missing(wire: bytes) -> None:
+def test_bytes_needed_is_the_rest_of_the_frame(wire: bytes) -> None:
     """From the header's checksum (the eighth byte) on the length is certain."""
     framer = HdlcFramer()
     for at, byte in enumerate(wire, 1):
@@ -314,7 +314,7 @@ def test_what_is_wanted_is_what_is_missing(wire: bytes) -> None:
     assert framer.bytes_needed == 0
 
 
-def test_nothing_is_wanted_before_a_wrong_header_or_after_a_silence() -> None:
+def test_no_bytes_are_needed_after_a_wrong_header_or_a_silence() -> None:
     wrong = LIVE_1[:6] + bytes([LIVE_1[6] ^ 1]) + LIVE_1[7:60]
     assert fed(wrong).bytes_needed == 0
     framer = fed(LIVE_1[:60])
@@ -324,7 +324,7 @@ def test_nothing_is_wanted_before_a_wrong_header_or_after_a_silence() -> None:
     assert framer.bytes_needed == 0
 
 
-def test_what_is_wanted_of_the_next_frame_behind_others() -> None:
+def test_bytes_needed_of_a_frame_behind_others() -> None:
     assert fed(b"\x00\x01" + LIVE_1 + LIVE_2[1:20]).bytes_needed == len(LIVE_2) - 20
 
 

@@ -1,4 +1,4 @@
-"""What several lists tell together: scale, time zone, the hour that a register belongs to."""
+"""What several lists show together: scale, time zone, the hour that a register belongs to."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_proven_type_decides_at_once() -> None:
     }
 
 
-def test_what_the_user_says_counts() -> None:
+def test_the_configured_scale_is_used() -> None:
     there = make_meter(1)
     assert there.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
     assert there.heard.followed.learned["energy_scale_published"] == "1"
@@ -136,7 +136,7 @@ def test_the_scale_is_a_matter_of_kamstrups_lists_alone() -> None:
     assert there.log == []
 
 
-def test_a_contradiction_holds_the_totals_back_and_agreement_frees_them() -> None:
+def test_a_contradiction_holds_totals_back_until_the_power_agrees() -> None:
     there = make_meter(type=NORWEGIAN)
     there.run(3700)
     assert there.send_list(registers=True)["1-1:1.8.0.255"] is not None
@@ -194,14 +194,14 @@ def test_the_user_may_insist_on_a_scale_that_the_power_contradicts() -> None:
     assert "(any more); totals" in (nowhere.heard.followed.problem or "")
 
 
-def test_windows_that_tell_nothing() -> None:
+def test_windows_without_a_decision() -> None:
     scale = EnergyScale(None, {})
     assert scale.add_registers(0, {"1.8.0": (100, 0)}, is_frequent=False) is None
     minute = 60_000
     # too few counts: the window goes on
     assert scale.add_registers(60 * minute, {"1.8.0": (119, 190 * WH)}, is_frequent=False) is None
     assert scale.describe_progress(60 * minute) == "energy scale: 60 of 60 minutes"
-    # a register that went back: anew
+    # a register that decreased starts the window again
     assert scale.add_registers(61 * minute, {"1.8.0": (50, 200 * WH)}, is_frequent=False) is None
     assert scale.describe_progress(61 * minute) == "energy scale: 0 of 60 minutes"
     # neither 10 nor 1, between two that say 10
@@ -341,7 +341,7 @@ def other(
 def test_a_meter_without_a_number_is_noted() -> None:
     follower = HanSession(None, {})
     power = DecodedValue("1-0:1.7.0.255", 1, Decimal(1), "W")
-    for _ in range(9):  # Aidon's first list never tells one
+    for _ in range(9):  # Aidon's first list never has one
         assert other(follower, power, elements=1).followed.notes == ()
     for _ in range(6):
         heard = other(follower, power, elements=27)
@@ -373,7 +373,7 @@ def test_phases_that_do_not() -> None:
     )
 
 
-def test_what_does_not_add_up_is_counted_and_published_all_the_same() -> None:
+def test_inconsistent_phases_are_counted_and_published() -> None:
     follower = HanSession(10, {})
     objects = [DecodedValue(f"1-1:{code}.255", n, Decimal(n), "W") for code, n in PUSH_1.items()]
     process_message(follower, Message({"maker": "kamstrup"}, tuple(objects)), Timestamp(HOUR, 1.0))
@@ -392,7 +392,7 @@ def test_what_does_not_add_up_is_counted_and_published_all_the_same() -> None:
 # Whatever comes
 
 
-def test_clocks_that_are_none() -> None:
+def test_invalid_clocks() -> None:
     clocks = ("noon", "2026-07-01T10:59:00+01:00", None, Decimal(5))
     for value in clocks:
         follower = HanSession(10, {})
@@ -400,7 +400,7 @@ def test_clocks_that_are_none() -> None:
         assert other(follower, clock).told.objects == (clock,)
 
 
-def test_a_clock_that_is_days_off_says_nothing_of_its_registers() -> None:
+def test_a_wrong_clock_gives_no_time_of_measurement() -> None:
     follower = HanSession(10, {"clock_offset": "+01:00"})
     power = DecodedValue("1-0:1.7.0.255", 1, Decimal(1), "W")
     register = DecodedValue("1-0:1.8.0.255", 5, Decimal(5), "kWh")
@@ -411,7 +411,7 @@ def test_a_clock_that_is_days_off_says_nothing_of_its_registers() -> None:
     assert process_message(follower, message, Timestamp(None, 1.0)).told.measured_at is None
 
 
-def test_a_list_is_settled_when_the_one_before_was_of_the_same_meter() -> None:
+def test_a_list_has_the_same_sender_if_the_one_before_was_of_the_same_meter() -> None:
     follower = HanSession(10, {})
     power = DecodedValue("1-0:1.7.0.255", 1, Decimal(1), "W")
     name, other_name = (DecodedValue("0-0:96.1.0.255", number, number) for number in ("1", "2"))
@@ -428,18 +428,18 @@ def test_a_list_is_settled_when_the_one_before_was_of_the_same_meter() -> None:
         assert other(follower, *objects).told.same_sender is settled, what
 
 
-def test_lists_of_nobody_are_never_settled() -> None:
+def test_lists_without_serial_number_never_have_the_same_sender() -> None:
     follower = HanSession(10, {})
     for _ in range(3):
         power = DecodedValue("1-0:1.7.0.255", 1, Decimal(1), "W")
         assert not other(follower, power).told.same_sender
 
 
-def test_a_clock_that_nothing_of_the_list_depends_on_is_looked_at_when_asked_what_follows() -> None:
+def test_a_clock_in_the_header_alone_is_observed_by_learn() -> None:
     follower = HanSession(10, {})
     power = DecodedValue("1-0:1.7.0.255", 1, Decimal(1), "W")
     header = {"maker": "aidon", "meter_time": (HOUR + ZONE).replace(tzinfo=None).isoformat()}
-    for second in range(6):  # so many stamps prove an offset
+    for second in range(6):  # six time stamps prove an offset
         assert "clock_offset" not in follower.learned_state()
         follower.process(Message(header, (power,)), Timestamp(HOUR, float(second)))
         assert "clock_offset" not in follower.learned_state()
@@ -447,7 +447,7 @@ def test_a_clock_that_nothing_of_the_list_depends_on_is_looked_at_when_asked_wha
     assert learned["clock_offset"] == "+01:00"
 
 
-def test_meters_that_take_turns_are_another_one_each_time() -> None:
+def test_alternating_meters_replace_each_other_each_time() -> None:
     follower = HanSession(10, {})
     one, two = (DecodedValue("0-0:96.1.0.255", number, number) for number in ("1", "2"))
     lists = (one, one, two, two, one)
@@ -460,7 +460,7 @@ def test_meters_that_take_turns_are_another_one_each_time() -> None:
     ]
 
 
-def test_a_type_that_comes_later_decides_the_scale() -> None:
+def test_a_type_in_a_later_list_decides_the_scale() -> None:
     there = make_meter(None, type="6841131BN245101092")
     there.send_list()
     there.send_list()
@@ -470,7 +470,7 @@ def test_a_type_that_comes_later_decides_the_scale() -> None:
     assert there.follower.learned_state()["energy_scale"] == "10"
 
 
-def test_a_number_that_did_not_come_is_no_other_meter() -> None:
+def test_a_missing_serial_number_is_no_other_meter() -> None:
     follower = HanSession(10, {})
     id_ = DecodedValue("0-0:96.1.0.255", "1", "1")
     other(follower, id_)
@@ -497,7 +497,7 @@ def test_any_list_is_followed_or_refused(wire: bytes, changes: list[tuple[int, i
             process_message(codec, message, Timestamp(HOUR, second * 10.0))
 
 
-def test_the_codec_accepts_what_it_holds_back() -> None:
+def test_the_codec_accepts_held_totals() -> None:
     codec = HanCodec(energy_scale=1, learned={"energy_scale_published": "10"})
     (frame,) = frames_of(HdlcFramer(), [HOURLY_1])
     heard = process_message(codec, codec.decode(frame), Timestamp(None, 0.0))

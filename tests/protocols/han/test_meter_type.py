@@ -41,7 +41,7 @@ def test_the_seeds_meter(wire: bytes) -> None:
     ("model", "settings", "expected"),
     [
         ("kamstrup_han_3phase", {"meter_type": "6851121BN243101040"}, {**KAMSTRUP, **TRANSFORMERS}),
-        ("kamstrup_han_3phase", {"list": "push1"}, KAMSTRUP),  # tells no type
+        ("kamstrup_han_3phase", {"list": "push1"}, KAMSTRUP),  # has no type
         (
             "kamstrup_han_3phase",
             {"list": "push1", "current_scale": "0.001", "power_import": "7000"},
@@ -76,7 +76,7 @@ def test_the_lists_of_every_maker(
     assert of_wire(meter.push(datetime(2026, 1, 29, 12, 30, 10))) == expected  # noqa: DTZ001
 
 
-def test_a_list_that_says_too_little_changes_nothing() -> None:
+def test_a_list_with_too_few_values_changes_nothing() -> None:
     codec = HanCodec(detect_model=detect_list_model)
     (frame,) = frames_of(HdlcFramer(), [LIVE_1])
     learned(codec, frame)
@@ -89,13 +89,13 @@ def test_a_list_that_says_too_little_changes_nothing() -> None:
     assert identify_model(Message({"maker": "kaifa"}, (power,)), {"1.7.0": power}, no_model) == {}
 
 
-def test_without_models_the_maker_is_known_all_the_same() -> None:
+def test_the_maker_is_known_without_models() -> None:
     codec = HanCodec()
     (frame,) = frames_of(HdlcFramer(), [LIVE_1])
     assert learned(codec, frame) == {"manufacturer": "Kamstrup", **DIRECT}
 
 
-def test_what_was_recognised_is_remembered() -> None:
+def test_recognised_models_are_remembered() -> None:
     before = {**KAMSTRUP, **DIRECT, "energy_scale": "10"}
     heard = process_message(
         HanCodec(learned=before), Message({"maker": None}, ()), Timestamp(None, 0.0)

@@ -42,12 +42,12 @@ def test_only_a_full_code_has_bytes(text: str) -> None:
         ("list_id", "list_id"),
     ],
 )
-def test_what_a_user_may_write(text: str, source: str) -> None:
+def test_spellings_of_sources(text: str, source: str) -> None:
     assert SPEC.parse_source(text) == source
 
 
 @pytest.mark.parametrize("text", ["", "60", "0x3C", "1.7", "1.7.256", "1-1:1.7.0.255.1", "a.b.c"])
-def test_what_a_user_may_not_write(text: str) -> None:
+def test_invalid_sources(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not an OBIS code: write 1\.7\.0, 1-1:1\.7\.0 or"):
         SPEC.parse_source(text)
 

@@ -20,7 +20,7 @@ def reasons(framer: HdlcFramer, *bursts: bytes) -> list[DropReason]:
     return [event.reason for event in found if isinstance(event, DroppedBytes)]
 
 
-def test_the_receiver_as_the_recordings_show_it() -> None:
+def test_the_simulated_receiver_gives_the_recorded_bytes() -> None:
     seen = misread_as_8e1(LIVE_1)
     assert (len(seen), seen[:12]) == (158, BEGINS)
     assert misread_as_8e1(HOURLY_1)[:8].hex(" ").upper() == "7E 68 69 0A 13 04 DE 00"
@@ -31,7 +31,7 @@ def test_known_lists_are_recognised_at_once(wire: bytes) -> None:
     assert reasons(HdlcFramer(), misread_as_8e1(wire))[-1] is DropReason.PARITY
 
 
-def test_an_unknown_list_by_its_steadiness() -> None:
+def test_an_unknown_list_is_recognised_by_similar_bursts() -> None:
     wire = hdlc(b"\xe6\xe7\x00\x0f" + bytes(range(150)), "31 21 13")
     burst = misread_as_8e1(wire)
     found = reasons(HdlcFramer(), *[burst] * 4)
@@ -39,7 +39,7 @@ def test_an_unknown_list_by_its_steadiness() -> None:
     assert found[-1] is DropReason.PARITY
 
 
-def test_what_is_no_wrong_parity() -> None:
+def test_bursts_without_wrong_parity() -> None:
     framer = HdlcFramer()
     noise = bytes(range(256))
     assert DropReason.PARITY not in reasons(framer, noise, noise[1:], noise, b"\x7e" * 100)
@@ -50,7 +50,7 @@ def test_what_is_no_wrong_parity() -> None:
     assert DropReason.PARITY not in reasons(HdlcFramer(), *[misread_as_8e1(LIVE_1) + LIVE_2] * 3)
 
 
-def test_silence_without_bytes_says_nothing() -> None:
+def test_a_silence_without_bytes_has_no_event() -> None:
     watch = ParityMonitor()
     assert not watch.end_burst()
     watch.receive_data(BEGINS + bytes(100))

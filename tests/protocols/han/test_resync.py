@@ -108,12 +108,12 @@ def payloads(framer: HdlcFramer, chunks: list[bytes]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("wire", FRAMES)
-def test_the_oracle_knows_a_frame(wire: bytes) -> None:
+def test_the_oracle_recognises_a_frame(wire: bytes) -> None:
     assert list(oracle(wire)) == [wire[1:-3]]
 
 
 @pytest.mark.parametrize("seed", range(STREAMS))
-def test_as_many_frames_come_out_as_are_in_it(seed: int) -> None:
+def test_every_frame_in_a_stream_is_found(seed: int) -> None:
     rng = random.Random(seed)
     stream = stream_of(rng)
     expected = list(oracle(stream))
@@ -130,7 +130,7 @@ def test_a_recording_of_a_thousand_frames() -> None:
     assert len(found) > 400  # or nothing would have been tried
 
 
-def test_no_byte_is_kept_back_or_told_twice() -> None:
+def test_every_byte_is_returned_exactly_once() -> None:
     """All bytes come out once, flags between frames aside."""
     rng = random.Random(7)
     stream = b"".join(damaged(rng.choice(FRAMES), rng) + fill(rng) for _ in range(100))
@@ -202,7 +202,7 @@ def test_stepping_over_starts_changes_nothing(seed: int) -> None:
 
 @pytest.mark.parametrize("noise", ["7EA7FF", "A7", "A7FF00000000", "A7FF0000000001"])
 def test_noise_that_repeats_itself_is_not_looked_at_piece_by_piece(noise: str) -> None:
-    """A few reads of a header for 1024 bytes, not one for each start; nor are they searched anew
+    """A few reads of a header for 1024 bytes, not one for each start; nor are they searched again
     for each."""
     piece = bytes.fromhex(noise)
     looked = 0

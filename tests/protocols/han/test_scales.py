@@ -48,7 +48,7 @@ def test_three_wires_with_transformers() -> None:
     assert CurrentScale().scales_for(counts, "6851121BN243101040") == (0, -3)
 
 
-def test_phases_that_import_and_export_are_told_apart_by_their_powers() -> None:
+def test_powers_of_phases_that_import_and_export_do_not_cancel_out() -> None:
     netted = CT | {"1.7.0": 1000, "3.7.0": 0}
     phases = {"21.7.0": 32000, "22.7.0": 0, "41.7.0": 0, "42.7.0": 31000}
     # 0.01 A: a tenth of CT's currents, with the same powers of the phases
@@ -57,7 +57,7 @@ def test_phases_that_import_and_export_are_told_apart_by_their_powers() -> None:
     assert CurrentScale().scales_for(CT | phases, None) == (0, -3)
 
 
-def test_what_was_excluded_once_stays_excluded() -> None:
+def test_an_excluded_scale_stays_excluded() -> None:
     scale = CurrentScale()
     assert scale.scales_for(SEED, None).current == -2
     # one phase exports nearly what the others import: r is 10, as if these were thousandths
@@ -66,7 +66,7 @@ def test_what_was_excluded_once_stays_excluded() -> None:
     assert CurrentScale().scales_for(balanced, "6841131BN243101040").current == -2  # direct: never
 
 
-def test_thousandths_stay_while_a_frame_says_nothing() -> None:
+def test_thousandths_stay_while_frames_have_too_few_values() -> None:
     scale = CurrentScale()
     scale.scales_for(CT, None)
     assert scale.scales_for(CT | {"1.7.0": 20, "3.7.0": 0}, None).current == -3  # below 100 VA

@@ -140,7 +140,7 @@ def test_frames(vector: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("vector", vectors("llc", "apdu", "body"))
-def test_what_is_less_than_a_frame(vector: dict[str, Any]) -> None:
+def test_vectors_without_a_frame(vector: dict[str, Any]) -> None:
     (frame,) = frames_of(HdlcFramer(), [hdlc(information(vector))])
     if not vector["encrypted"] and vector["decoded"] is not None:
         check(vector, HanCodec().decode(frame))

@@ -137,7 +137,7 @@ def test_headers(wire: bytes, header: dict[str, object]) -> None:
     assert {key: found[key] for key in header} == header
 
 
-def test_a_p1_telegram_says_that_its_crc_holds() -> None:
+def test_a_p1_telegram_with_a_valid_crc() -> None:
     """A short telegram; the CRC by the routine in test_framing."""
     from tests.protocols.iec62056_21.test_framing import P1
 
@@ -253,7 +253,7 @@ def test_mode_a_needs_one_request() -> None:
     assert codec.framer().early_ident is True
 
 
-def test_a_poll_turns_its_framer_to_conversation() -> None:
+def test_a_poll_switches_its_framer_to_early_identifications() -> None:
     codec = IecCodec()
     framer = codec.framer()
     run_conversation(codec.poll(ASK), [DATA])
@@ -318,7 +318,7 @@ def test_behind_a_bridge_mode_c_stays_at_its_speed() -> None:
     assert steps == [send(CRLF), Pause(0.3), send(ACK_000)]
 
 
-def test_a_bridge_that_says_no_too_late() -> None:
+def test_a_bridge_that_refuses_the_speed_too_late() -> None:
     steps, _ = run_conversation(
         IecCodec(timings=timings(pause=0.5)).poll(ASK),
         [
@@ -365,7 +365,7 @@ def test_mode_b_changes_its_speed_by_itself() -> None:
     assert steps == [send(CRLF), send(b"")]
 
 
-def test_lf_alone_is_tried_when_nothing_came_and_remembered() -> None:
+def test_lf_alone_is_tried_after_silence_and_remembered() -> None:
     codec = IecCodec(timings=timings(pause=0.5))
     steps, answer = run_conversation(
         codec.poll(ASK), [fault(), None, fault(LinkState.ECHO_ONLY), None, DATA]
@@ -433,7 +433,7 @@ def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
         run_conversation(IecCodec().poll(PollRequest(sources=(), probe_only=True)), [fault()])
 
 
-def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:
+def test_no_answer_at_all_is_reported_as_no_bytes() -> None:
     with pytest.raises(MeterError) as caught:
         run_conversation(
             IecCodec(timings=timings(tries=1)).poll(ASK),
@@ -452,7 +452,7 @@ def test_a_damaged_readout_is_no_reason_for_another_line_end() -> None:
     ("outcome", "message"),
     [(None, "received nothing"), (frame(iec_recordings.ACK_050), "of kind ack instead")],
 )
-def test_what_is_no_readout_ends_the_poll(outcome: Frame | None, message: str) -> None:
+def test_an_answer_that_is_no_readout_ends_the_poll(outcome: Frame | None, message: str) -> None:
     with pytest.raises(MeterError, match=message):
         run_conversation(IecCodec(timings=timings(tries=1)).poll(ASK), [outcome])
 
@@ -464,7 +464,7 @@ def learned_after(codec: IecCodec, *wires: bytes) -> object:
     return run_conversation(codec.poll(ASK), [DATA])[1].learned.get("bcc")
 
 
-def test_which_check_a_meter_uses_is_found_out() -> None:
+def test_the_check_that_a_meter_uses_is_found_out() -> None:
     """iec62056_21.md 4, proposal."""
     # makers whose rule is known: one frame that verifies by it alone
     assert learned_after(IecCodec(), iec_recordings.SEED) == "sum"
@@ -488,7 +488,7 @@ def test_which_check_a_meter_uses_is_found_out() -> None:
     assert learned_after(IecCodec(bcc="sum"), *3 * [iec_recordings.SEED]) is None
 
 
-def test_what_was_learned_holds() -> None:
+def test_a_learned_scale_is_used() -> None:
     by_xor = iec_recordings.SEED[:-1] + b"\x1e"
     for kind, good, bad in (
         ("sum", iec_recordings.SEED, by_xor),
@@ -501,7 +501,7 @@ def test_what_was_learned_holds() -> None:
     assert isinstance(events_of(codec.framer(), [by_xor])[-1], Frame)
 
 
-def test_the_protocol_as_the_program_knows_it() -> None:
+def test_the_spec_of_the_protocol() -> None:
     assert SPEC.name == "iec62056-21"
     assert SPEC.serial == SerialParams(300, 8, "N", 1, dtr=False, rts=True)
     assert (SPEC.line_settings, SPEC.is_pushed, SPEC.checksum) == ("300 7E1", False, "weak")
@@ -529,7 +529,7 @@ def test_keys(address: str, key: str | None) -> None:
     assert SPEC.key_of(address) == key
 
 
-def test_names_of_addresses_that_have_none() -> None:
+def test_fallback_keys_of_addresses() -> None:
     assert SPEC.fallback_key("32.7.0") == "obis_32_7_0"
     assert SPEC.fallback_key("1-0:C.1*255") == "obis_1_0_c_1_255"
 

@@ -183,7 +183,7 @@ def test_one_frame_of_a_kamstrup_in_mode_c_decides_nothing() -> None:
 # messages
 
 
-def test_an_identification_tells_maker_and_model() -> None:
+def test_maker_and_model_are_in_the_identification() -> None:
     assert IecCodec().decode(ISKRA_IDENT).objects == (
         DecodedValue("manufacturer", "ISk", "ISk"),
         DecodedValue("ident", "ME172-0000", "ME172-0000"),
@@ -228,7 +228,7 @@ def test_the_rest_after_a_failure_is_as_long_as_the_documents_say() -> None:
 
 
 @pytest.mark.parametrize(("known", "sign_on"), [("lf", LF), ("crlf", CRLF)])
-def test_what_was_learned_is_kept(known: str, sign_on: bytes) -> None:
+def test_learned_facts_are_kept(known: str, sign_on: bytes) -> None:
     codec = IecCodec(learned={"sign_on": known})
     steps, answer = run_conversation(codec.poll(ASK), [fault(LinkState.CHECKSUM), None, DATA])
     assert steps == [send(sign_on), Pause(1.6), send(sign_on)]
@@ -296,11 +296,11 @@ def test_a_block_broken_off_by_a_command_or_a_line() -> None:
 
 
 @pytest.mark.parametrize("line", [b"/# \r\n", b"/#X\r\n"])
-def test_any_character_may_stand_in_a_short_request(line: bytes) -> None:
+def test_a_short_request_may_have_any_character(line: bytes) -> None:
     assert cut(line) == [request(line)]
 
 
-def test_a_whole_line_that_means_nothing_is_garbage() -> None:
+def test_a_complete_line_without_meaning_is_garbage() -> None:
     assert cut(b"/1 x\r\n") == [DroppedBytes(DropReason.GARBAGE, b"/1 x\r\n")]
     assert cut(b"/1 x") == [DroppedBytes(DropReason.TRUNCATED, b"/1 x")]
 

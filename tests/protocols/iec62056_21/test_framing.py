@@ -65,7 +65,7 @@ P1 = iec_recordings.P1 + crc_by_bits(iec_recordings.P1) + b"\r\n"
         (bytes.fromhex("0630B5308D0A"), request(bytes.fromhex("0630B5308D0A"), "ack")),
     ],
 )
-def test_a_frame_comes_out_however_the_line_brings_it(wire: bytes, frame: Frame) -> None:
+def test_a_frame_is_found_in_any_split(wire: bytes, frame: Frame) -> None:
     check_framer(make, wire, [frame])
 
 
@@ -96,7 +96,7 @@ def test_an_identification_alone_is_a_frame_in_silence() -> None:
     ]
 
 
-def test_in_conversation_modes_b_and_c_tell_their_identification_at_once() -> None:
+def test_modes_b_and_c_return_their_identification_early_in_a_conversation() -> None:
     for ident in (b"/ISk5ME172-0000\r\n", b"/KAM0MC\r\n", b"/ABCAxyz\r\n"):
         framer = make(early=True)
         assert events_of(framer, single_bytes(iec_recordings.SIGN_ON + ident), quiet=False) == [
@@ -110,7 +110,7 @@ def test_in_conversation_modes_b_and_c_tell_their_identification_at_once() -> No
         assert frames_of(framer, [iec_recordings.TWO_SETS]) == [data(iec_recordings.TWO_SETS)]
 
 
-def test_in_conversation_mode_a_comes_whole_or_not_at_all() -> None:
+def test_an_incomplete_readout_in_mode_a_is_dropped_in_a_conversation() -> None:
     assert cut(iec_recordings.OFFICIAL, early=True) == [data(iec_recordings.OFFICIAL)]
     assert cut(iec_recordings.IDENT, early=True) == [
         DroppedBytes(DropReason.TRUNCATED, iec_recordings.IDENT)
@@ -121,7 +121,7 @@ def test_in_conversation_mode_a_comes_whole_or_not_at_all() -> None:
     assert not [e for e in cut(mode_d, early=True) if isinstance(e, Frame)]
 
 
-def test_a_told_identification_does_not_stick_to_a_later_meter() -> None:
+def test_an_early_identification_is_not_used_for_a_later_meter() -> None:
     wire = b"/ISk5ME172-0000\r\n" + iec_recordings.OFFICIAL
     assert cut(wire, early=True)[-1] == data(iec_recordings.OFFICIAL)
     told = b"/ISk5ME172-0000\r\n"
@@ -154,7 +154,7 @@ def test_a_told_identification_does_not_stick_to_a_later_meter() -> None:
         (b"/?!\r" + iec_recordings.OFFICIAL, iec_recordings.OFFICIAL),
     ],
 )
-def test_after_what_is_broken_the_next_frame_is_found(wire: bytes, kept: bytes) -> None:
+def test_the_next_frame_is_found_after_a_broken_one(wire: bytes, kept: bytes) -> None:
     found = frames_of(make(), [wire])
     assert found[-1] == data(kept)
     assert [frame for frame in found[:-1] if frame.kind == "data"] == []
@@ -175,14 +175,14 @@ def test_after_what_is_broken_the_next_frame_is_found(wire: bytes, kept: bytes) 
         (b"/KAM 1\r\n\r\n1.8.0(1*kWh)\r\n!12345678", DropReason.CHECKSUM),
     ],
 )
-def test_what_is_broken_is_dropped_with_the_reason(wire: bytes, reason: DropReason) -> None:
+def test_broken_frames_are_dropped_with_the_reason(wire: bytes, reason: DropReason) -> None:
     events = cut(wire)
     assert isinstance(events[0], DroppedBytes)
     assert events[0].reason is reason
     assert not [event for event in events if isinstance(event, Frame)]
 
 
-def test_silence_ends_what_lacks_only_its_line_end() -> None:
+def test_a_silence_completes_an_element_without_line_end() -> None:
     assert cut(b"/?!") == [request(b"/?!")]
     assert cut(bytes.fromhex("AFA3B1")) == [request(bytes.fromhex("AFA3B1"))]  # /#1
     assert cut(b"\x06050") == [request(b"\x06050", "ack")]

@@ -142,7 +142,7 @@ def test_the_options_are_used() -> None:
     assert wire.pauses == [4]
 
 
-def test_registers_come_by_number_in_chunks_of_eight() -> None:
+def test_registers_are_requested_in_chunks_of_eight() -> None:
     wire = line(registers(*range(1, 9)), registers(10, 9))
     found = wire.run(PollRequest(sources=tuple(range(1, 11))))
     assert wire.sent == [ask_registers(*range(1, 9)), ask_registers(9, 10)]
@@ -151,7 +151,7 @@ def test_registers_come_by_number_in_chunks_of_eight() -> None:
     assert found.learned == {}
 
 
-def test_what_the_meter_leaves_out_is_unsupported_and_spoils_nothing() -> None:
+def test_registers_that_are_left_out_are_unsupported() -> None:
     found = line(registers(60, 80)).run(PollRequest(sources=(60, 266, 80)))
     assert ids(found) == [60, 80]
     assert found.unsupported == {266}
@@ -194,7 +194,7 @@ def test_a_silent_meter_is_asked_three_times_and_given_up() -> None:
     assert wire.pauses == [1.6] * 3
 
 
-def test_a_silent_meter_that_is_only_asked_who_it_is() -> None:
+def test_a_silent_meter_with_a_request_for_its_identity_only() -> None:
     for source in ("serial_no", "type"):
         wire = line(SILENT, SILENT, SILENT)
         with pytest.raises(MeterError):
@@ -273,9 +273,7 @@ def test_a_register_that_silences_the_meter_is_found_by_halves() -> None:
     ("failure", "tries"),
     [(SILENT, 4), (DAMAGED, 3)],  # silence: is it awake at all?
 )
-def test_a_request_that_fails_takes_nothing_from_the_one_before(
-    failure: MeterError, tries: int
-) -> None:
+def test_a_failed_request_keeps_the_answers_before_it(failure: MeterError, tries: int) -> None:
     wire = line(SERIAL, registers(*range(1, 8)), *[failure] * tries)
     found = wire.run(PollRequest(sources=(*range(1, 18), "type"), identity=("serial_no",)))
     assert ids(found) == ["serial_no", *range(1, 8)]
@@ -284,7 +282,7 @@ def test_a_request_that_fails_takes_nothing_from_the_one_before(
     assert found.error is failure
 
 
-def test_where_no_register_came_the_poll_failed() -> None:
+def test_a_poll_without_any_register_fails() -> None:
     wire = line(SERIAL, registers(), *[DAMAGED] * 3)
     with pytest.raises(MeterError, match="wrong checksum"):
         wire.run(PollRequest(sources=tuple(range(1, 10)), identity=("serial_no",)))
@@ -299,7 +297,7 @@ def test_a_meter_that_was_mute_is_knocked_at_once(identity: tuple[SourceId, ...]
     assert wire.pauses in ([], [1.6])
 
 
-def test_one_that_answers_the_knock_is_asked_as_always() -> None:
+def test_a_meter_that_answers_the_probe_is_read_as_usual() -> None:
     wire = line(registers(*range(1, 9)), DAMAGED, DAMAGED, registers(9))
     found = wire.run(PollRequest(sources=tuple(range(1, 10)), probe_only=True))
     assert ids(found) == [*range(1, 10)]

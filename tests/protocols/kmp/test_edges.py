@@ -148,7 +148,7 @@ def test_writing_two_registers() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 9])
-def test_a_request_of_too_few_or_too_many_says_how_many_can_be(count: int) -> None:
+def test_the_error_for_a_wrong_count_names_the_limits(count: int) -> None:
     with pytest.raises(ValueError, match="in a request") as caught:
         get_register(0x3F, [60] * count)
     assert str(caught.value) == f"{count} registers in a request: 1 to 8 can be read"
@@ -229,7 +229,7 @@ def test_an_answer_to_another_request_is_shown() -> None:
     assert f"another request: {SERIAL.hex(' ')}" in str(caught.value)
 
 
-def test_a_register_between_two_that_were_asked_is_not_ours() -> None:
+def test_a_register_that_was_not_requested_is_no_answer() -> None:
     # 003C 0044: the bytes 3C 00 in the middle are no register
     wire = line(3, registers(0x3C00), registers(60, 68))
     found = wire.run(PollRequest(sources=(60, 68)))

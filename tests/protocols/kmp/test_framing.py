@@ -43,7 +43,7 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_frame_however_it_comes(name: str) -> None:
+def test_a_frame_in_any_split(name: str) -> None:
     sent, direction, payload = WHOLE[name]
     raw, inner = bytes.fromhex(sent), bytes.fromhex(payload)
     # the frame as typed has the checksum that the bit-wise routine finds
@@ -52,14 +52,14 @@ def test_a_frame_however_it_comes(name: str) -> None:
     check_framer(KmpFramer, raw, [frame])
 
 
-def test_an_echo_is_told_from_the_answer() -> None:
+def test_an_echo_differs_from_the_answer() -> None:
     echo, answered = request("3F100103EA"), answer("3F1003EA2F040000030E33")
     frames = frames_of(KmpFramer(), [echo + answered])
     assert [frame.direction for frame in frames] == ["request", "answer"]
     assert [frame.raw for frame in frames] == [echo, answered]
 
 
-def test_an_acknowledgement_stands_alone() -> None:
+def test_an_acknowledgement_is_a_frame_by_itself() -> None:
     ack = Frame(b"\x06", b"", "answer", "ack")
     assert events_of(KmpFramer(), [request("3F0100") + b"\x06"])[-1] == ack
     # within garbage a 06 is as good as any other byte
@@ -174,7 +174,7 @@ def test_the_checksum_is_the_bitwise_one(payload: bytes) -> None:
 
 
 @given(PAYLOADS, st.booleans())
-def test_what_is_encoded_is_decoded(payload: bytes, to_meter: bool) -> None:
+def test_encoded_values_are_decoded(payload: bytes, to_meter: bool) -> None:
     raw = encode_frame("request" if to_meter else "answer", payload)
     assert raw == wire("80" if to_meter else "40", payload)
     assert frames_of(KmpFramer(), [raw]) == [

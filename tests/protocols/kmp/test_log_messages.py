@@ -93,9 +93,7 @@ def test_captured_logs_of_a_303() -> None:
 @pytest.mark.parametrize("cut", range(1, len(A2)))
 def test_a_log_that_ends_too_early(cut: int) -> None:
     with contextlib.suppress(ValueError):
-        log_messages.decode_log(
-            A2[:cut]
-        )  # a whole row may be missing: the tail is not to be told apart
+        log_messages.decode_log(A2[:cut])  # a whole record may be missing: the tail looks the same
 
 
 @pytest.mark.parametrize("data", [YEARS, NOTHING, HELD])
@@ -142,7 +140,7 @@ def test_requests() -> None:
 
 
 def test_answers_are_built_as_captured() -> None:
-    # the data of the answer to B8 06 above, made anew from its values
+    # the data of the answer to B8 06 above, encoded again from its values
     rows = [
         (2, [(1003, encode_value(DATE, "2026-01-01", 4))]),
         (1, [(1003, encode_value(DATE, "2025-01-01", 4))]),
@@ -226,7 +224,7 @@ def past(sub: int, *days: tuple[int, str], info: int = 0) -> bytes:
     return answer(log_messages.past_answer(sub, 0x3F, 4, rows, 3, info))
 
 
-def test_what_a_logger_holds() -> None:
+def test_the_configuration_of_a_logger() -> None:
     line = Line(SILENT, answer("3F02 0001E240"), answer(b"\x3f\xb8" + HELD))
     assert line.hold(log_reading.configuration(KmpCodec(), 2)).depth == 20
     assert line.sent == [request("3FB80502")] * 3

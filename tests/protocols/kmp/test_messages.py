@@ -62,7 +62,7 @@ def test_type_and_serial_number_of_the_standard() -> None:
     assert read("803F0235E90D") == Message(header("request", "0x02", "GetSerialNo"))
 
 
-def test_a_software_letter_that_is_none_is_shown_as_hex() -> None:
+def test_an_invalid_software_letter_is_shown_as_hex() -> None:
     assert read(answer("3F015A000001")).header["software"] == "0001"
     assert read(answer("3F015A001B01")).header["software"] == "1B01"
     assert read(answer("3F015A001A01")).header["software"] == "Z1"

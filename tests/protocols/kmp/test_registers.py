@@ -71,7 +71,7 @@ def test_keys(source: int | str, key: str | None) -> None:
     assert SPEC.key_of(source) == key
 
 
-def test_a_register_without_a_key_goes_by_its_number() -> None:
+def test_a_register_without_a_key_is_set_by_its_number() -> None:
     assert SPEC.fallback_key(266) == "register_266"
 
 
@@ -93,6 +93,6 @@ def test_ways_to_name_a_register(text: str, source: int | str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "heat", "-1", "65536", "0x10000", "3C", "1.8.0", "6_0"])
-def test_what_is_no_register_is_refused_with_advice(text: str) -> None:
+def test_an_invalid_register_is_refused_with_advice(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no register: give its number from 0 to 65535"):
         SPEC.parse_source(text)

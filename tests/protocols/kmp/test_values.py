@@ -202,7 +202,7 @@ def test_encoding(unit: int, text: str, nob: int, siex: int, data: str) -> None:
         (BITFIELD, "x", 4),
     ],
 )
-def test_what_cannot_be_encoded_says_so(unit: int, text: str, nob: int) -> None:
+def test_encoding_errors(unit: int, text: str, nob: int) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         encode_value(unit, text, nob)
 

@@ -205,7 +205,7 @@ def test_a_failed_try_is_repeated_after_a_pause() -> None:
 
 
 @pytest.mark.parametrize("state", [LinkState.NO_BYTES, LinkState.ECHO_ONLY])
-def test_a_command_that_this_meter_does_not_have_spoils_nothing(state: LinkState) -> None:
+def test_an_unsupported_command_does_not_fail_the_poll(state: LinkState) -> None:
     steps, answer = run_conversation(
         KmpAsciiCodec(timings=timings(tries=1)).poll(
             PollRequest(sources=("FE90.energy", "FE95.energy"))
@@ -222,7 +222,7 @@ def test_a_command_that_this_meter_does_not_have_spoils_nothing(state: LinkState
     assert answer.unsupported == {"FE95.energy"}
 
 
-def test_a_command_that_fails_takes_nothing_from_those_before() -> None:
+def test_a_failed_command_keeps_the_answers_before_it() -> None:
     damaged = fault(LinkState.CHECKSUM)
     wanted = ("FE01.meter_type", "FE90.energy", "FE95.energy", "FE00.x")
     steps, answer = run_conversation(
@@ -255,7 +255,7 @@ def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
     assert answer.objects == ENERGY + TARIFFS
 
 
-def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:
+def test_no_answer_at_all_is_reported_as_no_bytes() -> None:
     with pytest.raises(MeterError) as caught:
         run_conversation(
             KmpAsciiCodec(timings=timings(tries=2)).poll(PollRequest(sources=("FE90.energy",))),
@@ -273,7 +273,7 @@ def test_a_meter_that_does_not_answer_at_all_is_told_as_such() -> None:
         (frame(with_lrc("H", "FE900000")), "2 bytes of data instead of 36"),
     ],
 )
-def test_what_cannot_be_read_ends_the_poll(outcome: Frame | MeterError, message: str) -> None:
+def test_an_unreadable_answer_ends_the_poll(outcome: Frame | MeterError, message: str) -> None:
     with pytest.raises(MeterError, match=message):
         run_conversation(
             KmpAsciiCodec(timings=timings(tries=1)).poll(PollRequest(sources=("FE90.energy",))),
@@ -281,7 +281,7 @@ def test_what_cannot_be_read_ends_the_poll(outcome: Frame | MeterError, message:
         )
 
 
-def test_the_protocol_as_the_program_knows_it() -> None:
+def test_the_spec_of_the_protocol() -> None:
     assert SPEC.name == "kmp-ascii"
     assert SPEC.serial == SerialParams(1200, 8, "E", 2, dtr=None, rts=None)
     assert str(SPEC.serial) == SPEC.line_settings == "1200 8E2"

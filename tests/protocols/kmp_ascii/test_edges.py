@@ -119,7 +119,7 @@ def test_a_type_keeps_its_last_letter() -> None:
     assert objects[0] == DecodedValue("FE01.meter_type", "ABX", "ABX")
 
 
-def test_what_may_be_chosen_is_listed() -> None:
+def test_valid_choices_are_listed() -> None:
     with pytest.raises(ValueError, match="no such value") as caught:
         SPEC.parse_source("60")
     assert str(caught.value) == (

@@ -49,7 +49,7 @@ def test_a_recorded_frame_comes_out_however_it_is_split(wire: bytes) -> None:
 
 
 @pytest.mark.parametrize("wire", kmp_ascii_recordings.ALL)
-def test_without_its_cr_a_frame_is_whole_in_silence_or_at_the_next_start(wire: bytes) -> None:
+def test_a_frame_without_cr_ends_at_a_silence_or_the_next_start(wire: bytes) -> None:
     bare = wire[:-1]
     assert cut(bare, silence=False) == []
     assert frames(cut(bare)) == [bare]
@@ -94,7 +94,9 @@ def test_echo_and_answer_in_one_burst() -> None:
         (b"\r\n\x00", []),
     ],
 )
-def test_what_is_no_frame_is_dropped_with_the_reason(wire: bytes, expected: list[Event]) -> None:
+def test_bytes_that_are_no_frame_are_dropped_with_the_reason(
+    wire: bytes, expected: list[Event]
+) -> None:
     assert cut(wire) == expected
 
 
@@ -147,7 +149,7 @@ def test_no_byte_is_lost_but_those_between_frames(parts: list[bytes]) -> None:
 
 
 @given(st.binary(min_size=2, max_size=258))
-def test_what_is_built_is_cut_out_again(payload: bytes) -> None:
+def test_built_frames_are_found_again(payload: bytes) -> None:
     wire = encode("@", payload)
     assert wire.upper() == wire
     assert cut(wire) == [Frame(wire, payload, "request")]

@@ -69,12 +69,12 @@ def test_an_answer_that_was_cut_off(cut: int) -> None:
     framer.receive_data(even(ONE)[:cut])
     framer.end_burst()
     assert frames_of(framer, [even(ONE)]) == [frame(ONE)]
-    # without silence between, where the whole one begins cannot be told; nothing wrong is read
+    # without a silence the start of the complete one is unknown; nothing wrong is read
     for found in frames_of(Multical66Framer(), [even(ONE)[:cut] + even(ONE)]):
         assert found == frame(ONE) or len(found.payload.split()[0]) == 11
 
 
-def test_requests_and_what_is_none() -> None:
+def test_requests_and_lines_that_are_no_requests() -> None:
     asked = Frame(ASK_1, b"/#1", "request", "request")
     assert events_of(Multical66Framer(), [b"\0" * 20 + ASK_1 + even(ONE)]) == [asked, frame(ONE)]
     other = DroppedBytes(DropReason.GARBAGE, b"/?!\n")
@@ -106,7 +106,7 @@ def test_rubbish(data: bytes) -> None:
         assert len(event.raw) <= 256
 
 
-def test_what_the_numbers_mean() -> None:
+def test_the_values_of_the_numbers() -> None:
     found = {o.id: o for o in Multical66Codec().decode(frame(ONE)).objects}
     assert found["#1.t1"].value == Decimal("68.11")
     assert (found["#1.diff"].value, found["#1.diff"].unit) == (Decimal("34.45"), "K")
@@ -157,7 +157,7 @@ def talk(codec: Multical66Codec, ask: PollRequest, *said: Any) -> tuple[PollResp
         return stop.value, steps
 
 
-def test_asked_at_300_and_heard_at_1200() -> None:
+def test_request_at_300_baud_and_answer_at_1200() -> None:
     ask = PollRequest(sources=("#1.t1", "#2.customer", "#9.x"))
     answer, steps = talk(Multical66Codec(), ask, frame(ONE), frame(TWO))
     assert [step.data for step in steps if isinstance(step, Send)] == [ASK_1, b"", ASK_2, b""]
@@ -177,7 +177,7 @@ def test_again_after_a_failure() -> None:
         talk(Multical66Codec(), PollRequest(sources=()), SILENT, SILENT)
 
 
-def test_a_second_answer_that_fails_takes_nothing_from_the_first() -> None:
+def test_a_failed_second_answer_keeps_the_first() -> None:
     ask = PollRequest(sources=("#1.t1", "#2.customer"))
     answer, _ = talk(Multical66Codec(), ask, frame(ONE), SILENT, SILENT)
     assert len(answer.objects) == 10
@@ -199,7 +199,7 @@ def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
     # 2.2 s of zeros at 300 baud, eleven bits each; the request /#1, and 5 s as after any request
     [("nul", bytes(60), 1.6), ("ident", ASK_1, 5.0)],
 )
-def test_woken_before_it_is_asked(wake: Any, data: bytes, rest: float) -> None:
+def test_the_meter_is_woken_before_the_request(wake: Any, data: bytes, rest: float) -> None:
     _, steps = talk(
         Multical66Codec(timings=timings(wake=wake)),
         PollRequest(sources=("#1.t1",)),
@@ -212,7 +212,7 @@ def test_woken_before_it_is_asked(wake: Any, data: bytes, rest: float) -> None:
     assert [step.data for step in steps[2:] if isinstance(step, Send)] == [ASK_1, b""]
 
 
-def test_an_answer_of_which_only_the_form_is_known_is_told_as_it_is() -> None:
+def test_an_answer_without_published_meaning_is_returned_as_text() -> None:
     line = b"0000001 0000002 0000003\r"
     assert not frames_of(Multical66Framer(), [even(line)])  # /#1 and /#2 have ten numbers
     codec = Multical66Codec()

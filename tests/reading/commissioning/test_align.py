@@ -38,7 +38,7 @@ async def test_an_echo_is_seen_in_each_sample_and_logged_once(
 async def test_a_sleeping_meter_behind_a_head_with_echo() -> None:
     samples: list[Sample] = []
     async with emulated_meter("multical_403", faults=("asleep",), echo=True) as address:
-        await Alignment(address, KMP, first_byte=0.1).run(samples.append, count=1)
+        await Alignment(address, KMP, response_timeout=0.1).run(samples.append, count=1)
     assert [(sample.state, sample.has_echo) for sample in samples] == [(LinkState.ECHO_ONLY, True)]
 
 

@@ -64,3 +64,16 @@ async def test_the_port_is_free_within_two_seconds(
                 await task
             link = await open_as_soon_as_free(address)
         await link.close()
+
+
+@pytest.mark.parametrize("engine", [align, listen, scan])
+async def test_a_deadline_ends_the_engine_and_frees_the_port(
+    tmp_path: Path, engine: Engine
+) -> None:
+    async with emulated_meter("multical_403", pty=tmp_path / "meter") as address:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await engine(address, lambda _: None)
+        async with asyncio.timeout(2):
+            link = await open_as_soon_as_free(address)
+        await link.close()

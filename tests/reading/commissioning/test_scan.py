@@ -20,13 +20,13 @@ from tests.support.emulated_meter import emulated_meter
 
 
 def options(**changes: Any) -> ScanOptions:
-    return ScanOptions(**{"listen": 0.0, "pause": 0.0, "first_byte": 0.2, **changes})
+    return ScanOptions(**{"listen": 0.0, "pause": 0.0, "response_timeout": 0.2, **changes})
 
 
 async def test_a_kmp_meter_is_named_with_all_that_it_answers() -> None:
     progress: list[ScanProgress] = []
     async with emulated_meter("multical_403") as address:
-        finding = await Scan(address, options(first_byte=None), progress.append).run()
+        finding = await Scan(address, options(response_timeout=None), progress.append).run()
     assert finding is not None
     assert (finding.protocol, finding.line) == ("kmp", "1200 8N2")
     assert (finding.model, finding.serial) == ("multical_403", "123456")
@@ -64,7 +64,7 @@ async def test_a_pushing_meter_is_asked_nothing() -> None:
 async def test_a_sleeping_meter_is_not_found() -> None:
     progress: list[ScanProgress] = []
     async with emulated_meter("multical_403", faults=("asleep",)) as address:
-        assert await Scan(address, options(first_byte=0.05), progress.append).run() is None
+        assert await Scan(address, options(response_timeout=0.05), progress.append).run() is None
     assert [step.step for step in progress] == [ScanStep.TRY] * 3
 
 

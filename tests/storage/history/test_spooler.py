@@ -27,7 +27,7 @@ async def test_records_that_wait_behind_stored_ones_are_stored_too(path: Path) -
     async with running(queue_on_disk(path)) as broker:
         wanted = add_records(broker.queue, 1, 5)
         await eventually(lambda: stored(path) == wanted, "on disk")
-        broker.queue.begin_connection()  # nobody takes the records
+        broker.queue.begin_connection()  # but take no records
         wanted += add_records(broker.queue, 6, 7)
         await eventually(lambda: stored(path) == wanted, "on disk behind the others")
 

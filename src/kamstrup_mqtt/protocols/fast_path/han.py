@@ -1,4 +1,4 @@
-"""Templates for HAN lists: numbers and clocks change from list to list, all else is constant.
+"""Templates for HAN lists: numbers and clocks change, everything else is constant.
 
 header | LLC | 0F | invoke id | date-time | tag, code, tag | number | tag, code, tag | ...
 constant ........ |           |           | constant ..... |        | constant ..... |
@@ -29,9 +29,10 @@ _INVOKE_ID: Final = "4s"
 def make_template(
     frame: Frame, message: Message, energy_scale: int | None, current: CurrentScale
 ) -> ListTemplate | None:
-    """A template for a list in clear; `message` is what the reference parser made of it.
+    """Return a template for a list, None if it is encrypted or has too few numbers.
 
-    energy_scale  Wh per count, None if it is not known
+    message       the result of the reference parser
+    energy_scale  Wh per count, None if unknown
     current       the scale of the meter's currents, shared with the reference parser
     """
     end = header_end(frame.payload, 0)
@@ -69,8 +70,12 @@ class _Field(NamedTuple):
 def _fields(
     start: int, message: bytes, notification: apdu.Notification, push_list: PushList
 ) -> Iterator[_Field]:
-    """In the order sent. The first is the invoke id, the second the clock of the header if there
-    is one. `start` is the position of the message in the payload."""
+    """Yield the fields of a list in the order sent.
+
+    The first is the invoke id, the second the clock of the header if there is one.
+
+    start  position of the message in the payload
+    """
     body = apdu.body_at(message)
     yield _Field(start + 1, _INVOKE_ID)
     if notification.clock is not None:
@@ -83,7 +88,7 @@ def _fields(
 
 
 def _form(pair: Pair) -> str | None:
-    """The `struct` format of a value that changes, None for a constant."""
+    """Return the `struct` format of a value that changes. None for a constant."""
     value = pair.value.value
     if isinstance(value, bytes) and obis.KEYS.get(pair.id) == "meter_time":
         return _CLOCK if len(value) == datetimes.SIZE else None
@@ -91,10 +96,10 @@ def _form(pair: Pair) -> str | None:
 
 
 class _Scaling:
-    """What the numbers of one layout are worth.
+    """The values of the numbers of one layout.
 
-    pairs          the numbers, in the order of the list
-    unscaled       indices of those that have no value: nothing tells what they count
+    pairs     the numbers, in the order of the list
+    unscaled  indices of those whose scale is unknown: they have no value
     """
 
     def __init__(
@@ -118,7 +123,7 @@ class _Scaling:
         self._steps: dict[Scales | None, list[Decimal]] = {}
 
     def values(self, counts: tuple[int, ...]) -> list[Scalar]:
-        """The value of each count."""
+        """Return the value of each count."""
         scales = self._scales(counts)
         steps = self._steps.get(scales)
         if steps is None:
@@ -138,7 +143,7 @@ class _Scaling:
         )
 
     def _steps_of(self, scales: Scales | None) -> list[Decimal]:
-        """The value of a count of 1, for each number."""
+        """Return the value of a count of 1, for each number."""
         measures = (
             push_lists.measure(pair.id, pair.measure, self._maker, self._energy_scale, scales)
             for pair in self._pairs
@@ -171,7 +176,7 @@ class ListTemplate:
         self._scaling = _Scaling(pairs, unscaled, push_list, energy_scale, current)
 
     def read(self, frame: Frame) -> Message | None:
-        """The message in a frame. None if it has another layout."""
+        """Return the message in a frame. None if it has another layout."""
         fields = self._layout.values(frame.payload)
         if fields is None:
             return None

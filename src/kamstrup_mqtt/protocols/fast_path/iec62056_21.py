@@ -3,8 +3,8 @@
     ident CR LF STX address '(' | digits | '*' unit ')' ... '!' CR LF ETX | BCC
     constant .................. |        | constant ..................... | any
 
-The framer asks the templates first: a readout that comes in one piece and has a known layout is a
-frame as soon as its check character and parity are right (`IecFramer`).
+The framer uses the templates, too: a piece of the stream that is a readout of a known layout is a
+frame if its check character and parity are valid (`IecFramer`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ _SINGLE_READOUT: Final = re.compile(
 
 
 def make_template(frame: Frame, message: Message) -> ReadoutTemplate | None:
-    """A template for a readout; `message` is what the reference parser made of it."""
+    """Return a template for a readout. None for any other frame.
+
+    message  the result of the reference parser
+    """
     payload = frame.payload
     start = payload.find(_STX) + 1
     if frame.kind != "data" or not start:  # a readout in mode D has another check
@@ -64,7 +67,7 @@ class _Field(NamedTuple):
 
 
 def _converter(raw: str, value: Scalar) -> Callable[[str], Scalar]:
-    """Returns what makes a value of a raw text that differs from `raw` in its digits alone."""
+    """Return the function that converts raw texts which differ from `raw` in digits only."""
     if not isinstance(value, Decimal):
         return str.strip
     # the context takes no spaces and rounds, but is faster than Decimal
@@ -81,9 +84,9 @@ class BlockCheck:
     """Verifies the check character of readouts that differ in the digits behind `start`, and in
     the check character at their end, alone.
 
-    A block with its check character XORs to 0, so each bit is set an even number of times. Bit 0
-    is that of the sum. Bits 1 to 3 are counted. Bits 4 to 6 are the same in all digits, so the
-    right check character always has the same.
+    A block with its check character XORs to 0, so each bit is set an even number of times. The sum
+    has the right bit 0. Bits 1 to 3 are counted. Bits 4 to 6 are the same in all digits, so they
+    are always the same in the right check character.
     """
 
     def __init__(self, text: bytes, start: int) -> None:
@@ -93,7 +96,10 @@ class BlockCheck:
         self._bits = [int.from_bytes(bytes((bit,)) * size, "big") for bit in (2, 4, 8)]
 
     def matching_rules(self, text: bytes, number: int) -> tuple[BccKind, ...]:
-        """The rules that the last character of `text` follows. `number` is `text` as a number."""
+        """Return the rules that the last character of `text` fits.
+
+        number  `text` as a big-endian number
+        """
         check, total = text[-1], bcc_sum(text) - self._sum_before
         bit1, bit2, bit3 = self._bits
         odd = (
@@ -113,9 +119,8 @@ class ReadoutTemplate:
 
     start           position of the block, behind STX
     is_single       a readout of this layout is one frame and cannot be anything else
-    is_interactive  the meter waits for an acknowledgement or another speed behind its
-                    identification
-    expected        the rule of the check character that its maker is known for
+    is_interactive  the meter waits after its identification for an acknowledgement or a new speed
+    expected        the rule of the check character that its maker uses, None if unknown
     """
 
     def __init__(
@@ -140,8 +145,7 @@ class ReadoutTemplate:
         self.expected = expected_rule(ident)
 
     def matching_rules(self, text: bytes) -> tuple[BccKind, ...] | None:
-        """The rules that the check character of a readout follows. None if the readout has
-        another layout."""
+        """Return the rules that the check character of a readout fits. None for another layout."""
         checked, rules = self._checked
         if text is checked:  # the framer asked already
             return rules
@@ -153,7 +157,7 @@ class ReadoutTemplate:
         return rules
 
     def read(self, frame: Frame) -> Message | None:
-        """The message in a frame. None if it has another layout."""
+        """Return the message in a frame. None if it has another layout."""
         _, payload, direction, _ = frame
         rules = self.matching_rules(payload)
         if rules is None or direction != "answer":

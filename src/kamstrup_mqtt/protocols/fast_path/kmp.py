@@ -27,7 +27,10 @@ _CID: Final = bytes((CID_GET_REGISTER,))
 
 
 def make_template(frame: Frame, message: Message) -> AnswerTemplate | None:
-    """A template for a GetRegister answer; `message` is what the reference parser made of it."""
+    """Return a template for a GetRegister answer. None for any other frame.
+
+    message  the result of the reference parser
+    """
     if frame.direction != "answer" or frame.payload[1:2] != _CID:
         return None
     fields = list(_fields(frame.payload))
@@ -79,7 +82,7 @@ class AnswerTemplate:
         self._objects = ObjectTemplate(learned.objects, numbers + others)
 
     def read(self, frame: Frame) -> Message | None:
-        """The message in a frame. None if it has another layout."""
+        """Return the message in a frame. None if it has another layout."""
         raws = self._layout.values(frame.payload)
         if raws is None or frame.direction != "answer":  # a request may have the same bytes
             return None

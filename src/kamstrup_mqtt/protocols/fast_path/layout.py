@@ -58,7 +58,7 @@ class BinaryLayout(_Constants):
         super().__init__(data, mask)
 
     def values(self, data: bytes) -> tuple[Any, ...] | None:
-        """The values of a message. None if it has another layout."""
+        """Return the values of a message. None if it has another layout."""
         if len(data) != self._size:
             return None
         if int.from_bytes(data, "big") & self._mask != self._constants:
@@ -92,7 +92,7 @@ class TextLayout(_Constants):
         super().__init__(data, mask)
 
     def number(self, data: bytes) -> int | None:
-        """A message as one big-endian number. None if it has another layout."""
+        """Return a message as one big-endian number. None if it has another layout."""
         if len(data) != self._size:
             return None
         number = int.from_bytes(data, "big")
@@ -103,8 +103,11 @@ class TextLayout(_Constants):
 
 
 class ObjectTemplate:
-    """Rebuilds the objects of a message: those at the indices `changing` get a new raw and value,
-    the others are those of the learned message."""
+    """Rebuilds the objects of a message.
+
+    Those at the indices `changing` get a new raw and value, the others are those of the learned
+    message.
+    """
 
     def __init__(self, learned: Sequence[DecodedValue], changing: Sequence[int]) -> None:
         constant = [index for index in range(len(learned)) if index not in changing]
@@ -120,7 +123,7 @@ class ObjectTemplate:
     def build(
         self, raws: Iterable[int | str | None], values: Iterable[Scalar]
     ) -> tuple[DecodedValue, ...]:
-        """All objects of a message. `raws` and `values` are in the order of `changing`."""
+        """Return all objects of a message. `raws` and `values` are in the order of `changing`."""
         rows = zip(self._ids, raws, values, self._units, self._unknown)  # noqa: B905 (takes time)
         # what DecodedValue() does, without its Python function: a third of the time
         objects = map(tuple.__new__, repeat(DecodedValue), rows)
@@ -131,7 +134,7 @@ class MessageTemplate(Protocol):
     """What is known of the messages of one layout."""
 
     def read(self, frame: Frame) -> Message | None:
-        """The message in a frame. None if it has another layout."""
+        """Return the message in a frame. None if it has another layout."""
 
 
 _Template = TypeVar("_Template", bound=MessageTemplate)
@@ -169,7 +172,7 @@ class TemplateDecoder(Generic[_Template]):
         self._make_template = make_template
 
     def decode(self, frame: Frame) -> Message:
-        """The message in a frame. Raises MeterError."""
+        """Return the message in a frame. Raises MeterError."""
         size = len(frame.payload)
         template = self.templates.get(size)
         message = template.read(frame) if template is not None else None

@@ -125,7 +125,7 @@ def _missing(option: str, name: str) -> MeterError:
     return MeterError(
         LinkState.WRONG_KEY,
         f"the list is encrypted and there is no key: set `{option}` ({name}); the grid company"
-        " tells the keys to the meter's owner",
+        " gives the keys to the meter's owner",
     )
 
 

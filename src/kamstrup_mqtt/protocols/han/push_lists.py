@@ -117,7 +117,7 @@ def _maker(pairs: tuple[Pair, ...]) -> Maker | None:
         if list_id.startswith(prefix):
             return maker
     if any(pair.measure for pair in pairs):
-        return "aidon"  # its first and its Swedish list tell no identifier
+        return "aidon"  # its first and its Swedish list have no identifier
     # B = 1 is Kamstrup's alone: its lists have it throughout
     known = any(p.id.startswith("1-1:") and p.id in obis.KEYS for p in pairs)
     return "kamstrup" if known else None

@@ -42,7 +42,7 @@ _CHEAPEST_SOURCES: Mapping[str, tuple[SourceId, ...]] = MappingProxyType(
 )
 """Protocol -> what a meter answers with the least effort; other protocols ignore the list."""
 
-_log = logging.getLogger("kamstrup_mqtt.align.exchange")
+_log = logging.getLogger("kamstrup_mqtt.align")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,11 @@ def advice(state: LinkState) -> str:
 class Alignment:
     """Sends the cheapest request over and over and reports how each one went.
 
-    address     the port of the head
-    spec        the protocol of the meter, which must be a polled one
-    baudrate    None: the protocol's
-    first_byte  seconds until a response must begin; None: the protocol's default
-    pause       seconds between two requests
+    address           the port of the head
+    spec              the protocol of the meter, which must be a polled one
+    baudrate          None: the protocol's
+    response_timeout  seconds until a response must begin; None: the protocol's default
+    pause             seconds between two requests
     """
 
     def __init__(
@@ -120,22 +120,24 @@ class Alignment:
         spec: ProtocolSpec,
         *,
         baudrate: int | None = None,
-        first_byte: float | None = None,
+        response_timeout: float | None = None,
         pause: float = PAUSE,
         opener: Opener = open_link,
     ) -> None:
         self._address = address
         self._params = spec.serial if baudrate is None else replace(spec.serial, baudrate=baudrate)
-        self._codec = cast(PolledCodec, spec.make_codec(**self._codec_options(spec, first_byte)))
+        self._codec = cast(
+            PolledCodec, spec.make_codec(**self._codec_options(spec, response_timeout))
+        )
         self._request = PollRequest(sources=_CHEAPEST_SOURCES.get(spec.name, ()))
         self._pause = pause
         self._opener = opener
 
-    def _codec_options(self, spec: ProtocolSpec, first_byte: float | None) -> dict[str, Any]:
+    def _codec_options(self, spec: ProtocolSpec, response_timeout: float | None) -> dict[str, Any]:
         assert spec.timings is not None, "a polled protocol has timings"
         timings = replace(spec.timings, tries=1, pause=0.0)
-        if first_byte is not None:
-            timings = replace(timings, response_timeout=first_byte)
+        if response_timeout is not None:
+            timings = replace(timings, response_timeout=response_timeout)
         options: dict[str, Any] = {"timings": timings}
         if spec.name == "iec62056-21":
             options["baudrate"] = self._params.baudrate
@@ -146,23 +148,23 @@ class Alignment:
         link = await self._opener(self._address, self._params, open_timeout=OPEN_TIMEOUT)
         try:
             counters = Counters()
-            exchange = ConversationRunner(link, self._codec.framer(), counters, _log)
-            report(await self._sample(exchange, counters))
+            runner = ConversationRunner(link, self._codec.framer(), counters, _log)
+            report(await self._sample(runner, counters))
             done = 1
             while count is None or done < count:
                 await asyncio.sleep(self._pause)
-                report(await self._sample(exchange, counters))
+                report(await self._sample(runner, counters))
                 done += 1
         finally:
             await link.close()
 
-    async def _sample(self, exchange: ConversationRunner, counters: Counters) -> Sample:
+    async def _sample(self, runner: ConversationRunner, counters: Counters) -> Sample:
         echoes, parity_errors = counters.echoes, counters.parity_errors
         clock = asyncio.get_running_loop().time
         start = clock()
         state = LinkState.OK
         try:
-            await exchange.run(self._codec.poll(self._request))
+            await runner.run(self._codec.poll(self._request))
         except MeterError as error:
             state = error.state
         return Sample(

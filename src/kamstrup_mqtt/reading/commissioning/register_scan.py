@@ -31,13 +31,13 @@ class RegisterScan:
 
     def __init__(
         self,
-        exchange: ConversationRunner,
+        runner: ConversationRunner,
         codec: PolledCodec,
         finding: ScanFinding,
         report: Callable[[ScanProgress], None],
         pause: float,
     ) -> None:
-        self._exchange = exchange
+        self._runner = runner
         self._codec = codec
         self._finding = finding
         self._report = report
@@ -89,10 +89,10 @@ class RegisterScan:
     async def _request(self, request: PollRequest) -> PollResponse:
         """Poll, and once more if the meter does not answer. Raises MeterError after that."""
         try:
-            return await self._exchange.run(self._codec.poll(request))
+            return await self._runner.run(self._codec.poll(request))
         except MeterError:
             await asyncio.sleep(RETRY_PAUSE)
-            return await self._exchange.run(self._codec.poll(request))
+            return await self._runner.run(self._codec.poll(request))
 
     def _announce(self, count: int, deadline: float) -> None:
         hours = estimate_hours(count, self._finding.params, self._pause)

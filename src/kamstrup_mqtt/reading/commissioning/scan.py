@@ -42,20 +42,20 @@ _log = logging.getLogger("kamstrup_mqtt.scan")
 class ScanOptions:
     """How a port is scanned; times in seconds.
 
-    listen          limit for listening for a meter that sends by itself; 0: do not listen
-    awake           from the start of the scan until no more registers are asked for, to spare a
-                    battery
-    pause           between two requests
-    first_byte      until a response must begin; None: the protocol's default
-    file_directory  ask a KMP meter for all 65,536 registers, and keep the progress in this
-                    directory, in a file named after the serial number ...
-    file            ... or in this file
+    listen            limit for listening for a meter that sends by itself; 0: do not listen
+    awake             from the start of the scan until no more registers are asked for, to spare
+                      a battery
+    pause             between two requests
+    response_timeout  until a response must begin; None: the protocol's default
+    file_directory    ask a KMP meter for all 65,536 registers, and keep the progress in this
+                      directory, in a file named after the serial number ...
+    file              ... or in this file
     """
 
     listen: float = LISTEN_SECONDS
     awake: float = AWAKE_SECONDS
     pause: float = PAUSE
-    first_byte: float | None = None
+    response_timeout: float | None = None
     file_directory: Path | None = None
     file: Path | None = None
 
@@ -115,33 +115,33 @@ class Scan:
     async def _try(self, candidate: Candidate, link: Link, deadline: float) -> bool:
         assert candidate.spec.timings is not None, "a polled protocol has timings"
         timings = replace(candidate.spec.timings, tries=2)
-        if self._options.first_byte is not None:
-            timings = replace(timings, response_timeout=self._options.first_byte)
+        if self._options.response_timeout is not None:
+            timings = replace(timings, response_timeout=self._options.response_timeout)
         options = {**candidate.options, "timings": timings}
         codec = cast(PolledCodec, candidate.spec.make_codec(**options))
-        exchange = ConversationRunner(link, codec.framer(), Counters(), _log)
+        runner = ConversationRunner(link, codec.framer(), Counters(), _log)
         is_kmp = candidate.protocol == "kmp"
         try:
             if is_kmp:
-                response = await self._identify_kmp(exchange, codec)
+                response = await self._identify_kmp(runner, codec)
             else:
-                response = await exchange.run(codec.poll(PollRequest(sources=candidate.sources)))
+                response = await runner.run(codec.poll(PollRequest(sources=candidate.sources)))
         except MeterError as error:
             _log.debug("%s", error)
             return False
         self.finding = finding_from_response(candidate, response.objects)
         if is_kmp:
             scan_file = self._options.scan_file(self.finding.serial)
-            scan = RegisterScan(exchange, codec, self.finding, self._report, self._options.pause)
+            scan = RegisterScan(runner, codec, self.finding, self._report, self._options.pause)
             await scan.run(deadline, scan_file)
         return True
 
-    async def _identify_kmp(self, exchange: ConversationRunner, codec: PolledCodec) -> PollResponse:
+    async def _identify_kmp(self, runner: ConversationRunner, codec: PolledCodec) -> PollResponse:
         """Ask for the serial number, then for the registers that tell the models apart."""
-        await exchange.run(codec.poll(PollRequest(sources=(), identity=("serial_no",))))
+        await runner.run(codec.poll(PollRequest(sources=(), identity=("serial_no",))))
         self._say(ScanStep.IDENTIFY, "a KMP meter answers; identifying the model ...")
         request = PollRequest(sources=detection.detection_registers(), identity=("serial_no", 1001))
-        return await exchange.run(codec.poll(request))
+        return await runner.run(codec.poll(request))
 
     def _say(self, step: ScanStep, message: str) -> None:
         self._report(ScanProgress(step, message))

@@ -1,6 +1,6 @@
-"""Meters that say nothing, or not everything: what they take from their neighbours and themselves.
+"""Meters that do not answer, or not every request, and the meters that share their port.
 
-Real TCP and ptys; the times are those that the protocols' conversations ask for.
+The links are real TCP connections and ptys; the timeouts are those of the protocols.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def options(**more: Any) -> dict[str, Any]:
     return {"timings": replace(FAST_TIMINGS, **more)}
 
 
-async def test_a_bridge_that_swallows_everything_is_opened_anew(
+async def test_a_bridge_that_swallows_everything_is_reopened(
     start: Start,
     expected_logs: list[str],
     logged: Callable[..., list[str]],
@@ -138,7 +138,7 @@ async def test_a_bridge_that_swallows_everything_is_opened_anew(
     assert bench.reader.counters.reconnects == 2
 
 
-async def test_a_line_on_which_bytes_come_is_not_opened_anew() -> None:
+async def test_a_line_on_which_bytes_come_is_not_reopened() -> None:
     port = Port(TcpBridge("127.0.0.1", 1))
     assert (SILENT_POLLS, MAX_SILENT_POLLS) == (3, 96)
     for _ in range(10):
@@ -148,7 +148,7 @@ async def test_a_line_on_which_bytes_come_is_not_opened_anew() -> None:
     assert port.silent_polls.count < port.silent_polls.threshold == SILENT_POLLS
 
 
-async def test_a_mute_meter_is_asked_once_until_it_answers(
+async def test_a_silent_meter_gets_one_request_until_it_answers(
     start: Start, expected_logs: list[str]
 ) -> None:
     expected_logs.append("nothing came back")
@@ -169,7 +169,7 @@ async def test_a_mute_meter_is_asked_once_until_it_answers(
         assert reading.values["heat_energy"] == Measurement(Decimal("0.303"), "GJ")
 
 
-async def test_one_that_is_silent_to_the_serial_number_alone_is_read_again(
+async def test_a_meter_that_is_silent_to_one_request_alone_is_read_again(
     start: Start, expected_logs: list[str]
 ) -> None:
     """It slept, so it is knocked with a request that it never answers: register 1001 has its
@@ -189,9 +189,7 @@ async def test_one_that_is_silent_to_the_serial_number_alone_is_read_again(
         await bench.next(Reading)
 
 
-async def test_who_presses_the_button_is_not_put_off_with_one_try(
-    start: Start, expected_logs: list[str]
-) -> None:
+async def test_a_read_command_makes_all_tries(start: Start, expected_logs: list[str]) -> None:
     expected_logs.append("nothing came back")
     sleeper = Listening(mute)
     setup = setup_of("multical_403", "kmp", serial=QUICK_LINE, interval=NEVER, battery=True)
@@ -203,7 +201,7 @@ async def test_who_presses_the_button_is_not_put_off_with_one_try(
         await until(lambda: bench.reader.counters.timeouts == 6)
 
 
-async def test_a_mute_meter_lets_its_neighbour_be_read(
+async def test_a_silent_meter_does_not_block_its_neighbour(
     start: Start, expected_logs: list[str]
 ) -> None:
     """Two meters on one line: 3F answers, 7F does not. With the times of the standard the mute one
@@ -230,7 +228,7 @@ async def test_a_mute_meter_lets_its_neighbour_be_read(
     assert len(in_vain) <= 10  # one a turn, but for one whole poll among five
 
 
-async def test_a_second_request_that_fails_leaves_what_the_first_brought(
+async def test_a_request_that_fails_leaves_the_values_of_the_others(
     start: Start, expected_logs: list[str], logged: Callable[..., list[str]]
 ) -> None:
     expected_logs.append("part of the values did not come, they are null: an answer came, but its")
@@ -255,7 +253,7 @@ async def test_a_second_request_that_fails_leaves_what_the_first_brought(
     assert len(logged(logging.WARNING)) == 1
 
 
-async def test_a_group_of_which_nothing_came_is_not_published_and_read_soon(
+async def test_a_group_without_any_value_is_not_published_and_read_soon(
     start: Start, expected_logs: list[str]
 ) -> None:
     expected_logs.append("part of the values did not come")

@@ -1,4 +1,4 @@
-"""Pushed lists: keys, replays, learning and the parity of the line, by the reader's own parts."""
+"""Pushed lists: encryption, replays, learning and the parity of the line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kamstrup_mqtt.core.clock import Clock
-from kamstrup_mqtt.core.model import Diagnosis, Identity, LinkState, Reading, SerialParams
+from kamstrup_mqtt.core.model import Diagnosis, Identity, LinkState, Reading
 from kamstrup_mqtt.emulators.base import Emulator
 from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.emulators.server import serve_pty
@@ -22,7 +22,6 @@ from kamstrup_mqtt.links.address import SerialDevice
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.limits import MeterLimits
 from kamstrup_mqtt.protocols.han import HanCodec
-from kamstrup_mqtt.reading.parity_detector import ParityDetector
 from kamstrup_mqtt.storage.state_file import StateFile
 from kamstrup_mqtt.storage.state_schema import LastTotal, Learned
 from tests.reading.test_reader import QUICK, Start, at, meter, setup_of, start
@@ -48,7 +47,7 @@ def keyed(**changes: Any) -> Any:
     return han(**{**keys, "energy_scale": 10, **changes})
 
 
-async def test_who_sends_a_list_is_known_before_its_values_are_judged(start: Start) -> None:
+async def test_the_sender_is_known_before_the_values_are_judged(start: Start) -> None:
     async with meter(emulated(), interval=0.05) as server:
         bench = await start(han(), at(server))
         reports: list[object] = []
@@ -71,7 +70,7 @@ async def test_an_encrypted_meter_is_read(start: Start) -> None:
         ({"encryption_key": bytes(16)}, "with another key: the tag"),
     ],
 )
-async def test_a_key_that_is_missing_or_wrong_is_said_at_once(
+async def test_a_missing_or_wrong_key_is_reported_at_once(
     start: Start,
     expected_logs: list[str],
     logged: LoggedReading,
@@ -97,7 +96,7 @@ async def test_replayed_lists_are_dropped_and_counted(start: Start) -> None:
         assert bench.reader.counters.dropped == bench.reader.counters.replayed
 
 
-async def test_what_is_learned_is_remembered_and_noted(start: Start) -> None:
+async def test_what_is_learned_is_stored_and_noted(start: Start) -> None:
     async with meter(emulated(hourly="always", energy_import="44228.00"), interval=0.05) as server:
         bench = await start(han(), at(server))  # the emulated type is proven
         reading = await bench.next(Reading, group="hourly")
@@ -122,7 +121,7 @@ async def test_what_is_learned_is_remembered_and_noted(start: Start) -> None:
         ("6851121BN243101040", True, False),  # the user knows better
     ],
 )
-async def test_what_a_meter_can_do_follows_from_how_it_is_connected(
+async def test_the_power_limit_depends_on_how_the_meter_is_connected(
     start: Start, expected_logs: list[str], meter_type: str, bounded: bool, believed: bool
 ) -> None:
     expected_logs.append("is more than the meter can have counted in 6000 s")
@@ -144,7 +143,7 @@ async def test_what_a_meter_can_do_follows_from_how_it_is_connected(
         assert (value == Decimal("44228.00")) is believed
 
 
-async def test_a_live_counter_goes_on_from_memory(start: Start) -> None:
+async def test_a_live_counter_continues_from_the_state_file(start: Start) -> None:
     memory = StateFile(None, Clock())
     totals = memory.meter("meter").reader.totals
     totals["energy_import_live"] = LastTotal(Decimal("44229.500"), Clock().now())
@@ -166,7 +165,7 @@ async def test_auto_reads_other_makers(start: Start, model: str, key: str) -> No
         assert bench.told[0].serial == "1" * 16
 
 
-async def test_the_parity_is_hunted_on_a_tty(
+async def test_both_parities_are_tried_on_a_tty(
     start: Start, tmp_path: Path, expected_logs: list[str], logged: LoggedReading
 ) -> None:
     """The pty passes the bytes of a wrong parity on, whatever it is set to: the hunt goes round."""
@@ -183,7 +182,7 @@ async def test_the_parity_is_hunted_on_a_tty(
     assert [m for m in logged(logging.INFO) if "no list with 2400 8N1: trying 2400 8E1" in m]
 
 
-async def test_the_parity_that_worked_is_remembered(start: Start, tmp_path: Path) -> None:
+async def test_the_parity_that_worked_is_stored(start: Start, tmp_path: Path) -> None:
     path = str(tmp_path / "han")
     server = await serve_pty(emulated("aidon_3phase"), path, interval=0.03)
     memory = StateFile(None, Clock())
@@ -196,33 +195,6 @@ async def test_the_parity_that_worked_is_remembered(start: Start, tmp_path: Path
     assert memory.meter("meter").reader.learned.parity == "N"
 
 
-LINE = SerialParams(2400, 8, "N", 1)
-FAULT = (LinkState.BYTES_NO_FRAMES, "bytes come")
-
-
-def test_a_hunt() -> None:
-    hunt = ParityDetector(LINE, None, enabled=True)
-    assert not hunt.is_due(100.0, 60.0, None)
-    assert not hunt.is_due(110.0, 60.0, FAULT)
-    assert not hunt.is_due(169.0, 60.0, FAULT)
-    assert not hunt.is_due(169.5, 60.0, None)  # a list came
-    assert not hunt.is_due(170.0, 60.0, FAULT)
-    assert not hunt.is_due(171.0, 60.0, (LinkState.WRONG_KEY, "its parity is right"))
-    assert not hunt.is_due(172.0, 60.0, FAULT)
-    assert hunt.is_due(232.0, 60.0, FAULT)
-    assert hunt.switch().parity == "E"
-    assert not hunt.is_due(233.0, 60.0, FAULT)
-    assert hunt.switch().parity == "N"
-
-
-def test_what_was_learned_is_tried_first() -> None:
-    even = dataclasses.replace(LINE, parity="E")
-    assert ParityDetector(LINE, "E", enabled=True).params == even
-    assert ParityDetector(even, "N", enabled=True).params == LINE
-    assert ParityDetector(LINE, "E", enabled=False).params == LINE
-    assert not ParityDetector(LINE, None, enabled=False).is_due(1e9, 1.0, FAULT)
-
-
 def test_the_models_that_are_recognised() -> None:
     models = registry.models_of("han")
     assert set(models) == {
@@ -232,7 +204,7 @@ def test_the_models_that_are_recognised() -> None:
     assert models["aidon_se"].profiles["han"].identity == ()
 
 
-async def test_what_was_learned_of_another_meter_is_forgotten(start: Start) -> None:
+async def test_what_was_learned_about_another_meter_is_forgotten(start: Start) -> None:
     memory = StateFile(None, Clock())
     memory.meter("meter").reader.learned = Learned(
         energy_scale="1", energy_scale_meter="1-1:0.0.5.255 another", parity="E"
