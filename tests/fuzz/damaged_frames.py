@@ -34,7 +34,7 @@ UNCHECKED = ("manufacturer", "ident")
 class Line:
     """One protocol, frames of it, the bits of its checksum (None: it has none, so anything may be
     taken). `highest`: a byte on the line; `pairs`: the bytes of a frame are pairs of digits on the
-    line. `anew`: with a new codec, which remembers nothing."""
+    line. `fresh_codec`: with a new codec, which remembers nothing."""
 
     protocol: str
     frames: Sequence[bytes]
@@ -42,7 +42,7 @@ class Line:
     highest: int = 0xFF
     pairs: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
-    anew: bool = False
+    fresh_codec: bool = False
 
 
 def pushed(model: str, **settings: str) -> tuple[bytes, ...]:
@@ -73,14 +73,14 @@ LINES: Mapping[str, Line] = {
         frames=pushed("kamstrup_han_3phase", **SEALED),
         bits=16,
         options={"energy_scale": 10, **KEYS},
-        anew=True,
+        fresh_codec=True,
     ),
     "han_untagged": Line(
         protocol="han",
         frames=pushed("kamstrup_han_3phase", security="20", **SEALED),
         bits=16,
         options={"energy_scale": 10, **KEYS},
-        anew=True,
+        fresh_codec=True,
     ),
     "kmp_ascii": Line(
         protocol="kmp-ascii",
@@ -168,9 +168,9 @@ def run(name: str, number: int, seed: int = 1) -> Result:
     """Damage `number` frames; raises whatever a decoder raises that it must not."""
     line = LINES[name]
     chance = random.Random(seed)
-    anew = functools.partial(registry.all_protocols()[line.protocol].make_codec, **line.options)
-    codec = anew()
-    make_codec = anew if line.anew else lambda: codec
+    make = functools.partial(registry.all_protocols()[line.protocol].make_codec, **line.options)
+    codec = make()
+    make_codec = make if line.fresh_codec else lambda: codec
     good = set[tuple[DecodedValue, ...]]()
     for frame in line.frames:
         found = taken(make_codec, codec.framer(), frame)

@@ -43,7 +43,7 @@ def test_mutations_of_the_seeds(target: str) -> None:
 def test_damaged_frames_are_not_accepted(name: str) -> None:
     # without a checksum most is accepted, which takes longest, as does a new codec for each frame
     line = damaged_frames.LINES[name]
-    frames = 1_000 if line.bits is None else 3_000 if line.anew else 10_000
+    frames = 1_000 if line.bits is None else 3_000 if line.fresh_codec else 10_000
     result = damaged_frames.run(name, frames)
     assert result.damaged == frames
     assert result.accepted <= result.allowed

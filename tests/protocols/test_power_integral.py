@@ -10,8 +10,10 @@ from kamstrup_mqtt.protocols.power_integral import MAX_POWER, PowerIntegral
 
 def test_an_integral() -> None:
     power = PowerIntegral()
+    assert power.is_empty
     assert power.value_at(5) == 0
     assert power.add(1000, 0) == 0
+    assert not power.is_empty
     assert power.add(3000, 10_000) == 0  # the mean of both: 2 W for 10 s
     assert power.total == 20_000_000
     assert (power.value_at(5_000), power.value_at(10_000), power.value_at(99_000)) == (

@@ -227,7 +227,7 @@ def test_iec_readout_of_a_known_layout_is_taken_in_one_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     framer = LearningFramer("auto", early=True, known=LEARNED)
-    monkeypatch.setattr(framer, "_take", lambda _: pytest.fail("character by character"))
+    monkeypatch.setattr(framer, "_receive_byte", lambda _: pytest.fail("character by character"))
     wires = [*iec(OTHER_DIGITS, "sum"), *map(even, iec(OTHER_DIGITS, "sum"))]
     assert events(framer, wires) == [Frame(wire, wires[0], "answer", "data") for wire in wires]
 

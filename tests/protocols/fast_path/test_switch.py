@@ -65,7 +65,7 @@ def test_template_reads_the_second_message(protocol: str, monkeypatch: pytest.Mo
     ("protocol", "framer", "method"),
     [
         ("han", HdlcFramer, "_scan"),
-        ("iec62056-21", IecFramer, "_take"),
+        ("iec62056-21", IecFramer, "_receive_byte"),
     ],
 )
 def test_framer_takes_the_second_message_in_one_step(

@@ -10,6 +10,7 @@ frame if its check character and parity are valid (`IecFramer`).
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
@@ -31,6 +32,7 @@ from kamstrup_mqtt.protocols.iec62056_21.block_check import (
 from kamstrup_mqtt.protocols.iec62056_21.readout import MAX_BLOCK, parse_ident, value_spans
 
 _STX: Final = b"\x02"
+_SHORT: Final = 256
 _SINGLE_READOUT: Final = re.compile(
     rb"/[A-Za-z]{3}[ -.0-~]{1,33}\r\n\x02[^\x01-\x04/]*\x03[\x00-\x7f]", re.DOTALL
 )
@@ -91,7 +93,9 @@ class BlockCheck:
 
     def __init__(self, text: bytes, start: int) -> None:
         size = len(text) - start
-        self._sum_before = bcc_sum(text[:start])
+        # the lower half of Adler-32 is a sum modulo 65521, which short texts do not reach
+        self._sum_of: Callable[[bytes], int] = zlib.adler32 if len(text) <= _SHORT else bcc_sum
+        self._sum_before = self._sum_of(text[:start])
         self._upper = bcc("xor", text[start:-1]) & 0x70
         self._bits = [int.from_bytes(bytes((bit,)) * size, "big") for bit in (2, 4, 8)]
 
@@ -100,7 +104,7 @@ class BlockCheck:
 
         number  `text` as a big-endian number
         """
-        check, total = text[-1], bcc_sum(text) - self._sum_before
+        check, total = text[-1], self._sum_of(text) - self._sum_before
         bit1, bit2, bit3 = self._bits
         odd = (
             total
@@ -133,9 +137,9 @@ class ReadoutTemplate:
             for raw, field in zip(self._layout.select(payload.decode("ascii")), fields, strict=True)
         ]
         self._check = BlockCheck(payload, start)
-        self._header = learned.header
-        self._headers: dict[tuple[BccKind, ...], Mapping[str, Json]] = {}
-        self._checked: tuple[bytes, tuple[BccKind, ...]] = (b"", ())
+        self._header: Mapping[str, Json] = learned.header
+        self._rules: tuple[BccKind, ...] | None = None  # of `self._header`
+        self._checked: tuple[bytes, tuple[BccKind, ...] | None] = (b"", None)
         ident = parse_ident(payload.splitlines()[0].decode("ascii"))
         self.start = start
         self.is_single = (
@@ -146,9 +150,6 @@ class ReadoutTemplate:
 
     def matching_rules(self, text: bytes) -> tuple[BccKind, ...] | None:
         """Return the rules that the check character of a readout fits. None for another layout."""
-        checked, rules = self._checked
-        if text is checked:  # the framer asked already
-            return rules
         number = self._layout.number(text)
         if number is None:
             return None
@@ -159,12 +160,13 @@ class ReadoutTemplate:
     def read(self, frame: Frame) -> Message | None:
         """Return the message in a frame. None if it has another layout."""
         _, payload, direction, _ = frame
-        rules = self.matching_rules(payload)
+        checked, rules = self._checked
+        if payload is not checked:  # else the framer has checked it
+            rules = self.matching_rules(payload)
         if rules is None or direction != "answer":
             return None
-        header = self._headers.get(rules)
-        if header is None:
-            header = self._headers[rules] = {**self._header, **header_fields(rules)}
+        if rules != self._rules:
+            self._rules, self._header = rules, {**self._header, **header_fields(rules)}
         raws = self._layout.select(payload.decode("ascii"))
         values = map(call, self._converters, raws)
-        return tuple.__new__(Message, (header, self._objects.build(raws, values)))
+        return tuple.__new__(Message, (self._header, self._objects.build(raws, values)))

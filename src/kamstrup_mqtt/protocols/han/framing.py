@@ -262,24 +262,24 @@ class HdlcFramer:
                 if quiet:
                     self._skip(len(self._buffer))  # a last flag opens no frame
                 return self._drop() if quiet or len(self._garbage) >= MAX_GARBAGE else None
-            end = self._header(at)
+            end = self._check_header(at)
             if self._garbage and (isinstance(end, int) or len(self._garbage) >= MAX_GARBAGE):
                 return self._drop()
-            header_fields = self._body(begin, at, end, quiet) if isinstance(end, int) else end
-            if isinstance(header_fields, Frame):
-                self._position = at + len(header_fields.payload) + 2  # its flag may open the next
-                return header_fields
-            if header_fields is None and not quiet:
+            result = self._check_frame(begin, at, end, quiet) if isinstance(end, int) else end
+            if isinstance(result, Frame):
+                self._position = at + len(result.payload) + 2  # its flag may open the next
+                return result
+            if result is None and not quiet:
                 return None
             if begin < at or isinstance(end, int):  # else it was no start of a frame
-                self._record_reason(header_fields or DropReason.TRUNCATED)
+                self._record_reason(result or DropReason.TRUNCATED)
             self._discard_until(at + 1)  # continue behind the start, not behind the end
-            self._step_over()
+            self._skip_false_starts()
 
     def _is_flagged(self, at: int) -> bool:
         return at > self._position and self._buffer[at - 1] == FLAG
 
-    def _header(self, at: int) -> int | DropReason | None:
+    def _check_header(self, at: int) -> int | DropReason | None:
         """Return the end of the frame whose format field is at `at`, FCS included.
 
         A reason if there is no frame, None if too few bytes were received. The HCS is verified, so
@@ -308,7 +308,7 @@ class HdlcFramer:
         self._known_length = length
         return at + length
 
-    def _body(self, begin: int, at: int, end: int, quiet: bool) -> Frame | DropReason | None:
+    def _check_frame(self, begin: int, at: int, end: int, quiet: bool) -> Frame | DropReason | None:
         """Return the frame from `at` to `end`, with the flags that it has.
 
         A reason if it is none, None if bytes are missing or its closing flag may still come.
@@ -345,7 +345,7 @@ class HdlcFramer:
         if self._reason is DropReason.GARBAGE:
             self._reason = reason
 
-    def _step_over(self) -> None:
+    def _skip_false_starts(self) -> None:
         """Discard the false starts that follow, as `_scan` would one by one.
 
         `_scan` handles a start behind a flag that may give the reason, a header that is valid or

@@ -53,7 +53,7 @@ P1_CRC = re.compile(rb"![0-9A-Fa-f]{4}[\r\n]*\Z")
 """End of a P1 telegram."""
 
 
-def _but(characters: bytes) -> re.Pattern[bytes]:
+def _run_without(characters: bytes) -> re.Pattern[bytes]:
     """Return a pattern for a run of other characters, with either parity bit."""
     both = characters + bytes(c | 0x80 for c in characters)
     return re.compile(b"[^" + re.escape(both) + b"]+")
@@ -64,9 +64,9 @@ _State: TypeAlias = Literal["idle", "line", "ack", "block", "bcc", "lines", "tai
 # in a block, a line end matters behind a '/' only (`_split_off_line`)
 _RUNS: Mapping[_State, tuple[re.Pattern[bytes], int]] = MappingProxyType(
     {
-        "line": (_but(bytes((SOH, STX, ACK, SLASH, CR, LF))), _MAX_LINE),
-        "block": (_but(bytes((SOH, STX, ETX, EOT, SLASH))), MAX_BLOCK),
-        "lines": (_but(bytes((STX, BANG, LF))), MAX_BLOCK),
+        "line": (_run_without(bytes((SOH, STX, ACK, SLASH, CR, LF))), _MAX_LINE),
+        "block": (_run_without(bytes((SOH, STX, ETX, EOT, SLASH))), MAX_BLOCK),
+        "lines": (_run_without(bytes((STX, BANG, LF))), MAX_BLOCK),
     }
 )
 """State -> characters that may be taken together in it, and the maximum length of its element."""
@@ -109,7 +109,7 @@ class IecFramer:
         while at < len(data):
             run = self._run(data, at) if self._state in _RUNS else 0
             if not run:
-                self._take(data[at])
+                self._receive_byte(data[at])
             at += run or 1
 
     def _try_complete_readout(self, data: bytes) -> bool:
@@ -165,13 +165,11 @@ class IecFramer:
         elif state == "tail":
             self._finish_lines()
         elif state != "idle":
-            self._drop(DropReason.TRUNCATED, with_ident=True)
+            self._drop_element(DropReason.TRUNCATED, with_ident=True)
         self._release_ident()
         self._drop_garbage()
 
-    # single bytes
-
-    def _take(self, byte: int) -> None:
+    def _receive_byte(self, byte: int) -> None:
         char = byte & 0x7F
         if self._state == "idle":
             self._idle(byte, char)
@@ -190,7 +188,7 @@ class IecFramer:
 
     def _idle(self, byte: int, char: int) -> None:
         if char in _STARTS:
-            self._start(byte, char)
+            self._start_element(byte, char)
         elif char in _IGNORED:
             if char in (CR, LF) and self._ident and len(self._ident) < _MAX_LINE:
                 self._ident.append(byte)  # a blank line means mode D
@@ -203,7 +201,7 @@ class IecFramer:
             if len(self._garbage) >= _MAX_GARBAGE:
                 self._drop_garbage()
 
-    def _start(self, byte: int, char: int) -> None:
+    def _start_element(self, byte: int, char: int) -> None:
         self._drop_garbage()
         self._raw.append(byte)
         self._slash = False
@@ -212,21 +210,21 @@ class IecFramer:
     def _in_line(self, byte: int, char: int) -> None:
         if self._raw[-1] & 0x7F == CR and char != LF:
             self._finish_line()
-            self._take(byte)
+            self._receive_byte(byte)
         elif char in _STARTS:
-            self._drop(DropReason.TRUNCATED)
-            self._start(byte, char)
+            self._drop_element(DropReason.TRUNCATED)
+            self._start_element(byte, char)
         else:
             self._raw.append(byte)
             if char == LF:
                 self._finish_line()
             elif len(self._raw) >= _MAX_LINE:
-                self._drop(DropReason.GARBAGE)
+                self._drop_element(DropReason.GARBAGE)
 
     def _in_ack(self, byte: int, char: int) -> None:
         if char in _STARTS:
-            self._drop(DropReason.GARBAGE)
-            self._start(byte, char)
+            self._drop_element(DropReason.GARBAGE)
+            self._start_element(byte, char)
             return
         self._raw.append(byte)
         if char == LF or len(self._raw) == 6:
@@ -235,8 +233,8 @@ class IecFramer:
     def _in_block(self, byte: int, char: int) -> None:
         # behind SOH, one STX separates a command from its operands
         if char == SOH or (char == STX and STX in self._text()):
-            self._drop(DropReason.TRUNCATED, with_ident=True)
-            self._start(byte, char)
+            self._drop_element(DropReason.TRUNCATED, with_ident=True)
+            self._start_element(byte, char)
             return
         self._raw.append(byte)
         self._slash = char == SLASH or (self._slash and char != LF)
@@ -245,36 +243,34 @@ class IecFramer:
         elif char == LF:
             self._split_off_line()
         elif len(self._raw) >= MAX_BLOCK:
-            self._drop(DropReason.LENGTH, with_ident=True)
+            self._drop_element(DropReason.LENGTH, with_ident=True)
 
     def _in_lines(self, byte: int, char: int) -> None:
         if char == STX:
-            self._drop(DropReason.GARBAGE)
-            self._start(byte, char)
+            self._drop_element(DropReason.GARBAGE)
+            self._start_element(byte, char)
             return
         self._raw.append(byte)
-        if char == BANG and self._outside_brackets():
+        if char == BANG and self._is_outside_brackets():
             self._state = "tail"
         elif char == LF:
             self._split_off_line()
         elif len(self._raw) >= MAX_BLOCK:
-            self._drop(DropReason.LENGTH, with_ident=True)
+            self._drop_element(DropReason.LENGTH, with_ident=True)
 
     def _in_tail(self, byte: int, char: int) -> None:
         if char in _STARTS:
             self._finish_lines()
-            self._take(byte)
+            self._receive_byte(byte)
             return
         self._raw.append(byte)
         if char == LF or len(self._raw) - self._text().rindex(b"!") >= _MAX_TAIL:
             self._finish_lines()
 
-    # complete elements
-
     def _text(self) -> bytes:
         return parity.strip(self._raw)
 
-    def _outside_brackets(self) -> bool:
+    def _is_outside_brackets(self) -> bool:
         text = self._text()
         return text.rfind(b")") >= text.rfind(b"(")
 
@@ -287,17 +283,17 @@ class IecFramer:
         elif whole and parse_ident(text.decode("ascii")):
             self._finish_ident(raw)
         else:
-            self._drop(DropReason.GARBAGE if whole else DropReason.TRUNCATED)
+            self._drop_element(DropReason.GARBAGE if whole else DropReason.TRUNCATED)
 
     def _finish_ident(self, raw: bytes) -> None:
         self._release_ident()
-        if not self._parity_ok(raw):
-            self._drop(DropReason.CHECKSUM)
+        if not self._has_valid_parity(raw):
+            self._drop_element(DropReason.CHECKSUM)
             return
-        self._reset()
+        self._reset_element()
         self._forget_ident()
         self._ident[:] = raw
-        ident = self._parsed_ident()
+        ident = self._parse_ident_line()
         if self.early_ident and ident is not None and ident.mode != "A":
             self._ident_emitted = True
             self._events.append(Frame(raw, parity.strip(raw), "answer", "ident"))
@@ -306,7 +302,7 @@ class IecFramer:
         if _ACK.fullmatch(self._text()):
             self._emit(bytes(self._raw), "request", "ack")
         else:
-            self._drop(DropReason.GARBAGE)
+            self._drop_element(DropReason.GARBAGE)
 
     def _finish_block(self, check: int) -> None:
         text = self._text()
@@ -315,16 +311,16 @@ class IecFramer:
         good = bool(matches) if command else self._vote.accepts(matches)
         if not good and check & 0x7F in _STARTS:
             # the check character was lost, and this is the next start
-            self._drop(DropReason.CHECKSUM, with_ident=True)
-            self._take(check)
+            self._drop_element(DropReason.CHECKSUM, with_ident=True)
+            self._receive_byte(check)
             return
         self._raw.append(check)
-        if not good or not self._parity_ok(self._raw):
-            self._drop(DropReason.CHECKSUM, with_ident=True)
+        if not good or not self._has_valid_parity(self._raw):
+            self._drop_element(DropReason.CHECKSUM, with_ident=True)
         elif command:
             self._emit(bytes(self._raw), "request", "command")
         else:
-            self._vote.add_vote(matches, expected_rule(self._parsed_ident()))
+            self._vote.add_vote(matches, expected_rule(self._parse_ident_line()))
             self._emit_data("answer")
 
     def _finish_lines(self) -> None:
@@ -337,11 +333,11 @@ class IecFramer:
             # without a check, only an unrequested readout in mode D is accepted, by its blank line
             blank_line = parity.strip(self._ident).count(b"\n") > 1
             good = blank_line and not self.early_ident and not whole[end + 1 :].strip(b"\r\n")
-        parity_ok = self._parity_ok(self._raw)
+        parity_ok = self._has_valid_parity(self._raw)
         if self._vote.unchecked or (good and parity_ok):
             self._emit_data("push")
         else:
-            self._drop(DropReason.CHECKSUM, with_ident=True)
+            self._drop_element(DropReason.CHECKSUM, with_ident=True)
 
     def _split_off_line(self) -> None:
         """Find an identification or request inside a block: then the block was never finished."""
@@ -349,22 +345,20 @@ class IecFramer:
         if match:
             line = self._raw[-len(match[0]) :]
             del self._raw[-len(match[0]) :]
-            self._drop(DropReason.TRUNCATED, with_ident=True)
+            self._drop_element(DropReason.TRUNCATED, with_ident=True)
             self._raw = line
             self._finish_line()
 
-    # events
-
-    def _parsed_ident(self) -> Ident | None:
+    def _parse_ident_line(self) -> Ident | None:
         return parse_ident(parity.strip(self._ident).rstrip(b"\r\n").decode("ascii"))
 
-    def _parity_ok(self, raw: bytes | bytearray) -> bool:
+    def _has_valid_parity(self, raw: bytes | bytearray) -> bool:
         errors = parity.errors(raw)
         self.parity_errors += errors
         return not errors or self._vote.unchecked
 
     def _emit(self, raw: bytes, direction: Literal["request", "answer", "push"], kind: str) -> None:
-        self._reset()
+        self._reset_element()
         self._events.append(Frame(raw, parity.strip(raw), direction, kind))
 
     def _emit_data(self, direction: Literal["answer", "push"]) -> None:
@@ -386,19 +380,19 @@ class IecFramer:
         self._ident.clear()
         self._ident_emitted = False
 
-    def _drop(self, reason: DropReason, *, with_ident: bool = False) -> None:
+    def _drop_element(self, reason: DropReason, *, with_ident: bool = False) -> None:
         raw = bytes(self._raw)
         if with_ident and not self._ident_emitted:
             raw = bytes(self._ident) + raw
             self._forget_ident()
         self._events.append(DroppedBytes(reason, raw))
-        self._reset()
+        self._reset_element()
 
     def _drop_garbage(self) -> None:
         if self._garbage:
             self._events.append(DroppedBytes(DropReason.GARBAGE, bytes(self._garbage)))
             self._garbage.clear()
 
-    def _reset(self) -> None:
+    def _reset_element(self) -> None:
         self._raw.clear()
         self._state = "idle"

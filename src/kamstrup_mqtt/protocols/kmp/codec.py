@@ -126,7 +126,7 @@ class _Poll:
                 for source in self._poll_request.identity
                 if isinstance(source, int) and source not in registers
             ]
-        failed, fault = yield from self._all_registers(registers)
+        failed, fault = yield from self._read_all_registers(registers)
         if fault is None and (self._poll_request.identity or wanted & {GET_TYPE, SOFTWARE}):
             yield from self._optional_request(get_type(self._codec.address), needed=not self._awake)
         lacking = frozenset(self._poll_request.sources) - self._objects.keys()
@@ -137,7 +137,7 @@ class _Poll:
             error=fault,
         )
 
-    def _all_registers(
+    def _read_all_registers(
         self, registers: Sequence[int]
     ) -> Generator[Step, Frame | None, tuple[frozenset[SourceId], MeterError | None]]:
         """Read registers, eight in a request.
@@ -147,7 +147,9 @@ class _Poll:
         """
         for start in range(0, len(registers), MAX_REGISTERS):
             try:
-                yield from self._registers(registers[start : start + MAX_REGISTERS], self._tries)
+                yield from self._read_registers(
+                    registers[start : start + MAX_REGISTERS], self._tries
+                )
             except MeterError as error:
                 if not any(isinstance(id_, int) for id_ in self._objects):
                     raise
@@ -167,7 +169,7 @@ class _Poll:
                 raise
             yield Pause(self._codec.timings.pause)
 
-    def _registers(
+    def _read_registers(
         self, registers: Sequence[int], tries: int
     ) -> Generator[Step, Frame | None, None]:
         """Read up to eight registers.
@@ -185,7 +187,7 @@ class _Poll:
             if len(registers) > 1:
                 middle = len(registers) // 2
                 for half in (registers[:middle], registers[middle:]):
-                    yield from self._registers(half, min(tries, 2))
+                    yield from self._read_registers(half, min(tries, 2))
 
     def _is_awake(self) -> Generator[Step, Frame | None, bool]:
         """Whether the meter answers at all: it may have fallen asleep during the poll."""
@@ -207,7 +209,7 @@ class _Poll:
         while True:
             tries -= 1
             try:
-                message = self._answer_to(payload, (yield send))
+                message = self._decode_answer(payload, (yield send))
             except MeterError as error:
                 if tries < 1 or (accept_silence and error.state in _SILENT):
                     raise
@@ -216,10 +218,10 @@ class _Poll:
                     yield from self._codec.wake_up()
             else:
                 self._awake = True
-                self._keep(message.objects if keep else ())
+                self._add_objects(message.objects if keep else ())
                 return
 
-    def _answer_to(self, payload: bytes, frame: Frame | None) -> Message:
+    def _decode_answer(self, payload: bytes, frame: Frame | None) -> Message:
         """Decode the answer to the request `payload`.
 
         Raises MeterError if `frame` answers another request, such as one that was given up.
@@ -236,7 +238,7 @@ class _Poll:
         sent = frame.raw.hex(" ") if frame else "nothing"
         raise MeterError(LinkState.BYTES_NO_FRAMES, f"answer to another request: {sent}")
 
-    def _keep(self, objects: Iterable[DecodedValue]) -> None:
+    def _add_objects(self, objects: Iterable[DecodedValue]) -> None:
         for obj in objects:
             self._objects.setdefault(obj.id, obj)
 

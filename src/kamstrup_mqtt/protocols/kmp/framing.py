@@ -32,7 +32,7 @@ _ESCAPE = bytes((ESCAPE,))
 _PIECE = re.compile(rb"[\x80\x40][^\x80\x40\x0D]*+\x0D?|[^\x80\x40\x0D]++\x0D?|\x0D")
 """Splits a stream before each start byte and behind each stop byte."""
 _STARTS = (bytes((REQUEST_START,)), bytes((ANSWER_START,)))
-_SHORTEST = 4  # dst, CID, CRC
+_MIN_INNER = 4  # dst, CID, CRC
 
 MAX_FRAME = 1024
 """Bytes of a frame on the wire. Eight registers of 16 bytes need 346 if every byte is stuffed;
@@ -100,11 +100,11 @@ class KmpFramer:
             if piece.startswith(_STARTS):
                 if self._frame or self._garbage:
                     self.end_burst()
-                self._inside(piece)
+                self._add_to_frame(piece)
             elif self._frame:
-                self._inside(piece)
+                self._add_to_frame(piece)
             else:
-                self._between(piece)
+                self._receive_outside(piece)
 
     def next_event(self) -> Event | None:
         """Return the next frame or dropped bytes. None if more bytes are needed."""
@@ -113,21 +113,21 @@ class KmpFramer:
     def end_burst(self) -> None:
         """End a burst: drop an incomplete frame."""
         if self._frame:
-            self._give_up(DropReason.TRUNCATED)
+            self._drop_frame(DropReason.TRUNCATED)
         if self._garbage:
             self._drop_garbage()
 
-    def _inside(self, piece: bytes) -> None:
+    def _add_to_frame(self, piece: bytes) -> None:
         """Add to the frame. Bytes beyond its maximum length are handled as garbage."""
         received = self._frame + piece
         self._frame = frame = received[:MAX_FRAME]
         if frame[-1] == STOP:
-            self._finish()
+            self._finish_frame()
         elif len(frame) == MAX_FRAME:
-            self._give_up(DropReason.LENGTH)
-            self._between(received[MAX_FRAME:])
+            self._drop_frame(DropReason.LENGTH)
+            self._receive_outside(received[MAX_FRAME:])
 
-    def _between(self, piece: bytes) -> None:
+    def _receive_outside(self, piece: bytes) -> None:
         for byte in piece:
             if byte == 0x00:  # meters send single zeros (5512-447, 2)
                 continue
@@ -138,15 +138,15 @@ class KmpFramer:
             if len(self._garbage) >= MAX_GARBAGE:
                 self._drop_garbage()
 
-    def _finish(self) -> None:
+    def _finish_frame(self) -> None:
         frame = self._frame
         inner = unstuff(frame[1:-1])
         if inner is None:
-            self._give_up(DropReason.ESCAPE)
-        elif len(inner) < _SHORTEST:
-            self._give_up(DropReason.LENGTH)
+            self._drop_frame(DropReason.ESCAPE)
+        elif len(inner) < _MIN_INNER:
+            self._drop_frame(DropReason.LENGTH)
         elif crc_hqx(inner, 0):  # the CRC of a payload with its CRC is 0
-            self._give_up(DropReason.CHECKSUM)
+            self._drop_frame(DropReason.CHECKSUM)
         else:
             self._frame = b""
             direction: Literal["request", "answer"] = (
@@ -154,7 +154,7 @@ class KmpFramer:
             )
             self._events.append(Frame(frame, inner[:-2], direction))
 
-    def _give_up(self, reason: DropReason) -> None:
+    def _drop_frame(self, reason: DropReason) -> None:
         self._events.append(DroppedBytes(reason, self._frame))
         self._frame = b""
 

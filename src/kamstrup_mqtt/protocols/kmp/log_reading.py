@@ -51,7 +51,7 @@ def inquire(codec: KmpCodec, payload: bytes, expected: int = LONGEST) -> LogConv
         yield Pause(codec.timings.pause)
 
 
-def _first(codec: KmpCodec, payload: bytes, lacking: str) -> LogConversation:
+def _inquire_first(codec: KmpCodec, payload: bytes, lacking: str) -> LogConversation:
     """Send the first request to a log. If it is not answered, find out whether others are."""
     try:
         return (yield from inquire(codec, payload))
@@ -91,7 +91,7 @@ def rows_that_fit(registers: Sequence[int]) -> int:
     return max(1, (LONGEST - 13 - 5 * count) // (4 + 4 * count))
 
 
-def _reaches(records: Sequence[Record], start: str) -> bool:
+def _reaches_start(records: Sequence[Record], start: str) -> bool:
     return any(record.time is not None and record.time < start for record in records)
 
 
@@ -100,7 +100,7 @@ def configuration(
 ) -> Generator[Step, Frame | None, LoggerConfiguration]:
     """Read what a logger of B8 holds. Raises MeterError, also if the meter has no such logger."""
     payload = log_messages.get_configuration(codec.address, logger)
-    frame = yield from _first(codec, payload, "it does not have this logger")
+    frame = yield from _inquire_first(codec, payload, "it does not have this logger")
     found = _read(log_messages.decode_logger, frame)
     if not isinstance(found, LoggerConfiguration):
         raise MeterError(LinkState.BYTES_NO_FRAMES, "the meter did not say what its logger holds")
@@ -135,7 +135,7 @@ class LoggerCursor:
         self._found += fresh
         oldest = min((record.id for record in fresh), default=0)
         left = self._query.most - len(self._found)
-        self.is_done = oldest <= 1 or left < 1 or _reaches(fresh, self._query.start)
+        self.is_done = oldest <= 1 or left < 1 or _reaches_start(fresh, self._query.start)
         self._payload = log_messages.get_id_past(
             self._codec.address,
             self._logger,
@@ -165,7 +165,7 @@ class NumberedLogCursor:
         frame = yield from (
             inquire(self._codec, self._payload)
             if self._found
-            else _first(self._codec, self._payload, "it has none with this number")
+            else _inquire_first(self._codec, self._payload, "it has none with this number")
         )
         before = min(self._found, default=1 << 16)
         answer = _read(log_messages.decode_log, frame)
@@ -173,7 +173,7 @@ class NumberedLogCursor:
         self._found |= fresh
         oldest = min(self._found, default=0)
         left = self._query.most - len(self._found)
-        reached = _reaches([*fresh.values()], self._query.start)
+        reached = _reaches_start([*fresh.values()], self._query.start)
         self.is_done = not fresh or oldest == 0 or left < 1 or reached
         count = max(min(self._count, left, oldest), 1)
         self._payload = log_messages.get_log_id(

@@ -64,7 +64,7 @@ def decode_message(frame: Frame) -> Message:
         "cid": f"0x{cid:02X}",
         "name": NAMES.get(cid, "unknown"),
     }
-    decoder = _DECODERS.get((frame.direction, cid), _generic)
+    decoder = _DECODERS.get((frame.direction, cid), _undecoded)
     try:
         fields, objects = decoder(data)
     except ValueError as error:
@@ -75,30 +75,30 @@ def decode_message(frame: Frame) -> Message:
     return Message(header | fields, objects)
 
 
-def _generic(data: bytes) -> _Fields:
+def _undecoded(data: bytes) -> _Fields:
     return {"data": data.hex()}, ()
 
 
-def _nothing(data: bytes) -> _Fields:
-    _expect(data, 0)
+def _no_data(data: bytes) -> _Fields:
+    _expect_length(data, 0)
     return {}, ()
 
 
-def _expect(data: bytes, length: int) -> None:
+def _expect_length(data: bytes, length: int) -> None:
     if len(data) != length:
         raise ValueError(f"{len(data)} bytes of data instead of {length}")
 
 
 # | SN, 4 bytes |                                                            6.2.2
 def _serial_no(data: bytes) -> _Fields:
-    _expect(data, 4)
+    _expect_length(data, 4)
     serial = int.from_bytes(data, "big")
     return {}, (DecodedValue(GET_SERIAL_NO, serial, str(serial)),)
 
 
 # | MT, 2 bytes | SW letter, 1 = A | SW number |                             6.2.1
 def _type(data: bytes) -> _Fields:
-    _expect(data, 4)
+    _expect_length(data, 4)
     kind, (letter, revision) = data[:2].hex().upper(), data[2:]
     known = 1 <= letter <= 26
     software = f"{chr(ord('A') - 1 + letter)}{revision}" if known else data[2:].hex().upper()
@@ -108,19 +108,19 @@ def _type(data: bytes) -> _Fields:
 
 # | yymmdd, 4 bytes | hhmmss, 4 bytes |   both as decimal digits             6.2.3
 def _set_clock(data: bytes) -> _Fields:
-    _expect(data, 8)
+    _expect_length(data, 8)
     day, clock = decode_value(Coded(DATE, 0, data[:4])), decode_value(Coded(TIME, 0, data[4:]))
     if day.value is None or clock.value is None:
-        return _generic(data)
+        return _undecoded(data)
     return {"date": day.value, "time": clock.value}, ()
 
 
 # | n | RID, 2 bytes | ... |                                                 6.2.4, request
-def _asked_registers(data: bytes) -> _Fields:
+def _requested_registers(data: bytes) -> _Fields:
     count = data[0] if data else 0
     if not 1 <= count <= MAX_REGISTERS:
         raise ValueError(f"asks for {count} registers")
-    _expect(data, 1 + 2 * count)
+    _expect_length(data, 1 + 2 * count)
     registers: list[Json] = [
         int.from_bytes(data[at : at + 2], "big") for at in range(1, len(data), 2)
     ]
@@ -173,9 +173,9 @@ def _logger(data: bytes) -> _Fields:
 
 _DECODERS: Mapping[tuple[str, int], Callable[[bytes], _Fields]] = MappingProxyType(
     {
-        ("request", CID_GET_TYPE): _nothing,
-        ("request", CID_GET_SERIAL_NO): _nothing,
-        ("request", CID_GET_REGISTER): _asked_registers,
+        ("request", CID_GET_TYPE): _no_data,
+        ("request", CID_GET_SERIAL_NO): _no_data,
+        ("request", CID_GET_REGISTER): _requested_registers,
         ("request", CID_SET_CLOCK): _set_clock,
         ("answer", CID_GET_TYPE): _type,
         ("answer", CID_GET_SERIAL_NO): _serial_no,

@@ -137,13 +137,13 @@ class KmpAsciiCodec:
         send = self._timings.send(encode("@", request))
         for _ in range(tries - 1):
             try:
-                return _checked(command, (yield send))
+                return _validated(command, (yield send))
             except MeterError:
                 yield Pause(self._timings.pause)
-        return _checked(command, (yield send))
+        return _validated(command, (yield send))
 
 
-def _checked(command: bytes, frame: Frame | None) -> Frame:
+def _validated(command: bytes, frame: Frame | None) -> Frame:
     """Return the frame if it is a complete answer to `command`. Raises MeterError otherwise."""
     if frame is None or frame.direction != "answer" or frame.payload[:2] != command:
         got = "nothing" if frame is None else frame.payload.hex(" ").upper()

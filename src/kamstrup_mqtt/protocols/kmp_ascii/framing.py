@@ -63,7 +63,7 @@ class KmpAsciiFramer:
             room = _MAX_FRAME - 1 - len(self._frame)
             run = _RUN.match(data, at, at + room) if self._frame else None
             if run is None:
-                self._take(data[at])
+                self._receive_byte(data[at])
                 at += 1
             else:
                 self._frame += run[0]
@@ -75,35 +75,35 @@ class KmpAsciiFramer:
 
     def end_burst(self) -> None:
         """End a burst: the current frame is complete without its CR, or dropped."""
-        self._end(last=True)
+        self._end_frame(last=True)
         self._drop_garbage()
 
-    def _take(self, byte: int) -> None:
+    def _receive_byte(self, byte: int) -> None:
         if byte in (REQUEST, ANSWER):
-            self._end(last=False)
+            self._end_frame(last=False)
             self._drop_garbage()
             self._frame.append(byte)
         elif not self._frame:
             if byte not in _BETWEEN_FRAMES or self._garbage:
-                self._waste(byte)
+                self._add_garbage(byte)
         elif byte == CR:
             self._frame.append(byte)
-            self._end(last=True)
+            self._end_frame(last=True)
         elif byte not in _HEX:
             # damaged: wait for the next start character
             self._garbage += self._frame
             self._frame.clear()
-            self._waste(byte)
+            self._add_garbage(byte)
         else:  # the frame is full
             self._frame.append(byte)
-            self._drop(DropReason.LENGTH)
+            self._drop_frame(DropReason.LENGTH)
 
-    def _waste(self, byte: int) -> None:
+    def _add_garbage(self, byte: int) -> None:
         self._garbage.append(byte)
         if len(self._garbage) >= _MAX_GARBAGE:
             self._drop_garbage()
 
-    def _end(self, *, last: bool) -> None:
+    def _end_frame(self, *, last: bool) -> None:
         """End the current frame.
 
         last  at its CR or the end of the burst; False: at the next start
@@ -114,15 +114,15 @@ class KmpAsciiFramer:
         pairs = raw[1:].rstrip(b"\r").decode("ascii")
         data = bytes.fromhex(pairs) if len(pairs) % 2 == 0 else b""
         if len(data) < 3:  # FE, command, LRC
-            self._drop(DropReason.LENGTH if raw[-1] == CR else DropReason.TRUNCATED)
+            self._drop_frame(DropReason.LENGTH if raw[-1] == CR else DropReason.TRUNCATED)
         elif sum(data) & 0xFF:
-            self._drop(DropReason.CHECKSUM if last else DropReason.TRUNCATED)
+            self._drop_frame(DropReason.CHECKSUM if last else DropReason.TRUNCATED)
         else:
             direction: Literal["request", "answer"] = "request" if raw[0] == REQUEST else "answer"
             self._events.append(Frame(raw, data[:-1], direction))
             self._frame.clear()
 
-    def _drop(self, reason: DropReason) -> None:
+    def _drop_frame(self, reason: DropReason) -> None:
         self._events.append(DroppedBytes(reason, bytes(self._frame)))
         self._frame.clear()
 

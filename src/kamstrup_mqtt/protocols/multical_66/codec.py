@@ -104,7 +104,7 @@ class Multical66Codec:
             if n:
                 yield Pause(self._timings.pause)
             try:
-                objects = yield from self._ask(
+                objects = yield from self._request(
                     request, 1 if poll_request.probe_only and not n else self._timings.tries
                 )
             except MeterError as error:
@@ -118,20 +118,20 @@ class Multical66Codec:
             return PollResponse(objects=tuple(found.values()), failed_sources=missing, error=fault)
         return PollResponse(objects=tuple(found.values()), unsupported=missing)
 
-    def _ask(
+    def _request(
         self, request: str, left: int
     ) -> Generator[Step, Frame | None, tuple[DecodedValue, ...]]:
         while True:
             left -= 1
             try:
-                frame = yield from self._once(request)
+                frame = yield from self._request_once(request)
                 return _read(request, frame.payload.decode("ascii"))
             except MeterError:
                 if left < 1:
                     raise
             yield Pause(self._timings.pause)
 
-    def _once(self, request: str) -> Generator[Step, Frame | None, Frame]:
+    def _request_once(self, request: str) -> Generator[Step, Frame | None, Frame]:
         self._framer.any_count = request in WHOLE
         yield self._timings.send(
             with_parity(f"/#{request}".encode("ascii")), expects_response=False

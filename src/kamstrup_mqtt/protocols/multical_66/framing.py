@@ -49,12 +49,12 @@ class Multical66Framer:
                 continue
             self._raw.append(byte)
             if char == CR:
-                self._finish()
+                self._finish_line()
             elif request := _REQUEST.search(self._text()):
                 self._drop_before(request.start())
                 self._emit("request")
             elif len(self._raw) >= MAX_LINE:
-                self._drop(DropReason.LENGTH)
+                self._drop_line(DropReason.LENGTH)
 
     def next_event(self) -> Event | None:
         """Return the next frame or dropped bytes. None if more bytes are needed."""
@@ -63,28 +63,28 @@ class Multical66Framer:
     def end_burst(self) -> None:
         """End a burst: drop an incomplete answer."""
         if self._raw:
-            self._drop(DropReason.TRUNCATED)
+            self._drop_line(DropReason.TRUNCATED)
 
     def _text(self) -> bytes:
         return bytes(byte & 0x7F for byte in self._raw)
 
-    def _finish(self) -> None:
+    def _finish_line(self) -> None:
         found = (_OTHER if self.any_count else _ANSWER).search(self._text())
         self._drop_before(found.start() if found else len(self._raw))
         if found:
-            self._check()
+            self._emit_if_valid()
 
     def _drop_before(self, start: int) -> None:
         if start:  # noise: an answer has no start mark
             self._events.append(DroppedBytes(DropReason.GARBAGE, bytes(self._raw[:start])))
             del self._raw[:start]
 
-    def _check(self) -> None:
+    def _emit_if_valid(self) -> None:
         bare = all(byte < 0x80 for byte in self._raw)
         errors = 0 if bare else sum(byte.bit_count() & 1 for byte in self._raw)
         self.parity_errors += errors
         if errors:
-            self._drop(DropReason.CHECKSUM)
+            self._drop_line(DropReason.CHECKSUM)
         else:
             self._emit("data")
 
@@ -96,6 +96,6 @@ class Multical66Framer:
         else:
             self._events.append(Frame(raw, text, "answer", kind))
 
-    def _drop(self, reason: DropReason) -> None:
+    def _drop_line(self, reason: DropReason) -> None:
         self._events.append(DroppedBytes(reason, bytes(self._raw)))
         self._raw.clear()
