@@ -1,6 +1,6 @@
 """A meter in mode C on a pty: the speed of the line changes and changes back.
 
-The meter here is not our emulator: it looks at the speed that the line has (both ends of a pty
+The meter in this test is not our emulator: it checks the speed of the line (both ends of a pty
 share it), and sends rubbish at any other than its own. IEC 62056-21, 5.4 and 6.3; characters with
 even parity as in iec62056_21.md 6.
 """

@@ -102,9 +102,9 @@ async def test_minimal_rights_no_open_port_no_core_and_no_secret(tmp_path: Path)
             assert no_core(process.pid)
             command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()  # noqa: ASYNC240
             assert SECRET.encode() not in command_line
-            code, said = await process.command("health", "--json")
+            code, output = await process.command("health", "--json")
             assert code == 0
-            assert SECRET not in said
+            assert SECRET not in output
             assert await process.end() == 0
             assert not [payload for _, payload in watcher.seen if SECRET in payload]
             assert files_with(SECRET, tmp_path / "daemon") == []

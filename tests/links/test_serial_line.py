@@ -251,14 +251,14 @@ async def test_an_open_that_hangs_times_out(
 async def test_dtr_and_rts_are_set_during_the_open(
     device: FakeDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[bool, bool, bool]] = []
+    states: list[tuple[bool, bool, bool]] = []
     monkeypatch.setattr(
         serial_line.serial.Serial,
         "_update_dtr_state",
-        lambda port: asked.append((port.is_open, port.dtr, port.rts)),
+        lambda port: states.append((port.is_open, port.dtr, port.rts)),
     )
     link = await opened(device, SerialParams(300, dtr=False, rts=True))
-    assert asked == [(False, False, True)]  # during open(), before is_open is set
+    assert states == [(False, False, True)]  # during open(), before is_open is set
     await link.close()
 
 

@@ -211,7 +211,7 @@ def detect_recorded_list(vector: Vector) -> str | None:
     learned: dict[str, str] = {}
     for frame in frames_of(codec.framer(), vector.wires):
         update = process_message(codec, codec.decode(frame), Timestamp(None, 0.0))
-        learned.update(update.followed.learned)
+        learned.update(update.update.learned)
     return learned.get("recognised")
 
 

@@ -165,7 +165,7 @@ def test_a_contradicted_scale_pauses_a_running_counter() -> None:
     there.meter.count *= 10
     there.meter.scale = 1
     there.run(3600)
-    assert there.meter.heard.followed.problem
+    assert there.meter.result.update.problem
     assert IMPORT not in there.shown
 
 
@@ -204,7 +204,7 @@ def update(
 ) -> dict[str, Measurement]:
     message = Message({"maker": "aidon", "elements": 13}, objects)
     received_at = Timestamp(HOUR, 1000.0 + second)
-    reading = process_message(session, message, received_at).told
+    reading = process_message(session, message, received_at).reading
     return live.update(values_of(reading), received_at, register_age=reading.register_age)
 
 

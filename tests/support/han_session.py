@@ -20,8 +20,8 @@ ZONE = timedelta(hours=1)  # the meter's clock: standard time all year (han.md 2
 
 @dataclass(frozen=True)
 class SessionResult:
-    told: PushedReading = field(default_factory=lambda: PushedReading(()))
-    followed: SessionUpdate = field(default_factory=SessionUpdate)
+    reading: PushedReading = field(default_factory=lambda: PushedReading(()))
+    update: SessionUpdate = field(default_factory=SessionUpdate)
 
 
 def process_message(
@@ -48,7 +48,7 @@ class Meter:
     clock: bool = True
     second: int = 0  # since HOUR - 60 s
     energy: float = field(default=0.0)
-    heard: SessionResult = field(default_factory=SessionResult)
+    result: SessionResult = field(default_factory=SessionResult)
     log: list[tuple[int, str]] = field(default_factory=list)
     on_list: Callable[[PushedReading, Timestamp], None] | None = None
 
@@ -78,11 +78,11 @@ class Meter:
             objects.append(DecodedValue("1-1:1.8.0.255", self.count, None))
         header = {"maker": "kamstrup", "meter_time": local.isoformat(), "elements": 25}
         moment = Timestamp(self.now + self.host if self.clock else None, 1000.0 + self.second)
-        self.heard = process_message(self.follower, Message(header, tuple(objects)), moment)
-        self.log += self.heard.followed.log
+        self.result = process_message(self.follower, Message(header, tuple(objects)), moment)
+        self.log += self.result.update.log
         if self.on_list is not None:
-            self.on_list(self.heard.told, moment)
-        return {str(obj.id): obj.value for obj in self.heard.told.objects}
+            self.on_list(self.result.reading, moment)
+        return {str(obj.id): obj.value for obj in self.result.reading.objects}
 
     def run(self, seconds: int, *, often: bool = False) -> dict[str, Scalar]:
         """Lists every 10 s for so long; the registers 5 s after each hour, or in every list."""

@@ -83,7 +83,7 @@ class Reading:
     """One group of one meter, read at one moment.
 
     `time` is the UTC receive time, None while the host's clock cannot be right. `values` holds
-    every key that was requested or listed; Measurement(None) means that no value came.
+    every key that was requested or listed; Measurement(None) means that there is no value.
     `measured_at` is the UTC moment that the values belong to where that is not `time` (registers
     of the full hour that are sent seconds later): the time for history.
     """
@@ -108,20 +108,22 @@ class Identity:
     details: Mapping[str, str] = field(default_factory=dict)
 
     def is_other_meter(self, serial: str | None, source: SourceId | None) -> bool:
-        """Return whether this is another meter than the one known by this number. Numbers of
-        different kinds (from different sources) say nothing about each other."""
+        """Return whether this is another meter than the one with this number.
+
+        Numbers from different sources cannot be compared.
+        """
         return serial is not None and source == self.source and serial != self.serial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What a reader says about itself; published on the diagnostics topic.
+    """The state of a reader, published on the diagnostics topic.
 
-    learned          what is known of the meter, by public name
+    learned          what the reader has learned of the meter, by public name
     port_gone_since  monotonic time since when the port cannot be opened, None while it can
-    problem          what is wrong now, in words
-    notes            how the learning goes, in words
-    held_back        total -> why it is rejected
+    problem          the present problem as text
+    notes            the progress of learning as text
+    held_back        reason by rejected total
     unsupported      sources that the meter does not have
     """
 
@@ -139,9 +141,9 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetainedState:
-    """What the broker retained of a meter's live counters, for the meter's reader.
+    """The live counters of a meter that the broker has retained, for the meter's reader.
 
-    `time` is the latest moment at which it can have been published, None if that is not known.
+    `time` is the latest time at which they can have been published, None if unknown.
     """
 
     meter: str
@@ -151,8 +153,11 @@ class RetainedState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedReading:
-    """One record of a meter's own log, for the history alone: `time` is when it was read,
-    `measured_at` when the meter wrote it, both UTC."""
+    """A record of the log in the meter, for the history only.
+
+    time         UTC time of the request
+    measured_at  UTC time at which the meter stored the record
+    """
 
     meter: str
     time: datetime | None
@@ -161,4 +166,4 @@ class LoggedReading:
 
 
 Report: TypeAlias = Reading | Identity | Diagnosis | LoggedReading
-"""What travels from the readers to the publisher."""
+"""A message from a reader to the publisher."""

@@ -140,7 +140,7 @@ def tcp_error(bridge: TcpBridge, error: OSError) -> LinkError:
     if isinstance(error, TimeoutError):
         return LinkError(
             LinkState.PORT_MISSING,
-            f"{bridge}: no answer; is the bridge switched on and reachable from here (firewall)?",
+            f"{bridge}: no answer; is the bridge switched on and reachable (firewall)?",
         )
     return LinkError(LinkState.PORT_MISSING, f"{bridge}: {error.strerror or error}")
 

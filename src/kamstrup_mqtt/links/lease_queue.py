@@ -8,6 +8,8 @@ import asyncio
 class LeaseQueue:
     """Grants one lease at a time, in the order of the requests; those with priority come first."""
 
+    __slots__ = ("_is_leased", "_normal", "_priority")
+
     def __init__(self) -> None:
         self._is_leased = False
         self._priority: list[asyncio.Future[None]] = []

@@ -43,6 +43,8 @@ class SilentPollCounter:
     time up to MAX_SILENT_POLLS. The first byte resets the threshold.
     """
 
+    __slots__ = ("_first_threshold", "count", "threshold")
+
     def __init__(self, threshold: int = SILENT_POLLS) -> None:
         self.count = 0
         self.threshold = self._first_threshold = threshold

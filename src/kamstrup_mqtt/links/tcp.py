@@ -163,8 +163,8 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
         self.raise_if_lost()
         raise MeterError(
             LinkState.REFUSED,
-            f"{self._bridge}: the bridge sets the speed of the line, which cannot be changed"
-            f" to {baudrate} from here",
+            f"{self._bridge}: the bridge sets the speed of the line, so it cannot be changed"
+            f" to {baudrate}",
         )
 
     async def close(self) -> None:

@@ -149,7 +149,7 @@ def test_the_codec_drops_replayed_lists_and_warns_of_a_restart() -> None:
         reader.decode(frame(frame_counter="2"))
     message = reader.decode(frame(frame_counter="3"))
     heard = process_message(reader, message, Timestamp(None, 1.0))
-    assert [(level, "restarted" in text) for level, text in heard.followed.log[:1]] == [(30, True)]
+    assert [(level, "restarted" in text) for level, text in heard.update.log[:1]] == [(30, True)]
     assert not process_message(
         reader, reader.decode(frame(frame_counter="4")), Timestamp(None, 2.0)
-    ).followed.log
+    ).update.log

@@ -24,7 +24,7 @@ DIRECT, TRANSFORMERS = {"connection": "direct"}, {"connection": "transformers"}
 
 def learned(codec: HanCodec, frame: Frame) -> dict[str, str]:
     heard = process_message(codec, codec.decode(frame), Timestamp(None, 0.0))
-    return {key: value for key, value in heard.followed.learned.items() if key in KEYS}
+    return {key: value for key, value in heard.update.learned.items() if key in KEYS}
 
 
 def of_wire(wire: bytes) -> dict[str, str]:
@@ -84,7 +84,7 @@ def test_a_list_with_too_few_values_changes_nothing() -> None:
     heard = process_message(
         codec, Message({"maker": "kamstrup", "elements": 3}, (power,)), Timestamp(None, 1.0)
     )
-    assert heard.followed.learned["recognised"] == "kamstrup_han_3phase"
+    assert heard.update.learned["recognised"] == "kamstrup_han_3phase"
     assert identify_model(Message({"maker": None}, (power,)), {"1.7.0": power}, no_model) == {}
     assert identify_model(Message({"maker": "kaifa"}, (power,)), {"1.7.0": power}, no_model) == {}
 
@@ -100,7 +100,7 @@ def test_recognised_models_are_remembered() -> None:
     heard = process_message(
         HanCodec(learned=before), Message({"maker": None}, ()), Timestamp(None, 0.0)
     )
-    assert {key: heard.followed.learned.get(key) for key in KEYS} == {**KAMSTRUP, **DIRECT}
+    assert {key: heard.update.learned.get(key) for key in KEYS} == {**KAMSTRUP, **DIRECT}
 
 
 @pytest.mark.parametrize(
