@@ -15,7 +15,7 @@ from kamstrup_mqtt.protocols.han import obis
 from kamstrup_mqtt.protocols.han.meter_session import HanSession
 from kamstrup_mqtt.reading.live_counters import COUNTER_INPUTS, LiveCounters, MonotonicCounter
 from kamstrup_mqtt.storage.state_schema import LastTotal
-from tests.support.han_session import HOUR, ZONE, Meter, hear, meter
+from tests.support.han_session import HOUR, ZONE, Meter, meter, process
 
 IMPORT, EXPORT, REACTIVE = (
     "energy_import_live",
@@ -165,7 +165,7 @@ def test_a_contradicted_scale_pauses_a_running_counter() -> None:
     there.meter.count *= 10
     there.meter.scale = 1
     there.run(3600)
-    assert there.meter.heard.followed.problem
+    assert there.meter.processed.update.problem
     assert IMPORT not in there.shown
 
 
@@ -204,7 +204,7 @@ def update(
 ) -> dict[str, Measurement]:
     message = Message({"maker": "aidon", "elements": 13}, objects)
     received_at = Timestamp(HOUR, 1000.0 + second)
-    reading = hear(session, message, received_at).told
+    reading = process(session, message, received_at).reading
     return live.update(values_of(reading), received_at, register_age=reading.register_age)
 
 

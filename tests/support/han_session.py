@@ -19,13 +19,13 @@ ZONE = timedelta(hours=1)  # the meter's clock: standard time all year (han.md 2
 
 
 @dataclass(frozen=True)
-class Heard:
-    told: PushedReading = field(default_factory=lambda: PushedReading(()))
-    followed: SessionUpdate = field(default_factory=SessionUpdate)
+class Processed:
+    reading: PushedReading = field(default_factory=lambda: PushedReading(()))
+    update: SessionUpdate = field(default_factory=SessionUpdate)
 
 
-def hear(meter: HanCodec | HanSession, message: Message, moment: Timestamp) -> Heard:
-    return Heard(meter.process(message, moment), meter.learn())
+def process(meter: HanCodec | HanSession, message: Message, moment: Timestamp) -> Processed:
+    return Processed(meter.process(message, moment), meter.learn())
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Meter:
     `on_list` is called with each processed list.
     """
 
-    follower: HanSession
+    session: HanSession
     power: int = 3600
     scale: int = 10
     count: int = 4_422_800
@@ -46,7 +46,7 @@ class Meter:
     clock: bool = True
     second: int = 0  # since HOUR - 60 s
     energy: float = field(default=0.0)
-    heard: Heard = field(default_factory=Heard)
+    processed: Processed = field(default_factory=Processed)
     log: list[tuple[int, str]] = field(default_factory=list)
     on_list: Callable[[PushedReading, Timestamp], None] | None = None
 
@@ -76,11 +76,11 @@ class Meter:
             objects.append(DecodedValue("1-1:1.8.0.255", self.count, None))
         header = {"maker": "kamstrup", "meter_time": local.isoformat(), "elements": 25}
         moment = Timestamp(self.now + self.host if self.clock else None, 1000.0 + self.second)
-        self.heard = hear(self.follower, Message(header, tuple(objects)), moment)
-        self.log += self.heard.followed.log
+        self.processed = process(self.session, Message(header, tuple(objects)), moment)
+        self.log += self.processed.update.log
         if self.on_list is not None:
-            self.on_list(self.heard.told, moment)
-        return {str(obj.id): obj.value for obj in self.heard.told.objects}
+            self.on_list(self.processed.reading, moment)
+        return {str(obj.id): obj.value for obj in self.processed.reading.objects}
 
     def run(self, seconds: int, *, often: bool = False) -> dict[str, Scalar]:
         """Lists every 10 s for so long; the registers 5 s after each hour, or in every list."""

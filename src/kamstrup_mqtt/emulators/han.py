@@ -200,8 +200,7 @@ def _keys(settings: Mapping[str, str]) -> Keys:
     tagged = settings.get("security") == "30"
     if keys.encryption is not None and keys.authentication is None and tagged:
         raise ValueError(
-            "encryption_key needs authentication_key beside it, or security=20 (lists without a"
-            " tag)"
+            "encryption_key needs authentication_key, too, or security=20 (lists without a tag)"
         )
     return keys
 

@@ -53,7 +53,7 @@ KAIFA = {
     "R-": "1-0:4.8.0.255",
     "list_id": "1-0:0.2.129.255",
 }
-"""How the collection calls the positions of Kaifa's lists (Kaifa HAN OBIS codes KFM_001)."""
+"""Names of the positions in Kaifa's lists in the collection (Kaifa HAN OBIS codes KFM_001)."""
 
 WRONG = {
     "amsreader_gh111-2": "the reader's firmware had decrypted the list in place: its envelope says"
@@ -188,7 +188,7 @@ def test_a_stream_with_shared_flags_and_one_with_garbage() -> None:
 
 
 def test_all_of_them_in_one_stream_in_random_chunks() -> None:
-    """As many frames come out as are in it with a right FCS."""
+    """Every frame with a valid FCS is found."""
     good = [v.values[0] for v in vectors("hdlc")]
     rng = random.Random(3)
     wires = [bytes.fromhex(v["hex"].replace("XX", "00")) for v in good]

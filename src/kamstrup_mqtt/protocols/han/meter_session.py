@@ -1,7 +1,8 @@
-"""What the lists of one meter show together, and a single list does not.
+"""Combines the lists of one meter.
 
-The scale of its energies (`energy_scale`), the zone of its clock (`clock_offset`), the time that
-a register belongs to, and whether phases add up to totals. The time of each list is passed in.
+Several lists together show the scale of the energies (`energy_scale`), the zone of the clock
+(`clock_offset`), the time that a register belongs to, and whether phases add up to totals. The
+time of each list is passed in.
 """
 
 from __future__ import annotations
