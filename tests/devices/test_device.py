@@ -66,7 +66,7 @@ def test_a_known_key_changes_no_discovery() -> None:
     assert change.memory
 
 
-def test_groups_are_apart() -> None:
+def test_each_group_has_its_state() -> None:
     plan = make_plan(
         {"live": ("power_import",), "hourly": ("energy_import",), "never": ()},
         periods={"live": 10.0, "hourly": 3600.0},
@@ -93,7 +93,7 @@ def test_an_unlisted_key_stays_in_the_group_it_came_in() -> None:
     assert json.loads(picture.state_json("hourly"))["obis_1_1_99_9_9_255"] == "x"
 
 
-def test_keys_that_are_no_longer_listed_are_gone() -> None:
+def test_keys_that_are_no_longer_listed_are_removed() -> None:
     memory = DeviceState(model="multical_403", serial="1", serial_source="serial")
     memory.units = {"power": "kW", "volume": "m³"}
     memory.readings = {"values": LastReading(T0, {"power": D(1), "volume": D(2)})}
@@ -145,7 +145,7 @@ def test_a_unit_of_another_family_is_rejected_and_logged_once(unit: str | None) 
         ("clock", "2026-11-21T03:30:00", "'2026-11-21T03:30:00' is a time without zone"),
     ],
 )
-def test_what_home_assistant_would_refuse_is_rejected(key: str, value: str, why: str) -> None:
+def test_invalid_states_are_rejected(key: str, value: str, why: str) -> None:
     clock = Quantity(key="clock", name="Clock", device_class="timestamp", is_text=True)
     plan = make_plan({"values": (*HEAT, "clock")}, quantities={"clock": clock})
     picture = make_device(plan)
@@ -160,7 +160,7 @@ def test_what_home_assistant_would_refuse_is_rejected(key: str, value: str, why:
     ("key", "value"),
     [("max_flow_year_date", "2026-02-28"), ("clock", "2026-11-21T03:30:00+01:00")],
 )
-def test_what_home_assistant_takes_is_published(key: str, value: str) -> None:
+def test_valid_states_are_published(key: str, value: str) -> None:
     clock = Quantity(key="clock", name="Clock", device_class="timestamp", is_text=True)
     plan = make_plan({"values": (*HEAT, "clock")}, quantities={"clock": clock})
     picture = make_device(plan)
@@ -247,18 +247,18 @@ def test_a_configured_serial_wins() -> None:
     assert list(picture.keys) == ["volume"]
 
 
-def test_a_number_without_letters_or_digits_falls_back_to_the_id() -> None:
+def test_a_serial_number_without_letters_or_digits_is_replaced_by_the_id() -> None:
     assert make_device(serial="???").serial == "heat"
     picture = make_device()
     picture.apply(identity("\x00"), 1.0)
     assert picture.serial == "heat"
 
 
-def test_a_meter_without_a_number_is_called_by_its_id() -> None:
+def test_a_meter_without_a_serial_number_uses_its_id() -> None:
     assert make_device(make_plan({"values": HEAT}, identity=())).serial == "heat"
 
 
-def test_another_model_keeps_what_holds_for_it_too() -> None:
+def test_another_model_keeps_the_state_that_still_applies() -> None:
     memory = DeviceState(model="multical_402", serial="1", serial_source="serial")
     memory.units = {"volume": "m³"}
     assert make_device(memory=memory).serial == "1"
@@ -273,7 +273,7 @@ def test_another_model_keeps_what_holds_for_it_too() -> None:
 # Several meters of one number
 
 
-def test_two_meters_of_one_number() -> None:
+def test_two_meters_with_one_serial_number() -> None:
     first, second, other = (make_device(id=name) for name in ("a", "b", "c"))
     for picture, number in ((first, "1"), (second, "1"), (other, "2")):
         picture.apply(identity(number), 1.0)

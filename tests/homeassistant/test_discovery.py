@@ -131,7 +131,7 @@ DIALECTS = [(m, p) for m, model in registry.all_models().items() for p in model.
 
 @pytest.mark.parametrize("modern", [True, False], ids=["2025.12", "2024.11"])
 @pytest.mark.parametrize(("model_id", "protocol"), DIALECTS)
-def test_home_assistant_takes_every_model(model_id: str, protocol: str, *, modern: bool) -> None:
+def test_home_assistant_accepts_every_model(model_id: str, protocol: str, *, modern: bool) -> None:
     picture = model_picture(model_id, protocol, everything=True)
     whole = assert_taken(meter_discovery(announcer(modern=modern), picture), modern=modern)
     planned = {value.quantity.key for value in picture.config.plan.values}
@@ -157,7 +157,7 @@ def test_snapshot(name: str) -> None:
 
 
 @pytest.mark.parametrize("instance", ["main", "garage"])
-def test_home_assistant_takes_the_bridge(instance: str) -> None:
+def test_home_assistant_accepts_the_bridge(instance: str) -> None:
     how = DiscoveryConfig(topics=Topics(instance=instance), version="1.2.3")
     whole = assert_taken(bridge_discovery(how), modern=False)
     assert whole["device"]["identifiers"] == [f"kamstrup_mqtt_{instance}"]
@@ -166,14 +166,14 @@ def test_home_assistant_takes_the_bridge(instance: str) -> None:
     )
 
 
-def test_the_bridge_says_whether_it_is_there() -> None:
+def test_the_bridge_has_a_connection_sensor() -> None:
     connection = message(bridge_discovery(announcer()))["components"]["connection"]
     assert connection["device_class"] == "connectivity"
     assert connection["enabled_by_default"] is False
     assert "availability" not in connection
 
 
-def test_what_keeps_a_meter_that_is_not_known_yet_is_a_problem_of_the_bridge() -> None:
+def test_the_bridge_has_the_problem_sensor_of_an_unknown_meter() -> None:
     found = bridge_discovery(announcer(), [make_device(id="attic", name="Attic")])
     problem = assert_taken(found, modern=False)["components"]["attic_problem"]
     assert problem["name"] == "Attic problem"
@@ -351,7 +351,7 @@ def test_no_discovery_before_the_meter_is_known() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"interval": None}, {"commands": False}])
-def test_no_button_that_nobody_listens_to(changes: dict[str, Any]) -> None:
+def test_no_read_button_without_commands(changes: dict[str, Any]) -> None:
     picture = make_device(serial="1", **changes)
     assert "read" not in message(meter_discovery(announcer(), picture))["components"]
 
@@ -390,7 +390,7 @@ def as_sent(device_class: str, state_class: str = "measurement") -> Quantity:
         ("temperature_delta", "K", False, False),
     ],
 )
-def test_a_class_only_with_a_unit_that_it_takes(
+def test_a_device_class_needs_a_unit_that_it_allows(
     device_class: str, unit: str | None, *, modern: bool, taken: bool
 ) -> None:
     found = sensor(as_sent(device_class), Measurement(D(1), unit), modern=modern)
@@ -425,7 +425,7 @@ def test_a_state_class_that_the_class_cannot_have_is_left_out() -> None:
     assert "state_class" not in found
 
 
-def test_what_the_user_chose_is_announced() -> None:
+def test_configured_options_are_announced() -> None:
     quantity = Quantity(
         key="x", name="Mine", unit="bar", precision=1, icon="mdi:gauge", category="diagnostic"
     )
@@ -513,14 +513,16 @@ def test_meter_of() -> None:
         (None, {"availability": 5}),
     ],
 )
-def test_messages_of_others_are_left_alone(topic: str | None, change: dict[str, Any]) -> None:
+def test_discovery_messages_of_others_are_ignored(
+    topic: str | None, change: dict[str, Any]
+) -> None:
     own = discovery_of("volume")
     payload = json.dumps({**json.loads(own.payload), **change})
     assert parse_announced(announcer(), topic or own.topic, payload) is None
 
 
 @pytest.mark.parametrize("payload", ["", "online", "[]", "{}", "5", "null", "[" * 100_000])
-def test_what_is_no_discovery_message_is_left_alone(payload: str) -> None:
+def test_other_payloads_are_not_discovery_messages(payload: str) -> None:
     assert parse_announced(announcer(), discovery_of("volume").topic, payload) is None
 
 
@@ -558,7 +560,7 @@ def test_a_problem_is_a_binary_sensor() -> None:
         ({"recognised": "gone_with_an_update"}, None, "Meter recognised by what it tells"),
     ],
 )
-def test_a_meter_that_is_recognised_says_what_it_is(
+def test_a_recognised_meter_announces_its_model(
     learned: dict[str, str], manufacturer: str | None, model: str
 ) -> None:
     picture = model_picture("auto", "han")

@@ -73,7 +73,7 @@ def opened(path: Path | None, **limits: float) -> StateFile:
     return memory
 
 
-def test_everything_is_read_back(tmp_path: Path) -> None:
+def test_the_state_survives_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "memory.json"
     memory = opened(path)
     fill(memory.meter("heat"))
@@ -184,7 +184,7 @@ def test_names_that_a_later_version_learned_are_ignored(tmp_path: Path) -> None:
     memory.close()
 
 
-def test_what_was_learned_is_merged_by_name() -> None:
+def test_learned_facts_are_merged_by_name() -> None:
     learned = Learned(bcc="sum")
     assert learned.merge({"bcc": "sum"}) is learned
     assert learned.merge({"bcc": "xor", "parity": "E"}) == Learned(bcc="xor", parity="E")
@@ -192,7 +192,7 @@ def test_what_was_learned_is_merged_by_name() -> None:
         learned.merge({"colour": "grey"})
 
 
-def test_another_kind_of_meter_begins_with_nothing() -> None:
+def test_another_kind_of_meter_starts_without_state() -> None:
     for identity, is_kept in (((1001,), True), (("0.0.1",), False)):
         reader, device = filled()
         for part in (reader, device):
@@ -204,13 +204,13 @@ def test_another_kind_of_meter_begins_with_nothing() -> None:
         assert device.announced_as == "0012345678"  # that device is still to be removed
 
 
-def test_a_detected_model_is_no_other_meter() -> None:
+def test_a_detected_model_keeps_the_state() -> None:
     reader = ReaderState(model="auto", learned=Learned(model="multical_602"))
     adopt_model(reader, "multical_602", ("serial_no",))
     assert reader.learned.model == "multical_602"
 
 
-def test_what_meters_have_in_common_is_kept_once(tmp_path: Path) -> None:
+def test_equal_parts_of_meters_are_shared(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     memory = opened(path)
     for id_ in ("heat", "heat-2"):
@@ -251,7 +251,7 @@ def test_the_host_clock_must_not_be_before_a_stored_time(tmp_path: Path) -> None
     memory.close()
 
 
-def test_forgotten_meters_are_gone(tmp_path: Path) -> None:
+def test_forgotten_meters_are_removed(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     memory = opened(path)
     memory.meter("a").device.serial = "1"
@@ -261,7 +261,7 @@ def test_forgotten_meters_are_gone(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"version": 2, "meters": {}}
 
 
-def test_nothing_is_kept_without_a_path() -> None:
+def test_nothing_is_stored_without_a_path() -> None:
     memory = opened(None)
     memory.meter("a").device.serial = "1"
     memory.mark_changed(urgent=True)
@@ -421,7 +421,7 @@ def test_a_file_that_cannot_be_set_aside(
     opened(tmp_path / "memory.json").close()
 
 
-def test_a_directory_in_its_place(tmp_path: Path, expected_logs: list[str]) -> None:
+def test_a_directory_instead_of_the_file(tmp_path: Path, expected_logs: list[str]) -> None:
     expected_logs.append("cannot be read (Is a directory): going on without")
     (tmp_path / "memory.json").mkdir()
     opened(tmp_path / "memory.json").close()
