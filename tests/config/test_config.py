@@ -415,8 +415,8 @@ def keys(meter: Any) -> list[str]:
 
 
 def test_values_default_to_the_list_of_the_model() -> None:
-    dialect = registry.all_models()["multical_403"].profiles["kmp"]
-    assert kmp().plan().sources == dialect.groups["values"]
+    profile = registry.all_models()["multical_403"].profiles["kmp"]
+    assert kmp().plan().sources == profile.groups["values"]
     assert not kmp().plan().accept_unlisted
     assert iec().plan().accept_unlisted
     assert han().plan().accept_unlisted
