@@ -1,11 +1,11 @@
-# Two commands for a newcomer: `make demo` shows meters being read, `make test` runs every check.
-# Each sets up what it needs (virtual environment, packages, a Mosquitto for the tests).
+# `make demo` reads emulated meters, `make test` runs all checks. Each target sets up what it needs
+# (virtual environment, packages, Mosquitto).
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# more than there are cores: many tests wait for a line; who has none left takes another's
+# more than cores, because many tests wait for a line
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2)
 PYTEST_ARGS ?=
 MUTATION_SCORE ?= 90
@@ -16,7 +16,7 @@ FRAMES ?= 100000
 ROUNDS ?= 200
 HOURS ?= 1
 
-.PHONY: help demo docs test test-again covered test-all test-mqtt bench mutate lint lock clean fuzz faults soak check-slow sbom audit
+.PHONY: help demo docs test covered test-all test-mqtt bench mutate lint lock clean fuzz faults soak check-slow sbom audit
 
 help:
 	@echo "make demo      read four emulated meters (make demo ARGS=\"--duration 20\")"
@@ -25,14 +25,14 @@ help:
 	@echo "make test-mqtt the tests of the broker connection with the oldest and the newest aiomqtt and paho"
 	@echo "make docs      the documentation site, in site/"
 	@echo "make bench     the table of measured speed (some ten minutes; ARGS=\"--rows 1,2\")"
-	@echo "make mutate    changes the protocols in thousands of ways; the tests must notice 90 %"
-	@echo "make fuzz      TIME=60 FRAMES=100000: any bytes at every decoder, the configuration, the commands"
-	@echo "make faults    ROUNDS=200: daemon and broker killed again and again, networks that fail"
-	@echo "make soak      HOURS=1: the daemon at many times real speed, with faults"
+	@echo "make mutate    mutation tests of the protocols; at least 90 % of the mutants must be killed"
+	@echo "make fuzz      TIME=60 FRAMES=100000: random bytes for decoders, configuration and commands"
+	@echo "make faults    ROUNDS=200: daemon and broker killed repeatedly, failing networks"
+	@echo "make soak      HOURS=1: the daemon at a multiple of real speed, with faults"
 	@echo "make check-slow  some five minutes of fuzz, soak and faults"
-	@echo "make sbom      write sbom.json (CycloneDX); make audit: known faults of the dependencies"
-	@echo "make lock      write requirements-dev.lock anew"
-	@echo "make clean     remove what the targets above made"
+	@echo "make sbom      write sbom.json (CycloneDX); make audit: known vulnerabilities of dependencies"
+	@echo "make lock      rewrite requirements-dev.lock"
+	@echo "make clean     remove the results of the targets above"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -63,25 +63,20 @@ test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report= $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory covered
 
-# the site, with every warning as an error; `python -m http.server -d site` shows it
+# the documentation site; warnings are errors; show it by `python -m http.server -d site`
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-# what failed, alone, without others beside it
-test-again: $(VENV)/.dev
-	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --cov --cov-append --cov-report=
-	@$(MAKE) --no-print-directory covered
-
 covered:
-	@echo "--- must be covered whole, branches too"
+	@echo "--- these must have full coverage, branches included"
 	$(BIN)/coverage report --fail-under=100 --include='src/kamstrup_mqtt/protocols/*,src/kamstrup_mqtt/meters/*,src/kamstrup_mqtt/homeassistant/*'
 	@echo "--- the whole program"
 	$(BIN)/coverage report --skip-covered
 
-# guided by coverage where atheris has a wheel for this Python, else by chance
+# guided by coverage if atheris has a wheel for this Python, otherwise random
 fuzz: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: atheris || \
-	  echo "no atheris for this Python: fuzzing by chance"
+	  echo "no atheris for this Python: fuzzing at random"
 	$(BIN)/python -m tests.fuzz --time $(TIME) --frames $(FRAMES)
 
 faults: $(VENV)/.dev
@@ -92,7 +87,7 @@ soak: $(VENV)/.dev
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null || .ci/debian-packages mosquitto
 	$(BIN)/python -m tests.soak --hours $(HOURS)
 
-# some five minutes of them on two cores; the continuous integration runs it after `make test`
+# about five minutes on two cores; the continuous integration runs it after `make test`
 SLOW := killed or reset or thousand or jumps or band
 check-slow: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit && \
@@ -101,7 +96,7 @@ check-slow: $(VENV)/.dev
 	@$(MAKE) --no-print-directory soak HOURS=0.02
 	@$(MAKE) --no-print-directory faults ROUNDS=15 PYTEST_ARGS="-n $(WORKERS) --show-capture=no -k '$(SLOW)' $(PYTEST_ARGS)"
 
-# of what the program needs at run time, and nothing else
+# an environment with only the dependencies at run time
 $(VENV)-run/bin/kamstrup-mqtt: pyproject.toml requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)-run
 	$(VENV)-run/bin/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.lock '.[encryption]'
@@ -111,8 +106,8 @@ sbom: $(VENV)/.dev $(VENV)-run/bin/kamstrup-mqtt
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	  --of JSON -o sbom.json $(VENV)-run/bin/python
 
-# known faults of the pinned dependencies, as the package index tells them; before a release: it
-# fails where there are any, which check-slow only shows
+# known vulnerabilities of the pinned dependencies; run it before a release. It fails if there are
+# any, while check-slow only shows them
 audit: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/python .ci/audit --strict
@@ -123,8 +118,8 @@ test-all:
 	  echo "=== Python $$v"; $(MAKE) test PYTHON=python$$v VENV=.venv-$$v || exit 1; \
 	done; echo "passed on:$$found"
 
-# Each with the oldest and the newest releases of aiomqtt and paho that pyproject.toml allows. Only
-# making an environment needs the network; delete .venv-mqtt-* to look for newer releases.
+# Run with the oldest and the newest aiomqtt and paho that pyproject.toml allows. Only creating an
+# environment needs the network; delete .venv-mqtt-* to look for newer releases.
 MQTT_OLDEST := aiomqtt==2.5.1 paho-mqtt==2.1.0
 MQTT_NEWEST := aiomqtt>=2.5.1,<3 paho-mqtt>=2.1,<3
 .venv-mqtt-oldest/.dev: MQTT_PACKAGES = $(MQTT_OLDEST)
@@ -143,7 +138,7 @@ test-mqtt: .venv-mqtt-oldest/.dev .venv-mqtt-newest/.dev
 	  .venv-mqtt-$$v/bin/python -m pytest tests/mqtt tests/cli/test_connections.py -n $(WORKERS) $(PYTEST_ARGS) || exit 1; \
 	done
 
-# other projects' decoders have an environment of their own: nothing of ours may import them
+# decoders of other projects have a separate environment, so that this project cannot import them
 .venv-bench/.peers: bench/peers/requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<

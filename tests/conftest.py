@@ -1,4 +1,4 @@
-"""What holds for every test: a WARNING nobody expected fails it."""
+"""Fixtures and rules for all tests: an unexpected WARNING in the log fails a test."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import settings
 
-# on a loaded machine an example may take any time; each test has its own time limit
+# no deadline: on a loaded machine an example may take long; each test has a time limit
 settings.register_profile("steady", settings.default, deadline=None)
 settings.load_profile("steady")
 
-# what is started in the background inherits that Ctrl-C is ignored; its tests send one
+# a background job inherits that SIGINT is ignored; tests send one
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
 def expected_logs() -> list[str]:
-    """Fragments of WARNING and ERROR messages that the test brings about: append them to it."""
+    """Fragments of WARNING and ERROR messages that are expected; tests append to it."""
     return []
 
 
@@ -39,12 +39,12 @@ def _no_unexpected_warnings(
         and not any(fragment in record.getMessage() for fragment in expected_logs)
     ]
     if unexpected:
-        pytest.fail("logged without being expected:\n" + "\n".join(unexpected))
+        pytest.fail("unexpected log messages:\n" + "\n".join(unexpected))
 
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Callable[[int], list[str]]:
-    """The messages logged so far by this program at `level` and above."""
+    """Return the messages of this program at `level` and above."""
 
     def messages(level: int = logging.INFO) -> list[str]:
         return [
@@ -58,20 +58,23 @@ def logged(caplog: pytest.LogCaptureFixture) -> Callable[[int], list[str]]:
 
 @pytest.fixture
 def figures(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Takes what a test counted; it is printed at the end."""
+    """Prints a result of the test in the summary."""
     return lambda text: record_property("figures", text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "shared_vector: a recorded frame beside the repository")
+    config.addinivalue_line("markers", "shared_vector: a recorded frame in ../shared/vectors")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many of the shared vectors ran, none included, and what was counted (`figures`)."""
+    """Print the results given to `figures` and the number of shared vectors."""
     passed = terminalreporter.stats.get("passed", [])
     for report in passed:
-        for name, said in report.user_properties:
+        for name, text in report.user_properties:
             if name == "figures":
-                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {said}")
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {text}")
     ran = sum("shared_vector" in report.keywords for report in passed)
-    terminalreporter.write_line(f"shared vectors: {ran} ran")
+    skipped = sum(
+        "shared_vector" in report.keywords for report in terminalreporter.stats.get("skipped", [])
+    )
+    terminalreporter.write_line(f"shared vectors: {ran} ran, {skipped} tests skipped")

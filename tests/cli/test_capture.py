@@ -15,7 +15,12 @@ import pytest
 
 from kamstrup_mqtt.daemon import control_socket
 from kamstrup_mqtt.links.recording import file_format
-from kamstrup_mqtt.links.recording.file_format import Line, Received, Recording, Sent
+from kamstrup_mqtt.links.recording.file_format import (
+    LineChange,
+    ReceivedBytes,
+    Recording,
+    SentBytes,
+)
 from tests.support.broker import eventually
 from tests.support.commandline import command, environment, kamstrup_mqtt
 from tests.support.kmp_recordings import (
@@ -127,17 +132,17 @@ def run(tmp_path: Path, meter: Meter) -> Run:
 
 
 def received(found: Recording) -> bytes:
-    return b"".join(e.data for e in found.events if isinstance(e, Received))
+    return b"".join(e.data for e in found.events if isinstance(e, ReceivedBytes))
 
 
 def sent(found: Recording) -> bytes:
-    return b"".join(e.data for e in found.events if isinstance(e, Sent))
+    return b"".join(e.data for e in found.events if isinstance(e, SentBytes))
 
 
 async def test_a_recording_holds_every_byte_and_no_secret(run: Run, meter: Meter) -> None:
     code, said = await run.to_its_end("--duration", "2.5")
     assert code == 0, said
-    found = file_format.read(run.file)
+    found = file_format.read_recording(run.file)
     assert meter.received.count(CLOCK_REQUEST) >= 2
     assert sent(found) == meter.received
     assert received(found).count(CLOCK_RESPONSE) >= 2
@@ -145,11 +150,11 @@ async def test_a_recording_holds_every_byte_and_no_secret(run: Run, meter: Meter
     assert found.meters == ("heat",)
     assert found.end == "the time is over"
     assert 2.5 <= found.length < 10
-    assert isinstance(found.events[0], Line)
+    assert isinstance(found.events[0], LineChange)
     text = run.file.read_text()
     for secret in ("hunter2", "attic-user", "broker.attic.lan"):
         assert secret not in text + said
-    count = len([e for e in found.events if isinstance(e, Sent)])
+    count = len([e for e in found.events if isinstance(e, SentBytes)])
     assert f"heat: {count} requests sent, {len(received(found))} bytes received" in said
     assert "connected to the broker" not in said
     # the state of the daemon is neither read nor created
@@ -164,7 +169,9 @@ async def test_a_lost_line_is_reopened(run: Run, meter: Meter) -> None:
     await eventually(lambda: len(meter.sent) > before, "another response")
     process.send_signal(signal.SIGTERM)
     assert await process.wait() == 0
-    events = [e.event for e in file_format.read(run.file).events if isinstance(e, Line)]
+    events = [
+        e.event for e in file_format.read_recording(run.file).events if isinstance(e, LineChange)
+    ]
     assert events[:3] == ["opened", "lost", "reopened"]
     assert events[-1] == "closed"
 
@@ -178,7 +185,7 @@ async def test_a_signal_completes_the_recording(
     process.send_signal(number)
     _, err = await process.communicate()
     assert process.returncode == 0, err
-    found = file_format.read(run.file)
+    found = file_format.read_recording(run.file)
     assert found.end == ("interrupted" if number is signal.SIGINT else "stopped")
     assert received(found).startswith(SERIAL_RESPONSE + CLOCK_RESPONSE)
     assert meter.sent.startswith(received(found))
@@ -189,7 +196,7 @@ async def test_a_killed_capture_leaves_a_valid_recording(run: Run, meter: Meter)
     await eventually(lambda: meter.sent.count(CLOCK_RESPONSE) >= 2, "two responses")
     process.kill()
     await process.wait()
-    found = file_format.read(run.file)
+    found = file_format.read_recording(run.file)
     assert found.end is None
     assert received(found).startswith(SERIAL_RESPONSE + CLOCK_RESPONSE)
 
@@ -202,10 +209,10 @@ async def test_a_full_disk(run: Run) -> None:
     async with asyncio.timeout(20):
         _, err = await process.communicate()
     assert process.returncode == 1
-    assert "line.jsonl: File too large; what was recorded before is good" in err.decode()
+    assert "line.jsonl: File too large; the recording is valid up to here" in err.decode()
     assert "Traceback" not in err.decode()
-    found = file_format.read(run.file)
-    assert not found.cut
+    found = file_format.read_recording(run.file)
+    assert not found.is_truncated
     assert CLOCK_REQUEST in sent(found)
 
 
@@ -214,8 +221,8 @@ async def test_no_bytes_received(run: Run) -> None:
     assert code == 1
     assert "other: 0 requests sent, 0 bytes received" in said
     assert "no bytes were received; the recording is empty" in said
-    failed = file_format.read(run.file).events[0]
-    assert isinstance(failed, Line)
+    failed = file_format.read_recording(run.file).events[0]
+    assert isinstance(failed, LineChange)
     assert failed.event == "failed"
 
 
@@ -226,7 +233,7 @@ async def test_an_existing_file_is_not_replaced_without_force(run: Run) -> None:
     assert said == f"{run.file} is there already; name another file, or --force\n"
     code, _ = await run.to_its_end("--duration", "1", "--force")
     assert code == 0
-    assert file_format.read(run.file).end == "the time is over"
+    assert file_format.read_recording(run.file).end == "the time is over"
 
 
 async def test_a_running_daemon_is_refused(run: Run, tmp_path: Path) -> None:
@@ -248,7 +255,7 @@ async def test_a_locked_state_file_is_refused(run: Run, tmp_path: Path) -> None:
     first.terminate()
     assert await first.wait() in (0, 1)
     assert code == 2
-    assert f"another kamstrup-mqtt (process {first.pid}) uses this memory" in said
+    assert f"another kamstrup-mqtt (process {first.pid}) uses this state file" in said
     assert not run.file.exists()
     # or the next start of the daemon reports that the daemon was killed
     assert (tmp_path / "state" / "memory.lock").read_text() == ""

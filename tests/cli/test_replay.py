@@ -158,7 +158,7 @@ def test_another_configuration_asks_what_was_not_recorded(file: Path, config: Pa
     config.write_text(json.dumps({"meters": [other]}))
     done = replay(file, "-c", str(config), "--print", "--speed", "max")
     assert done.code == 0
-    assert done.err.count("a request that was not recorded is answered with silence") == 1
+    assert done.err.count("a request is not in the recording and gets no response") == 1
     assert "main was recorded, but is not configured: left out" in done.err
     assert "heat: 1 requests answered, " in done.err
     assert of(done, "kamstrup/replay/heat/diagnostics")[-1]["link_state"] == "no_bytes"
@@ -261,7 +261,7 @@ def test_the_output_is_full(file: Path) -> None:
         (["FILE"], "-c is missing: it names the broker; or give --print"),
         (["FILE", "-c", "/no/config.yaml"], "/no/config.yaml: no such file; start with a copy"),
         (["/no/recording", "--print"], "/no/recording cannot be read: No such file"),
-        (["CONFIG", "--print"], "is not a recording: `kamstrup-mqtt capture` makes one"),
+        (["CONFIG", "--print"], "is not a recording: create one with `kamstrup-mqtt capture`"),
         (["FILE", "-c", "CONFIG", "--instance", "main"], "that is the daemon's own; its topics"),
         (
             ["FILE", "-c", "CONFIG", "--instance", "a/b"],

@@ -1,4 +1,4 @@
-"""The wall clock and when it is believed."""
+"""The wall clock and its checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from kamstrup_mqtt.core.clock import BUILD_TIME, STEP, Clock, StepDetector, parse_rfc3339, rfc3339
 
 
-def test_a_clock_that_cannot_be_right_is_not_used() -> None:
+def test_a_wall_clock_before_the_latest_known_moment_is_not_used() -> None:
     wall = BUILD_TIME.timestamp() - 1
     clock = Clock(wall=lambda: wall)
     assert clock.now() is None
@@ -19,7 +19,7 @@ def test_a_clock_that_cannot_be_right_is_not_used() -> None:
     assert clock.now() is None
 
 
-def test_the_host_clock_is_taken_by_default() -> None:
+def test_the_clocks_of_the_host_are_the_default() -> None:
     before = datetime.now(UTC)
     now = Clock().now()
     assert now is not None
@@ -42,11 +42,11 @@ def test_rfc3339(moment: datetime, text: str) -> None:
     assert rfc3339(moment) == text
 
 
-def test_no_moment() -> None:
+def test_rfc3339_of_none() -> None:
     assert rfc3339(None) is None
 
 
-def test_parse() -> None:
+def test_parse_rfc3339() -> None:
     assert parse_rfc3339("2026-11-21T03:30:00.250Z") == datetime(
         2026, 11, 21, 3, 30, 0, 250000, tzinfo=UTC
     )
@@ -54,17 +54,17 @@ def test_parse() -> None:
         parse_rfc3339("yesterday")
 
 
-def test_a_clock_that_is_set_is_noticed() -> None:
+def test_a_step_of_the_wall_clock_is_detected() -> None:
     wall, monotonic = 1_800_000_000.0, 50.0
     clock = Clock(lambda: wall, lambda: monotonic)
-    watch = StepDetector(clock)
+    detector = StepDetector(clock)
     wall, monotonic = wall + 10, monotonic + 10
-    assert watch.check() is None
+    assert detector.check() is None
     wall += 29
-    assert watch.check() is None  # slewed, or a little late
+    assert detector.check() is None  # slewed, or checked late
     wall += 31
-    assert watch.check() == 31
+    assert detector.check() == 31
     wall -= 3600
-    assert watch.check() == -3600
-    assert watch.check() is None
+    assert detector.check() == -3600
+    assert detector.check() is None
     assert STEP == 30

@@ -38,7 +38,7 @@ def test_numbers(value: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "sNaN"])
-def test_what_is_no_number(value: str) -> None:
+def test_nan_and_infinity_are_rejected(value: str) -> None:
     with pytest.raises(ValueError, match="not a number that a meter can send"):
         plain(Decimal(value))
 
@@ -58,7 +58,7 @@ def test_what_is_no_number(value: str) -> None:
         ({"a": {"b": [None]}, 97: "x"}, '{"a": {"b": [null]}, "97": "x"}'),
     ],
 )
-def test_everything_else(value: Any, text: str) -> None:
+def test_other_values(value: Any, text: str) -> None:
     assert dumps(value) == text
 
 
@@ -68,18 +68,18 @@ def test_indented() -> None:
     )
 
 
-def test_json_readers_agree() -> None:
+def test_the_standard_library_reads_it() -> None:
     value = {"a": [Decimal("1.50"), "x", None], "b": {"c": False}}
     assert json.loads(dumps(value, indent=1), parse_float=Decimal) == value
 
 
 @pytest.mark.parametrize("value", [b"ab", {1, 2}, object()])
-def test_what_json_does_not_have(value: Any) -> None:
+def test_types_without_a_json_form_are_rejected(value: Any) -> None:
     with pytest.raises(TypeError):
         dumps(value)
 
 
-def test_no_number_of_floats() -> None:
+def test_nan_of_a_float_is_rejected() -> None:
     with pytest.raises(ValueError):
         dumps(float("nan"))
 
@@ -96,14 +96,14 @@ def test_plain_notation_has_every_digit_and_no_exponent(value: Decimal) -> None:
     if value:
         sign, digits, exponent = value.as_tuple()
         assert isinstance(exponent, int)
-        # the digits as they were, with zeros where there was an exponent
+        # all digits, and zeros in place of the exponent
         written = text.lstrip("-").replace(".", "").lstrip("0")
         assert written == "".join(map(str, digits)).lstrip("0") + "0" * max(exponent, 0)
         assert text.startswith("-") == bool(sign)
 
 
 @given(st.dictionaries(st.text(), _VALUES), st.lists(st.text(), unique=True))
-def test_a_form_writes_what_dumps_does(values: dict[str, Any], more: list[str]) -> None:
-    keys = list(dict.fromkeys((*more, *values)))
+def test_a_form_writes_what_dumps_does(values: dict[str, Any], missing: list[str]) -> None:
+    keys = list(dict.fromkeys((*missing, *values)))
     assert Form(keys).dumps(values) == dumps({key: values.get(key) for key in keys})
     assert Form(()).dumps(values) == "{}"

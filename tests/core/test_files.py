@@ -84,7 +84,7 @@ def test_make_private_creates_or_restricts_a_file_and_keeps_its_content(tmp_path
 def test_a_second_lock_is_refused_and_names_the_pid(tmp_path: Path) -> None:
     descriptor, clean_shutdown = acquire_lock(tmp_path / "memory.json")
     assert clean_shutdown
-    with pytest.raises(ConfigError, match=rf"\(process {os.getpid()}\) uses this memory"):
+    with pytest.raises(ConfigError, match=rf"\(process {os.getpid()}\) uses this state file"):
         acquire_lock(tmp_path / "memory.json")
     os.close(descriptor)
 

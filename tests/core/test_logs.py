@@ -1,4 +1,4 @@
-"""The log: one line per record, nothing that steers a terminal, no secrets."""
+"""The log: one line per record, no control characters, no secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kamstrup_mqtt.core import log as logs
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _restored_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     root, ours = logging.getLogger(), logging.getLogger(logs.ROOT)
     before = (root.level, ours.level, list(root.handlers))
@@ -24,7 +24,7 @@ def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         logs.meter_logger(meter).setLevel(logging.NOTSET)
 
 
-def test_line() -> None:
+def test_the_format_of_a_line() -> None:
     out = io.StringIO()
     logs.set_up(stream=out)
     logs.meter_logger("a").info("read %s", "x\x1b[31m\ny")
@@ -62,9 +62,9 @@ def test_every_line_of_a_traceback_has_the_priority(
 
 def test_secrets_are_masked() -> None:
     out = io.StringIO()
-    logs.set_up(stream=out, secrets=("geheim", "geheim2", ""))
-    logs.meter_logger("a").info("user u, password geheim2, %s", "geheim")
-    assert "geheim" not in out.getvalue()
+    logs.set_up(stream=out, secrets=("hunter2", "hunter22", ""))
+    logs.meter_logger("a").info("user u, password hunter22, %s", "hunter2")
+    assert "hunter2" not in out.getvalue()
     assert "password ********, ********" in out.getvalue()
 
 
@@ -87,7 +87,7 @@ def test_levels(verbose: int, levels: tuple[int, ...]) -> None:
     assert tuple(logger.getEffectiveLevel() for logger in loggers) == levels
 
 
-def test_set_up_twice_writes_once() -> None:
+def test_a_second_set_up_replaces_the_first() -> None:
     out = io.StringIO()
     logs.set_up(stream=out)
     logs.set_up(stream=out)
@@ -95,7 +95,7 @@ def test_set_up_twice_writes_once() -> None:
     assert out.getvalue().count("once") == 1
 
 
-def test_a_traceback_does_not_steer_the_terminal(expected_logs: list[str]) -> None:
+def test_control_characters_in_a_traceback_are_escaped(expected_logs: list[str]) -> None:
     expected_logs.append("bad")
     out = io.StringIO()
     logs.set_up(stream=out)

@@ -1,4 +1,4 @@
-"""Powers of ten, exactly, and nothing else."""
+"""Exact conversion between units that differ by a power of ten."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kamstrup_mqtt.core.units import EXACT, convert, factor, shift
 
 
 @pytest.mark.parametrize(
-    ("value", "sent", "wanted", "result"),
+    ("value", "sent", "target", "result"),
     [
         ("12340", "Wh", "kWh", "12.340"),
         ("0.303", "MWh", "kWh", "303"),
@@ -24,14 +24,14 @@ from kamstrup_mqtt.core.units import EXACT, convert, factor, shift
         ("7", None, None, "7"),
     ],
 )
-def test_convert(value: str, sent: str | None, wanted: str | None, result: str) -> None:
-    converted = convert(Decimal(value), sent, wanted)
+def test_convert(value: str, sent: str | None, target: str | None, result: str) -> None:
+    converted = convert(Decimal(value), sent, target)
     assert isinstance(converted, Decimal)
     assert converted.as_tuple() == Decimal(result).as_tuple()
 
 
 @pytest.mark.parametrize(
-    ("sent", "wanted", "message"),
+    ("sent", "target", "message"),
     [
         ("GJ", "MWh", "GJ cannot be converted to MWh"),
         ("Gcal", "GJ", "Gcal cannot be converted to GJ"),
@@ -41,13 +41,15 @@ def test_convert(value: str, sent: str | None, wanted: str | None, result: str) 
         ("m³", "t", "m³ cannot be converted to t"),
     ],
 )
-def test_other_families(sent: str | None, wanted: str | None, message: str) -> None:
-    assert factor(sent, wanted) is None
+def test_units_of_other_families_are_rejected(
+    sent: str | None, target: str | None, message: str
+) -> None:
+    assert factor(sent, target) is None
     with pytest.raises(ValueError, match=f"^{message}$"):
-        convert(Decimal(1), sent, wanted)
+        convert(Decimal(1), sent, target)
 
 
-def test_text_and_nothing_pass() -> None:
+def test_text_and_none_are_not_converted() -> None:
     assert convert("0012", None, None) == "0012"
     assert convert(None, "Wh", "kWh") is None
 
@@ -58,7 +60,7 @@ def test_no_digit_is_lost(digits: int) -> None:
     assert format(shift(Decimal(mantissa), -3), "f") == f"{mantissa[:-3]}.{mantissa[-3:]}"
 
 
-def test_no_number_is_refused() -> None:
+def test_nan_and_infinity_are_rejected() -> None:
     with pytest.raises(ValueError, match="not a number that a meter can send: NaN"):
         shift(Decimal("NaN"), 1)
 

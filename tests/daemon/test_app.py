@@ -1,4 +1,4 @@
-"""The daemon as a process: signals, reload, READY and the watchdog, errors, the end within 5 s."""
+"""The daemon as a process: signals, reload, systemd, errors, and the end within 5 s."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
-    """A service manager that takes notifications."""
+    """A service manager that receives notifications."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(tmp_path / "notify"))
         sock.setblocking(False)
@@ -59,8 +59,8 @@ async def process(tmp_path: Path, manager: socket.socket) -> AsyncIterator[Daemo
         yield found
 
 
-class Notes:
-    """What the service manager was told, in order."""
+class Notifications:
+    """The notifications that the service manager received, in order."""
 
     def __init__(self, manager: socket.socket) -> None:
         self.lines: list[str] = []
@@ -74,14 +74,14 @@ class Notes:
             return line in self.lines
 
     async def until(self, line: str) -> None:
-        await eventually(lambda: self.has(line), f"{line} told to the service manager")
+        await eventually(lambda: self.has(line), f"{line} sent to the service manager")
 
 
 def mqtt(port: int) -> dict[str, Any]:
     return {"host": "127.0.0.1", "port": port}
 
 
-def nowhere() -> dict[str, Any]:
+def missing_meter() -> dict[str, Any]:
     return {
         "name": "Nowhere",
         "protocol": "kmp-ascii",
@@ -98,33 +98,33 @@ def test_the_defaults() -> None:
     assert DaemonTimeouts().detection_grace == 60.0
 
 
-async def test_what_systemd_is_told(
+async def test_notifications_to_systemd(
     process: Daemon, heat: dict[str, Any], broker: Mosquitto, manager: socket.socket
 ) -> None:
-    notes = Notes(manager)
-    process.configure(mqtt(broker.port), heat, nowhere())
+    notifications = Notifications(manager)
+    process.configure(mqtt(broker.port), heat, missing_meter())
     await process.start()
-    await notes.until("READY=1")
-    await notes.until("WATCHDOG=1")
-    await notes.until("STATUS=1 of 2 meters online, broker connected")
+    await notifications.until("READY=1")
+    await notifications.until("WATCHDOG=1")
+    await notifications.until("STATUS=1 of 2 meters online, broker connected")
     assert await process.end() == 0
-    await notes.until("STOPPING=1")
+    await notifications.until("STOPPING=1")
 
 
-async def test_ready_waits_for_no_port_and_no_broker(
+async def test_ready_does_not_wait_for_ports_or_the_broker(
     process: Daemon, manager: socket.socket
 ) -> None:
-    notes = Notes(manager)
-    process.configure(mqtt(free_port()), nowhere())
+    notifications = Notifications(manager)
+    process.configure(mqtt(free_port()), missing_meter())
     await process.start()
-    await notes.until("READY=1")
-    code, said = await process.command("health")
-    assert code == 0, "a broker that is away is not unhealthy"
-    assert "healthy; 0 of 1 meters online, broker away" in said
+    await notifications.until("READY=1")
+    code, output = await process.command("health")
+    assert code == 0, "the daemon is healthy without a broker"
+    assert "healthy; 0 of 1 meters online, broker away" in output
     assert await process.end(signal.SIGINT) == 130
 
 
-async def test_it_leaves_in_time_when_the_broker_is_frozen(
+async def test_it_ends_in_time_if_the_broker_is_frozen(
     process: Daemon, heat: dict[str, Any], broker: Mosquitto
 ) -> None:
     process.configure(mqtt(broker.port), heat)
@@ -132,9 +132,9 @@ async def test_it_leaves_in_time_when_the_broker_is_frozen(
     async with watching(broker.port) as watcher:
         await watcher.until(f"{ROOT}/bridge/status", "online")
     broker.pause()
-    begun = time.monotonic()
+    start = time.monotonic()
     assert await process.end() == 0
-    assert time.monotonic() - begun < 5.0
+    assert time.monotonic() - start < 5.0
     broker.resume()
 
 
@@ -148,17 +148,17 @@ async def test_an_invalid_configuration_is_rejected(
         process.configure({"host": "", "port": 99999, "colour": "red"}, heat)
         assert process.process is not None
         process.process.send_signal(signal.SIGHUP)
-        await eventually(lambda: "is rejected" in process.log, "refused")
+        await eventually(lambda: "is rejected" in process.log, "rejected")
         assert "config.yaml:1:" in process.log
         assert "colour" in process.log
         assert "99999" in process.log or "port" in process.log
         assert await process.end() == 0
 
 
-async def test_a_good_configuration_is_taken_without_going_offline(
+async def test_a_valid_configuration_is_loaded_without_going_offline(
     process: Daemon, heat: dict[str, Any], broker: Mosquitto, manager: socket.socket
 ) -> None:
-    notes = Notes(manager)
+    notifications = Notifications(manager)
     process.configure(mqtt(broker.port), heat)
     await process.start()
     async with watching(broker.port) as watcher:
@@ -166,33 +166,34 @@ async def test_a_good_configuration_is_taken_without_going_offline(
         await watcher.until(f"{ROOT}/heat/state/values")
         pid = process.pid
         watcher.seen.clear()
-        process.configure(mqtt(broker.port), heat, nowhere())
+        process.configure(mqtt(broker.port), heat, missing_meter())
         assert process.process is not None
         process.process.send_signal(signal.SIGHUP)
         await watcher.until(f"{ROOT}/nowhere/status", "offline")
         await watcher.until(f"{ROOT}/bridge/status", "online")
-        await notes.until("RELOADING=1")
+        await notifications.until("RELOADING=1")
         await eventually(
-            lambda: notes.has("READY=1") and notes.lines.count("READY=1") == 2, "ready again"
+            lambda: notifications.has("READY=1") and notifications.lines.count("READY=1") == 2,
+            "ready again",
         )
         assert process.pid == pid
         assert (f"{ROOT}/bridge/status", "offline") not in watcher.seen
         assert await process.end() == 0
 
 
-async def test_a_second_daemon_with_the_same_memory(process: Daemon, broker: Mosquitto) -> None:
-    process.configure(mqtt(broker.port), nowhere())
+async def test_a_second_daemon_with_the_same_state_file(process: Daemon, broker: Mosquitto) -> None:
+    process.configure(mqtt(broker.port), missing_meter())
     await process.start()
     await eventually(lambda: ": 1 meter\n" in process.log, "started")
-    code, said = await process.command("run", "-c", str(process.config))
+    code, output = await process.command("run", "-c", str(process.config))
     assert code == 2
-    assert str(process.pid) in said
-    assert "Traceback" not in said
-    code, said = await process.command("health")
-    assert code == 0, "its control socket is left alone"
+    assert str(process.pid) in output
+    assert "Traceback" not in output
+    code, output = await process.command("health")
+    assert code == 0, "the control socket of the first remains"
 
 
-async def test_a_read_by_the_control_socket(
+async def test_read_by_the_control_socket(
     process: Daemon, heat: dict[str, Any], broker: Mosquitto
 ) -> None:
     process.configure(mqtt(broker.port), heat)
@@ -216,15 +217,15 @@ async def test_accept_on_the_command_line(
     async with watching(broker.port) as watcher:
         await watcher.until(f"{ROOT}/heat/state/values")
         assert await process.command("accept", "heat") == (1, "heat: no total is held back\n")
-        code, said = await process.command("accept", "attic")
-        assert (code, said) == (1, "kamstrup-mqtt: no meter attic; there are heat\n")
+        code, output = await process.command("accept", "attic")
+        assert (code, output) == (1, "kamstrup-mqtt: no meter attic; there are heat\n")
 
 
 async def test_a_total_that_fell_is_accepted_on_the_command_line(
     tmp_path: Path, process: Daemon, broker: Mosquitto
 ) -> None:
     def heat(energy: str) -> Meter:
-        settings = {"heat_energy": energy, "266": ""}  # one energy
+        settings = {"heat_energy": energy, "266": ""}  # one energy register
         return replace(HEAT, options={"interval": "1h"}, settings=settings)
 
     async with emulated(heat("50.000"), tmp_path) as entry:
@@ -246,8 +247,8 @@ async def test_a_total_that_fell_is_accepted_on_the_command_line(
                 "held back",
                 80,
             )
-            code, said = await process.command("accept", "heat")
-            assert (code, said) in (
+            code, output = await process.command("accept", "heat")
+            assert (code, output) in (
                 (0, "heat: accepted heat_energy\n"),
                 (1, "heat: no total is held back\n"),  # two readings agreed before
             )
@@ -259,19 +260,19 @@ async def test_a_total_that_fell_is_accepted_on_the_command_line(
 
 
 async def test_health_without_a_daemon(process: Daemon) -> None:
-    code, said = await process.command("health")
+    code, output = await process.command("health")
     assert code == 1
-    assert "no daemon answers at" in said
+    assert "no daemon answers at" in output
 
 
-async def test_a_configuration_that_is_wrong_exits_2(process: Daemon) -> None:
+async def test_run_with_an_invalid_configuration_exits_2(process: Daemon) -> None:
     process.config.write_text("meters: []\n")
-    code, said = await process.command("run", "-c", str(process.config))
+    code, output = await process.command("run", "-c", str(process.config))
     assert code == 2
-    assert "config.yaml:1:" in said
+    assert "config.yaml:1:" in output
 
 
-async def test_a_programming_error_ends_it_with_a_traceback(
+async def test_a_programming_error_ends_the_process_with_a_traceback(
     process: Daemon, heat: dict[str, Any], broker: Mosquitto
 ) -> None:
     process.configure(mqtt(broker.port), heat)
@@ -281,19 +282,19 @@ async def test_a_programming_error_ends_it_with_a_traceback(
         "publish_queue.PublishQueue.tick = fail\n"
     )
     process.environment = {**process.environment, "PYTHONPATH": str(process.directory)}
-    code, said = await process.command("run", "-c", str(process.config))
+    code, output = await process.command("run", "-c", str(process.config))
     assert code == 1
-    assert "ZeroDivisionError: a bug" in said
+    assert "ZeroDivisionError: a bug" in output
 
 
 @pytest.mark.parametrize("right", [True, False])
-async def test_a_clock_that_is_set_restamps_what_nobody_was_told(
+async def test_a_clock_that_is_set_corrects_unpublished_readings(
     tmp_path: Path,
     expected_logs: list[str],
     logged: Callable[[int], list[str]],
     right: bool,
 ) -> None:
-    """The broker is away, and the host's clock is set: to what it is, or to nonsense."""
+    """The broker is away, and the host's clock is set to the right or to a wrong time."""
     expected_logs += ["the host's clock was set by", "127.0.0.1"]
     server = await serve_tcp(
         lambda: make_emulator("kamstrup_han_3phase", "han", {}), "127.0.0.1", 0, interval=0.05
@@ -313,14 +314,13 @@ async def test_a_clock_that_is_set_restamps_what_nobody_was_told(
     )
     running = asyncio.create_task(app.run())
     try:
-        await eventually(lambda: running.done() or bool(pictures(app)), "a reading")
+        await eventually(lambda: running.done() or bool(last_readings(app)), "a reading")
         await server.close()
         ahead = 0.0 if right else -1e9
         await eventually(
             lambda: any("was set by" in m for m in logged(logging.WARNING)), "the step is logged"
         )
-        await asyncio.sleep(0.05)
-        reading = pictures(app)[0]
+        reading = last_readings(app)[0]
         wrong_by = abs(time.time() - reading.timestamp())
         assert wrong_by < 60 if right else wrong_by > 3600
     finally:
@@ -329,33 +329,33 @@ async def test_a_clock_that_is_set_restamps_what_nobody_was_told(
         await running
 
 
-def pictures(app: App) -> list[datetime]:
-    """When the meters were last read, as the publisher would say it."""
+def last_readings(app: App) -> list[datetime]:
+    """The times of the meters' last readings."""
     if app._components is None:  # it is not built yet
         return []
     found = app.components.devices.values()
     return [device.last_reading for device in found if device.last_reading is not None]
 
 
-async def test_a_model_that_is_found_is_read_as_such(
+async def test_a_detected_model_is_read_after_a_restart(
     process: Daemon, heat: dict[str, Any], broker: Mosquitto, manager: socket.socket
 ) -> None:
-    notes = Notes(manager)
+    notifications = Notifications(manager)
     process.configure(mqtt(broker.port), {**heat, "model": "auto"})
     await process.start()
     async with watching(broker.port) as watcher:
         text = await watcher.until("homeassistant/device/kamstrup_main_heat/config")
         assert '"model":"MULTICAL 403"' in text.replace(": ", ":")
         assert "heat_energy_precise" in await watcher.until(f"{ROOT}/heat/state/values")
-        await eventually(lambda: notes.has("RELOADING=1"), "started anew")
+        await eventually(lambda: notifications.has("RELOADING=1"), "restarted")
         assert await process.end() == 0
     assert "the meter is a multical_403" in process.log
 
 
-async def test_a_model_that_is_found_cuts_off_no_other_meters_poll(
+async def test_a_detected_model_does_not_interrupt_a_poll(
     process: Daemon, heat: dict[str, Any], broker: Mosquitto
 ) -> None:
-    """A poll counts from its first byte: cut off, a battery meter is next asked an hour later."""
+    """An interrupted poll counts: the next poll of a battery meter would be an hour later."""
     make = functools.partial(make_emulator, "multical_601", "kmp")
     server = await serve_tcp(make, "127.0.0.1", 0, delay=0.4)
     slow = {**heat, "name": "slow", "id": "slow", "port": f"tcp://127.0.0.1:{server.port}"}
@@ -371,11 +371,10 @@ async def test_a_model_that_is_found_cuts_off_no_other_meters_poll(
     assert "the meter is a multical_601" in process.log
 
 
-async def test_a_bug_in_an_answer_ends_the_daemon(
+async def test_an_exception_of_a_command_ends_the_daemon(
     tmp_path: Path, heat: dict[str, Any], monkeypatch: pytest.MonkeyPatch, expected_logs: list[str]
 ) -> None:
-    """decisions: a programming error anywhere but in a reader ends the process; asyncio would log
-    it and go on."""
+    """A programming error outside of the readers ends the process; asyncio would only log it."""
     expected_logs.append("connection refused")
 
     def broken(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The control socket: real Unix sockets, both sides."""
+"""The control socket: server and client on real Unix sockets."""
 
 from __future__ import annotations
 
@@ -66,35 +66,35 @@ async def test_health_and_read(address: str) -> None:
 
 
 @pytest.mark.parametrize("line", [b"{\n", b"\n", b"[]\n", b'{"command": []}\n', b"\xff\n"])
-async def test_rubbish_gets_an_answer(address: str, line: bytes) -> None:
+async def test_an_invalid_request_gets_an_error(address: str, line: bytes) -> None:
     assert json.loads(await _raw(address, line))["ok"] is False
 
 
-async def test_a_line_without_end_is_hung_up_on(address: str) -> None:
+async def test_a_line_that_is_too_long_closes_the_connection(address: str) -> None:
     with pytest.raises((ConnectionError, AssertionError)):
         assert await _raw(address, b"x" * 100_000) == b"an answer"
 
 
-async def test_one_that_says_nothing_is_hung_up_on(address: str) -> None:
+async def test_a_silent_client_is_disconnected(address: str) -> None:
     assert await _raw(address, b"") == b""
 
 
-async def test_another_user_gets_no_answer(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_user_gets_no_response(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_socket, "_peer_uid", lambda _: os.getuid() + 1)
     with pytest.raises(ControlError, match=r"no daemon answers|closed the connection"):
         await asyncio.to_thread(send_request, address, "health")
 
 
-async def test_the_other_end_is_known_by_the_kernel(tmp_path: Path) -> None:
-    known: list[int] = []
+async def test_the_kernel_reports_the_user_of_the_peer(tmp_path: Path) -> None:
+    uids: list[int] = []
 
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        known.append(control_socket._peer_uid(writer))
+        uids.append(control_socket._peer_uid(writer))
         writer.close()
 
     async with await asyncio.start_unix_server(serve, tmp_path / "s"):
         await _raw(str(tmp_path / "s"), b"")
-    assert known == [os.getuid()]
+    assert uids == [os.getuid()]
     assert struct.calcsize("3i") == 12  # struct ucred, unix(7)
 
 
@@ -155,8 +155,8 @@ def test_the_address_is_the_same_on_both_sides() -> None:
 
 
 @pytest.mark.parametrize("bug", [ValueError("our fault"), OSError("our fault"), KeyError("it")])
-async def test_a_bug_in_a_handler_is_not_lost(tmp_path: Path, bug: Exception) -> None:
-    """decisions: a programming error ends the process; asyncio would only log it."""
+async def test_an_exception_of_a_handler_is_raised_by_run(tmp_path: Path, bug: Exception) -> None:
+    """A programming error ends the process; asyncio would only log it."""
 
     def broken(_: Mapping[str, Any]) -> Mapping[str, Any]:
         raise bug
@@ -172,7 +172,7 @@ async def test_a_bug_in_a_handler_is_not_lost(tmp_path: Path, bug: Exception) ->
     server.close()
 
 
-async def test_an_answer_that_is_no_json_is_a_bug_too(tmp_path: Path) -> None:
+async def test_a_result_that_is_no_json_is_a_programming_error(tmp_path: Path) -> None:
     name = str(tmp_path / "c.sock")
     server = ControlServer(name, {"dump": lambda _: {"no": {1, 2}}})
     running = asyncio.create_task(server.run())
@@ -184,7 +184,7 @@ async def test_an_answer_that_is_no_json_is_a_bug_too(tmp_path: Path) -> None:
     server.close()
 
 
-async def test_whether_anybody_answers(address: str, tmp_path: Path) -> None:
+async def test_is_answering(address: str, tmp_path: Path) -> None:
     assert control_socket.is_answering(address)
     assert not control_socket.is_answering(str(tmp_path / "nobody"))
     assert not control_socket.is_answering("/run/" + "x" * 200)

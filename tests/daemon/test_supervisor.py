@@ -1,4 +1,4 @@
-"""The supervisor, with a clock of our own and small intervals."""
+"""The supervisor with a simulated clock and short intervals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Time:
 
 
 class Job:
-    """Work for the supervisor, made of a function."""
+    """A supervised object that runs a function."""
 
     def __init__(self, name: str, time: Time, work: Callable[[], Awaitable[None]]) -> None:
         self.heartbeat = Heartbeat(name, time)
@@ -39,7 +39,7 @@ class Job:
         return self.delay
 
 
-async def for_ever() -> None:
+async def run_until_cancelled() -> None:
     await asyncio.Event().wait()
 
 
@@ -47,7 +47,7 @@ def test_the_default() -> None:
     assert supervisor.CHECK_INTERVAL == 30.0
 
 
-async def test_stuck_work_is_cancelled_and_started_anew(
+async def test_a_stuck_task_is_cancelled_and_restarted(
     expected_logs: list[str], logged: Callable[[int], list[str]]
 ) -> None:
     expected_logs.append("reader of heat was stuck")
@@ -65,7 +65,10 @@ async def test_stuck_work_is_cancelled_and_started_anew(
             water.heartbeat.expect_within(10)
         await asyncio.Event().wait()
 
-    heat, water = Job("reader of heat", time, work), Job("reader of water", time, for_ever)
+    heat, water = (
+        Job("reader of heat", time, work),
+        Job("reader of water", time, run_until_cancelled),
+    )
     watcher = Supervisor([water, heat], time, check=0.001)
     task = asyncio.create_task(watcher.run())
     await asyncio.wait_for(second.wait(), 5)
@@ -77,7 +80,7 @@ async def test_stuck_work_is_cancelled_and_started_anew(
     assert task.cancelled()
 
 
-async def test_work_that_cannot_be_cancelled_makes_the_supervisor_late(
+async def test_a_task_that_cannot_be_cancelled_makes_the_supervisor_late(
     expected_logs: list[str],
 ) -> None:
     expected_logs.append("reader was stuck")
@@ -103,7 +106,7 @@ async def test_work_that_cannot_be_cancelled_makes_the_supervisor_late(
     await asyncio.wait([task])
 
 
-async def test_a_crash_is_reported_and_the_work_restarted() -> None:
+async def test_a_crashed_task_is_reported_and_restarted() -> None:
     starts = 0
     third = asyncio.Event()
 
@@ -112,11 +115,11 @@ async def test_a_crash_is_reported_and_the_work_restarted() -> None:
         starts += 1
         if starts == 3:
             third.set()
-            await for_ever()
+            await run_until_cancelled()
         raise ZeroDivisionError
 
     time = Time()
-    job, other = Job("reader", time, work), Job("other reader", time, for_ever)
+    job, other = Job("reader", time, work), Job("other reader", time, run_until_cancelled)
     task = asyncio.create_task(Supervisor([job, other], time).run())
     await asyncio.wait_for(third.wait(), 5)
     assert [type(error) for error in job.crashes] == [ZeroDivisionError] * 2
@@ -125,7 +128,7 @@ async def test_a_crash_is_reported_and_the_work_restarted() -> None:
     await asyncio.wait([task])
 
 
-async def test_a_restart_after_a_crash_waits_as_long_as_the_work_asks_for() -> None:
+async def test_a_restart_after_a_crash_waits_for_the_returned_delay() -> None:
     starts = 0
 
     async def work() -> None:
@@ -140,13 +143,13 @@ async def test_a_restart_after_a_crash_waits_as_long_as_the_work_asks_for() -> N
     task = asyncio.create_task(watcher.run())
     await eventually(lambda: len(job.crashes) == 1, "the crash is reported")
     time.now += 3600
-    assert not job.heartbeat.is_late()  # it sleeps by agreement
+    assert not job.heartbeat.is_late()  # the heartbeat includes the delay
     assert starts == 1
     task.cancel()
     await asyncio.wait([task])
 
 
-async def test_what_is_no_exception_is_passed_on() -> None:
+async def test_a_base_exception_is_raised() -> None:
     class Stop(BaseException): ...
 
     async def work() -> None:
@@ -157,9 +160,9 @@ async def test_what_is_no_exception_is_passed_on() -> None:
         await Supervisor([Job("reader", time, work)], time).run()
 
 
-async def test_work_must_not_end() -> None:
+async def test_a_task_must_not_end() -> None:
     async def work() -> None: ...
 
     time = Time()
-    with pytest.raises(RuntimeError, match="reader ended, which it must not"):
+    with pytest.raises(RuntimeError, match="reader ended unexpectedly"):
         await Supervisor([Job("reader", time, work)], time).run()

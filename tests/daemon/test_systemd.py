@@ -1,4 +1,4 @@
-"""sd_notify: to a real datagram socket."""
+"""sd_notify to a real datagram socket."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def test_lines_reach_the_service_manager(tmp_path: Path, abstract: bool) -> None
         assert manager.recv(1000) == b"READY=1\nSTATUS=3 of 4 meters online"
 
 
-def test_without_a_manager_nothing_happens() -> None:
+def test_without_a_service_manager_nothing_is_sent() -> None:
     Notifier({}).send(READY="1")
 
 
-def test_a_manager_that_is_gone_is_named_once(
+def test_repeated_failures_are_logged_once(
     tmp_path: Path, expected_logs: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected_logs.append("systemd cannot be told")
+    expected_logs.append("notifications to systemd fail")
     notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")})
     notifier.send(WATCHDOG="1")
     notifier.send(WATCHDOG="1")
-    assert caplog.text.count("systemd cannot be told") == 1
+    assert caplog.text.count("notifications to systemd fail") == 1
 
 
-def test_after_it_is_back_a_new_loss_is_named_again(
+def test_a_failure_after_a_success_is_logged_again(
     tmp_path: Path, expected_logs: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected_logs.append("systemd cannot be told")
+    expected_logs.append("notifications to systemd fail")
     path = tmp_path / "notify"
     notifier = Notifier({"NOTIFY_SOCKET": str(path)})
     notifier.send(WATCHDOG="1")
@@ -47,4 +47,4 @@ def test_after_it_is_back_a_new_loss_is_named_again(
         notifier.send(WATCHDOG="1")
     path.unlink()
     notifier.send(WATCHDOG="1")
-    assert caplog.text.count("systemd cannot be told") == 2
+    assert caplog.text.count("notifications to systemd fail") == 2

@@ -1,4 +1,4 @@
-"""Deadlines and the watchdog, with a clock of our own."""
+"""Heartbeats and the watchdog, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -28,62 +28,65 @@ def test_the_defaults() -> None:
     assert watchdog.HEALTHY_WITHIN == 60.0
 
 
-def test_a_deadline_is_late_thirty_seconds_after_what_was_promised() -> None:
+def test_a_heartbeat_is_late_thirty_seconds_after_its_heartbeat_() -> None:
     time = Time()
-    deadline = Heartbeat("publisher", time)
-    deadline.expect_within(10)
+    heartbeat_ = Heartbeat("publisher", time)
+    heartbeat_.expect_within(10)
     time.now = 1040.0
-    assert not deadline.is_late()
+    assert not heartbeat_.is_late()
     time.now = 1040.1
-    assert deadline.is_late()
-    assert late_names([deadline, Heartbeat("other", time)]) == ["publisher"]
+    assert heartbeat_.is_late()
+    assert late_names([heartbeat_, Heartbeat("other", time)]) == ["publisher"]
 
 
-def test_fed_while_nobody_is_stuck(
+def test_the_watchdog_is_kicked_while_no_task_is_stuck(
     expected_logs: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     expected_logs.append("stuck: publisher")
     time = Time()
-    fed: list[str] = []
-    deadline = Heartbeat("publisher", time)
+    kicks: list[str] = []
+    heartbeat_ = Heartbeat("publisher", time)
     watchdog = Watchdog(
-        [deadline], lambda: fed.append("systemd"), time, exit_timer=lambda: fed.append("timer")
+        [heartbeat_],
+        lambda: kicks.append("systemd"),
+        time,
+        exit_timer=lambda: kicks.append("timer"),
     )
     watchdog.check()
-    assert fed == ["systemd", "timer"]
+    assert kicks == ["systemd", "timer"]
     time.now += 31
     watchdog.check()
     watchdog.check()
-    assert fed == ["systemd", "timer"]
+    assert kicks == ["systemd", "timer"]
     assert caplog.text.count("stuck: publisher") == 1
     assert watchdog.is_healthy
     time.now += 30
     assert not watchdog.is_healthy
     assert watchdog.seconds_since_kick == 61
-    deadline.expect_within(5)
+    heartbeat_.expect_within(5)
     watchdog.check()
-    assert fed == ["systemd", "timer"] * 2
+    assert kicks == ["systemd", "timer"] * 2
     assert watchdog.is_healthy
 
 
-async def test_it_runs_by_itself() -> None:
+async def test_it_kicks_at_intervals() -> None:
     import asyncio
 
     third = asyncio.Event()
-    feedings: list[int] = []
+    kicks: list[int] = []
 
-    def feed() -> None:
-        feedings.append(1)
-        if len(feedings) == 3:
+    def kick() -> None:
+        kicks.append(1)
+        if len(kicks) == 3:
             third.set()
 
-    watchdog = Watchdog([], feed, Time(), exit_timer=lambda: None, interval=0.001)
+    watchdog = Watchdog([], kick, Time(), exit_timer=lambda: None, interval=0.001)
     task = asyncio.create_task(watchdog.run())
     await asyncio.wait_for(third.wait(), 5)
     task.cancel()
 
 
-def test_a_process_that_does_not_feed_itself_ends_with_a_traceback() -> None:
+def test_the_exit_timer_ends_the_process_with_a_traceback() -> None:
     program = (
         "import time; from kamstrup_mqtt.daemon.watchdog import start_exit_timer;"
         " start_exit_timer(0.2); time.sleep(30)"

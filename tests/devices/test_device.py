@@ -24,7 +24,7 @@ from tests.support.factories import (
     at,
     diagnosis,
     identity,
-    make_picture,
+    make_device,
     make_plan,
     reading,
 )
@@ -36,7 +36,7 @@ D = Decimal
 
 
 def test_a_state_holds_every_key_seen_and_its_time() -> None:
-    picture = make_picture()
+    picture = make_device()
     change = picture.apply(
         reading(
             {"heat_energy": Measurement(D("12.340"), "MWh"), "volume": Measurement(None, "m³")}
@@ -57,7 +57,7 @@ def test_a_state_holds_every_key_seen_and_its_time() -> None:
 
 
 def test_a_known_key_changes_no_discovery() -> None:
-    picture = make_picture()
+    picture = make_device()
     values = {"volume": Measurement(D(5), "m³")}
     picture.apply(reading(values), 1.0)
     change = picture.apply(reading(values), 2.0)
@@ -71,7 +71,7 @@ def test_groups_are_apart() -> None:
         {"live": ("power_import",), "hourly": ("energy_import",), "never": ()},
         periods={"live": 10.0, "hourly": 3600.0},
     )
-    picture = make_picture(plan, interval=None)
+    picture = make_device(plan, interval=None)
     picture.apply(reading({"energy_import": Measurement(D("1.5"), "kWh")}, at(0), "hourly"), 1.0)
     picture.apply(reading({"power_import": Measurement(D(7), "W")}, at(10), "live"), 11.0)
     assert list(picture.states()) == ["live", "hourly"]
@@ -85,7 +85,7 @@ def test_groups_are_apart() -> None:
 
 def test_an_unlisted_key_stays_in_the_group_it_came_in() -> None:
     plan = make_plan({"live": ("power_import",), "hourly": ("energy_import",)}, open_=True)
-    picture = make_picture(plan, interval=None)
+    picture = make_device(plan, interval=None)
     picture.apply(reading({"power_import": Measurement(D(7), "W")}, group="live"), 1.0)
     picture.apply(reading({"obis_1_1_99_9_9_255": Measurement("x")}, group="hourly"), 1.0)
     assert picture.group_of("obis_1_1_99_9_9_255") == "hourly"
@@ -97,14 +97,14 @@ def test_keys_that_are_no_longer_listed_are_gone() -> None:
     memory = DeviceState(model="multical_403", serial="1", serial_source="serial")
     memory.units = {"power": "kW", "volume": "m³"}
     memory.readings = {"values": LastReading(T0, {"power": D(1), "volume": D(2)})}
-    assert list(make_picture(make_plan({"values": ("volume",)}), memory).keys) == ["volume"]
+    assert list(make_device(make_plan({"values": ("volume",)}), memory).keys) == ["volume"]
 
 
 def test_after_a_restart_states_are_the_stored_ones() -> None:
     memory = DeviceState(model="multical_403", serial="1", serial_source="serial")
     memory.units = {"heat_energy": "MWh"}
     memory.readings = {"values": LastReading(T0, {"heat_energy": D("1.230")})}
-    picture = make_picture(memory=memory)
+    picture = make_device(memory=memory)
     assert (
         picture.state_json("values") == '{"time": "2026-11-21T03:30:00.000Z", "heat_energy": 1.230}'
     )
@@ -114,7 +114,7 @@ def test_after_a_restart_states_are_the_stored_ones() -> None:
 
 
 def test_the_first_unit_stays() -> None:
-    picture = make_picture()
+    picture = make_device()
     picture.apply(reading({"heat_energy": Measurement(D("9.99"), "MWh")}), 1.0)
     change = picture.apply(reading({"heat_energy": Measurement(D("10010"), "kWh")}), 2.0)
     assert change.log == ()
@@ -124,7 +124,7 @@ def test_the_first_unit_stays() -> None:
 
 @pytest.mark.parametrize("unit", ["GJ", "m³", None])
 def test_a_unit_of_another_family_is_rejected_and_logged_once(unit: str | None) -> None:
-    picture = make_picture()
+    picture = make_device()
     picture.apply(reading({"heat_energy": Measurement(D(10), "MWh")}), 1.0)
     change = picture.apply(reading({"heat_energy": Measurement(D(36), unit)}), 2.0)
     assert change.log == (
@@ -148,7 +148,7 @@ def test_a_unit_of_another_family_is_rejected_and_logged_once(unit: str | None) 
 def test_what_home_assistant_would_refuse_is_rejected(key: str, value: str, why: str) -> None:
     clock = Quantity(key="clock", name="Clock", device_class="timestamp", is_text=True)
     plan = make_plan({"values": (*HEAT, "clock")}, quantities={"clock": clock})
-    picture = make_picture(plan)
+    picture = make_device(plan)
     change = picture.apply(reading({key: Measurement(value)}), 1.0)
     assert len(change.log) == 1
     assert f"heat: {key} is held back: " in change.log[0][1]
@@ -163,11 +163,11 @@ def test_what_home_assistant_would_refuse_is_rejected(key: str, value: str, why:
 def test_what_home_assistant_takes_is_published(key: str, value: str) -> None:
     clock = Quantity(key="clock", name="Clock", device_class="timestamp", is_text=True)
     plan = make_plan({"values": (*HEAT, "clock")}, quantities={"clock": clock})
-    picture = make_picture(plan)
+    picture = make_device(plan)
     assert picture.apply(reading({key: Measurement(value)}), 1.0).log == ()
     assert json.loads(picture.state_json("values"))[key] == value
 
-    picture = make_picture()
+    picture = make_device()
     picture.apply(reading({"meter_id": Measurement("00\n12")}), 1.0)
     assert json.loads(picture.state_json("values"))["meter_id"] == r"00\x0a12"
 
@@ -176,7 +176,7 @@ def test_what_home_assistant_takes_is_published(key: str, value: str) -> None:
 
 
 def test_without_identity_there_is_no_serial_but_there_are_states() -> None:
-    picture = make_picture()
+    picture = make_device()
     picture.apply(reading({"volume": Measurement(D(5), "m³")}), 1.0)
     assert picture.serial is None
     assert picture.serial_text is None
@@ -184,7 +184,7 @@ def test_without_identity_there_is_no_serial_but_there_are_states() -> None:
 
 
 def test_the_first_identity_stays() -> None:
-    picture = make_picture()
+    picture = make_device()
     first = picture.apply(identity("0012 34/5", sw_version="A\x01"), 1.0)
     assert (first.discovery, first.identity, first.replaced, first.urgent) == (
         True,
@@ -201,7 +201,7 @@ def test_the_first_identity_stays() -> None:
 
 
 def test_new_details_are_announced() -> None:
-    picture = make_picture()
+    picture = make_device()
     picture.apply(identity("1"), 1.0)
     change = picture.apply(identity("1", sw_version="B"), 2.0)
     assert (change.discovery, change.urgent, change.identity) == (True, True, False)
@@ -211,7 +211,7 @@ def test_new_details_are_announced() -> None:
 
 
 def test_another_number_of_the_same_kind_is_another_meter() -> None:
-    picture = make_picture()
+    picture = make_device()
     picture.apply(identity("1"), 1.0)
     picture.apply(reading({"volume": Measurement(D(5), "m³")}), 1.0)
     picture.meter_state.announced, picture.meter_state.announced_as = {"volume": "sensor"}, "1"
@@ -235,7 +235,7 @@ def test_another_number_of_the_same_kind_is_another_meter() -> None:
 
 
 def test_a_configured_serial_wins() -> None:
-    picture = make_picture(serial="77 A")
+    picture = make_device(serial="77 A")
     assert picture.serial == "77_A"
     picture.apply(identity("1"), 1.0)
     picture.apply(reading({"volume": Measurement(D(5), "m³")}), 1.0)
@@ -248,24 +248,24 @@ def test_a_configured_serial_wins() -> None:
 
 
 def test_a_number_without_letters_or_digits_falls_back_to_the_id() -> None:
-    assert make_picture(serial="???").serial == "heat"
-    picture = make_picture()
+    assert make_device(serial="???").serial == "heat"
+    picture = make_device()
     picture.apply(identity("\x00"), 1.0)
     assert picture.serial == "heat"
 
 
 def test_a_meter_without_a_number_is_called_by_its_id() -> None:
-    assert make_picture(make_plan({"values": HEAT}, identity=())).serial == "heat"
+    assert make_device(make_plan({"values": HEAT}, identity=())).serial == "heat"
 
 
 def test_another_model_keeps_what_holds_for_it_too() -> None:
     memory = DeviceState(model="multical_402", serial="1", serial_source="serial")
     memory.units = {"volume": "m³"}
-    assert make_picture(memory=memory).serial == "1"
+    assert make_device(memory=memory).serial == "1"
     assert memory.model == "multical_403"
     memory = DeviceState(model="kamstrup_han_3phase", serial="57", serial_source="0.0.1")
     memory.announced_as = "57"
-    picture = make_picture(memory=memory)
+    picture = make_device(memory=memory)
     assert picture.serial is None
     assert memory.announced_as == "57"
 
@@ -274,10 +274,10 @@ def test_another_model_keeps_what_holds_for_it_too() -> None:
 
 
 def test_two_meters_of_one_number() -> None:
-    first, second, other = (make_picture(id=name) for name in ("a", "b", "c"))
+    first, second, other = (make_device(id=name) for name in ("a", "b", "c"))
     for picture, number in ((first, "1"), (second, "1"), (other, "2")):
         picture.apply(identity(number), 1.0)
-    assert assign_suffixes([first, second, other, make_picture(id="unknown")]) == [
+    assert assign_suffixes([first, second, other, make_device(id="unknown")]) == [
         "b and a have the same serial number 1: the ids of b end in _b; are both on one meter?"
     ]
     assert [p.serial for p in (first, second, other)] == ["1", "1_b", "2"]
@@ -285,7 +285,7 @@ def test_two_meters_of_one_number() -> None:
 
 
 def test_the_meter_announced_first_keeps_the_bare_number() -> None:
-    first, second = make_picture(id="a"), make_picture(id="b")
+    first, second = make_device(id="a"), make_device(id="b")
     for picture in (first, second):
         picture.apply(identity("1"), 1.0)
     second.meter_state.announced_as = "1"
@@ -294,7 +294,7 @@ def test_the_meter_announced_first_keeps_the_bare_number() -> None:
 
 
 def test_a_suffix_stays_when_the_other_meter_is_gone() -> None:
-    picture = make_picture(id="b")
+    picture = make_device(id="b")
     picture.apply(identity("1"), 1.0)
     picture.meter_state.announced_as = "1_b"
     assert assign_suffixes([picture]) == []
@@ -305,7 +305,7 @@ def test_a_suffix_stays_when_the_other_meter_is_gone() -> None:
 
 
 def test_online_for_three_intervals() -> None:
-    picture = make_picture()
+    picture = make_device()
     assert not picture.is_online(T0, 1000.0)
     picture.apply(reading({"volume": Measurement(D(5), "m³")}), 1000.0)
     assert picture.is_online(None, 1179.9)
@@ -315,7 +315,7 @@ def test_online_for_three_intervals() -> None:
 def test_a_stored_reading_counts_by_the_wall_clock() -> None:
     memory = DeviceState(model="multical_403")
     memory.readings = {"values": LastReading(T0, {}), "slow": LastReading(None, {})}
-    picture = make_picture(memory=memory)
+    picture = make_device(memory=memory)
     assert picture.is_online(at(179), 1000.0)
     assert not picture.is_online(at(180), 1000.0)
     assert not picture.is_online(None, 1000.0)
@@ -339,11 +339,11 @@ def test_a_stored_reading_counts_by_the_wall_clock() -> None:
 def test_the_timeout_of_a_pushing_meter_follows_from_its_period(
     groups: dict[str, tuple[str, ...]], periods: dict[str, float], patience: float
 ) -> None:
-    assert make_picture(make_plan(groups, periods=periods), interval=None).timeout == patience
+    assert make_device(make_plan(groups, periods=periods), interval=None).timeout == patience
 
 
 def test_offline_at_once_when_the_port_is_gone_for_a_minute() -> None:
-    picture = make_picture(interval=3600.0)
+    picture = make_device(interval=3600.0)
     picture.apply(reading({"volume": Measurement(D(5), "m³")}), 1000.0)
     picture.apply(diagnosis(LinkState.PORT_MISSING, port_gone_since=1010.0), 1010.0)
     assert picture.is_online(T0, 1069.9)
@@ -357,7 +357,7 @@ def test_a_group_that_missed_three_periods_expires_once() -> None:
         {"live": ("power_import",), "hourly": ("energy_import",)},
         periods={"live": 10.0, "hourly": 3600.0},
     )
-    picture = make_picture(plan, interval=None)
+    picture = make_device(plan, interval=None)
     picture.apply(reading({"power_import": Measurement(D(7), "W")}, group="live"), 1000.0)
     picture.apply(reading({"energy_import": Measurement(D(1), "kWh")}, group="hourly"), 1000.0)
     assert picture.expire_groups(1029.9) == frozenset()
@@ -376,13 +376,13 @@ def test_a_group_that_missed_three_periods_expires_once() -> None:
 def test_after_a_restart_a_group_has_three_periods_again() -> None:
     memory = DeviceState(model="multical_403")
     memory.readings = {"values": LastReading(T0 - timedelta(days=9), {"volume": D(1)})}
-    picture = make_picture(make_plan({"values": HEAT}), memory)  # no period: the interval
+    picture = make_device(make_plan({"values": HEAT}), memory)  # no period: the interval
     assert picture.expire_groups(1179.0) == frozenset()
     assert picture.expire_groups(1180.0) == {"values"}
 
 
 def test_a_group_without_a_period_has_the_timeout_of_its_meter() -> None:
-    picture = make_picture(make_plan({"live": ("power_import",)}), interval=None)
+    picture = make_device(make_plan({"live": ("power_import",)}), interval=None)
     picture.apply(reading({"power_import": Measurement(D(7), "W")}, group="live"), 1000.0)
     assert picture.expire_groups(1030.0) == {"live"}
 
@@ -391,7 +391,7 @@ def test_a_group_without_a_period_has_the_timeout_of_its_meter() -> None:
 
 
 def test_diagnostics() -> None:
-    picture = make_picture()
+    picture = make_device()
     assert json.loads(picture.diagnostics_json()) == {
         "link_state": None,
         "last_reading": None,
@@ -438,7 +438,7 @@ def test_diagnostics() -> None:
 
 
 def test_the_same_diagnosis_changes_nothing() -> None:
-    picture = make_picture()
+    picture = make_device()
     assert picture.apply(diagnosis(), 1.0).link
     assert picture.apply(diagnosis(), 2.0) == DeviceChange()
     counted = picture.apply(diagnosis(counters={"frames": 1}), 3.0)
@@ -452,7 +452,7 @@ def test_limits() -> None:
 
 
 def test_unpublished_readings_get_the_corrected_time() -> None:
-    picture = make_picture()
+    picture = make_device()
     picture.apply(reading({"volume": Measurement(D(5), "m³")}), 100.0)
     picture.correct_clock(datetime(2026, 11, 21, 12, 1, tzinfo=UTC), 160.0)
     assert picture.last_reading == datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -460,7 +460,7 @@ def test_unpublished_readings_get_the_corrected_time() -> None:
 
 def test_an_energy_continues_in_the_configured_unit() -> None:
     memory = DeviceState()
-    before = make_picture(make_plan({"values": ("heat_energy", "volume")}), memory)
+    before = make_device(make_plan({"values": ("heat_energy", "volume")}), memory)
     before.apply(
         reading({"heat_energy": Measurement(D("0.303"), "GJ"), "volume": Measurement(D(1), "m³")}),
         1.0,
@@ -468,7 +468,7 @@ def test_an_energy_continues_in_the_configured_unit() -> None:
     plan = make_plan({"values": ("heat_energy", "volume")})
     energy = replace(plan.values[0].quantity, as_sent=False, unit="kWh")
     plan = replace(plan, values=(PlannedValue("heat_energy", energy, "values"), plan.values[1]))
-    after = make_picture(plan, memory)
+    after = make_device(plan, memory)
     assert after.keys == {"heat_energy": "kWh", "volume": "m³"}
     # 0.303 GJ = 84.17 kWh; a step of 0.001 GJ is 0.28 kWh
     assert json.loads(after.state_json("values"))["heat_energy"] == 84.2
@@ -476,7 +476,7 @@ def test_an_energy_continues_in_the_configured_unit() -> None:
 
 def test_the_next_deadline() -> None:
     """Polled every 60 s: three periods after the last reading; a port may be gone for 60 s."""
-    picture = make_picture()
+    picture = make_device()
     assert picture.next_deadline(0.0) == math.inf
     picture.apply(reading({"volume": Measurement(D(5), "m³")}), 100.0)
     assert picture.next_deadline(100.0) == 280.0
@@ -487,7 +487,7 @@ def test_the_next_deadline() -> None:
 
 def test_a_key_that_moves_to_another_group_is_in_one_of_them() -> None:
     """What nobody listed belongs to the first group that has it."""
-    picture = make_picture(make_plan({"live": (), "hourly": ()}, open_=True))
+    picture = make_device(make_plan({"live": (), "hourly": ()}, open_=True))
     picture.apply(reading({"extra": Measurement(D(1))}, group="hourly"), 1.0)
     assert json.loads(picture.state_json("hourly")).keys() == {"time", "extra"}
     picture.apply(reading({"extra": Measurement(D(2))}, group="live"), 2.0)

@@ -16,7 +16,7 @@ from kamstrup_mqtt.devices.device import Device
 from kamstrup_mqtt.devices.retained_state import parse_state
 from kamstrup_mqtt.meters.quantities import QUANTITIES
 from kamstrup_mqtt.storage.state_schema import DeviceState, LastReading
-from tests.support.factories import at, make_facts, make_plan, reading
+from tests.support.factories import at, make_device_config, make_plan, reading
 
 NOW = at(3600)
 KWH = "energy_import_live"
@@ -51,7 +51,7 @@ def stored() -> DeviceState:
 
 def device(reader: LiveReader | None = None, *, exact: bool = True) -> Device:
     merge = None if reader is None else reader.merge
-    return Device(make_facts(PLAN), stored(), 1000.0, exact=exact, merge_live=merge)
+    return Device(make_device_config(PLAN), stored(), 1000.0, exact=exact, merge_live=merge)
 
 
 def value(found: Device, key: str = KWH, group: str = "live") -> Scalar:
@@ -182,7 +182,7 @@ def heat_in(unit: str, state: DeviceState) -> Device:
     key = "heat_energy"
     quantity = dataclasses.replace(QUANTITIES[key], as_sent=False, unit=unit)
     plan = make_plan({"values": (key,)}, quantities={key: quantity})
-    return Device(make_facts(plan), state, 1000.0, exact=False)
+    return Device(make_device_config(plan), state, 1000.0, exact=False)
 
 
 def test_a_state_in_another_unit_is_ignored() -> None:

@@ -1,4 +1,4 @@
-"""Four emulated meters on ptys and TCP, the real daemon process, a real Mosquitto: every reading.
+"""All readings of four emulated meters on ptys and TCP, with the real daemon and Mosquitto.
 
 The 685-382 has the values of seed 000 (over IEC: the emulator's own, which are the seed's), the
 HAN meter those of seed 003; the MULTICAL's are set here, each with as many digits as its register
@@ -62,7 +62,7 @@ METERS = (
         id="han",
         protocol="han",
         model="kamstrup_han_3phase",
-        # so slow that the registers stand still for the length of the test
+        # so slow that the registers do not change during the test
         settings={
             "hourly": "always",
             "power_import": "36",
@@ -84,13 +84,13 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @contextlib.asynccontextmanager
 async def meters(directory: Path) -> AsyncIterator[list[dict[str, Any]]]:
-    """All four run; their entries in the configuration."""
+    """Run the four meters. Yields their entries in the configuration."""
     async with contextlib.AsyncExitStack() as stack:
         yield [await stack.enter_async_context(emulated(meter, directory)) for meter in METERS]
 
 
-# What each group says, as text, so that every digit counts. `time` and the HAN meter's clock are
-# those of the run and are looked at apart.
+# The values of each group as text, so that every digit is compared. `time` and the clock of the HAN
+# meter are compared separately.
 EXPECTED = {
     "heat/state/values": {
         "heat_energy": "12345.678",
@@ -149,7 +149,7 @@ EXPECTED = {
         "voltage_l1": "219",
         "voltage_l2": "219",
         "voltage_l3": "223",
-        # the registers, counted on: 36 W are not a Wh in the time this takes
+        # live counters equal the registers: 36 W are less than 1 Wh during the test
         "energy_import_live": "44228.000",
         "energy_export_live": "0.000",
         "reactive_energy_import_live": "6691.660",
@@ -165,10 +165,10 @@ EXPECTED = {
 
 
 def as_texts(payload: str) -> dict[str, str]:
-    """key -> value as it stands in the JSON text."""
+    """Return the values by key as they are written in the JSON text."""
 
     class Literal(str):
-        """A number, as written."""
+        """A number as written."""
 
     found = json.loads(payload, parse_int=Literal, parse_float=Literal)
     return {k: str(v) if isinstance(v, Literal) else json.dumps(v) for k, v in found.items()}
@@ -200,7 +200,7 @@ async def test_every_reading_is_published_exactly(
 
 async def check_state(watcher: Watcher, topic: str, expected: dict[str, str]) -> None:
     await watcher.until(topic)
-    # a first total after a weak checksum is believed when a second reading agrees, 2 s later
+    # a first total behind a weak checksum is accepted if the next reading, 2 s later, agrees
     await eventually(
         lambda: (
             expected.keys() <= as_texts(watcher.last[topic]).keys()
@@ -212,12 +212,12 @@ async def check_state(watcher: Watcher, topic: str, expected: dict[str, str]) ->
     assert re.fullmatch(r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"', found.pop("time"))
     clock = found.pop("meter_time", None)
     assert clock is None or re.fullmatch(r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\+00:00)?"', clock)
-    found.pop("meter_clock_drift", None)  # once the offset of the meter's clock is proven
+    found.pop("meter_clock_drift", None)  # once the offset of the meter's clock is known
     assert found == expected
 
 
 async def check_discovery(watcher: Watcher, meter: str) -> None:
-    """Every key that is published is announced, and nothing is announced that is not published."""
+    """Check that the published and the announced keys are the same."""
     text = await watcher.until(f"homeassistant/device/kamstrup_main_{meter}/config")
     announced = json.loads(text)["components"]
     topics = [topic for topic in EXPECTED if topic.startswith(f"{meter}/")]
@@ -230,7 +230,7 @@ async def check_discovery(watcher: Watcher, meter: str) -> None:
         assert published in watcher.last or published.endswith("/read")
 
 
-async def test_the_broker_is_killed_and_comes_back(tmp_path: Path, broker: Mosquitto) -> None:
+async def test_the_broker_is_killed_and_restarted(tmp_path: Path, broker: Mosquitto) -> None:
     async with meters(tmp_path) as entries, daemon(tmp_path) as process:
         process.configure({"host": "127.0.0.1", "port": broker.port}, *entries)
         await process.start()
@@ -244,27 +244,27 @@ async def test_the_broker_is_killed_and_comes_back(tmp_path: Path, broker: Mosqu
             )
             for topic in EXPECTED:
                 await watcher.until(f"{ROOT}/{topic}")
-            code, said = await process.command("health")
+            code, output = await process.command("health")
             assert code == 0
-            assert "4 of 4 meters online, broker connected" in said
-            code, said = await process.command("remove", "-c", str(process.config))
+            assert "4 of 4 meters online, broker connected" in output
+            code, output = await process.command("remove", "-c", str(process.config))
             assert code == 1
-            assert "stop it first" in said
+            assert "stop it first" in output
             assert await process.end() == 0
-            code, said = await process.command("remove", "-c", str(process.config))
+            code, output = await process.command("remove", "-c", str(process.config))
             assert code == 0
-            assert f"cleared {ROOT}/han/state/hourly" in said
-            await eventually(lambda: not retained(watcher), "nothing is left")
-            code, said = await process.command("remove", "-c", str(process.config))
-            assert said == f"the broker retains no messages below {ROOT}\n"
+            assert f"cleared {ROOT}/han/state/hourly" in output
+            await eventually(lambda: not retained(watcher), "no retained messages")
+            code, output = await process.command("remove", "-c", str(process.config))
+            assert output == f"the broker retains no messages below {ROOT}\n"
 
 
 def retained(watcher: Watcher) -> list[str]:
-    """The topics that say something; records of the history are not kept by the broker."""
+    """Return the retained topics, without the history, which the broker does not retain."""
     return [topic for topic in watcher.last if not topic.endswith("/history")]
 
 
-async def test_killed_and_started_anew_it_goes_on_from_memory(
+async def test_a_killed_daemon_publishes_the_stored_readings(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
     async with daemon(tmp_path) as process, watching(broker.port) as watcher:
@@ -276,7 +276,7 @@ async def test_killed_and_started_anew_it_goes_on_from_memory(
             assert await process.end(signal.SIGINT) == 130
         before = dict(watcher.last)
         watcher.last.clear()
-        # the meters are gone: what is known of them is published all the same
+        # without the meters, the daemon publishes the stored readings
         await process.start()
         await watcher.until(f"{ROOT}/bridge/status", "online")
         for topic in EXPECTED:

@@ -1,6 +1,6 @@
-"""A meter in mode C on a pty: the speed of the line really changes, and changes back.
+"""A meter in mode C on a pty: the speed of the line changes and changes back.
 
-The meter here is not our emulator: it looks at the speed that the line has (both ends of a pty
+The meter in this test is not our emulator: it checks the speed of the line (both ends of a pty
 share it), and sends rubbish at any other than its own. IEC 62056-21, 5.4 and 6.3; characters with
 even parity as in iec62056_21.md 6.
 """
@@ -30,13 +30,13 @@ SIGN_ON = bytes.fromhex("AF 3F 21 8D 0A")
 ACK_050 = bytes.fromhex("06 30 35 30 8D 0A")
 # /XYZ5TEST CR LF
 IDENT = bytes.fromhex("AF D8 59 5A 35 D4 C5 53 D4 8D 0A")
-# STX 1.8.0(12*kWh) CR LF ! CR LF ETX BCC; the XOR behind STX is 67, with parity E7
+# STX 1.8.0(12*kWh) CR LF ! CR LF ETX BCC; the XOR after STX is 67, with parity E7
 READOUT = bytes.fromhex("82 B1 2E B8 2E 30 28 B1 B2 AA EB D7 E8 A9 8D 0A 21 8D 0A 03 E7")
 LINE = SerialParams(300)
 
 
 class Meter:
-    """Its end of the pty, and the speeds that it met."""
+    """The meter's end of the pty, and the speeds that it saw."""
 
     def __init__(self, near: int, *, echo: bool) -> None:
         self._near = near
@@ -62,7 +62,7 @@ class Meter:
             self.speeds.append(speed)
             os.write(self._near, data if speed == baudrate else b"\xff\x13" * 10)
 
-        # six characters take 0.2 s at 300 baud, which a pty does not know; and 0.2 s of reaction
+        # six characters take 0.2 s at 300 baud, which a pty does not simulate; 0.2 s reaction time
         asyncio.get_running_loop().call_later(0.4, say)
 
 

@@ -1,4 +1,4 @@
-"""The installed command with another `energy_scale` than before: held back until it is accepted."""
+"""A changed `energy_scale`: totals are held back until they are accepted."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ async def test_another_energy_scale_is_held_back_until_it_is_accepted(tmp_path: 
                     lambda: says(watcher, "diagnostics").get("problem") == HELD, "held back", 20
                 )
                 await eventually(lambda: hourly().get("energy_import") is None, "no total", 20)
-                told = [json.loads(p) for t, p in watcher.seen[seen:] if "/state/" in t]
-                totals = {s.get("energy_import", s.get("energy_import_live")) for s in told}
+                states = [json.loads(p) for t, p in watcher.seen[seen:] if "/state/" in t]
+                totals = {s.get("energy_import", s.get("energy_import_live")) for s in states}
                 assert totals <= {44228, None}
                 assert process.log.count(HELD) == 1
                 assert await process.command("accept", "main") == (
@@ -66,7 +66,7 @@ async def test_another_energy_scale_is_held_back_until_it_is_accepted(tmp_path: 
                     lambda: (hourly().get("energy_import"), live()) == (4422.8, 4422.8), "as 1", 20
                 )
                 await process.end()
-                # accepted for good
+                # the acceptance is stored
                 await process.start()
                 await eventually(lambda: process.log.count("connected to the broker") == 3, "again")
                 await eventually(lambda: live() == 4422.8, "still as 1", 20)

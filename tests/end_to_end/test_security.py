@@ -1,4 +1,4 @@
-"""What SECURITY.md promises, tried on the running daemon."""
+"""The statements of SECURITY.md, checked on a running daemon."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def access_list() -> str:
 
 
 def settings(directory: Path) -> list[str]:
-    """A broker where our user has the rights of the example, and who does not say who he is all."""
+    """A broker where the daemon has the rights of the example, and anonymous clients have all."""
     passwords, access = directory / "passwords", directory / "access"
     subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "kamstrup", SECRET], check=True)
     for path in (passwords,):
@@ -72,7 +72,7 @@ def files_with(secret: str, directory: Path) -> list[str]:
     ]
 
 
-async def test_least_rights_no_open_port_no_core_and_no_secret_anywhere(tmp_path: Path) -> None:
+async def test_minimal_rights_no_open_port_no_core_and_no_secret(tmp_path: Path) -> None:
     (tmp_path / "broker").mkdir()
     (tmp_path / "daemon").mkdir()
     with running(tmp_path / "broker", settings(tmp_path / "broker")) as broker:
@@ -88,11 +88,11 @@ async def test_least_rights_no_open_port_no_core_and_no_secret_anywhere(tmp_path
                 "password": "${MQTT_SECRET}",
             }
             process.configure(mqtt, entry)
-            # all that can be logged
+            # the most detailed log
             text = process.config.read_text()
             process.config.write_text(text.rstrip()[:-1] + ', "log_level": "debug"}')
             await process.start()
-            # everything that we publish is allowed
+            # the broker accepts everything that the daemon publishes
             await watcher.until("kamstrup/main/bridge/status", "online")
             await watcher.until("kamstrup/main/main/state/live")
             await watcher.until("kamstrup/main/main/history")
@@ -102,9 +102,9 @@ async def test_least_rights_no_open_port_no_core_and_no_secret_anywhere(tmp_path
             assert no_core(process.pid)
             command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()  # noqa: ASYNC240
             assert SECRET.encode() not in command_line
-            code, said = await process.command("health", "--json")
+            code, output = await process.command("health", "--json")
             assert code == 0
-            assert SECRET not in said
+            assert SECRET not in output
             assert await process.end() == 0
             assert not [payload for _, payload in watcher.seen if SECRET in payload]
             assert files_with(SECRET, tmp_path / "daemon") == []
@@ -115,15 +115,13 @@ async def test_least_rights_no_open_port_no_core_and_no_secret_anywhere(tmp_path
     reason="cores go elsewhere on this machine",
 )
 @pytest.mark.parametrize("command", ["models", None])
-def test_a_core_that_is_written_all_the_same_holds_no_memory(
-    tmp_path: Path, command: str | None
-) -> None:
-    """As where the kernel hands cores to a program, which the limit does not stop. Without a
-    command of ours, the core does hold the secret."""
+def test_a_core_dump_contains_no_memory(tmp_path: Path, command: str | None) -> None:
+    """A kernel that pipes cores to a program ignores the limit. Without the daemon's setting, the
+    core contains the secret."""
     program = f"""
 import os, resource
 from kamstrup_mqtt import cli
-open("/proc/self/coredump_filter", "w").write("33")  # the kernel's default, whatever we inherit
+open("/proc/self/coredump_filter", "w").write("33")  # the default of the kernel
 secret = "hunter2-" + str(7000 + 133)
 if {command!r} is not None:
     cli.main([{command!r}])
@@ -135,7 +133,7 @@ os.abort()
     assert done.returncode == -signal.SIGABRT
     cores = list(tmp_path.iterdir())
     if not cores:
-        pytest.skip("no cores are written on this machine")
+        pytest.skip("this machine writes no core dumps")
     assert (b"hunter2-7133" in cores[0].read_bytes()) is (command is None)
 
 

@@ -1,4 +1,4 @@
-"""The installed command with a wrong key from its first start: Home Assistant sees the problem."""
+"""A wrong key at the first start is a problem in Home Assistant."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def component(watcher: Watcher, topic: str, name: str) -> dict[str, Any] | None:
     return found
 
 
-async def test_a_wrong_key_is_a_problem_though_the_meter_is_not_known_yet(tmp_path: Path) -> None:
+async def test_a_wrong_key_is_a_problem_of_an_unidentified_meter(tmp_path: Path) -> None:
     with running(tmp_path) as broker:
         async with (
             watching(broker.port) as watcher,
@@ -49,19 +49,21 @@ async def test_a_wrong_key_is_a_problem_though_the_meter_is_not_known_yet(tmp_pa
             assert sensor["unique_id"] == "kamstrup_mqtt_main_main_problem"
             assert (sensor["device_class"], sensor["state_topic"]) == ("problem", DIAGNOSTICS)
             await eventually(lambda: DIAGNOSTICS in watcher.last, "diagnostics")
-            told = json.loads(watcher.last[DIAGNOSTICS])
-            assert told["link_state"] == "wrong_key"
-            assert "encrypted with another key" in told["problem"]
-            assert DEVICE not in watcher.last  # never a stand-in
+            diagnostics = json.loads(watcher.last[DIAGNOSTICS])
+            assert diagnostics["link_state"] == "wrong_key"
+            assert "encrypted with another key" in diagnostics["problem"]
+            assert DEVICE not in watcher.last  # no device without a serial number
             await process.end()
 
             process.configure(mqtt, {**entry, "encryption_key": EK})
             await process.start()
-            await eventually(lambda: component(watcher, DEVICE, "problem") is not None, "known", 20)
+            await eventually(
+                lambda: component(watcher, DEVICE, "problem") is not None, "the device", 20
+            )
             await eventually(
                 lambda: component(watcher, BRIDGE, "main_problem") is None, "no problem", 20
             )
-            # forgotten in two steps, or Home Assistant would keep it for ever
+            # removed in two steps, otherwise Home Assistant keeps the entity
             steps = [
                 json.loads(p)["components"].get("main_problem")
                 for t, p in watcher.seen

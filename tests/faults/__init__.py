@@ -1,4 +1,4 @@
-"""Faults against real parts. A few rounds each in `make test`; ROUNDS=200 in `make faults`."""
+"""Faults of real components. `make test` runs a few rounds of each, `make faults` 200."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 
 import pytest
 
-slow = pytest.mark.skipif("ROUNDS" not in os.environ, reason="slow: make check-slow, make faults")
-"""Left out of `make test`."""
+slow = pytest.mark.skipif(
+    "ROUNDS" not in os.environ, reason="slow; run by make check-slow and make faults"
+)
+"""Skipped in `make test`."""
 
 
 def rounds(few: int) -> int:
-    """How often a fault is tried: `few`, unless the environment says ROUNDS."""
+    """Return the number of rounds: `few`, or ROUNDS in the environment."""
     return int(os.environ.get("ROUNDS", few))

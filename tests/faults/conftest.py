@@ -1,4 +1,4 @@
-"""The stage for the tests of this directory."""
+"""The scenario for the tests of this directory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scenario import Stage, staged
+from tests.support.scenario import Scenario, running_scenario
 
 
 @pytest.fixture
-async def stage(
+async def scenario(
     tmp_path: Path, expected_logs: list[str], caplog: pytest.LogCaptureFixture
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[Scenario]:
     expected_logs += ["broker: ", "the bridge closed the connection"]
-    async with staged(tmp_path, caplog) as found:
+    async with running_scenario(tmp_path, caplog) as found:
         yield found

@@ -1,4 +1,4 @@
-"""The host's clock jumps while everything runs, in a process of its own."""
+"""Jumps of the host's clock while the daemon runs in a separate process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.faults import slow
 from tests.support.broker import eventually, running, watching
 from tests.support.daemon import Daemon, daemon, emulated
 from tests.support.fault_rig import METERS
-from tests.support.history_recorder import judge, recording
+from tests.support.history_recorder import check_records, recording
 from tests.support.scenario import ROOT
 
 JUMPING = """
@@ -30,8 +30,8 @@ time.time = jumped
 YEAR = 365 * 86400.0
 
 
-def with_a_jumping_clock(process: Daemon, directory: Path) -> Path:
-    """The daemon's wall clock is the host's plus the seconds in this file."""
+def jumping_clock(process: Daemon, directory: Path) -> Path:
+    """Make the daemon's wall clock the host's plus the seconds in the returned file."""
     ahead = directory / "ahead"
     (directory / "sitecustomize.py").write_text(JUMPING.format(file=str(ahead)))
     process.environment = {"PYTHONPATH": str(directory)}
@@ -41,8 +41,7 @@ def with_a_jumping_clock(process: Daemon, directory: Path) -> Path:
 @slow
 @pytest.mark.timeout(300)
 async def test_the_clock_jumps(tmp_path: Path) -> None:
-    """By an hour and by years, forth and back: nothing is lost, nobody goes offline, and times
-    are those of the clock that is right."""
+    """Jumps by an hour and by years: no record is lost, and no meter goes offline."""
     (tmp_path / "broker").mkdir()
     with running(tmp_path / "broker") as broker:
         async with (
@@ -51,7 +50,7 @@ async def test_the_clock_jumps(tmp_path: Path) -> None:
             daemon(tmp_path) as process,
             watching(broker.port) as watcher,
         ):
-            ahead = with_a_jumping_clock(process, tmp_path)
+            ahead = jumping_clock(process, tmp_path)
             process.configure({"host": "127.0.0.1", "port": broker.port}, entry)
             await process.start()
             await watcher.until(f"{ROOT}/first/status", "online", 20)
@@ -59,38 +58,38 @@ async def test_the_clock_jumps(tmp_path: Path) -> None:
                 ahead.write_text(str(seconds))
                 await eventually(
                     lambda jumps=jumps: process.log.count("clock was set by") == jumps,  # type: ignore[misc]
-                    "the step is told",
+                    "the step is logged",
                     20,
                 )
                 before = len(recorder.seen)
                 await eventually(lambda n=before: len(recorder.seen) > n + 10, "records", 20)  # type: ignore[misc]
-                assert off_by(recorder.seen[-1], seconds) < timedelta(seconds=30)
+                assert clock_error(recorder.seen[-1], seconds) < timedelta(seconds=30)
                 assert watcher.last[f"{ROOT}/first/status"] == "online"
-                code, said = await process.command("health")
-                assert code == 0, said
+                code, output = await process.command("health")
+                assert code == 0, output
             assert watcher.seen.count((f"{ROOT}/first/status", "offline")) == 0
-            judge(recorder.seen, set())
+            check_records(recorder.seen, set())
             assert process.log.count("WARNING") == 4
             assert await process.end() == 0
-            # the next run believes the clock, though the last one once was nine years ahead
+            # the next run accepts the clock although it was nine years ahead before
             memory = json.loads((tmp_path / "state" / "memory.json").read_text())
             assert memory["meters"]["first"]["readings"]["live"]["time"] < "2035"
             await process.start()
             before = len(recorder.seen)
             await eventually(lambda: len(recorder.seen) > before + 10, "records", 20)
-            assert off_by(recorder.seen[-1], 0.0) < timedelta(seconds=30)
+            assert clock_error(recorder.seen[-1], 0.0) < timedelta(seconds=30)
             assert await process.end() == 0
             assert "Traceback" not in process.log
 
 
-def off_by(payload: str, seconds: float) -> timedelta:
-    told = datetime.fromisoformat(json.loads(payload)["time"])
-    return abs(told - datetime.fromtimestamp(time.time() + seconds, UTC))
+def clock_error(payload: str, seconds: float) -> timedelta:
+    published = datetime.fromisoformat(json.loads(payload)["time"])
+    return abs(published - datetime.fromtimestamp(time.time() + seconds, UTC))
 
 
 @pytest.mark.timeout(120)
-async def test_no_clock_at_the_start(tmp_path: Path) -> None:
-    """A Pi without a network: 1970, and times are null until somebody tells it."""
+async def test_the_clock_is_not_set_at_the_start(tmp_path: Path) -> None:
+    """A Pi without a network starts in 1970; times are null until the clock is set."""
     (tmp_path / "broker").mkdir()
     with running(tmp_path / "broker") as broker:
         async with (
@@ -98,7 +97,7 @@ async def test_no_clock_at_the_start(tmp_path: Path) -> None:
             emulated(METERS[0], tmp_path) as entry,
             daemon(tmp_path) as process,
         ):
-            ahead = with_a_jumping_clock(process, tmp_path)
+            ahead = jumping_clock(process, tmp_path)
             ahead.write_text(str(-time.time()))
             process.configure({"host": "127.0.0.1", "port": broker.port}, entry)
             await process.start()
@@ -108,7 +107,7 @@ async def test_no_clock_at_the_start(tmp_path: Path) -> None:
             await eventually(
                 lambda: json.loads(recorder.seen[-1])["time"] is not None, "the time is known", 20
             )
-            await eventually(lambda: "clock was set by" in process.log, "told", 20)
-            assert off_by(recorder.seen[-1], 0.0) < timedelta(seconds=30)
-            judge(recorder.seen, set())
+            await eventually(lambda: "clock was set by" in process.log, "the step is logged", 20)
+            assert clock_error(recorder.seen[-1], 0.0) < timedelta(seconds=30)
+            check_records(recorder.seen, set())
             assert await process.end() == 0

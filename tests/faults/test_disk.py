@@ -1,9 +1,9 @@
-"""The disk under the history and the memory is full, read-only, corrupt. The user is told in one
-line, readings go on, and once it is repaired everything is as before."""
+"""A full, read-only or corrupt disk under the history and the state file.
+
+The log has one line, readings go on, and the spool is used again after the repair."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sqlite3
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.test_kills import spooling, stored
+from tests.faults.test_kills import configure_spool, stored_records
 from tests.support.broker import eventually, running
 from tests.support.daemon import Daemon, daemon, emulated
 from tests.support.fault_rig import METERS
-from tests.support.scenario import burden, staged
+from tests.support.scenario import resource_usage, running_scenario
 
 Messages = list[str]
 FAILING = "history continues in memory: "
@@ -25,22 +25,22 @@ FAILING = "history continues in memory: "
 
 @contextlib.contextmanager
 def small_disk(directory: Path, size: str = "1m") -> Iterator[Path]:
-    """A file system of its own, which only root can mount."""
+    """Mount a small file system, which needs root."""
     at = directory / "disk"
     at.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", at], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip("a file system of its own needs root")
+        pytest.skip("mounting a file system needs root")
     try:
         yield at
     finally:
         subprocess.run(["umount", "-l", at], check=True)
 
 
-def fill(at: Path) -> Path:
-    filler = at / "filler"
+def fill(disk: Path) -> Path:
+    filler = disk / "filler"
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
@@ -50,8 +50,8 @@ def fill(at: Path) -> Path:
     return filler
 
 
-def remount(at: Path, how: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{how}", at], check=True)
+def remount(disk: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", disk], check=True)
 
 
 @pytest.mark.timeout(180)
@@ -60,37 +60,41 @@ async def test_the_disk_is_full(
     tmp_path: Path, mode: str, expected_logs: Messages, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected_logs += ["broker: ", "the bridge closed", FAILING, "memory.json cannot be written"]
-    expected_logs += ["were neither delivered nor stored"]  # at the end, should the test fail
+    expected_logs += ["were neither delivered nor stored"]  # at the end if the test fails
     with small_disk(tmp_path) as disk:
-        async with staged(tmp_path, caplog, mode=mode, state=disk) as stage:
-            before = burden()
+        async with running_scenario(tmp_path, caplog, mode=mode, state=disk) as scenario:
+            before = resource_usage()
             filler = fill(disk)
             if mode == "offline":
-                stage.proxy.closed = True
-                stage.proxy.reset()
+                scenario.proxy.refuses = True
+                scenario.proxy.reset()
             history = "kamstrup_mqtt.storage.history"
-            await eventually(lambda: len(stage.said(history, 30)) > 0, "it is told", 40)
-            told = f"{FAILING}{disk}/history.db: database or disk is full; free or repair the disk"
-            assert stage.said(history, 30)[0] == told
-            await asyncio.sleep(1.0)
-            stage.proxy.closed = False
-            await stage.flows()
+            await eventually(
+                lambda: len(scenario.messages(history, 30)) > 0, "the fault is logged", 40
+            )
+            message = (
+                f"{FAILING}{disk}/history.db: database or disk is full; free or repair the disk"
+            )
+            assert scenario.messages(history, 30)[0] == message
+            await scenario.wait_for_frames(20)
+            scenario.proxy.refuses = False
+            await scenario.wait_for_records()
             filler.unlink()
             if mode == "offline":
-                stage.proxy.closed = True
-                stage.proxy.reset()
+                scenario.proxy.refuses = True
+                scenario.proxy.reset()
             await eventually(
-                lambda: stage.said(history)[-1] == "history: the spool can be written again",
+                lambda: scenario.messages(history)[-1] == "history: the spool can be written again",
                 "written again",
                 40,
             )
-            stage.proxy.closed = False
-            await stage.flows()
-            # told again only where something fitted in between
-            back = stage.said(history).count("history: the spool can be written again")
-            assert stage.said(history, 30) == [told] * back
-            await stage.all_there()
-            await stage.flat(before)
+            scenario.proxy.refuses = False
+            await scenario.wait_for_records()
+            # logged again only if a write succeeded in between
+            back = scenario.messages(history).count("history: the spool can be written again")
+            assert scenario.messages(history, 30) == [message] * back
+            await scenario.wait_for_accepted()
+            await scenario.assert_no_growth(before)
 
 
 @pytest.mark.timeout(180)
@@ -98,77 +102,79 @@ async def test_the_disk_is_full(
 async def test_the_disk_is_read_only_for_a_while(
     tmp_path: Path, mode: str, expected_logs: Messages, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """From the start on; a mount that is in use cannot be made read-only by the test."""
+    """Read-only from the start, because a mount in use cannot be made read-only."""
     expected_logs += ["broker: ", "the bridge closed", FAILING, "memory.json cannot be written"]
-    expected_logs += ["no control socket"]  # it is in the same directory here
+    expected_logs += ["no control socket"]  # in the same directory here
     with small_disk(tmp_path, "64m") as disk:
         remount(disk, "ro")
-        async with staged(tmp_path, caplog, mode=mode, state=disk) as stage:
+        async with running_scenario(tmp_path, caplog, mode=mode, state=disk) as scenario:
             history = "kamstrup_mqtt.storage.history"
-            await eventually(lambda: len(stage.said(history, 30)) > 0, "it is told", 40)
-            (told,) = stage.said(history, 30)
-            assert told == (
+            await eventually(
+                lambda: len(scenario.messages(history, 30)) > 0, "the fault is logged", 40
+            )
+            (message,) = scenario.messages(history, 30)
+            assert message == (
                 f"{FAILING}{disk}/history.db: unable to open database file (Read-only file"
                 " system); free or repair the disk"
             )
-            (memory,) = stage.said("kamstrup_mqtt.storage.state_file", 30)
+            (memory,) = scenario.messages("kamstrup_mqtt.storage.state_file", 30)
             assert memory.startswith(f"{disk}/memory.json cannot be written (Read-only file ")
-            stage.proxy.reset()
-            await stage.until_lost()
-            await stage.flows()
-            await stage.all_there()
+            scenario.proxy.reset()
+            await scenario.wait_until_lost()
+            await scenario.wait_for_records()
+            await scenario.wait_for_accepted()
             remount(disk, "rw")
-            stage.proxy.closed = True
-            stage.proxy.reset()
+            scenario.proxy.refuses = True
+            scenario.proxy.reset()
             await eventually(
-                lambda: stage.said(history)[-1] == "history: the spool can be written again",
+                lambda: scenario.messages(history)[-1] == "history: the spool can be written again",
                 "written again",
                 40,
             )
-            await eventually(lambda: stage.health()["history"]["on_disk"] > 5, "it spools", 20)
-            stage.proxy.closed = False
-            await stage.flows()
-            assert stage.said(history, 30) == [told]
-            await stage.all_there()
-            async with stage.fault():
-                stage.proxy.reset()
-                await stage.until_lost()
+            await eventually(lambda: scenario.health()["history"]["on_disk"] > 5, "it spools", 20)
+            scenario.proxy.refuses = False
+            await scenario.wait_for_records()
+            assert scenario.messages(history, 30) == [message]
+            await scenario.wait_for_accepted()
+            async with scenario.fault():
+                scenario.proxy.reset()
+                await scenario.wait_until_lost()
 
 
 @pytest.mark.timeout(180)
-async def test_the_file_is_damaged_while_it_is_used(
+async def test_the_file_is_damaged_while_it_is_open(
     tmp_path: Path, expected_logs: Messages, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is set aside, and a new one made: what was only in it is lost, what comes is not."""
+    """The file is set aside and replaced. Only records in the damaged file are lost."""
     expected_logs += ["broker: ", "the bridge closed", "history.db is corrupt", FAILING]
-    async with staged(tmp_path, caplog, mode="always") as stage:
-        before = burden()
-        await stage.all_there()
+    async with running_scenario(tmp_path, caplog, mode="always") as scenario:
+        before = resource_usage()
+        await scenario.wait_for_accepted()
         file = tmp_path / "history.db"
         with contextlib.closing(sqlite3.connect(file, timeout=10)) as other:
-            other.execute("CREATE TABLE another (it INTEGER)")  # what is cached is old now
+            other.execute("CREATE TABLE another (it INTEGER)")  # invalidates the cached pages
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         file.write_bytes(os.urandom(file.stat().st_size))
         spool = "kamstrup_mqtt.storage.spool"
-        await eventually(lambda: len(stage.said(spool, 30)) > 0, "it is told", 40)
-        (told,) = stage.said(spool, 30)
-        assert told.startswith(f"{file} is corrupt (")
-        assert told.endswith("); set aside as history.db.corrupt-1, going on with a new one")
+        await eventually(lambda: len(scenario.messages(spool, 30)) > 0, "the fault is logged", 40)
+        (message,) = scenario.messages(spool, 30)
+        assert message.startswith(f"{file} is corrupt (")
+        assert message.endswith("); set aside as history.db.corrupt-1, going on with a new one")
         assert (tmp_path / "history.db.corrupt-1").exists()
-        await stage.flows()
-        assert stage.said(spool, 30) == [told]
-        await stage.flat(before)
+        await scenario.wait_for_records()
+        assert scenario.messages(spool, 30) == [message]
+        await scenario.assert_no_growth(before)
 
 
 @contextlib.asynccontextmanager
-async def told_at_the_start(directory: Path, state: Path) -> AsyncIterator[Daemon]:
-    """The daemon in a process of its own, with `state` as it is."""
+async def daemon_with_state(directory: Path, state: Path) -> AsyncIterator[Daemon]:
+    """Run the daemon in a separate process on the state directory `state`."""
     (directory / "broker").mkdir()
     with running(directory / "broker") as broker:
         async with emulated(METERS[0], directory) as entry, daemon(directory) as process:
             process.environment = {"STATE_DIRECTORY": str(state)}
             process.configure({"host": "127.0.0.1", "port": broker.port}, entry)
-            spooling(process, {"mode": "always"})
+            configure_spool(process, {"mode": "always"})
             await process.start()
             await eventually(lambda: "connected to the broker" in process.log, "connected", 20)
             await eventually(lambda: "meter.first: readings come" in process.log, "read", 20)
@@ -185,32 +191,32 @@ def warnings(process: Daemon) -> Messages:
 async def test_a_read_only_state_directory_at_the_start(tmp_path: Path) -> None:
     with small_disk(tmp_path) as disk:
         remount(disk, "ro")
-        async with told_at_the_start(tmp_path, disk) as process:
-            await eventually(lambda: len(warnings(process)) >= 2, "told", 20)
+        async with daemon_with_state(tmp_path, disk) as process:
+            await eventually(lambda: len(warnings(process)) >= 2, "message", 20)
         memory, history = sorted(warnings(process), key=lambda line: "history" in line)[:2]
         assert "memory.json cannot be written (Read-only file system)" in memory
         assert "set STATE_DIRECTORY" in memory
         assert f"{FAILING}{disk}/history.db: unable to open database file (Read-only" in history
-        # at the end the records that nobody has are counted, if there are any
+        # at the end a warning may count the records that are not delivered
         assert len(warnings(process)) <= 3
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    ("name", "spoil"),
+    ("name", "corrupt"),
     [
         ("history.db", lambda file: file.write_bytes(b"this is no database, but text" * 99)),
         ("memory.json", lambda file: file.write_text('{"version": 1, "meters": {"first": ')),
     ],
 )
 async def test_a_corrupt_file_at_the_start(
-    tmp_path: Path, name: str, spoil: Callable[[Path], object]
+    tmp_path: Path, name: str, corrupt: Callable[[Path], object]
 ) -> None:
     state = tmp_path / "state"
     state.mkdir()
-    spoil(state / name)
-    async with told_at_the_start(tmp_path, state) as process:
-        await eventually(lambda: len(warnings(process)) == 1, "told", 20)
+    corrupt(state / name)
+    async with daemon_with_state(tmp_path, state) as process:
+        await eventually(lambda: len(warnings(process)) == 1, "message", 20)
         assert f"{state}/{name}" in warnings(process)[0]
         assert "set aside as" in warnings(process)[0]
         assert [path.name for path in state.glob(f"{name}.*-1")]
@@ -222,7 +228,7 @@ async def test_a_corrupt_file_at_the_start(
 
 @pytest.mark.timeout(60)
 async def test_stopped_while_the_broker_is_away_and_started_again(tmp_path: Path) -> None:
-    """SIGTERM: within 5 s, and what is not delivered is on disk; the next run delivers it."""
+    """SIGTERM ends it within 5 s; the next run delivers the records on disk."""
     (tmp_path / "broker").mkdir()
     with running(tmp_path / "broker") as broker:
         async with emulated(METERS[0], tmp_path) as entry, daemon(tmp_path) as process:
@@ -231,19 +237,21 @@ async def test_stopped_while_the_broker_is_away_and_started_again(tmp_path: Path
             await eventually(lambda: "connected to the broker" in process.log, "connected", 20)
             broker.stop()
             await eventually(lambda: "broker: " in process.log, "lost", 20)
-            await asyncio.sleep(1.0)
+            spool = tmp_path / "state" / "history.db"
+            await eventually(lambda: len(stored_records(spool)) >= 15, "records are stored", 20)
             assert await process.end(within=5.5) == 0
-            left = stored(tmp_path / "state" / "history.db")
-            assert len(left) >= 15
+            left = stored_records(spool)
             assert process.log.count("WARNING") == 1
             broker.start()
             await process.start()
             await eventually(
-                lambda: f"history: {len(left)} records of an earlier run" in process.log, "told", 20
+                lambda: f"history: {len(left)} records of an earlier run" in process.log,
+                "message",
+                20,
             )
             await eventually(
                 lambda: (
-                    not left & stored(tmp_path / "state" / "history.db")
+                    not left & stored_records(spool)
                     or process.log.count("connected to the broker") == 2
                 ),
                 "connected again",

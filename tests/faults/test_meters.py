@@ -1,4 +1,4 @@
-"""What lines, bridges and ports do at their worst. The other meter is read all the while."""
+"""Faults of lines, bridges and ports. The other meter is read meanwhile."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ import pytest
 from kamstrup_mqtt.emulators.registry import make_emulator
 from kamstrup_mqtt.emulators.server import Server, serve_pty
 from tests.faults import rounds
-from tests.support.broker import eventually, running
+from tests.support.broker import POLL_INTERVAL, eventually, running
 from tests.support.daemon import Daemon, daemon, emulated
 from tests.support.fault_rig import METERS
-from tests.support.scenario import Stage, meter_voice
+from tests.support.scenario import Scenario, meter_log
 
-FIRST = meter_voice("first")
-
-
-def link_state(stage: Stage) -> str:
-    return str(stage.health()["meters"]["first"]["link_state"])
+FIRST_LOG = meter_log("first")
 
 
-def impatient(stage: Stage, id_: str) -> None:
-    """The meter is known to send each 0.1 s, not each 10 s: three missed lists are soon over."""
-    listening = stage.app.components.readers[id_]._push_reader
-    assert listening is not None
-    listening._no_bytes_timeout, listening._no_frames_timeout, listening._reopen_after = (
+def link_state(scenario: Scenario) -> str:
+    return str(scenario.health()["meters"]["first"]["link_state"])
+
+
+def expect_frequent_lists(scenario: Scenario, id_: str) -> None:
+    """Shorten the timeouts of the reader to those of a meter that sends every 0.1 s."""
+    push_reader = scenario.app.components.readers[id_]._push_reader
+    assert push_reader is not None
+    push_reader._no_bytes_timeout, push_reader._no_frames_timeout, push_reader._reopen_after = (
         1.0,
         1.0,
         2.0,
@@ -40,68 +40,70 @@ def impatient(stage: Stage, id_: str) -> None:
 
 
 @pytest.mark.timeout(300)
-async def test_a_bridge_resets_its_connections(stage: Stage) -> None:
+async def test_a_bridge_resets_its_connections(scenario: Scenario) -> None:
     for _ in range(min(rounds(2), 20)):
-        async with stage.fault(FIRST):
-            stage.bridges["first"].reset()
-            await stage.until_lost(FIRST)
-            await stage.flows("second")
+        async with scenario.fault(FIRST_LOG):
+            scenario.bridges["first"].reset()
+            await scenario.wait_until_lost(FIRST_LOG)
+            await scenario.wait_for_records("second")
 
 
 @pytest.mark.timeout(120)
 async def test_a_connection_to_a_bridge_is_half_open(
-    stage: Stage, expected_logs: list[str]
+    scenario: Scenario, expected_logs: list[str]
 ) -> None:
-    """Nothing comes and nothing is closed: noticed by the silence, and opened anew."""
+    """No bytes and no end of the connection: it is detected by the silence and reopened."""
     expected_logs += ["nothing came for"]
-    bridge = stage.bridges["first"]
-    impatient(stage, "first")
-    async with stage.fault(FIRST):
+    bridge = scenario.bridges["first"]
+    expect_frequent_lists(scenario, "first")
+    async with scenario.fault(FIRST_LOG):
         connections = bridge.accepted
-        bridge.black = True
-        await stage.until_lost(FIRST)
-        await eventually(lambda: link_state(stage) == "no_bytes", "it says why", 20)
-        await stage.flows("second")
-        await eventually(lambda: bridge.accepted > connections, "opened anew", 30)
-        bridge.black = False
+        bridge.is_stalled = True
+        await scenario.wait_until_lost(FIRST_LOG)
+        await eventually(lambda: link_state(scenario) == "no_bytes", "the state of the link", 20)
+        await scenario.wait_for_records("second")
+        await eventually(lambda: bridge.accepted > connections, "reopened", 30)
+        bridge.is_stalled = False
 
 
 @pytest.mark.timeout(120)
-async def test_a_bridge_that_serves_somebody_else(stage: Stage) -> None:
-    """ser2net's words, then the end of the connection; it is not knocked at without a pause."""
-    bridge = stage.bridges["first"]
-    async with stage.fault(FIRST):
-        bridge.greeting, bridge.closed = b"Port already in use\r\n", True
+async def test_a_bridge_that_serves_another_client(scenario: Scenario) -> None:
+    """The message of ser2net, then the end of the connection: retried with pauses."""
+    bridge = scenario.bridges["first"]
+    async with scenario.fault(FIRST_LOG):
+        bridge.greeting, bridge.refuses = b"Port already in use\r\n", True
         bridge.reset()
-        await stage.until_lost(FIRST)
-        await eventually(lambda: link_state(stage) == "busy", "it says busy", 20)
+        await scenario.wait_until_lost(FIRST_LOG)
+        await eventually(lambda: link_state(scenario) == "busy", "the link is busy", 20)
         connections = bridge.accepted
-        await stage.flows("second")
-        await asyncio.sleep(1.0)
+        await scenario.wait_for_records("second")
+        await asyncio.sleep(1.0)  # the pause between attempts is the subject
         assert bridge.accepted - connections <= 3
-        bridge.closed = False
+        bridge.refuses = False
 
 
 @pytest.mark.timeout(180)
-async def test_a_line_full_of_noise(stage: Stage) -> None:
-    """Most frames are damaged: what comes through is right, and nobody stumbles."""
-    bridge = stage.bridges["first"]
+async def test_a_line_full_of_noise(scenario: Scenario) -> None:
+    """Most frames are damaged; the published readings are right."""
+    bridge = scenario.bridges["first"]
     bridge.noise = 0.7
     await eventually(lambda: bridge.damaged > 60, "damaged", 60)
     bridge.noise = 0.0
-    await stage.flows()
-    await stage.all_there()
-    told = stage.records("first")
-    assert {record["serial"] for record in told} == {"1" * 16}
-    live = [record["readings"] for record in told if record["kind"] == "live"]
+    await scenario.wait_for_records()
+    await scenario.wait_for_accepted()
+    records = scenario.records("first")
+    assert {record["serial"] for record in records} == {"1" * 16}
+    live = [record["readings"] for record in records if record["kind"] == "live"]
     assert {reading["power_import"] for reading in live} == {4187}
-    energy = [record["readings"]["energy_import"] for record in told if record["kind"] == "hourly"]
+    energy = [
+        record["readings"]["energy_import"] for record in records if record["kind"] == "hourly"
+    ]
     assert energy == sorted(energy)
     assert energy[-1] - energy[0] < 1  # 4187 W for some seconds
 
 
 @contextlib.asynccontextmanager
-async def at_a_port(path: Path) -> AsyncIterator[Server]:
+async def meter_at(path: Path) -> AsyncIterator[Server]:
     make = functools.partial(make_emulator, METERS[0].model, "han", METERS[0].settings)
     server = await serve_pty(make, path, interval=0.1)
     try:
@@ -111,8 +113,8 @@ async def at_a_port(path: Path) -> AsyncIterator[Server]:
 
 
 @contextlib.asynccontextmanager
-async def with_a_port(directory: Path) -> AsyncIterator[Daemon]:
-    """The daemon in a process of its own, with a meter at a port that may vanish."""
+async def daemon_with_port(directory: Path) -> AsyncIterator[Daemon]:
+    """Provide a daemon in a separate process, with a meter at a port that may vanish."""
     (directory / "broker").mkdir()
     with running(directory / "broker") as broker:
         async with daemon(directory) as process, emulated(METERS[1], directory) as other:
@@ -122,22 +124,24 @@ async def with_a_port(directory: Path) -> AsyncIterator[Daemon]:
             yield process
 
 
-def told(process: Daemon, part: str, level: str = "") -> int:
+def count_messages(process: Daemon, part: str, level: str = "") -> int:
     return sum(
         part in line and level in line and "meter.first" in line
         for line in process.log.splitlines()
     )
 
 
-def seconds_of_cpu(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
-def taking(path: Path) -> Iterator[None]:
-    """Hold the pty `path`, which was just closed. The kernel gives the lowest number that is free;
-    other tests beside this one take and leave some."""
+def occupied(path: Path) -> Iterator[None]:
+    """Occupy the pty `path`, which was just closed.
+
+    The kernel assigns the lowest free number. Parallel tests open and close ptys as well.
+    """
     end = time.monotonic() + 20
     while True:
         with contextlib.ExitStack() as stack:
@@ -148,30 +152,30 @@ def taking(path: Path) -> Iterator[None]:
                 if os.ttyname(slave) == str(path):
                     yield
                     return
-        assert time.monotonic() < end, f"{path} stays somebody else's"
-        time.sleep(0.02)
+        assert time.monotonic() < end, f"{path} stays in use"
+        time.sleep(POLL_INTERVAL)
 
 
 @pytest.mark.timeout(180)
-async def test_a_head_is_unplugged_and_comes_back_as_another_device(tmp_path: Path) -> None:
+async def test_a_head_is_replugged_as_another_device(tmp_path: Path) -> None:
     head = tmp_path / "head"
-    async with with_a_port(tmp_path) as process:
-        async with at_a_port(head):
+    async with daemon_with_port(tmp_path) as process:
+        async with meter_at(head):
             await process.start()
-            await eventually(lambda: told(process, "readings come") == 1, "read", 20)
+            await eventually(lambda: count_messages(process, "readings come") == 1, "read", 20)
             before = head.readlink()
             descriptors = len(os.listdir(f"/proc/{process.pid}/fd"))
-        await eventually(lambda: told(process, "WARNING") == 1, "lost", 20)
-        used = seconds_of_cpu(process.pid)
-        await asyncio.sleep(2.0)
-        assert seconds_of_cpu(process.pid) - used < 1.0  # the other meter is read meanwhile
-        with taking(before):  # the old number is another's now
-            async with at_a_port(head):
+        await eventually(lambda: count_messages(process, "WARNING") == 1, "lost", 20)
+        used = cpu_seconds(process.pid)
+        await asyncio.sleep(2.0)  # the load during this time is the subject
+        assert cpu_seconds(process.pid) - used < 1.0  # with the other meter
+        with occupied(before):  # the old number is in use
+            async with meter_at(head):
                 assert head.readlink() != before
-                await eventually(lambda: told(process, "come again") == 1, "back", 30)
+                await eventually(lambda: count_messages(process, "come again") == 1, "back", 30)
                 assert len(os.listdir(f"/proc/{process.pid}/fd")) <= descriptors + 1
-        await eventually(lambda: told(process, "WARNING") == 2, "lost", 20)
-        assert told(process, "WARNING") == 2
+        await eventually(lambda: count_messages(process, "WARNING") == 2, "lost", 20)
+        assert count_messages(process, "WARNING") == 2
         assert await process.end() == 0
         assert "Traceback" not in process.log
 
@@ -183,10 +187,10 @@ HOLDER = (
 
 
 @pytest.mark.timeout(120)
-async def test_a_port_that_another_program_has(tmp_path: Path) -> None:
-    """It is named, and the port is taken when it is free."""
+async def test_a_port_that_another_program_uses(tmp_path: Path) -> None:
+    """The program is named, and the port is opened once it is free."""
     head = tmp_path / "head"
-    async with with_a_port(tmp_path) as process, at_a_port(head):
+    async with daemon_with_port(tmp_path) as process, meter_at(head):
         other = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", HOLDER, str(head)),
             stdin=asyncio.subprocess.PIPE,
@@ -197,11 +201,15 @@ async def test_a_port_that_another_program_has(tmp_path: Path) -> None:
         try:
             await other.stdout.readline()
             await process.start()
-            await eventually(lambda: told(process, f"(pid {other.pid})") == 1, "it is named", 20)
-            await asyncio.sleep(2.0)
+            await eventually(
+                lambda: count_messages(process, f"(pid {other.pid})") == 1,
+                "the program is named",
+                20,
+            )
+            await asyncio.sleep(2.0)  # further attempts in this time are not logged
         finally:
             other.stdin.close()
             await other.wait()
-        await eventually(lambda: told(process, "come again") == 1, "taken", 30)
-        assert told(process, "WARNING") == 1
+        await eventually(lambda: count_messages(process, "come again") == 1, "opened", 30)
+        assert count_messages(process, "WARNING") == 1
         assert await process.end() == 0

@@ -1,4 +1,4 @@
-"""A power cut ends: the daemon, the broker and a thousand meters at once."""
+"""The start of the daemon, the broker and a thousand meters at the same time."""
 
 from __future__ import annotations
 
@@ -21,17 +21,21 @@ MEMORY = 400_000
 """kB for a thousand meters."""
 
 
-def taken_by(pid: int) -> tuple[int, int]:
-    """The most memory that a process ever had, in kB, and its descriptors."""
+def resource_usage(pid: int) -> tuple[int, int]:
+    """Return the peak memory of a process in kB, and the number of its descriptors."""
     status = Path(f"/proc/{pid}/status").read_text()
     memory = next(int(x.split()[1]) for x in status.splitlines() if x.startswith("VmHWM"))
     return memory, len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def tasks_of(health: tuple[int, str]) -> int:
+    return int(json.loads(health[1])["tasks"])
+
+
 @slow
 @pytest.mark.timeout(1800)
 async def test_a_thousand_meters_at_once(tmp_path: Path, figures: Callable[[str], None]) -> None:
-    """All are read and announced; meanwhile the loop answers, and connects are spread out."""
+    """All meters are read and announced while the daemon responds to commands."""
     number = min(1000, 10 * rounds(6))
     meters = [
         Meter(
@@ -44,7 +48,7 @@ async def test_a_thousand_meters_at_once(tmp_path: Path, figures: Callable[[str]
         for n in range(number)
     ]
     (tmp_path / "broker").mkdir()
-    # by default Mosquitto keeps 1000 messages for a subscriber that is slower, and drops the others
+    # by default Mosquitto drops messages beyond 1000 for a slow subscriber
     settings = ("allow_anonymous true", "max_queued_messages 0")
     with running(tmp_path / "broker", settings, careful=False) as broker:
         async with contextlib.AsyncExitStack() as stack:
@@ -52,7 +56,7 @@ async def test_a_thousand_meters_at_once(tmp_path: Path, figures: Callable[[str]
             process = await stack.enter_async_context(daemon(tmp_path))
             watcher = await stack.enter_async_context(watching(broker.port))
             process.configure({"host": "127.0.0.1", "port": broker.port}, *entries)
-            begun = time.monotonic()
+            start = time.monotonic()
             await process.start()
 
             def online() -> int:
@@ -60,35 +64,35 @@ async def test_a_thousand_meters_at_once(tmp_path: Path, figures: Callable[[str]
 
             await eventually(lambda: online() == number, "all of them are online", 900)
             await watcher.until(f"{ROOT}/bridge/status", "online", 60)
-            all_online = time.monotonic() - begun
-            asked = time.monotonic()
-            code, said = await process.command("health", "--json")
-            answered = time.monotonic() - asked
-            health = json.loads(said)
+            all_online = time.monotonic() - start
+            request_time = time.monotonic()
+            code, output = await process.command("health", "--json")
+            response_time = time.monotonic() - request_time
+            health = json.loads(output)
             assert code == 0
             assert health["status"] == f"{number} of {number} meters online, broker connected"
             assert all(
                 f"homeassistant/device/kamstrup_main_{m.id}/config" in watcher.last for m in meters
             )
-            memory, descriptors = taken_by(process.pid)
+            memory, descriptors = resource_usage(process.pid)
             assert memory < MEMORY
             assert descriptors < number + 50
-            # the broker goes as well, and comes back: everything is announced again
+            # the broker restarts: everything is announced again
             broker.kill()
             broker.start()
             await eventually(
                 lambda: process.log.count("connected to the broker") == 2, "connected again", 600
             )
-            code, said = await process.command("health", "--json")
+            code, output = await process.command("health", "--json")
             assert code == 0
-            await asyncio.sleep(1.0)
-            again = json.loads((await process.command("health", "--json"))[1])
-            assert again["tasks"] <= health["tasks"] + 25
+            async with asyncio.timeout(60):
+                while tasks_of(await process.command("health", "--json")) > health["tasks"] + 25:
+                    pass  # each command takes a while
             assert await process.end(within=30) == 0
             assert "Traceback" not in process.log
             assert process.log.count("publisher: broker: ") == 1
             figures(
                 f"{number} meters online after {all_online:.1f} s, health answered in"
-                f" {answered:.2f} s (with the start of its process), at most {memory} kB,"
+                f" {response_time:.2f} s (with the start of its process), at most {memory} kB,"
                 f" {descriptors} descriptors, {health['tasks']} tasks"
             )

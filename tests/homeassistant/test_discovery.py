@@ -19,7 +19,7 @@ from kamstrup_mqtt.homeassistant.removal import parse_announced, parse_meter_id,
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.model import Quantity
 from tests.snapshots import HERE, announcer, model_picture, snapshots
-from tests.support.factories import diagnosis, identity, make_picture, make_plan, reading
+from tests.support.factories import diagnosis, identity, make_device, make_plan, reading
 
 D = Decimal
 
@@ -174,7 +174,7 @@ def test_the_bridge_says_whether_it_is_there() -> None:
 
 
 def test_what_keeps_a_meter_that_is_not_known_yet_is_a_problem_of_the_bridge() -> None:
-    found = bridge_discovery(announcer(), [make_picture(id="attic", name="Attic")])
+    found = bridge_discovery(announcer(), [make_device(id="attic", name="Attic")])
     problem = assert_taken(found, modern=False)["components"]["attic_problem"]
     assert problem["name"] == "Attic problem"
     assert problem["unique_id"] == "kamstrup_mqtt_main_attic_problem"
@@ -202,7 +202,7 @@ NAMED = {
 )
 def test_a_name_does_not_repeat_the_device(device: str, names: list[str]) -> None:
     plan = make_plan({"values": tuple(NAMED)}, quantities=NAMED)
-    picture = make_picture(plan, name=device)
+    picture = make_device(plan, name=device)
     picture.apply(identity("1"), 1.0)
     picture.apply(reading({key: Measurement(D(1)) for key in NAMED}), 1.0)
     components = message(meter_discovery(announcer(), picture))["components"]
@@ -217,7 +217,7 @@ def test_a_model_does_not_repeat_its_manufacturer(model_id: str) -> None:
 
 
 def test_one_meter_in_full() -> None:
-    picture = make_picture(make_plan({"values": ("heat_energy", "meter_id")}))
+    picture = make_device(make_plan({"values": ("heat_energy", "meter_id")}))
     picture.apply(identity("0012", sw_version="C1", unknown="x"), 1.0)
     picture.apply(
         reading({"heat_energy": Measurement(D("1.5"), "GJ"), "meter_id": Measurement("0012")}), 1.0
@@ -347,12 +347,12 @@ def test_one_meter_in_full() -> None:
 
 
 def test_no_discovery_before_the_meter_is_known() -> None:
-    assert meter_discovery(announcer(), make_picture()) is None
+    assert meter_discovery(announcer(), make_device()) is None
 
 
 @pytest.mark.parametrize("changes", [{"interval": None}, {"commands": False}])
 def test_no_button_that_nobody_listens_to(changes: dict[str, Any]) -> None:
-    picture = make_picture(serial="1", **changes)
+    picture = make_device(serial="1", **changes)
     assert "read" not in message(meter_discovery(announcer(), picture))["components"]
 
 
@@ -360,7 +360,7 @@ def sensor(
     quantity: Quantity, measured: Measurement, *, modern: bool = True, seen: Device | None = None
 ) -> dict[str, Any]:
     plan = make_plan({"values": (quantity.key,)}, quantities={quantity.key: quantity})
-    picture = make_picture(plan, serial="1")
+    picture = make_device(plan, serial="1")
     picture.apply(reading({quantity.key: measured}), 1.0)
     discovery = meter_discovery(announcer(modern=modern), picture)
     assert_taken(discovery, modern=modern)
@@ -442,7 +442,7 @@ BEFORE = PublishedDiscovery("1", {"volume": "sensor", "read": "button"})
 
 
 def discovery_of(*keys: str) -> Discovery:
-    picture = make_picture(serial="1")
+    picture = make_device(serial="1")
     picture.apply(reading({key: Measurement(D(1), "m³") for key in keys}), 1.0)
     found = meter_discovery(announcer(), picture)
     assert found is not None
@@ -525,7 +525,7 @@ def test_what_is_no_discovery_message_is_left_alone(payload: str) -> None:
 
 
 def test_a_problem_is_a_binary_sensor() -> None:
-    picture = make_picture(make_plan({"values": ("problem_leak",)}))
+    picture = make_device(make_plan({"values": ("problem_leak",)}))
     picture.apply(identity("0012"), 1.0)
     picture.apply(reading({"problem_leak": Measurement("OFF")}), 1.0)
     found = meter_discovery(announcer(), picture)

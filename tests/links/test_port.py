@@ -1,4 +1,4 @@
-"""One port shared by several meters, opened again and again."""
+"""A port shared by several meters and reopened after failures."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.support.ptys import FakeDevice, until
 KMP = SerialParams(1200, stopbits=2)
 
 
-class Longest(random.Random):
-    """No luck: the jitter takes nothing off."""
+class NoJitter(random.Random):
+    """Jitter that shortens nothing."""
 
     def uniform(self, a: float, b: float) -> float:
         assert (a, b) == (0.5, 1.0)
@@ -29,7 +29,7 @@ class Longest(random.Random):
 
 
 def port_at(path: Path, **limits: float) -> Port:
-    return Port(SerialDevice(str(path)), rng=Longest(), **limits)  # type: ignore[arg-type]
+    return Port(SerialDevice(str(path)), rng=NoJitter(), **limits)  # type: ignore[arg-type]
 
 
 async def fails(port: Port) -> LinkError:
@@ -39,7 +39,7 @@ async def fails(port: Port) -> LinkError:
     return error.value
 
 
-async def test_the_line_stays_open_between_turns(device: FakeDevice) -> None:
+async def test_the_line_stays_open_between_leases(device: FakeDevice) -> None:
     port = port_at(device.path)
     assert not port.is_open
     async with port.lease(KMP) as first:
@@ -51,7 +51,7 @@ async def test_the_line_stays_open_between_turns(device: FakeDevice) -> None:
     assert not port.is_open
 
 
-async def test_each_meter_has_its_own_line(device: FakeDevice) -> None:
+async def test_each_lease_configures_the_line(device: FakeDevice) -> None:
     port = port_at(device.path)
     async with port.lease(KMP) as link:
         assert link.params == KMP
@@ -63,33 +63,33 @@ async def test_each_meter_has_its_own_line(device: FakeDevice) -> None:
     await port.close()
 
 
-async def test_turns_are_taken_in_order(device: FakeDevice) -> None:
+async def test_leases_are_granted_in_order(device: FakeDevice) -> None:
     port = port_at(device.path)
     order: list[int] = []
-    promises: list[float] = []
+    deadlines: list[float] = []
 
-    async def take(number: int) -> None:
-        async with port.lease(KMP, promises.append):
+    async def use(number: int) -> None:
+        async with port.lease(KMP, deadlines.append):
             order.append(number)
             await asyncio.sleep(0)
 
     async with asyncio.TaskGroup() as group:
         for number in range(5):
-            group.create_task(take(number))
+            group.create_task(use(number))
     assert order == [0, 1, 2, 3, 4]
-    assert set(promises) == {30.0, 40.0}
+    assert set(deadlines) == {30.0, 40.0}
     await port.close()
 
 
-async def test_who_stops_waiting_does_not_hold_the_turn(device: FakeDevice) -> None:
+async def test_a_cancelled_request_does_not_block_the_port(device: FakeDevice) -> None:
     port = port_at(device.path)
 
-    async def take() -> None:
+    async def use() -> None:
         async with port.lease(KMP):
             pass
 
     async with port.lease(KMP):
-        waiting = asyncio.create_task(take())
+        waiting = asyncio.create_task(use())
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -99,7 +99,7 @@ async def test_who_stops_waiting_does_not_hold_the_turn(device: FakeDevice) -> N
     await port.close()
 
 
-async def test_back_off_doubles_up_to_its_cap_and_is_set_back_by_a_good_reading(
+async def test_the_back_off_doubles_up_to_its_cap_until_a_reading_succeeds(
     tmp_path: Path,
 ) -> None:
     port = port_at(tmp_path / "none", first_backoff=0.01, backoff_cap=0.04)
@@ -108,9 +108,9 @@ async def test_back_off_doubles_up_to_its_cap_and_is_set_back_by_a_good_reading(
         error = await fails(port)
         assert error.state is LinkState.PORT_MISSING
         pauses.append(port.retry_in())
-        again = await fails(port)  # not tried again so soon
+        again = await fails(port)  # not retried before the pause is over
         assert str(again) == str(error)
-        await asyncio.sleep(port.retry_in())
+        await asyncio.sleep(port.retry_in())  # the pause itself is the subject
     assert pauses == pytest.approx([0.01, 0.02, 0.04, 0.04], abs=0.005)
     port.mark_success()
     await fails(port)
@@ -122,7 +122,7 @@ def test_default_back_off() -> None:
     assert (port._backoff.first, port._backoff.cap, port._open_timeout) == (1.0, 60.0, 10.0)
 
 
-async def test_unplugged_and_plugged_in_again(device: FakeDevice) -> None:
+async def test_a_device_that_is_plugged_in_again_is_reopened(device: FakeDevice) -> None:
     port = port_at(device.path, first_backoff=0.01, backoff_cap=0.01)
     async with port.lease(KMP):
         assert port.gone_since is None
@@ -139,7 +139,7 @@ async def test_unplugged_and_plugged_in_again(device: FakeDevice) -> None:
     await port.close()
 
 
-async def test_lost_in_the_middle_of_a_turn(device: FakeDevice) -> None:
+async def test_a_line_lost_during_a_lease(device: FakeDevice) -> None:
     port = port_at(device.path)
 
     async def read() -> None:
@@ -153,7 +153,7 @@ async def test_lost_in_the_middle_of_a_turn(device: FakeDevice) -> None:
     assert port.retry_in() > 0
 
 
-async def test_a_line_that_is_lost_while_it_is_set(
+async def test_a_line_lost_while_it_is_configured(
     device: FakeDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -168,7 +168,7 @@ async def test_a_line_that_is_lost_while_it_is_set(
     assert port.gone_since is not None
 
 
-async def test_a_meter_that_is_silent_is_no_fault_of_the_port(device: FakeDevice) -> None:
+async def test_a_silent_meter_does_not_close_the_port(device: FakeDevice) -> None:
     port = port_at(device.path)
     with pytest.raises(MeterError):
         async with port.lease(KMP):
@@ -199,7 +199,7 @@ async def test_a_bridge_that_is_busy_is_not_hammered() -> None:
     server.close()
 
 
-async def test_a_connection_that_served_is_replaced_at_once() -> None:
+async def test_a_connection_that_delivered_readings_is_replaced_at_once() -> None:
     writers: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda r, w: writers.append(w), "127.0.0.1", 0)
     port = Port(TcpBridge("127.0.0.1", server.sockets[0].getsockname()[1]), first_backoff=60)
@@ -216,7 +216,7 @@ async def test_a_connection_that_served_is_replaced_at_once() -> None:
     await asyncio.sleep(0)
 
 
-async def test_a_name_that_changes_is_warned_of_once(
+async def test_an_unstable_name_is_warned_of_once(
     expected_logs: list[str], logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected_logs.append("may be another device after the next start")
@@ -226,20 +226,20 @@ async def test_a_name_that_changes_is_warned_of_once(
     assert len(logged(30)) == 1
 
 
-async def test_aligned_polls_come_first(device: FakeDevice) -> None:
+async def test_leases_with_priority_come_first(device: FakeDevice) -> None:
     port = port_at(device.path)
     order: list[str] = []
 
-    async def poll(name: str, first: bool) -> None:
-        async with port.lease(KMP, has_priority=first):
+    async def poll(name: str, has_priority: bool) -> None:
+        async with port.lease(KMP, has_priority=has_priority):
             order.append(name)
 
     async with port.lease(KMP):
         waiting = [
-            asyncio.create_task(poll(name, first))
-            for name, first in (("a", False), ("b", True), ("c", False), ("d", True))
+            asyncio.create_task(poll(name, has_priority))
+            for name, has_priority in (("a", False), ("b", True), ("c", False), ("d", True))
         ]
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # each task requests its lease
         waiting[2].cancel()
         await asyncio.wait({waiting[2]})
     await asyncio.wait(waiting)

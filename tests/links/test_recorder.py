@@ -1,4 +1,4 @@
-"""What passes on real lines - a pty, TCP - is recorded as the other end saw it."""
+"""Recording on real lines, a pty and TCP: the recording is what the other end saw."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from kamstrup_mqtt.core.errors import LinkError
 from kamstrup_mqtt.core.model import LinkState, SerialParams
 from kamstrup_mqtt.links.address import PortAddress, SerialDevice, TcpBridge
 from kamstrup_mqtt.links.port import Port
-from kamstrup_mqtt.links.recording.file_format import Event, Line, Received, Sent
+from kamstrup_mqtt.links.recording.file_format import (
+    LineChange,
+    ReceivedBytes,
+    RecordedEvent,
+    SentBytes,
+)
 from kamstrup_mqtt.links.recording.recorder import Recorder
 from tests.support.ptys import FakeDevice, until
 
@@ -21,20 +26,20 @@ KMP = SerialParams(1200, stopbits=2)
 REQUEST = bytes.fromhex("803f1001003c84c90d")
 
 
-class Recorded(list[Event]):
-    """Events, with the bytes of a meter put together, since a line may cut them as it likes."""
+class Recorded(list[RecordedEvent]):
+    """Events. The bytes of a meter are joined, because a line may split them anywhere."""
 
     def received(self, meter: str) -> bytes:
-        return b"".join(e.data for e in self if isinstance(e, Received) and e.meter == meter)
+        return b"".join(e.data for e in self if isinstance(e, ReceivedBytes) and e.meter == meter)
 
     def sent(self, meter: str) -> list[bytes]:
-        return [e.data for e in self if isinstance(e, Sent) and e.meter == meter]
+        return [e.data for e in self if isinstance(e, SentBytes) and e.meter == meter]
 
-    def line(self, meter: str) -> list[str]:
-        return [e.event for e in self if isinstance(e, Line) and e.meter == meter]
+    def changes(self, meter: str) -> list[str]:
+        return [e.event for e in self if isinstance(e, LineChange) and e.meter == meter]
 
 
-def recorder(address: PortAddress, *meters: str) -> tuple[Recorder, Recorded]:
+def make_recorder(address: PortAddress, *meters: str) -> tuple[Recorder, Recorded]:
     events = Recorded()
     now = asyncio.get_running_loop().time
     start = now()
@@ -42,8 +47,8 @@ def recorder(address: PortAddress, *meters: str) -> tuple[Recorder, Recorded]:
 
 
 @pytest.fixture
-async def chatty() -> AsyncIterator[tuple[TcpBridge, list[asyncio.StreamWriter]]]:
-    """A bridge that says something the moment somebody connects."""
+async def talkative_bridge() -> AsyncIterator[tuple[TcpBridge, list[asyncio.StreamWriter]]]:
+    """A bridge that sends bytes as soon as a client connects."""
     writers: list[asyncio.StreamWriter] = []
 
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -58,7 +63,7 @@ async def chatty() -> AsyncIterator[tuple[TcpBridge, list[asyncio.StreamWriter]]
 
 async def test_two_meters_share_a_tty_that_is_unplugged(device: FakeDevice) -> None:
     address = SerialDevice(str(device.path))
-    tap, events = recorder(address, "heat", "water")
+    tap, events = make_recorder(address, "heat", "water")
     port = Port(address, opener=tap.open, first_backoff=0.0)
     async with port.lease(KMP, holder="heat") as link:
         await link.write(REQUEST)
@@ -75,7 +80,7 @@ async def test_two_meters_share_a_tty_that_is_unplugged(device: FakeDevice) -> N
         device.send(b"\x06")
         await until(lambda: events.received("water") == b"\x06")
     device.unplug()
-    await until(lambda: events.line("heat")[-1:] == ["lost"])
+    await until(lambda: events.changes("heat")[-1:] == ["lost"])
     with pytest.raises(LinkError):
         async with port.lease(KMP, holder="heat"):
             pass
@@ -85,46 +90,48 @@ async def test_two_meters_share_a_tty_that_is_unplugged(device: FakeDevice) -> N
     await port.close()
     assert events.sent("heat") == [REQUEST]
     assert events.sent("water") == [b"/?!\r\n"]
-    story = ["opened", "changed", "changed", "lost", "failed", "reopened", "closed"]
-    assert events.line("heat") == events.line("water") == story
-    changed = [e.params for e in events if isinstance(e, Line) and e.event == "changed"]
+    changes = ["opened", "changed", "changed", "lost", "failed", "reopened", "closed"]
+    assert events.changes("heat") == events.changes("water") == changes
+    changed = [e.params for e in events if isinstance(e, LineChange) and e.event == "changed"]
     assert changed == [SerialParams(9600)] * 2 + [SerialParams(300)] * 2
-    lost = next(e for e in events if isinstance(e, Line) and e.event == "lost")
+    lost = next(e for e in events if isinstance(e, LineChange) and e.event == "lost")
     assert lost.state is LinkState.PORT_MISSING
     assert lost.text
     opened = events[0]
-    assert isinstance(opened, Line)
-    assert (opened.params, opened.link, opened.silence) == (KMP, "serial", 1.0)
+    assert isinstance(opened, LineChange)
+    assert (opened.params, opened.link, opened.idle_timeout) == (KMP, "serial", 1.0)
     times = [event.at for event in events]
     assert times == sorted(times)
     assert 0 <= times[0] <= times[-1] < 30
 
 
-async def test_not_even_the_first_bytes_of_a_connection_are_missed(
-    chatty: tuple[TcpBridge, list[asyncio.StreamWriter]],
+async def test_the_first_bytes_of_a_connection_are_recorded(
+    talkative_bridge: tuple[TcpBridge, list[asyncio.StreamWriter]],
 ) -> None:
-    address, writers = chatty
-    tap, events = recorder(address, "main")
+    address, writers = talkative_bridge
+    tap, events = make_recorder(address, "main")
     link = await tap.open(address, KMP, open_timeout=5.0)
     await until(lambda: len(events) >= 2)
     assert await link.read() == b"\x7e\xa0"
     writers[0].close()
-    await until(lambda: events.line("main")[-1:] == ["lost"])
+    await until(lambda: events.changes("main")[-1:] == ["lost"])
     await link.close()
     opened = events[0]
-    assert isinstance(opened, Line)
-    assert (opened.event, opened.link, opened.silence) == ("opened", "tcp", 2.5)
+    assert isinstance(opened, LineChange)
+    assert (opened.event, opened.link, opened.idle_timeout) == ("opened", "tcp", 2.5)
     assert events.received("main") == b"\x7e\xa0"
-    assert events.line("main") == ["opened", "lost"]
+    assert events.changes("main") == ["opened", "lost"]
 
 
-async def test_what_came_before_the_tap_was_on(tmp_path: Path) -> None:
-    """A kernel may hand over bytes together with the connection."""
+async def test_bytes_received_before_the_tap_was_attached(tmp_path: Path) -> None:
+    """The kernel may deliver bytes together with the connection."""
     device = FakeDevice(tmp_path / "tty")
     try:
         address = SerialDevice(str(device.path))
         events = Recorded()
-        tap = Recorder(events.append, {address: ("main",)}, lambda: 0.0, opener=early(device))
+        tap = Recorder(
+            events.append, {address: ("main",)}, lambda: 0.0, opener=opener_with_early_bytes(device)
+        )
         link = await tap.open(address, KMP, open_timeout=5.0)
         assert events.received("main") == b"early"
         await link.close()
@@ -132,7 +139,7 @@ async def test_what_came_before_the_tap_was_on(tmp_path: Path) -> None:
         device.unplug()
 
 
-def early(device: FakeDevice):  # type: ignore[no-untyped-def]
+def opener_with_early_bytes(device: FakeDevice):  # type: ignore[no-untyped-def]
     from kamstrup_mqtt.links.open_link import open_link
 
     async def opener(address, params, **limits):  # type: ignore[no-untyped-def]
@@ -144,22 +151,22 @@ def early(device: FakeDevice):  # type: ignore[no-untyped-def]
     return opener
 
 
-async def test_a_port_that_cannot_be_opened_is_told_for_each_of_its_meters() -> None:
+async def test_a_failed_open_is_recorded_for_each_meter_of_the_port() -> None:
     address = SerialDevice("/dev/no-such-port")
-    tap, events = recorder(address, "heat", "water")
+    tap, events = make_recorder(address, "heat", "water")
     with contextlib.suppress(LinkError):
         await tap.open(address, KMP, open_timeout=5.0)
     assert [e.meter for e in events] == ["heat", "water"]
     for event in events:
-        assert isinstance(event, Line)
+        assert isinstance(event, LineChange)
         assert (event.event, event.state) == ("failed", LinkState.PORT_MISSING)
         assert "/dev/no-such-port does not exist" in (event.text or "")
 
 
-async def test_a_tapped_tty_is_never_left_alone(device: FakeDevice) -> None:
-    """Otherwise bytes would be written down when we looked, not when they came."""
+async def test_a_recorded_tty_is_read_without_pauses(device: FakeDevice) -> None:
+    """Otherwise the recorded time would be that of the read, not that of the arrival."""
     address = SerialDevice(str(device.path))
-    tap, events = recorder(address, "main")
+    tap, events = make_recorder(address, "main")
     link = await tap.open(address, SerialParams(300), open_timeout=5.0)
     link.start_continuous()
     link.expect_bytes(200)  # almost seven seconds of the line

@@ -1,4 +1,4 @@
-"""A tty, tried on real ptys."""
+"""Serial links on real ptys."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_defaults(device: FakeDevice) -> None:
     await link.close()
 
 
-async def test_bytes_go_both_ways(device: FakeDevice) -> None:
+async def test_bytes_are_passed_in_both_directions(device: FakeDevice) -> None:
     link = await opened(device)
     await link.write(bytes(range(256)))
     assert await device.receive(256) == bytes(range(256))
@@ -43,18 +43,18 @@ async def test_bytes_go_both_ways(device: FakeDevice) -> None:
     await link.close()
 
 
-async def test_the_line_is_set(device: FakeDevice) -> None:
+async def test_the_line_is_configured(device: FakeDevice) -> None:
     link = await opened(device)
-    speed = termios.tcgetattr(device.far)
+    speed = termios.tcgetattr(device.program_end)
     assert speed[4] == speed[5] == termios.B1200
     assert speed[2] & termios.CSTOPB
     await link.configure(SerialParams(2400))
-    assert termios.tcgetattr(device.far)[5] == termios.B2400
-    assert not termios.tcgetattr(device.far)[2] & termios.CSTOPB
+    assert termios.tcgetattr(device.program_end)[5] == termios.B2400
+    assert not termios.tcgetattr(device.program_end)[2] & termios.CSTOPB
     await link.close()
 
 
-async def test_a_pty_takes_any_parity(device: FakeDevice) -> None:
+async def test_a_pty_ignores_the_parity(device: FakeDevice) -> None:
     ascii_line = SerialParams(1200, parity="E", stopbits=2)
     for params in (ascii_line, SerialParams(300, 7, "E")):
         link = await opened(device, params)
@@ -65,10 +65,10 @@ async def test_a_pty_takes_any_parity(device: FakeDevice) -> None:
         await link.close()
 
 
-async def test_a_line_that_cannot_be_set(
+async def test_a_line_that_cannot_be_configured(
     device: FakeDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # what glibc answers when a driver did not take the parity
+    # the error of glibc if the driver rejects the parity
     monkeypatch.setattr(serial_line, "_is_pty", lambda path: False)
     for _ in range(2):
         with pytest.raises(LinkError, match="refuses the line's settings"):
@@ -76,14 +76,14 @@ async def test_a_line_that_cannot_be_set(
     await (await opened(device)).close()
 
 
-async def test_speed_is_changed_when_the_bytes_have_left(device: FakeDevice) -> None:
+async def test_the_speed_is_changed_after_the_bytes_have_left(device: FakeDevice) -> None:
     link = await opened(device, SerialParams(1200))
     loop = asyncio.get_running_loop()
     start = loop.time()
     await link.write(b"x" * 12)
     await link.set_baudrate(9600)
     assert loop.time() - start >= 0.1  # 12 characters of 10 bits at 1200 baud
-    assert termios.tcgetattr(device.far)[5] == termios.B9600
+    assert termios.tcgetattr(device.program_end)[5] == termios.B9600
     assert link.params == SerialParams(9600)
     await link.close()
 
@@ -103,7 +103,7 @@ async def test_time_on_the_wire(device: FakeDevice, params: SerialParams, second
     await link.close()
 
 
-async def test_old_input_is_discarded(device: FakeDevice) -> None:
+async def test_unread_input_is_discarded(device: FakeDevice) -> None:
     link = await opened(device)
     device.send(b"old")
     await until(lambda: link._unread)  # type: ignore[attr-defined]
@@ -112,7 +112,7 @@ async def test_old_input_is_discarded(device: FakeDevice) -> None:
     await link.close()
 
 
-async def test_cancelled_read_loses_nothing(device: FakeDevice) -> None:
+async def test_a_cancelled_read_loses_no_bytes(device: FakeDevice) -> None:
     link = await opened(device)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(link.read(), 0.01)
@@ -121,7 +121,7 @@ async def test_cancelled_read_loses_nothing(device: FakeDevice) -> None:
     await link.close()
 
 
-async def test_unread_bytes_have_a_bound(device: FakeDevice) -> None:
+async def test_unread_bytes_are_bounded(device: FakeDevice) -> None:
     link = await opened(device)
     for _ in range(100):
         link.data_received(b"x" * 1000)  # type: ignore[attr-defined]
@@ -132,7 +132,7 @@ async def test_unread_bytes_have_a_bound(device: FakeDevice) -> None:
     await link.close()
 
 
-async def test_unplugged_while_reading(device: FakeDevice) -> None:
+async def test_a_device_unplugged_during_a_read(device: FakeDevice) -> None:
     link = await opened(device)
     reading = asyncio.create_task(link.read())
     await asyncio.sleep(0)
@@ -150,7 +150,7 @@ async def test_unplugged_while_reading(device: FakeDevice) -> None:
     await link.close()
 
 
-async def test_the_name_stays_but_the_device_is_gone(device: FakeDevice, tmp_path: Path) -> None:
+async def test_a_lost_device_whose_name_remains(device: FakeDevice, tmp_path: Path) -> None:
     link = await opened(device)
     target = tmp_path / "file"
     target.touch()
@@ -161,25 +161,25 @@ async def test_the_name_stays_but_the_device_is_gone(device: FakeDevice, tmp_pat
     await link.close()
 
 
-async def test_a_port_that_takes_nothing_is_not_waited_for(device: FakeDevice) -> None:
+async def test_a_port_that_does_not_send_is_lost(device: FakeDevice) -> None:
     link = await opened(device)
 
     async def write_on() -> None:
         for _ in range(100):
             await link.write(bytes(4096))
 
-    with pytest.raises(LinkError, match="does not send what is written to it") as error:
+    with pytest.raises(LinkError, match="the port does not send") as error:
         await write_on()
     assert error.value.state is LinkState.NO_BYTES
     await asyncio.wait_for(link.close(), 5)
 
 
-async def test_missing() -> None:
+async def test_a_missing_device() -> None:
     with pytest.raises(LinkError, match="/dev/ttyNone does not exist: is the head plugged in"):
         await open_link(SerialDevice("/dev/ttyNone"), KMP)
 
 
-async def test_what_is_there_is_listed(tmp_path: Path) -> None:
+async def test_a_missing_device_lists_those_present(tmp_path: Path) -> None:
     (tmp_path / "usb-head-if00").touch()
     assert f"present: {tmp_path}/usb-head-if00" in str(
         error_messages.port_missing("/dev/x", tmp_path)
@@ -187,7 +187,7 @@ async def test_what_is_there_is_listed(tmp_path: Path) -> None:
     assert "is empty" in str(error_messages.port_missing("/dev/x", tmp_path / "none"))
 
 
-async def test_not_a_tty(tmp_path: Path) -> None:
+async def test_a_path_that_is_no_tty(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()
     with pytest.raises(LinkError, match="is not a serial port") as error:
@@ -195,9 +195,9 @@ async def test_not_a_tty(tmp_path: Path) -> None:
     assert error.value.state is LinkState.REFUSED
 
 
-async def test_busy_names_the_other_program(device: FakeDevice) -> None:
+async def test_a_busy_port_names_the_other_program(device: FakeDevice) -> None:
     first = await opened(device)
-    with pytest.raises(LinkError, match="another program has the port") as error:
+    with pytest.raises(LinkError, match="another program uses the port") as error:
         await opened(device)
     assert error.value.state is LinkState.BUSY
     await first.close()
@@ -205,7 +205,7 @@ async def test_busy_names_the_other_program(device: FakeDevice) -> None:
     await again.close()
 
 
-def test_holder_is_found(device: FakeDevice, tmp_path: Path) -> None:
+def test_processes_that_hold_a_device_are_found(device: FakeDevice, tmp_path: Path) -> None:
     process = tmp_path / "proc" / "4711"
     (process / "fd").mkdir(parents=True)
     (process / "fd" / "0").symlink_to("/dev/null")
@@ -228,7 +228,7 @@ def test_other_errors() -> None:
     assert "cannot be opened: odd" in str(error_messages.serial_error("/dev/x", None, "odd"))
 
 
-async def test_opening_that_hangs_is_given_up(
+async def test_an_open_that_hangs_times_out(
     device: FakeDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, closed = threading.Event(), threading.Event()
@@ -245,20 +245,20 @@ async def test_opening_that_hangs_is_given_up(
     with pytest.raises(LinkError, match=r"takes more than 0\.05 s"):
         await open_link(SerialDevice(str(device.path)), KMP, open_timeout=0.05)
     gate.set()
-    await until(closed.is_set)  # what was opened too late is closed
+    await until(closed.is_set)  # the late port is closed
 
 
-async def test_dtr_and_rts_are_asked_for(
+async def test_dtr_and_rts_are_set_during_the_open(
     device: FakeDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[bool, bool, bool]] = []
+    states: list[tuple[bool, bool, bool]] = []
     monkeypatch.setattr(
         serial_line.serial.Serial,
         "_update_dtr_state",
-        lambda port: asked.append((port.is_open, port.dtr, port.rts)),
+        lambda port: states.append((port.is_open, port.dtr, port.rts)),
     )
     link = await opened(device, SerialParams(300, dtr=False, rts=True))
-    assert asked == [(False, False, True)]  # in the course of the open, before it is "open"
+    assert states == [(False, False, True)]  # during open(), before is_open is set
     await link.close()
 
 
@@ -269,29 +269,29 @@ async def test_dtr_and_rts_are_asked_for(
         ("/dev/ttyACM12", "may be another device after the next start"),
     ],
 )
-def test_names_that_change(path: str, part: str) -> None:
-    assert part in (error_messages.stable_name(SerialDevice(path)) or "")
+def test_unstable_names_are_warned_of(path: str, part: str) -> None:
+    assert part in (error_messages.unstable_name_warning(SerialDevice(path)) or "")
 
 
-def test_the_stable_name_is_told(tmp_path: Path) -> None:
+def test_the_warning_names_the_stable_name(tmp_path: Path) -> None:
     link = tmp_path / "usb-FTDI-if00"
     link.symlink_to("/dev/ttyUSB0")
     assert f"write {link} instead" in (
-        error_messages.stable_name(SerialDevice("/dev/ttyUSB0"), tmp_path) or ""
+        error_messages.unstable_name_warning(SerialDevice("/dev/ttyUSB0"), tmp_path) or ""
     )
 
 
 @pytest.mark.parametrize("path", ["/dev/serial/by-id/usb-x", "/dev/ttyAMA0", "/dev/ttyS0"])
-def test_names_that_stay(path: str) -> None:
-    assert error_messages.stable_name(SerialDevice(path)) is None
+def test_stable_names_are_not_warned_of(path: str) -> None:
+    assert error_messages.unstable_name_warning(SerialDevice(path)) is None
 
 
-def test_ptys_are_what_we_think(device: FakeDevice) -> None:
+def test_ptys_are_detected(device: FakeDevice) -> None:
     assert stat.S_ISCHR(os.stat(device.path).st_mode)
 
 
 class Time:
-    """The loop's, but for `call_later`: what is to be called is called by the test."""
+    """The loop, except that the test runs the calls of `call_later`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -305,25 +305,25 @@ class Time:
         return self._loop.call_later(3600, call)
 
 
-async def test_while_a_frame_cannot_be_whole_the_bytes_are_left_alone(device: FakeDevice) -> None:
-    """228 bytes at 2400 baud 8N1 take 0.95 s; the first 8 tell how many there are."""
+async def test_reading_pauses_until_a_frame_can_be_complete(device: FakeDevice) -> None:
+    """228 bytes at 2400 baud 8N1 take 0.95 s; the first 8 contain the length."""
     link = await opened(device, SerialParams(2400))
     assert isinstance(link, SerialLink)
     link._loop = time = Time()  # type: ignore[assignment]
     device.send(bytes(8))
     assert await link.read() == bytes(8)
     link.expect_bytes(72)
-    # 72 bytes of 10 bits: 0.3 s; listened again 0.02 s before, which no adapter is slower than
+    # 72 bytes of 10 bits: 0.3 s; reading resumes 0.02 s earlier, the latency of slow adapters
     assert [delay for delay, _ in time.due] == [pytest.approx(0.28)]
     device.send(bytes(40))
     reading = asyncio.create_task(link.read())
     for _ in range(5):
         await asyncio.sleep(0)
     assert link.last_byte < time.time()
-    assert not link._unread  # in the kernel's buffer
+    assert not link._unread  # still in the kernel's buffer
     time.due.pop()[1]()
     await until(lambda: len(link._unread) == 40)
-    # 32 are missing: asleep again, and no longer than they take
+    # 32 are missing: paused again, for their time on the wire
     assert [delay for delay, _ in time.due] == [pytest.approx(32 * 10 / 2400 - 0.02)]
     assert not reading.done()
     time.due.pop()[1]()
@@ -332,8 +332,8 @@ async def test_while_a_frame_cannot_be_whole_the_bytes_are_left_alone(device: Fa
     await link.close()
 
 
-async def test_what_is_there_already_is_not_waited_for(device: FakeDevice) -> None:
-    """An emulated meter is faster than its line."""
+async def test_reading_does_not_pause_if_bytes_are_waiting(device: FakeDevice) -> None:
+    """An emulated meter is faster than the line."""
     link = await opened(device, SerialParams(2400))
     assert isinstance(link, SerialLink)
     link._loop = time = Time()  # type: ignore[assignment]
@@ -349,16 +349,16 @@ async def test_what_is_there_already_is_not_waited_for(device: FakeDevice) -> No
     await link.close()
 
 
-async def test_a_short_rest_is_waited_for_awake(device: FakeDevice) -> None:
+async def test_reading_does_not_pause_for_a_few_bytes(device: FakeDevice) -> None:
     link = await opened(device, SerialParams(2400))
     assert isinstance(link, SerialLink)
     link._loop = time = Time()  # type: ignore[assignment]
-    link.expect_bytes(9)  # 37 ms less the lead
+    link.expect_bytes(9)  # 37 ms minus LEAD
     assert time.due == []
     await link.close()
 
 
-async def test_a_nap_ends_long_before_the_silence_that_ends_a_frame(device: FakeDevice) -> None:
+async def test_a_pause_is_shorter_than_the_idle_timeout(device: FakeDevice) -> None:
     link = await opened(device, SerialParams(300))
     assert isinstance(link, SerialLink)
     link._loop = time = Time()  # type: ignore[assignment]
@@ -367,8 +367,8 @@ async def test_a_nap_ends_long_before_the_silence_that_ends_a_frame(device: Fake
     await link.close()
 
 
-async def test_what_came_is_taken_out_of_a_nap(device: FakeDevice) -> None:
-    """Whoever gives the frame up wants the bytes that came of it."""
+async def test_discarding_the_input_ends_a_pause(device: FakeDevice) -> None:
+    """A reader that drops a frame wants its bytes."""
     link = await opened(device, SerialParams(2400))
     assert isinstance(link, SerialLink)
     device.send(b"abc")
@@ -376,11 +376,11 @@ async def test_what_came_is_taken_out_of_a_nap(device: FakeDevice) -> None:
     link.expect_bytes(2000)
     assert link.discard_input() == b"abc"
     device.send(b"def")
-    assert await asyncio.wait_for(link.read(), 5) == b"def"  # awake, and content with any byte
+    assert await asyncio.wait_for(link.read(), 5) == b"def"  # not paused, any byte is enough
     await link.close()
 
 
-async def test_unplugged_during_a_nap(device: FakeDevice) -> None:
+async def test_a_device_unplugged_during_a_pause(device: FakeDevice) -> None:
     link = await opened(device, SerialParams(2400))
     link.expect_bytes(2000)
     device.unplug()
@@ -389,7 +389,7 @@ async def test_unplugged_during_a_nap(device: FakeDevice) -> None:
     await link.close()
 
 
-async def test_closed_during_a_nap(device: FakeDevice) -> None:
+async def test_a_link_closed_during_a_pause(device: FakeDevice) -> None:
     link = await opened(device, SerialParams(2400))
     link.expect_bytes(2000)
     await link.close()
@@ -397,7 +397,7 @@ async def test_closed_during_a_nap(device: FakeDevice) -> None:
         await link.read()
 
 
-async def test_a_reader_that_listens_loses_nothing(device: FakeDevice) -> None:
+async def test_continuous_reading_loses_no_bytes(device: FakeDevice) -> None:
     link = await opened(device, SerialParams(2400))
     assert isinstance(link, SerialLink)
     link.start_continuous()
@@ -410,7 +410,7 @@ async def test_a_reader_that_listens_loses_nothing(device: FakeDevice) -> None:
     await link.close()
 
 
-async def test_reading_within_a_time(device: FakeDevice) -> None:
+async def test_read_within_a_time(device: FakeDevice) -> None:
     link = await opened(device)
     assert await link.read_within(0.01) == b""
     device.send(b"x")

@@ -1,4 +1,4 @@
-"""A TCP bridge, tried on real sockets."""
+"""TCP links on real sockets."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def bridge(greeting: bytes = b"", *, close: bool = False) -> AsyncIterator
         await asyncio.sleep(0)
 
 
-async def test_bytes_go_both_ways() -> None:
+async def test_bytes_are_passed_in_both_directions() -> None:
     async with bridge() as there:
         link = await open_link(there.address, LINE)
         reader, writer = await there.streams.get()
@@ -69,7 +69,7 @@ async def test_bytes_go_both_ways() -> None:
         assert await reader.read() == b""
 
 
-async def test_the_socket_notices_a_dead_bridge() -> None:
+async def test_the_socket_detects_a_dead_bridge() -> None:
     async with bridge() as there:
         link = await open_link(there.address, LINE)
         sock = link._transport.get_extra_info("socket")  # type: ignore[attr-defined]
@@ -80,10 +80,10 @@ async def test_the_socket_notices_a_dead_bridge() -> None:
         await link.close()
 
 
-async def test_the_speed_belongs_to_the_bridge() -> None:
+async def test_the_bridge_sets_the_speed() -> None:
     async with bridge() as there:
         link = await open_link(there.address, LINE)
-        with pytest.raises(MeterError, match="belongs to the bridge"):
+        with pytest.raises(MeterError, match="the bridge sets the speed"):
             await link.set_baudrate(9600)
         assert link.params == LINE
         await link.configure(SerialParams(300))
@@ -102,16 +102,16 @@ async def test_drain_waits_for_the_line_behind_the_bridge() -> None:
         await link.close()
 
 
-async def test_refused() -> None:
+async def test_connection_refused() -> None:
     with socket.socket() as sock:
         sock.bind((HOST, 0))
         address = TcpBridge(HOST, sock.getsockname()[1])
-    with pytest.raises(LinkError, match="nothing listens there") as error:
+    with pytest.raises(LinkError, match="no program listens there") as error:
         await open_link(address, LINE)
     assert error.value.state is LinkState.REFUSED
 
 
-async def test_end_of_stream_after_the_last_bytes() -> None:
+async def test_the_last_bytes_are_read_before_the_loss() -> None:
     async with bridge(b"\x40last", close=True) as there:
         link = await open_link(there.address, LINE)
         assert await link.read() == b"\x40last"
@@ -124,7 +124,7 @@ async def test_end_of_stream_after_the_last_bytes() -> None:
         await link.close()
 
 
-async def test_reset() -> None:
+async def test_connection_reset() -> None:
     async with bridge() as there:
         link = await open_link(there.address, LINE)
         _, writer = await there.streams.get()
@@ -142,15 +142,17 @@ async def test_reset() -> None:
 @pytest.mark.parametrize(
     ("greeting", "state", "part"),
     [
-        # ser2net 4.3.11, second client
+        # ser2net 4.3.11 to a second client
         (b"Port already in use\r\n", LinkState.BUSY, "kickolduser: true"),
         (b"Unable to open /dev/ttyUSB0: No such file\r\n", LinkState.REFUSED, "its serial device"),
         # ser2net 4.3.11 with `telnet`
         (bytes.fromhex("ff fb 03 ff fd 03 ff fb 00"), LinkState.REFUSED, "accepter: tcp"),
-        (bytes.fromhex("ff fb 01"), LinkState.REFUSED, "speaks telnet"),
+        (bytes.fromhex("ff fb 01"), LinkState.REFUSED, "uses telnet"),
     ],
 )
-async def test_a_bridge_that_speaks_itself(greeting: bytes, state: LinkState, part: str) -> None:
+async def test_messages_of_the_bridge_are_recognised(
+    greeting: bytes, state: LinkState, part: str
+) -> None:
     async with bridge(greeting) as there:
         link = await open_link(there.address, LINE)
         with pytest.raises(LinkError) as error:
@@ -160,7 +162,7 @@ async def test_a_bridge_that_speaks_itself(greeting: bytes, state: LinkState, pa
         await link.close()
 
 
-async def test_a_text_in_two_pieces() -> None:
+async def test_a_message_of_the_bridge_in_two_pieces() -> None:
     async with bridge(b"Port alr") as there:
         link = await open_link(there.address, LINE)
         assert await link.read() == b"Port alr"
@@ -181,11 +183,11 @@ async def test_a_text_in_two_pieces() -> None:
         b"",
     ],
 )
-def test_meters_are_not_taken_for_bridges(head: bytes) -> None:
-    assert error_messages.bridge_speaks(TcpBridge(HOST, 1), head) is None
+def test_bytes_of_meters_are_not_taken_for_messages_of_the_bridge(head: bytes) -> None:
+    assert error_messages.bridge_message_error(TcpBridge(HOST, 1), head) is None
 
 
-async def test_only_the_start_of_a_connection_is_looked_at() -> None:
+async def test_only_the_start_of_a_connection_is_searched() -> None:
     async with bridge(b"x" * 300) as there:
         link = await open_link(there.address, LINE)
         _, writer = await there.streams.get()
@@ -220,7 +222,7 @@ async def test_a_name_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None
     gate.set()
 
 
-async def test_no_address_and_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hosts_without_an_address_or_a_route(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: [])
     with pytest.raises(LinkError, match="no address"):
         await open_link(TcpBridge("bridge.lan", 1), LINE)
@@ -241,7 +243,7 @@ async def test_the_second_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> N
         await link.close()
 
 
-async def test_bytes_that_cannot_be_a_frame_yet_wake_nobody() -> None:
+async def test_bytes_before_the_expected_count_do_not_wake_the_reader() -> None:
     async with bridge() as there:
         link = await open_link(there.address, LINE)
         assert isinstance(link, TcpLink)
@@ -255,12 +257,12 @@ async def test_bytes_that_cannot_be_a_frame_yet_wake_nobody() -> None:
         assert link.last_byte > 0
         writer.write(b"efg")
         assert await asyncio.wait_for(reading, 5) == b"abcdefg"
-        writer.write(b"h")  # it held for one read
+        writer.write(b"h")  # the hint applied to one read
         assert await asyncio.wait_for(link.read(), 5) == b"h"
         await link.close()
 
 
-async def test_a_flood_waits_outside_for_a_reader_that_listens() -> None:
+async def test_continuous_reading_applies_back_pressure() -> None:
     sent = bytes(range(256)) * 4096 * 8  # 8 MiB, more than all buffers on the way hold
     async with bridge() as there:
         link = await open_link(there.address, LINE)
@@ -278,7 +280,7 @@ async def test_a_flood_waits_outside_for_a_reader_that_listens() -> None:
         await link.close()
 
 
-async def test_a_bridge_that_goes_while_its_bytes_wait_outside() -> None:
+async def test_a_bridge_lost_during_back_pressure() -> None:
     async with bridge() as there:
         link = await open_link(there.address, LINE)
         assert isinstance(link, TcpLink)

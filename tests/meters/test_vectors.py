@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from kamstrup_mqtt.meters import registry
-from tests.meters import vectors
 from tests.meters.checksums import IS_CORRECT
 from tests.meters.vectors import FOLDER, SOURCES, Vector, exact, map_vector, readings, vectors_of
+from tests.support import shared_vectors
 
 MODELS = sorted(registry.all_models())
 READINGS = readings()
@@ -43,7 +43,7 @@ def test_checksums_of_a_reading(vector: Vector) -> None:
 def test_a_reading_without_its_recording_is_skipped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(vectors, "SHARED", tmp_path)
+    monkeypatch.setattr(shared_vectors, "FOLDER", tmp_path)
     (vector, *_) = vectors_of("multical_403")
-    with pytest.raises(pytest.skip.Exception, match=r"kmp\.json is not here"):
+    with pytest.raises(pytest.skip.Exception, match=r"kmp\.json is absent"):
         assert vector.wires

@@ -17,7 +17,6 @@ A file is a list of readings:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -36,7 +35,7 @@ from kamstrup_mqtt.meters.plan import PlannedValue, ReadingPlan, default_values
 from kamstrup_mqtt.protocols.base import Frame
 from tests.support.framing import events_of
 from tests.support.han_recordings import hdlc
-from tests.support.shared_vectors import FOLDER as SHARED
+from tests.support.shared_vectors import require_vectors
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"
 SOURCES = ("captured", "built")
@@ -178,8 +177,5 @@ def _wire(frame: dict[str, str]) -> bytes:
 
 
 def _shared(file: str, name: str) -> dict[str, Any]:
-    path = SHARED / file
-    if not path.exists():
-        pytest.skip(f"../shared/vectors/{file} is not here")
-    entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return next(entry for entry in entries if entry["name"] == name)
+    (entry,) = require_vectors(file, lambda vector: bool(vector["name"] == name))
+    return entry

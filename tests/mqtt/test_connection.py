@@ -59,7 +59,7 @@ async def test_more_than_the_socket_buffer_holds_is_written_later(broker: Mosqui
 async def test_a_broker_that_stops_acknowledging_is_reported(broker: Mosquitto) -> None:
     async with proxied(broker.port) as proxy, connected(proxy.port, ack=0.1) as connection:
         await connection.publish("a", "1")
-        proxy.silent = True
+        proxy.drops_acks = True
         connection.send("a", "2", lambda: pytest.fail("acknowledged"))
         with pytest.raises(BrokerError, match="does not acknowledge messages any more") as caught:
             async with asyncio.timeout(SECONDS):
@@ -87,7 +87,7 @@ async def test_the_timeout_also_ends_a_later_message(broker: Mosquitto) -> None:
     async with proxied(broker.port) as proxy, connected(proxy.port, ack=0.2) as connection:
         for _ in range(3):
             await connection.publish("a", "x")
-        proxy.silent = True
+        proxy.drops_acks = True
         with pytest.raises(BrokerError, match="does not acknowledge messages any more"):
             async with asyncio.timeout(SECONDS):
                 await connection.publish("a", "never")

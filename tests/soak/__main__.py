@@ -1,7 +1,7 @@
-"""`python -m tests.soak --hours 24`: asserts at the end that nothing was lost and nothing grew.
+"""`python -m tests.soak --hours 24`: checks that no record is lost and that no resource grows.
 
-The daemon is a process of its own, as in the service; its meters push every 100 ms instead of every
-10 s, and every few seconds something breaks: the network, the broker, a bridge, a meter's line.
+The daemon runs in a separate process. Its meters push every 100 ms instead of every 10 s. Every few
+seconds a fault happens in the network, the broker, a bridge or the line of a meter.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ from pathlib import Path
 
 from tests.support.broker import Mosquitto, eventually, running
 from tests.support.daemon import Daemon, daemon
-from tests.support.fault_rig import behind_bridges, meters
-from tests.support.history_recorder import Recorder, identity
+from tests.support.fault_rig import bridges_to, emulated_meters
+from tests.support.history_recorder import Recorder, record_id
 from tests.support.mqtt_proxy import Proxy, proxied
 from tests.support.serial_bridge import Bridge
 
 KEPT = 20_000
-"""Records of which a second delivery is compared with the first."""
-SAMPLE = 5.0
+"""Number of records recordse second delivery is compared with the first."""
+SAMPLE_INTERVAL = 5.0
+"""Seconds between samples of the resources."""
+HEALTH_INTERVAL = 1.0
+"""Seconds between requests for the number of waiting records."""
 
 
-class Judge(list[str]):
-    """Takes the place of a recorder's list: judges each payload as it comes and keeps none."""
+class RecordChecker(list[str]):
+    """Replaces the list of a recorder: checks each payload and keeps none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,11 +47,11 @@ class Judge(list[str]):
         self._hashes: OrderedDict[tuple[str, str, int], bytes] = OrderedDict()
 
     def append(self, payload: str) -> None:
-        who = meter, boot, seq = identity(payload)
+        record = meter, boot, seq = record_id(payload)
         digest = hashlib.sha256(payload.encode()).digest()
-        first = self._hashes.setdefault(who, digest)
+        first = self._hashes.setdefault(record, digest)
         if first != digest:
-            self.faults.append(f"{who}: altered")
+            self.faults.append(f"{record}: altered")
         while len(self._hashes) > KEPT:
             self._hashes.popitem(last=False)
         before = self.last.get((meter, boot), 0)
@@ -59,11 +62,11 @@ class Judge(list[str]):
         self.repeated += seq <= before
         serial = json.loads(payload)["serial"]
         if serial != {"first": "1" * 16, "second": "2" * 16}[meter]:
-            self.faults.append(f"{who}: {serial}")
+            self.faults.append(f"{record}: {serial}")
 
 
-class Highest(list[tuple[str, str]]):
-    """Takes the place of a proxy's list: of the records only the highest number is kept."""
+class HighestNumbers(list[tuple[str, str]]):
+    """Replaces the list of a proxy: keeps only the highest number of the records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,13 +75,13 @@ class Highest(list[tuple[str, str]]):
     def append(self, message: tuple[str, str]) -> None:
         topic, payload = message
         if topic.endswith("/history"):
-            meter, boot, seq = identity(payload)
+            meter, boot, seq = record_id(payload)
             self.seq[meter, boot] = max(seq, self.seq.get((meter, boot), 0))
 
 
 @dataclass(slots=True)
-class Burden:
-    """What the daemon takes, over time: kB of memory, descriptors, tasks."""
+class ResourceSamples:
+    """The daemon's memory in kB, descriptors and tasks over time."""
 
     samples: list[tuple[int, int, int]] = field(default_factory=list)
 
@@ -86,13 +89,13 @@ class Burden:
         proc = Path(f"/proc/{process.pid}")
         status = (proc / "status").read_text()
         memory = next(int(x.split()[1]) for x in status.splitlines() if x.startswith("VmRSS"))
-        code, said = await process.command("health", "--json")
+        code, output = await process.command("health", "--json")
         if code == 0:
-            tasks = int(json.loads(said)["tasks"])
+            tasks = int(json.loads(output)["tasks"])
             self.samples.append((memory, len(os.listdir(proc / "fd")), tasks))
 
     def growth(self) -> list[str]:
-        """The last quarter against the second: memory may be 10 % + 4 MB more, the others 5."""
+        """Compare the last quarter with the second. Tolerance: memory 10 % + 4 MB, the others 5."""
         quarter = len(self.samples) // 4
         if quarter < 2:
             return []
@@ -109,22 +112,22 @@ class Burden:
 
 
 @dataclass(slots=True)
-class Stage:
-    """What can be broken, and how often each fault was tried."""
+class Scenario:
+    """The parts that can fail, and the number of times of each fault."""
 
-    chance: random.Random
+    rng: random.Random
     broker: Mosquitto
     proxy: Proxy
     recorder: Recorder
     bridges: dict[str, Bridge]
-    tried: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
 
-    async def lasts(self, longest: float) -> None:
-        await asyncio.sleep(self.chance.uniform(longest / 15, longest))
+    async def wait_randomly(self, maximum: float) -> None:
+        await asyncio.sleep(self.rng.uniform(maximum / 15, maximum))
 
     @property
     def bridge(self) -> Bridge:
-        return self.bridges[self.chance.choice(sorted(self.bridges))]
+        return self.bridges[self.rng.choice(sorted(self.bridges))]
 
 
 async def soak(hours: float, directory: Path, seed: int) -> list[str]:
@@ -132,142 +135,156 @@ async def soak(hours: float, directory: Path, seed: int) -> list[str]:
     (directory / "broker").mkdir()
     with running(directory / "broker") as broker:
         recorder = Recorder(broker.port)
-        recorder.seen = judge = Judge()
+        recorder.seen = checker = RecordChecker()
         await recorder.start()
         async with (
             proxied(broker.port) as proxy,
-            meters(directory) as entries,
-            behind_bridges(entries) as (bridges, bridged),
+            emulated_meters(directory) as entries,
+            bridges_to(entries) as (bridges, bridged),
             daemon(directory) as process,
         ):
-            proxy.published, proxy.acknowledged = Highest(), (accepted := Highest())
+            proxy.published, proxy.acknowledged = HighestNumbers(), (accepted := HighestNumbers())
             process.configure({"host": "127.0.0.1", "port": proxy.port}, *bridged)
             await process.start()
-            stage = Stage(chance, broker, proxy, recorder, bridges)
-            burden = await trouble(hours, stage, process)
-            await drained(process)
+            scenario = Scenario(chance, broker, proxy, recorder, bridges)
+            resources = await cause_faults(hours, scenario, process)
+            await wait_until_delivered(process)
             code = await process.end()
-            await asyncio.sleep(1.0)
+            with contextlib.suppress(AssertionError):  # reported below
+                await eventually(lambda: not missing(accepted, checker), "the last records", 10)
         await recorder.stop()
     log = process.log
     bad = [line for line in log.splitlines() if " ERROR " in line or "Traceback" in line]
-    print(f"{judge.records} records, {judge.repeated} of them again, {len(burden.samples)} samples")
-    print(f"faults: {dict(stage.tried)}; reconnects: {log.count('connected to the broker') - 1}")
-    print("first and last (kB, descriptors, tasks):", *burden.samples[:1], *burden.samples[-1:])
+    print(
+        f"{checker.records} records, {checker.repeated} repeated, {len(resources.samples)} samples"
+    )
+    print(
+        f"faults: {dict(scenario.counts)}; reconnects: {log.count('connected to the broker') - 1}"
+    )
+    print(
+        "first and last (kB, descriptors, tasks):", *resources.samples[:1], *resources.samples[-1:]
+    )
     ended = [] if code == 0 else [f"exit code {code}"]
-    judge.faults += [
-        f"{who}: acknowledged up to {seq}, delivered up to {judge.last.get(who, 0)}"
-        for who, seq in accepted.seq.items()
-        if seq > judge.last.get(who, 0)
+    checker.faults += missing(accepted, checker)
+    few = [] if checker.records > 10 * 3600 * hours else ["too few records"]
+    return [*checker.faults[:5], *resources.growth(), *bad[:5], *ended, *few]
+
+
+def missing(accepted: HighestNumbers, checker: RecordChecker) -> list[str]:
+    """Return a message for each meter whose acknowledged records did not all arrive."""
+    return [
+        f"{meter}: acknowledged up to {seq}, delivered up to {checker.last.get(meter, 0)}"
+        for meter, seq in accepted.seq.items()
+        if seq > checker.last.get(meter, 0)
     ]
-    few = [] if judge.records > 10 * 3600 * hours else ["hardly any records"]
-    return [*judge.faults[:5], *burden.growth(), *bad[:5], *ended, *few]
 
 
-async def trouble(hours: float, stage: Stage, process: Daemon) -> Burden:
-    """Break something, repair it, and let it run for a while: every fault before any comes again,
-    and in a short soak all of them once at least."""
-    burden = Burden()
+async def cause_faults(hours: float, scenario: Scenario, process: Daemon) -> ResourceSamples:
+    """Cause faults with pauses in between: all of them in random order, then all of them again.
+
+    Each fault happens at least once, even in a short run.
+    """
+    resources = ResourceSamples()
     end = time.monotonic() + 3600 * hours
     pause = min(25.0, 3600 * hours / len(FAULTS) / 2)
     left: list[Fault] = []
     while time.monotonic() < end or left:
-        left = left or stage.chance.sample(FAULTS, len(FAULTS))
+        left = left or scenario.rng.sample(FAULTS, len(FAULTS))
         fault = left.pop()
-        stage.tried[fault.__name__] += 1
-        await fault(stage)
-        calm = time.monotonic() + stage.chance.uniform(0.4 * pause, pause)
-        while time.monotonic() < min(calm, end):
-            await burden.sample(process)
-            await asyncio.sleep(SAMPLE)
-    return burden
+        scenario.counts[fault.__name__] += 1
+        await fault(scenario)
+        pause_end = time.monotonic() + scenario.rng.uniform(0.4 * pause, pause)
+        while time.monotonic() < min(pause_end, end):
+            await resources.sample(process)
+            await asyncio.sleep(SAMPLE_INTERVAL)
+    return resources
 
 
-async def reset(stage: Stage) -> None:
-    stage.proxy.reset()
+async def reset(scenario: Scenario) -> None:
+    scenario.proxy.reset()
 
 
-async def swallow(stage: Stage) -> None:
-    stage.proxy.black = True
-    await stage.lasts(15.0)
-    stage.proxy.black = False
+async def stall(scenario: Scenario) -> None:
+    scenario.proxy.is_stalled = True
+    await scenario.wait_randomly(15.0)
+    scenario.proxy.is_stalled = False
 
 
-async def silence(stage: Stage) -> None:
-    stage.proxy.silent = True
-    await stage.lasts(15.0)
-    stage.proxy.silent = False
-    stage.proxy.reset()  # what was not acknowledged never will be
+async def drop_acks(scenario: Scenario) -> None:
+    scenario.proxy.drops_acks = True
+    await scenario.wait_randomly(15.0)
+    scenario.proxy.drops_acks = False
+    scenario.proxy.reset()  # the dropped acknowledgements never arrive
 
 
-async def freeze(stage: Stage) -> None:
-    stage.broker.pause()
-    await stage.lasts(15.0)
-    stage.broker.resume()
+async def freeze(scenario: Scenario) -> None:
+    scenario.broker.pause()
+    await scenario.wait_randomly(15.0)
+    scenario.broker.resume()
 
 
-async def kill(stage: Stage) -> None:
-    stage.proxy.closed = True
-    stage.broker.kill()
-    stage.proxy.reset()
-    await stage.recorder.ended()
-    await stage.lasts(5.0)
-    stage.broker.start()
-    await stage.recorder.start()
-    stage.proxy.closed = False
+async def kill(scenario: Scenario) -> None:
+    scenario.proxy.refuses = True
+    scenario.broker.kill()
+    scenario.proxy.reset()
+    await scenario.recorder.ended()
+    await scenario.wait_randomly(5.0)
+    scenario.broker.start()
+    await scenario.recorder.start()
+    scenario.proxy.refuses = False
 
 
-async def bridge_resets(stage: Stage) -> None:
-    stage.bridge.reset()
+async def bridge_resets(scenario: Scenario) -> None:
+    scenario.bridge.reset()
 
 
-async def bridge_hangs(stage: Stage) -> None:
-    bridge = stage.bridge
-    bridge.black = True
-    await stage.lasts(15.0)
-    bridge.black = False
+async def bridge_hangs(scenario: Scenario) -> None:
+    bridge = scenario.bridge
+    bridge.is_stalled = True
+    await scenario.wait_randomly(15.0)
+    bridge.is_stalled = False
 
 
-async def bridge_refuses(stage: Stage) -> None:
-    bridge = stage.bridge
-    bridge.closed = True
+async def bridge_refuses(scenario: Scenario) -> None:
+    bridge = scenario.bridge
+    bridge.refuses = True
     bridge.reset()
-    await stage.lasts(5.0)
-    bridge.closed = False
+    await scenario.wait_randomly(5.0)
+    bridge.refuses = False
 
 
-async def noise(stage: Stage) -> None:
-    bridge = stage.bridge
+async def noise(scenario: Scenario) -> None:
+    bridge = scenario.bridge
     bridge.noise = 0.5
-    await stage.lasts(10.0)
+    await scenario.wait_randomly(10.0)
     bridge.noise = 0.0
 
 
-Fault = Callable[[Stage], Awaitable[None]]
+Fault = Callable[[Scenario], Awaitable[None]]
 FAULTS: tuple[Fault, ...] = (
-    *(reset, swallow, silence, freeze, kill),
+    *(reset, stall, drop_acks, freeze, kill),
     *(bridge_resets, bridge_hangs, bridge_refuses, noise),
 )
 
 
-async def drained(process: Daemon) -> None:
-    """Wait until the daemon has delivered what waited."""
+async def wait_until_delivered(process: Daemon) -> None:
+    """Wait until the daemon has delivered the waiting records."""
     waiting = [1]
 
-    async def look() -> None:
+    async def request_health() -> None:
         while True:
-            code, said = await process.command("health", "--json")
+            code, output = await process.command("health", "--json")
             if code == 0:
-                waiting[0] = json.loads(said)["history"]["waiting"]
-            await asyncio.sleep(1.0)
+                waiting[0] = json.loads(output)["history"]["waiting"]
+            await asyncio.sleep(HEALTH_INTERVAL)
 
-    looking = asyncio.create_task(look())
+    requests = asyncio.create_task(request_health())
     try:
-        await eventually(lambda: waiting[0] < 20, "everything is delivered", 300)
+        await eventually(lambda: waiting[0] < 20, "all records are delivered", 300)
     finally:
-        looking.cancel()
+        requests.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await looking
+            await requests
 
 
 def main() -> int:
@@ -278,7 +295,7 @@ def main() -> int:
     print(f"seed {args.seed}")
     with tempfile.TemporaryDirectory() as directory:
         found = asyncio.run(soak(args.hours, Path(directory), args.seed))
-    print("\n".join(found) or "nothing was lost, nothing was altered, nothing grew")
+    print("\n".join(found) or "no record was lost or altered, and no resource grew")
     return 1 if found else 0
 
 

@@ -278,7 +278,7 @@ def test_nothing_is_written_while_nothing_changed(tmp_path: Path) -> None:
 def test_a_second_daemon_is_refused_with_the_pid(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     memory = opened(path)
-    with pytest.raises(ConfigError, match=rf"process {os.getpid()}\) uses this memory"):
+    with pytest.raises(ConfigError, match=rf"process {os.getpid()}\) uses this state file"):
         opened(path)
     memory.close()
     opened(path).close()

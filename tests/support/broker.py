@@ -1,4 +1,4 @@
-"""A real Mosquitto on a free port of the loopback, that can be stopped, frozen and killed."""
+"""A Mosquitto on a free port of the loopback that tests stop, freeze and kill."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from pathlib import Path
 
 import aiomqtt
 
+POLL_INTERVAL = 0.01
+"""Seconds between checks of a condition."""
+
 
 def mosquitto_program() -> str:
-    """The program; fails with what to do where there is none."""
+    """Return the path of mosquitto. Raises RuntimeError with what to do if it is missing."""
     found = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if found is None:
         raise RuntimeError("mosquitto is missing: apt install mosquitto (make test does it)")
@@ -26,34 +29,35 @@ def mosquitto_program() -> str:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody has now."""
+    """Return a free TCP port of the loopback."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
-    """Wait, blocking, until `condition` holds; fails with `what` when it does not in time."""
+    """Block until `condition` is true. Raises AssertionError with `what` after `timeout`."""
     end = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {timeout:g} s")
-        time.sleep(0.01)
+        time.sleep(POLL_INTERVAL)
 
 
 async def eventually(condition: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
-    """Like `wait_until`, for a running loop."""
+    """Wait until `condition` is true. Raises AssertionError with `what` after `timeout`."""
     end = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {timeout:g} s")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(POLL_INTERVAL)
 
 
 class Mosquitto:
-    """One broker. Retained messages outlive `stop` and `start`, as on a real machine, and a kill
-    where it is `careful`: it writes them all to its disk at every change, which makes a broker with
-    thousands of them slow."""
+    """A broker. Retained messages survive `stop` and `start`, and with `careful` also `kill`.
+
+    A `careful` broker writes all of them to disk at each change, which is slow with thousands.
+    """
 
     def __init__(
         self,
@@ -72,7 +76,7 @@ class Mosquitto:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start and wait until it accepts connections."""
+        """Start the broker and wait until it accepts connections."""
         lines = [
             f"listener {self.port} 127.0.0.1",
             "persistence true",
@@ -96,11 +100,11 @@ class Mosquitto:
             return sock.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self) -> None:
-        """End it properly."""
+        """Stop the broker with SIGTERM."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once; connections break."""
+        """Kill the broker; connections break."""
         self._end(signal.SIGKILL)
 
     def _end(self, number: signal.Signals) -> None:
@@ -112,17 +116,17 @@ class Mosquitto:
         self._process = None
 
     def restart(self) -> None:
-        """Stop and start on the same port."""
+        """Restart on the same port."""
         self.stop()
         self.start()
 
     def pause(self) -> None:
-        """Freeze it: connections stay open and nothing is answered."""
+        """Freeze the broker: connections stay open without responses."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Continue after `pause`."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
 
@@ -131,7 +135,7 @@ class Mosquitto:
 def running(
     directory: Path, settings: Iterable[str] = (), *, careful: bool = True
 ) -> Iterator[Mosquitto]:
-    """A broker for the length of a `with`."""
+    """Run a broker."""
     broker = Mosquitto(directory, settings, careful=careful)
     broker.start()
     try:
@@ -142,9 +146,10 @@ def running(
 
 @dataclass(slots=True)
 class Watcher:
-    """Somebody else at the broker: sees everything, in order, and says something now and then.
+    """A client that receives all messages and publishes on demand.
 
-    `last` holds what a topic says now; an empty payload takes it away, as in the broker.
+    seen  topics and payloads in order of arrival
+    last  the last payload by topic; an empty one removes the topic, as in the broker
     """
 
     client: aiomqtt.Client
@@ -161,7 +166,7 @@ class Watcher:
                 self.last.pop(topic, None)
 
     async def until(self, topic: str, payload: str | None = None, timeout: float = 10.0) -> str:
-        """What `topic` says, when it says something (or exactly `payload`)."""
+        """Wait for a message on `topic`, or for exactly `payload`, and return the payload."""
         await eventually(
             lambda: topic in self.last and (payload is None or self.last[topic] == payload),
             f"{topic} = {payload or 'anything'} (now {self.last.get(topic)!r})",
@@ -170,7 +175,7 @@ class Watcher:
         return self.last[topic]
 
     def order(self, *topics: str) -> list[str]:
-        """The given topics in the order in which they first said something."""
+        """Return the given topics in the order of their first messages."""
         firsts = {topic: index for index, (topic, _) in reversed(list(enumerate(self.seen)))}
         return sorted((t for t in topics if t in firsts), key=lambda t: firsts[t])
 
@@ -180,7 +185,7 @@ class Watcher:
 
 @contextlib.asynccontextmanager
 async def watching(port: int) -> AsyncIterator[Watcher]:
-    """A Watcher of all topics of the broker on `port`."""
+    """Run a Watcher of all topics of the broker on `port`."""
     async with aiomqtt.Client("127.0.0.1", port) as client:
         await client.subscribe("#", qos=1)
         watcher = Watcher(client)

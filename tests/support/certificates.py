@@ -1,4 +1,4 @@
-"""Certificates for a broker on the loopback: an authority, and what it signs.
+"""A certificate authority for a broker on the loopback.
 
 They have every extension of RFC 5280 that Python 3.13 and later insist on.
 """
@@ -41,7 +41,7 @@ class Authority:
         self._write(name, builder, self._key)
 
     def sign(self, name: str, address: str) -> None:
-        """A certificate and its key for the IP address or host name `address`."""
+        """Write a certificate and its key for the IP address or host name `address`."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             subject: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(address))

@@ -1,4 +1,4 @@
-"""The real daemon in a process of its own, and the emulated meters that it reads."""
+"""The daemon in a separate process, and the emulated meters that it reads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kamstrup_mqtt.emulators.server import serve_pty, serve_tcp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meter:
-    """An emulated meter: on a pty where `pty`, else on TCP."""
+    """An emulated meter, on a pty or on TCP."""
 
     id: str
     protocol: str
@@ -33,7 +33,7 @@ class Meter:
 
 @contextlib.asynccontextmanager
 async def emulated(meter: Meter, directory: Path) -> AsyncIterator[dict[str, Any]]:
-    """Run the meter; its entry in the configuration."""
+    """Run the meter. Yields its entry in the configuration."""
     make = functools.partial(make_emulator, meter.model, meter.protocol, meter.settings)
     if meter.pty:
         port = str(directory / f"{meter.id}.tty")
@@ -56,7 +56,7 @@ async def emulated(meter: Meter, directory: Path) -> AsyncIterator[dict[str, Any
 
 @dataclass(slots=True)
 class Daemon:
-    """`python -m kamstrup_mqtt run` with its own state and its own control socket."""
+    """`python -m kamstrup_mqtt run` with its own state and control socket."""
 
     directory: Path
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -77,18 +77,18 @@ class Daemon:
 
     @property
     def environ(self) -> dict[str, str]:
-        place = {
+        directories = {
             "STATE_DIRECTORY": str(self.directory / "state"),
             "RUNTIME_DIRECTORY": str(self.directory),
         }
-        return {**os.environ, **place, **self.environment}
+        return {**os.environ, **directories, **self.environment}
 
     def configure(self, mqtt: Mapping[str, Any], *meters: Mapping[str, Any]) -> None:
         """Write the configuration (JSON is YAML)."""
         self.config.write_text(json.dumps({"mqtt": mqtt, "meters": meters}))
 
     async def command(self, *arguments: str) -> tuple[int, str]:
-        """Run another command beside it: exit code and what it printed."""
+        """Run another command with the same environment. Returns exit code and output."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "kamstrup_mqtt", *arguments),
             env=self.environ,
@@ -109,7 +109,7 @@ class Daemon:
             )
 
     async def end(self, number: signal.Signals = signal.SIGTERM, within: float = 5.5) -> int:
-        """Send the signal; the exit code."""
+        """Send the signal and return the exit code."""
         assert self.process is not None
         if self.process.returncode is None:
             self.process.send_signal(number)
@@ -118,7 +118,7 @@ class Daemon:
 
 @contextlib.asynccontextmanager
 async def daemon(directory: Path, **environment: str) -> AsyncIterator[Daemon]:
-    """A daemon that is killed at the end, if the test did not end it. The test starts it."""
+    """Provide a daemon that the test starts. It is killed at the end if it still runs."""
     found = Daemon(directory, environment)
     try:
         yield found

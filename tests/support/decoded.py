@@ -1,4 +1,4 @@
-"""What comes out of a frame, whole, so that two ways of reading it can be compared."""
+"""Results of decoding in a form that can be compared exactly."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.protocols.base import Frame, Message
 
 
-def outcome(read: Callable[[Frame], Message], frame: Frame) -> tuple[Any, ...]:
-    """The header with its order, the objects, and how they show themselves: a Decimal's exponent
-    and sign of zero too; or the error."""
+def decode_outcome(read: Callable[[Frame], Message], frame: Frame) -> tuple[Any, ...]:
+    """Return header, objects and their repr (exponents, signed zeros), or the error."""
     try:
         message = read(frame)
     except MeterError as error:
@@ -20,8 +19,8 @@ def outcome(read: Callable[[Frame], Message], frame: Frame) -> tuple[Any, ...]:
     return (list(message.header.items()), message.objects, str(message.objects))
 
 
-def changed(frame: Frame, rng: random.Random, count: int, highest: int = 0xFF) -> Frame:
-    """The frame with `count` other bytes, as if its checksum were right."""
+def with_changed_bytes(frame: Frame, rng: random.Random, count: int, highest: int = 0xFF) -> Frame:
+    """Return the frame with `count` changed bytes, as if its checksum were valid."""
     payload = bytearray(frame.payload)
     for _ in range(count if payload else 0):
         payload[rng.randrange(len(payload))] = rng.randint(0, highest)

@@ -1,4 +1,4 @@
-"""Made-up meters for the tests of pictures and of discovery."""
+"""Meters, plans and reports for the tests of devices and discovery."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def make_plan(
     open_: bool = False,
     quantities: Mapping[str, Quantity] | None = None,
 ) -> ReadingPlan:
-    """A plan whose sources are the keys themselves."""
+    """Make a plan in which each key is its own source."""
     known = {**QUANTITIES, **(quantities or {})}
     return ReadingPlan(
         protocol="kmp",
@@ -43,7 +43,7 @@ def make_plan(
     )
 
 
-def make_facts(plan: ReadingPlan | None = None, **changes: Any) -> DeviceConfig:
+def make_device_config(plan: ReadingPlan | None = None, **changes: Any) -> DeviceConfig:
     facts = DeviceConfig(
         id="heat",
         name="District heating",
@@ -55,10 +55,10 @@ def make_facts(plan: ReadingPlan | None = None, **changes: Any) -> DeviceConfig:
     return replace(facts, **changes)
 
 
-def make_picture(
+def make_device(
     plan: ReadingPlan | None = None, memory: DeviceState | None = None, **changes: Any
 ) -> Device:
-    return Device(make_facts(plan, **changes), memory or DeviceState(), 1000.0)
+    return Device(make_device_config(plan, **changes), memory or DeviceState(), 1000.0)
 
 
 def reading(

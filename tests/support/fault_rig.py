@@ -1,18 +1,15 @@
-"""Two pushing meters behind bridges, and the whole daemon in this process with limits fit for
-tests."""
+"""Two pushing meters behind bridges, and the daemon in this process with short timeouts."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kamstrup_mqtt.config import Config
-from kamstrup_mqtt.daemon.app import App, ExitReason
-from kamstrup_mqtt.daemon.app import DaemonTimeouts as AppLimits
+from kamstrup_mqtt.daemon.app import App, DaemonTimeouts, ExitReason
 from kamstrup_mqtt.mqtt import PublisherLimits
 from kamstrup_mqtt.mqtt.session import SessionLimits
 from kamstrup_mqtt.reading.reader import ReaderTimeouts as ReaderLimits
@@ -35,7 +32,7 @@ METERS = tuple(
     )
     for n, name in enumerate(NAMES, 1)
 )
-PUSHY = PublisherLimits(
+PUBLISHER_LIMITS = PublisherLimits(
     connect=5.0,
     ack=1.0,
     first_backoff=0.02,
@@ -44,8 +41,8 @@ PUSHY = PublisherLimits(
     quick_loss=0.0,
     session=SessionLimits(quiet_period=0.05, quiet_cap=1.0, idle=0.5),
 )
-LIMITS = AppLimits(
-    publisher=PUSHY,
+TIMEOUTS = DaemonTimeouts(
+    publisher=PUBLISHER_LIMITS,
     history=HistoryLimits(retry=0.3, grace=1.0),
     reader=ReaderLimits(
         no_bytes=1.0,
@@ -59,16 +56,16 @@ LIMITS = AppLimits(
 
 
 @contextlib.asynccontextmanager
-async def meters(directory: Path) -> AsyncIterator[list[dict[str, Any]]]:
+async def emulated_meters(directory: Path) -> AsyncIterator[list[dict[str, Any]]]:
     async with contextlib.AsyncExitStack() as stack:
         yield [await stack.enter_async_context(emulated(meter, directory)) for meter in METERS]
 
 
 @contextlib.asynccontextmanager
-async def behind_bridges(
+async def bridges_to(
     entries: list[dict[str, Any]],
 ) -> AsyncIterator[tuple[dict[str, Bridge], list[dict[str, Any]]]]:
-    """The bridges by the meter's id, and the entries that lead to them."""
+    """Run bridges to the meters. Yields them by meter id, and the entries with their ports."""
     async with contextlib.AsyncExitStack() as stack:
         bridges = {}
         for entry in entries:
@@ -83,32 +80,32 @@ async def behind_bridges(
         )
 
 
-def history(messages: list[tuple[str, str]]) -> set[str]:
+def history_payloads(messages: list[tuple[str, str]]) -> set[str]:
     return {payload for topic, payload in messages if topic.endswith("/history")}
 
 
-async def kill(broker: Mosquitto, proxy: Proxy, recorder: Recorder) -> None:
-    """Kill and start the broker; the recorder is there before the daemon is let through."""
-    proxy.closed = True
+async def kill_broker(broker: Mosquitto, proxy: Proxy, recorder: Recorder) -> None:
+    """Kill and restart the broker. The recorder connects before the daemon."""
+    proxy.refuses = True
     broker.kill()
     proxy.reset()
     await recorder.ended()
     broker.start()
     await recorder.start()
-    proxy.closed = False
+    proxy.refuses = False
 
 
 @contextlib.asynccontextmanager
-async def daemon_here(
+async def daemon_in_process(
     directory: Path,
     entries: list[dict[str, Any]],
     proxy: Proxy,
     mode: str,
     spool: Mapping[str, Any] | None = None,
     mqtt: Mapping[str, Any] | None = None,
-    limits: AppLimits = LIMITS,
+    timeouts: DaemonTimeouts = TIMEOUTS,
 ) -> AsyncIterator[App]:
-    """The whole daemon in this process."""
+    """Run the daemon in this process."""
     config = Config.model_validate(
         {
             "mqtt": {"host": "127.0.0.1", "port": proxy.port, **(mqtt or {})},
@@ -121,7 +118,7 @@ async def daemon_here(
         config,
         reload=lambda: config,
         environ={"RUNTIME_DIRECTORY": str(directory)},
-        timeouts=replace(limits),
+        timeouts=timeouts,
         exit_timer=lambda _: None,
     )
     task = asyncio.create_task(app.run())

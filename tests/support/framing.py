@@ -1,4 +1,4 @@
-"""One helper for every framer: the same bytes in every way in which a line can bring them."""
+"""Checks for framers: the same bytes in all ways in which a line can deliver them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NOISE = bytes.fromhex("00 55 AA FF 11 00")
 
 
 def drain(framer: Framer) -> Iterator[Event]:
-    """The events that are ready."""
+    """Yield the available events."""
     while (event := framer.next_event()) is not None:
         yield event
 
 
 def events_of(framer: Framer, chunks: Iterable[bytes], *, quiet: bool = True) -> list[Event]:
-    """What `framer` makes of `chunks`; with `quiet` the line then falls silent."""
+    """Return the events of `chunks`; with `quiet`, a silence follows."""
     found: list[Event] = []
     for chunk in chunks:
         framer.receive_data(chunk)
@@ -32,17 +32,17 @@ def events_of(framer: Framer, chunks: Iterable[bytes], *, quiet: bool = True) ->
 
 
 def frames_of(framer: Framer, chunks: Iterable[bytes]) -> list[Frame]:
-    """The frames alone."""
+    """Return only the frames."""
     return [event for event in events_of(framer, chunks) if isinstance(event, Frame)]
 
 
 def single_bytes(wire: bytes) -> list[bytes]:
-    """`wire` one byte at a time."""
+    """Split `wire` into single bytes."""
     return [wire[n : n + 1] for n in range(len(wire))]
 
 
 def random_splits(wire: bytes, seed: int) -> list[bytes]:
-    """`wire` cut in up to eight places; empty chunks may occur."""
+    """Split `wire` at up to eight random places. Chunks may be empty."""
     rng = random.Random(seed)
     cuts = sorted(rng.randint(0, len(wire)) for _ in range(rng.randint(1, 8)))
     return [wire[a:b] for a, b in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
@@ -56,7 +56,7 @@ def check_framer(
     noise: bytes = NOISE,
     splits: int = 20,
 ) -> None:
-    """`wire` holds exactly `frames`, however it comes and whatever stands before or after it.
+    """Check that `wire` yields exactly `frames`, in any chunks and with noise before and after it.
 
     Whole; byte by byte; in random splits; followed by more; noise before; truncated before.
     """
@@ -74,7 +74,7 @@ def check_framer(
         first = len(expected[0].raw)
         for cut in range(1, min(first, len(wire))):
             found = frames_of(make_framer(), [wire[:cut] + wire])[-len(expected) :]
-            # the flag that opens the first may have been the last byte of the cut one
+            # the last byte of the truncated frame may be the flag that starts the first one
             lost_flag = expected[0]._replace(raw=expected[0].raw[1:])
             assert found[1:] == expected[1:], f"truncated at {cut} before"
             assert found[0] in (expected[0], lost_flag), f"truncated at {cut} before"

@@ -1,7 +1,7 @@
-"""A module run once more beside the one that the program uses.
+"""Imports a second instance of a module.
 
-Tables are built while a module is imported, before any test begins: only what is built anew
-inside a test shows that test whether the building is right.
+Tables are built when a module is imported, before the first test. A test that imports the module
+again covers the code that builds them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import importlib.util
 from types import ModuleType
 
 
-def imported_anew(name: str) -> ModuleType:
-    """A second instance of the module `name`; the first stays the one that is imported."""
+def import_fresh(name: str) -> ModuleType:
+    """Return a second instance of the module `name`. The first one stays in `sys.modules`."""
     spec = importlib.util.find_spec(name)
     assert spec is not None
     assert spec.loader is not None

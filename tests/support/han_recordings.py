@@ -1,4 +1,4 @@
-"""The frames printed in seed 003 (LogicMachine forum, thread 1881), and an X-25 of our own."""
+"""The frames of seed 003 (LogicMachine forum, thread 1881), and an independent CRC X-25."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LIVE_1 = bytes.fromhex(
     "109060101040700FF0600000000090601011F0700FF060000044309060101330700FF06000002EE09060101470700"
     "FF060000022D09060101200700FF1200DC09060101340700FF1200DD09060101480700FF1200DFA98A7E"
 )
-LIVE_2 = bytes.fromhex(  # ends 18 7E 7E: the FCS's last byte is a flag
+LIVE_2 = bytes.fromhex(  # ends with 18 7E 7E: the last byte of the FCS has the value of a flag
     "7EA0E22B2113239AE6E7000F000000000C07E3011D02010E28FF80000002190A0E4B616D73747275705F563030303"
     "109060101000005FF0A100101010101010101010101010101010109060101600101FF0A1236383431313231424E32"
     "343331303130343009060101010700FF0600000E5909060101020700FF060000000009060101030700FF060000011"
@@ -52,11 +52,11 @@ HOURLY_3 = bytes.fromhex(
 )
 SEED = (LIVE_1, LIVE_2, LIVE_3, HOURLY_1, HOURLY_2, HOURLY_3)
 
-METER_ID = "01" * 16  # the poster wrote sixteen bytes 01 over his meter's number
+METER_ID = "01" * 16  # the author replaced the meter number with sixteen bytes 01
 
 
 def fcs(data: bytes) -> bytes:
-    """CRC-16/X-25 bit by bit, as the seed's crc16() has it; low byte first."""
+    """Return the CRC-16/X-25, computed bit by bit as crc16() in the seed; low byte first."""
     register = 0xFFFF
     for byte in data:
         register ^= byte
@@ -66,7 +66,7 @@ def fcs(data: bytes) -> bytes:
 
 
 def hdlc(information: bytes, header: str = "2B 21 13", *, segmented: bool = False) -> bytes:
-    """A frame around `information`, put together without the code under test."""
+    """Build a frame around `information` without the code under test."""
     addresses = bytes.fromhex(header)
     length = 2 + len(addresses) + 2 + len(information) + 2
     start = (0xA000 | 0x800 * segmented | length).to_bytes(2, "big") + addresses
@@ -75,5 +75,5 @@ def hdlc(information: bytes, header: str = "2B 21 13", *, segmented: bool = Fals
 
 
 def pushed(body: str, date: str = "0C 07E3011D 02 010005 FF 8000 00") -> bytes:
-    """A frame with a data-notification; `body` and `date` in hex."""
+    """Build a frame with a data-notification; `body` and `date` in hex."""
     return hdlc(bytes.fromhex("E6E700 0F 00000000" + date + body))

@@ -1,4 +1,4 @@
-"""Somebody who keeps every record of the history, and judges what came."""
+"""A subscriber that keeps all records of the history, and checks of them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import aiomqtt
 
 @dataclass(slots=True)
 class Recorder:
-    """Subscribed directly at the broker; `seen` are payloads in the order in which they came."""
+    """Subscribes at the broker without the proxy. `seen` holds the payloads in order of arrival."""
 
     port: int
     seen: list[str] = field(default_factory=list)
     _task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect; returns when the subscription is acknowledged."""
+        """Connect, and return when the subscription is acknowledged."""
         ready = asyncio.Event()
         self._task = asyncio.create_task(self._record(ready))
         waiting = asyncio.create_task(ready.wait())
@@ -35,7 +35,7 @@ class Recorder:
                 try:
                     async for message in client.messages:
                         self._keep(message)
-                finally:  # what came before the end; aiomqtt would throw it away
+                finally:  # messages before the loss, which aiomqtt would drop
                     while len(client.messages):
                         self._keep(client._queue.get_nowait())
 
@@ -43,7 +43,7 @@ class Recorder:
         self.seen.append(bytes(message.payload).decode())
 
     async def ended(self) -> None:
-        """The broker is dead: take what it still sent, then `stop`."""
+        """Keep the last messages of a stopped broker, then `stop`."""
         if self._task is not None:
             await asyncio.wait([self._task], timeout=5)
         await self.stop()
@@ -66,23 +66,25 @@ async def recording(port: int) -> AsyncIterator[Recorder]:
         await recorder.stop()
 
 
-def identity(payload: str) -> tuple[str, str, int]:
-    """Meter, boot and number: what a consumer drops duplicates by."""
+def record_id(payload: str) -> tuple[str, str, int]:
+    """Return meter, boot id and number, by which consumers drop duplicates."""
     record = json.loads(payload)
     return record["meter"], record["boot"], record["seq"]
 
 
-def judge(seen: list[str], accepted: set[str]) -> str:
-    """Every accepted record is there; none was altered; first deliveries of one meter and boot
-    ascend without a gap. The figures."""
+def check_records(seen: list[str], accepted: set[str]) -> str:
+    """Check that all accepted records arrived unaltered and, per meter and boot, without a gap.
+
+    Returns a summary.
+    """
     missing = accepted - set(seen)
     assert not missing, f"{len(missing)} of {len(accepted)} lost: {sorted(missing)[:3]}"
     texts: dict[tuple[str, str, int], str] = {}
     last: dict[tuple[str, str], int] = {}
     for payload in seen:
-        meter, boot, seq = identity(payload)
+        meter, boot, seq = record_id(payload)
         first = texts.setdefault((meter, boot, seq), payload)
-        assert first == payload, "one number, two records"
+        assert first == payload, "two records with one number"
         before = last.get((meter, boot), 0)
         assert seq <= before + 1, f"{meter} {boot}: {seq} after {before}"
         last[meter, boot] = max(before, seq)

@@ -1,4 +1,4 @@
-"""Readouts, written out as on the wire."""
+"""Readouts as on the wire."""
 
 IDENT = b"/KAM 685-382-OK-15\r\n"
 OFFICIAL = (
@@ -31,6 +31,6 @@ ANSWER = b"\x023:171.0(0)\x03\x12"
 BREAK = b"\x01B0\x03\x71"
 MODE_D = b"/XYZ3D-METER\r\n\r\n1.8.0(000123.4*kWh)\r\n!\r\n"
 P1 = b"/KAM5\r\n\r\n0-0:1.0.0(211115100940W)\r\n1-0:1.8.0(00000003.997*kWh)\r\n!"
-"""Without its CRC, which the test works out."""
+"""Without its CRC, which the test computes."""
 SIGN_ON = b"/?!\r\n"
 ACK_050 = b"\x06050\r\n"

@@ -1,4 +1,4 @@
-"""Holds a conversation without a line: what each step gets is written in the test."""
+"""Runs a conversation without a line; the test provides the outcome of each step."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from kamstrup_mqtt.protocols.base import Conversation, Frame, PollResponse, Step
 Outcome = Frame | MeterError | None
 
 
-def hold(
+def run_conversation(
     conversation: Conversation, outcomes: Iterable[Outcome]
 ) -> tuple[list[Step], PollResponse]:
-    """The steps asked for, and the answer at the end; `outcomes` must be used up exactly."""
+    """Return the steps and the final response. All `outcomes` must be used."""
     steps = [next(conversation)]
     answer: PollResponse | None = None
     for outcome in outcomes:

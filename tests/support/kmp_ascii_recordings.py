@@ -1,4 +1,4 @@
-"""What the seed's driver recorded [MeterProtocolKMP382.cs, comments], as on the wire, with CR."""
+"""Recordings in the comments of the seed's driver [MeterProtocolKMP382.cs], with CR."""
 
 HELLO_REQUEST = bytes.fromhex("40 46 45 30 30 30 32 0D")  # @FE0002
 HELLO_ANSWER = bytes.fromhex("48 46 45 30 30 30 32 30 31 30 37 30 31 46 37 0D")

@@ -1,4 +1,4 @@
-"""KMP frames made without the code under test: the CRC bit by bit, the stuffing from a table."""
+"""KMP frames built without the code under test: CRC bit by bit, stuffing by a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def crc16(data: bytes) -> int:
 
 
 def wire(start: str, payload: str | bytes) -> bytes:
-    """A frame on the wire; `payload` is dst, CID and data."""
+    """Build a frame; `payload` is destination, CID and data."""
     data = bytes.fromhex(payload) if isinstance(payload, str) else payload
     inner = data + crc16(data).to_bytes(2, "big")
     sent = "".join(STUFFED.get(byte, f"{byte:02X}") for byte in inner)

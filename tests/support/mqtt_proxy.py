@@ -1,7 +1,7 @@
-"""A relay before the broker that counts MQTT 3.1.1 messages and does what networks do.
+"""A relay in front of the broker that records MQTT 3.1.1 messages and simulates faults.
 
-It reads the fixed header of each packet (MQTT 3.1.1, 2.2): type in the upper four bits, the length
-in one to four bytes; of a PUBLISH with QoS 1 also topic, packet id and payload (3.3).
+It parses the fixed header of each packet (MQTT 3.1.1, 2.2): the type in the upper four bits, the
+length in one to four bytes. For a PUBLISH with QoS 1 it parses topic, packet id and payload (3.3).
 """
 
 from __future__ import annotations
@@ -19,34 +19,38 @@ PUBLISH, PUBACK = 3, 4
 
 @dataclass(slots=True)
 class Proxy(Relay):
-    """`published`: (topic, payload) of every PUBLISH seen from the client; `acknowledged`: those
-    whose PUBACK went back to it. `silent`: PUBACKs are swallowed; `delay`: seconds that each
-    message of the client takes."""
+    """Relays one client to the broker.
+
+    published     topic and payload of each PUBLISH from the client
+    acknowledged  those whose PUBACK was relayed to the client
+    drops_acks    PUBACKs are dropped
+    delay         seconds before each message of the client is relayed
+    """
 
     published: list[tuple[str, str]] = field(default_factory=list)
     acknowledged: list[tuple[str, str]] = field(default_factory=list)
-    silent: bool = False
+    drops_acks: bool = False
     delay: float = 0.0
 
-    def _ways(
+    def _directions(
         self,
         client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         server: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> tuple[Coroutine[Any, Any, None], Coroutine[Any, Any, None]]:
         waiting: dict[int, tuple[str, str]] = {}
         return (
-            self._there(client[0], server[1], waiting),
-            self._back(server[0], client[1], waiting),
+            self._forward(client[0], server[1], waiting),
+            self._return(server[0], client[1], waiting),
         )
 
     async def _packets(self, source: asyncio.StreamReader) -> AsyncIterator[tuple[bytes, bytes]]:
         with contextlib.suppress(asyncio.IncompleteReadError):
             while True:
                 packet = await _packet(source)
-                await self.while_black()
+                await self.wait_while_stalled()
                 yield packet
 
-    async def _there(
+    async def _forward(
         self,
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
@@ -64,7 +68,7 @@ class Proxy(Relay):
                 sink.write(packet + body)
                 await sink.drain()
 
-    async def _back(
+    async def _return(
         self,
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
@@ -73,7 +77,7 @@ class Proxy(Relay):
         with contextlib.suppress(OSError):
             async for packet, body in self._packets(source):
                 if packet[0] >> 4 == PUBACK:
-                    if self.silent:
+                    if self.drops_acks:
                         continue
                     self.acknowledged.append(waiting.pop(int.from_bytes(body[:2]), ("?", "?")))
                 sink.write(packet + body)
@@ -95,7 +99,7 @@ async def _packet(source: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 @contextlib.asynccontextmanager
 async def proxied(target: int) -> AsyncIterator[Proxy]:
-    """A proxy before the broker on the port `target`."""
+    """Run a proxy in front of the broker on the port `target`."""
     proxy = Proxy(target)
     await proxy.start()
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.protocols.base import Frame
-from tests.support.decoded import outcome
+from tests.support.decoded import decode_outcome
 from tests.support.framing import drain
 
 
@@ -23,7 +23,9 @@ class ParserPair:
     def check_frames(self, frames: Iterable[Frame]) -> None:
         """Decode frames that need not come off a line."""
         for frame in frames:
-            assert outcome(self.fast.decode, frame) == outcome(self.reference.decode, frame)
+            assert decode_outcome(self.fast.decode, frame) == decode_outcome(
+                self.reference.decode, frame
+            )
 
     def check_stream(self, pieces: Iterable[bytes]) -> int:
         """Receive pieces of a stream, where an empty one is a silence, and decode its frames.

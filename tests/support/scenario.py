@@ -1,4 +1,4 @@
-"""The stage on which faults happen, and what must hold after each of them."""
+"""The scenario in which faults happen, and the checks after each fault."""
 
 from __future__ import annotations
 
@@ -18,23 +18,38 @@ import pytest
 
 from kamstrup_mqtt.daemon.app import App
 from tests.support.broker import Mosquitto, eventually, running
-from tests.support.fault_rig import NAMES, behind_bridges, daemon_here, history, meters
-from tests.support.history_recorder import Recorder, identity, judge, recording
+from tests.support.fault_rig import (
+    NAMES,
+    bridges_to,
+    daemon_in_process,
+    emulated_meters,
+    history_payloads,
+)
+from tests.support.history_recorder import Recorder, check_records, record_id, recording
 from tests.support.mqtt_proxy import Proxy, proxied
 from tests.support.serial_bridge import Bridge
 
 ROOT = "kamstrup/main"
-BROKER = ("kamstrup_mqtt.mqtt", "broker: ", "connected to the broker")
-"""Who says that the broker is lost, and back."""
-SLACK = 2
-"""Tasks, descriptors and threads that come and go."""
-MEMORY = 24_000
-"""kB by which the process, with the test in it, may grow."""
 
 
-class Burden(NamedTuple):
-    """What the daemon takes; memory in kB. The history's file, which is opened when it is needed
-    first, is none of the descriptors."""
+class LogSource(NamedTuple):
+    """A logger, and parts of its messages for a loss (at WARNING) and for the recovery."""
+
+    logger: str
+    lost: str
+    restored: str
+
+
+BROKER_LOG = LogSource("kamstrup_mqtt.mqtt", "broker: ", "connected to the broker")
+MAX_MORE_RESOURCES = 2
+"""Tolerance for tasks, descriptors and threads, each."""
+MAX_MORE_MEMORY = 24_000
+"""Tolerance in kB for the memory of the process, which includes the test."""
+
+
+class ResourceUsage(NamedTuple):
+    """Resources of the process; memory in kB. The descriptors exclude the file of the history,
+    which is opened on demand."""
 
     tasks: int
     descriptors: int
@@ -42,11 +57,11 @@ class Burden(NamedTuple):
     memory: int
 
 
-def burden() -> Burden:
+def resource_usage() -> ResourceUsage:
     gc.collect()
     status = Path("/proc/self/status").read_text()
     descriptors = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
-    return Burden(
+    return ResourceUsage(
         len(asyncio.all_tasks()),
         len([path for path in descriptors if "history.db" not in path]),
         threading.active_count(),
@@ -54,14 +69,14 @@ def burden() -> Burden:
     )
 
 
-def meter_voice(id_: str) -> tuple[str, str, str]:
-    """Who says that a meter is lost, and back."""
-    return f"kamstrup_mqtt.meter.{id_}", "", "readings come again"
+def meter_log(id_: str) -> LogSource:
+    """Return the log of a meter."""
+    return LogSource(f"kamstrup_mqtt.meter.{id_}", "", "readings come again")
 
 
 @dataclass(slots=True)
-class Stage:
-    """Everything runs, and readings flow."""
+class Scenario:
+    """A broker behind a proxy, two meters behind bridges, the daemon, and a recorder of records."""
 
     broker: Mosquitto
     proxy: Proxy
@@ -71,91 +86,114 @@ class Stage:
     caplog: pytest.LogCaptureFixture
 
     @contextlib.asynccontextmanager
-    async def fault(self, voice: tuple[str, str, str] = BROKER) -> AsyncIterator[None]:
-        """Something is broken and repaired within the `with`. Afterwards: readings flow without a
-        restart; told once when lost and once when back; every accepted record is there, unaltered,
-        and first deliveries ascend without a gap; nothing has grown."""
-        before = burden()
-        lost, back = self.lost(voice), self.back(voice)
-        yield
-        await self.flows()
-        await eventually(lambda: self.back(voice) > back, "told that it is back", 20)
-        await self.all_there()
-        assert self.lost(voice) == lost + 1, self.said(voice[0])
-        assert self.back(voice) == back + 1, self.said(voice[0])
-        await self.flat(before)
+    async def fault(self, source: LogSource = BROKER_LOG) -> AsyncIterator[None]:
+        """Context in which something is broken and repaired.
 
-    async def flows(self, *ids: str, within: float = 30.0) -> None:
-        """New records of these meters (of all) come."""
+        Afterwards readings flow without a restart, the log has one line for the loss and one for
+        the recovery, every accepted record has arrived unaltered and in order without a gap, and
+        the process uses no more resources than before.
+        """
+        before = resource_usage()
+        lost, restored = self.count_lost(source), self.count_restored(source)
+        yield
+        await self.wait_for_records()
+        await eventually(
+            lambda: self.count_restored(source) > restored, "the recovery is logged", 20
+        )
+        await self.wait_for_accepted()
+        assert self.count_lost(source) == lost + 1, self.messages(source.logger)
+        assert self.count_restored(source) == restored + 1, self.messages(source.logger)
+        await self.assert_no_growth(before)
+
+    async def wait_for_records(self, *ids: str, within: float = 30.0) -> None:
+        """Wait for new records of these meters (default: all)."""
         for id_ in ids or NAMES:
-            before = self.newest(id_)
+            before = self.newest_number(id_)
             await eventually(
-                lambda id_=id_, before=before: self.newest(id_) > before + 5,  # type: ignore[misc]
-                f"new records of {id_} come",
+                lambda id_=id_, before=before: self.newest_number(id_) > before + 5,  # type: ignore[misc]
+                f"new records of {id_}",
                 within,
             )
 
-    def newest(self, id_: str) -> int:
-        """The number of the newest record that came."""
+    def newest_number(self, id_: str) -> int:
+        """Return the number of the newest record of a meter."""
         for payload in reversed(self.recorder.seen):
-            meter, _, seq = identity(payload)
+            meter, _, seq = record_id(payload)
             if meter == id_:
                 return seq
         return 0
 
-    async def all_there(self) -> None:
-        """Every record that was acknowledged until now is there, in order."""
-        accepted = history(self.proxy.acknowledged)
-        await eventually(lambda: accepted <= set(self.recorder.seen), "all accepted", 30)
-        judge(self.recorder.seen, accepted)
+    async def wait_for_accepted(self) -> None:
+        """Wait until all acknowledged records have arrived, and check their order."""
+        accepted = history_payloads(self.proxy.acknowledged)
+        await eventually(lambda: accepted <= set(self.recorder.seen), "all accepted records", 30)
+        check_records(self.recorder.seen, accepted)
 
-    async def flat(self, before: Burden) -> None:
-        def small() -> bool:
-            now = burden()
-            return now.memory <= before.memory + MEMORY and all(
-                x <= y + SLACK for x, y in zip(now[:3], before[:3], strict=True)
+    async def assert_no_growth(self, before: ResourceUsage) -> None:
+        """Wait until the process uses no more resources than before."""
+
+        def has_no_growth() -> bool:
+            now = resource_usage()
+            return now.memory <= before.memory + MAX_MORE_MEMORY and all(
+                x <= y + MAX_MORE_RESOURCES for x, y in zip(now[:3], before[:3], strict=True)
             )
 
         try:
-            await eventually(small, "nothing has grown", 20)
+            await eventually(has_no_growth, "no growth", 20)
         except AssertionError as error:
-            raise AssertionError(f"grown from {before} to {burden()}") from error
+            raise AssertionError(f"resources grew from {before} to {resource_usage()}") from error
 
-    def said(self, logger: str, level: int = logging.INFO) -> list[str]:
+    def messages(self, logger: str, level: int = logging.INFO) -> list[str]:
         return [
             record.getMessage()
             for record in self.caplog.records
             if record.name == logger and record.levelno >= level
         ]
 
-    def lost(self, voice: tuple[str, str, str] = BROKER) -> int:
-        logger, part, _ = voice
-        return sum(part in line for line in self.said(logger, logging.WARNING))
+    def count_lost(self, source: LogSource = BROKER_LOG) -> int:
+        lines = self.messages(source.logger, logging.WARNING)
+        return sum(source.lost in line for line in lines)
 
-    def back(self, voice: tuple[str, str, str] = BROKER) -> int:
-        logger, _, part = voice
-        return sum(part in line for line in self.said(logger))
+    def count_restored(self, source: LogSource = BROKER_LOG) -> int:
+        return sum(source.restored in line for line in self.messages(source.logger))
 
-    async def until_lost(self, voice: tuple[str, str, str] = BROKER, within: float = 20.0) -> None:
-        before = self.lost(voice)
-        await eventually(lambda: self.lost(voice) > before, "told that it is lost", within)
+    async def wait_until_lost(self, source: LogSource = BROKER_LOG, within: float = 20.0) -> None:
+        before = self.count_lost(source)
+        await eventually(lambda: self.count_lost(source) > before, "the loss is logged", within)
 
     def status(self) -> str:
-        """Empty while the daemon is being made."""
-        commands = getattr(self.app, "_control_commands", None)
-        return "" if commands is None else str(commands.status_text())
+        """Return the status line, empty before the daemon has its components."""
+        commands = self.app._control_commands
+        return "" if commands is None else commands.status_text()
 
     def health(self) -> dict[str, Any]:
-        return dict(self.app._control_commands.handlers["health"]({}))
+        commands = self.app._control_commands
+        assert commands is not None
+        return dict(commands.handlers["health"]({}))
+
+    def waiting(self) -> int:
+        """Return the number of records that are not delivered yet."""
+        return int(self.health()["history"]["waiting"])
+
+    async def wait_for_frames(self, count: int) -> None:
+        """Wait until the daemon has read `count` more frames of each meter."""
+        for id_ in NAMES:
+            counters = self.app.counters[id_]
+            target = counters.frames + count
+            await eventually(
+                lambda counters=counters, target=target: counters.frames >= target,  # type: ignore[misc]
+                f"{count} frames of {id_}",
+                30,
+            )
 
     def records(self, id_: str) -> list[dict[str, Any]]:
-        """What came of one meter, each record once."""
+        """Return the records of one meter, each once."""
         found = [json.loads(payload) for payload in dict.fromkeys(self.recorder.seen)]
         return [record for record in found if record["meter"] == id_]
 
 
 @contextlib.asynccontextmanager
-async def staged(
+async def running_scenario(
     directory: Path,
     caplog: pytest.LogCaptureFixture,
     *,
@@ -163,24 +201,27 @@ async def staged(
     state: Path | None = None,
     wait: bool = True,
     **options: Any,
-) -> AsyncIterator[Stage]:
-    """Two meters behind bridges, the daemon, the broker behind a proxy. `state`: where the daemon
-    keeps its files; not `wait`: nobody waits for the first records."""
-    caplog.set_level(logging.INFO, logger="kamstrup_mqtt")  # each byte is logged below that
+) -> AsyncIterator[Scenario]:
+    """Run two meters behind bridges, the daemon, and a broker behind a proxy.
+
+    state  directory of the daemon's files
+    wait   wait for the first records; otherwise the broker refuses connections at first
+    """
+    caplog.set_level(logging.INFO, logger="kamstrup_mqtt")  # DEBUG logs each byte
     (directory / "broker").mkdir()
     with running(directory / "broker") as broker:
         async with (
             proxied(broker.port) as proxy,
             recording(broker.port) as recorder,
-            meters(directory) as entries,
-            behind_bridges(entries) as (bridges, bridged_entries),
+            emulated_meters(directory) as entries,
+            bridges_to(entries) as (bridges, bridged_entries),
         ):
             if not wait:
-                proxy.closed = True
-            async with daemon_here(
+                proxy.refuses = True
+            async with daemon_in_process(
                 state or directory, bridged_entries, proxy, mode, **options
             ) as app:
-                stage = Stage(broker, proxy, recorder, app, bridges, caplog)
+                scenario = Scenario(broker, proxy, recorder, app, bridges, caplog)
                 if wait:
-                    await stage.flows()
-                yield stage
+                    await scenario.wait_for_records()
+                yield scenario

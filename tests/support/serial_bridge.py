@@ -1,4 +1,4 @@
-"""A relay between the daemon and a meter: a bridge, and what bridges do at their worst."""
+"""A relay between the daemon and a meter that simulates faults of bridges and lines."""
 
 from __future__ import annotations
 
@@ -14,50 +14,55 @@ from tests.support.tcp_relay import Relay
 
 @dataclass(slots=True)
 class Bridge(Relay):
-    """`greeting`: what a refused connection is told; `noise`: share of the pieces from the meter
-    that have a wrong byte, miss some, come twice or bring others, of which there were `damaged`."""
+    """Relays the daemon to a meter.
+
+    greeting  sent to refused connections
+    noise     share of the pieces from the meter that are damaged: a changed byte, lost, repeated
+              or added bytes
+    damaged   number of damaged pieces
+    """
 
     greeting: bytes = b""
     noise: float = 0.0
     damaged: int = 0
-    chance: random.Random = field(default_factory=lambda: random.Random(1))
+    rng: random.Random = field(default_factory=lambda: random.Random(1))
 
-    def _refuse(self, back: asyncio.StreamWriter) -> None:
-        back.write(self.greeting)
-        back.close()
+    def _refuse(self, client: asyncio.StreamWriter) -> None:
+        client.write(self.greeting)
+        client.close()
 
-    def _ways(
+    def _directions(
         self,
         client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         server: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> tuple[Coroutine[Any, Any, None], Coroutine[Any, Any, None]]:
         return (
-            self._carry(client[0], server[1], noisy=False),
-            self._carry(server[0], client[1], noisy=True),
+            self._carry(client[0], server[1], is_noisy=False),
+            self._carry(server[0], client[1], is_noisy=True),
         )
 
     async def _carry(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, noisy: bool
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_noisy: bool
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(4096):
-                await self.while_black()
-                if noisy and self.chance.random() < self.noise:
+                await self.wait_while_stalled()
+                if is_noisy and self.rng.random() < self.noise:
                     data = self._damage(data)
                 sink.write(data)
                 await sink.drain()
 
     def _damage(self, data: bytes) -> bytes:
         self.damaged += 1
-        at = self.chance.randrange(len(data))
-        kind = self.chance.randrange(4)
+        at = self.rng.randrange(len(data))
+        kind = self.rng.randrange(4)
         if kind == 0:
-            return data[:at] + bytes((data[at] ^ 1 << self.chance.randrange(8),)) + data[at + 1 :]
+            return data[:at] + bytes((data[at] ^ 1 << self.rng.randrange(8),)) + data[at + 1 :]
         if kind == 1:
-            return data[:at] + data[at + self.chance.randint(1, 8) :]
+            return data[:at] + data[at + self.rng.randint(1, 8) :]
         if kind == 2:
             return data[:at] + data
-        return data[:at] + self.chance.randbytes(self.chance.randint(1, 40)) + data[at:]
+        return data[:at] + self.rng.randbytes(self.rng.randint(1, 40)) + data[at:]
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""A TCP relay on a free port of the loopback: what stands between two parties, and fails."""
+"""A TCP relay on a free port of the loopback that fails on demand."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+POLL_INTERVAL = 0.01
+"""Seconds."""
+
 
 @dataclass(slots=True)
 class Relay:
-    """`black`: nothing goes through and connections stay open; `closed`: new connections end at
-    once (`_refuse`); `accepted`: connections taken so far. What becomes of the bytes is told by
-    `_ways`."""
+    """Relays connections to `target`.
+
+    is_stalled  bytes are held, connections stay open
+    refuses     new connections are closed at once (`_refuse`)
+    accepted    number of connections so far
+
+    Subclasses relay the bytes in `_directions`.
+    """
 
     target: int
     host: str = "127.0.0.1"
     port: int = 0
-    black: bool = False
-    closed: bool = False
+    is_stalled: bool = False
+    refuses: bool = False
     accepted: int = 0
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _carriers: set[asyncio.Task[None]] = field(default_factory=set)
@@ -33,7 +41,7 @@ class Relay:
         assert self._server is not None
         self._server.close()
         self.reset()
-        for carrier in self._carriers:  # one that delays, or lets nothing through, notices no reset
+        for carrier in self._carriers:  # a delayed or stalled one does not notice the reset
             carrier.cancel()
         if self._serving:
             await asyncio.wait(self._serving)
@@ -43,19 +51,19 @@ class Relay:
         for writer in list(self._writers):
             writer.transport.abort()
 
-    async def while_black(self) -> None:
-        while self.black:  # noqa: ASYNC110 - a test sets it at any time
-            await asyncio.sleep(0.01)
+    async def wait_while_stalled(self) -> None:
+        while self.is_stalled:  # noqa: ASYNC110 - tests set it at any time
+            await asyncio.sleep(POLL_INTERVAL)
 
-    def _refuse(self, back: asyncio.StreamWriter) -> None:
-        back.transport.abort()
+    def _refuse(self, client: asyncio.StreamWriter) -> None:
+        client.transport.abort()
 
-    def _ways(
+    def _directions(
         self,
         client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         server: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> tuple[Coroutine[Any, Any, None], Coroutine[Any, Any, None]]:
-        """What carries a connection's bytes there and back, until one of the two ends."""
+        """Return the coroutines that relay the bytes of a connection in each direction."""
         raise NotImplementedError
 
     async def _serve(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
@@ -64,7 +72,7 @@ class Relay:
         self._serving.add(this)
         this.add_done_callback(self._serving.discard)
         self.accepted += 1
-        if self.closed:
+        if self.refuses:
             self._refuse(back)
             return
         self._writers.add(back)
@@ -72,7 +80,7 @@ class Relay:
         try:
             server, on = await asyncio.open_connection(self.host, self.target)
             self._writers.add(on)
-            tasks = {asyncio.create_task(x) for x in self._ways((client, back), (server, on))}
+            tasks = {asyncio.create_task(x) for x in self._directions((client, back), (server, on))}
             self._carriers |= tasks
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:

@@ -1,4 +1,4 @@
-"""A command on a terminal of its own, as a user sees it."""
+"""A command on a new terminal, as a user sees it."""
 
 from __future__ import annotations
 

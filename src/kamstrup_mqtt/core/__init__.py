@@ -1,1 +1,1 @@
-"""Model types, errors, clock, exact decimals and JSON, topics, the report queue."""
+"""Model types, errors, clock, exact decimals, topics, report queue, back-off, threads and text."""

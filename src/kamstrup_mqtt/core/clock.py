@@ -1,4 +1,4 @@
-"""The host's clocks, and whether the wall clock can be right."""
+"""The wall clock and the monotonic clock, and checks of the wall clock."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 BUILD_TIME = datetime(2026, 11, 1, tzinfo=UTC)
-"""The host's clock cannot be before this program was made: then it has not been set yet."""
+"""Release date of this program. A wall clock before it was not set yet."""
 
 
 class Clock:
-    """Wall and monotonic time. `not_before`: the latest moment that memory knows of."""
+    """Wall and monotonic time.
+
+    `not_before` is the latest known moment. An earlier wall clock is wrong.
+    """
 
     def __init__(
         self,
@@ -24,40 +27,45 @@ class Clock:
 
     @property
     def ahead(self) -> float:
-        """Seconds that the wall clock is ahead of the monotonic one; constant unless it is set."""
+        """Difference of wall and monotonic time in seconds. It changes only if the clock is set."""
         return self._wall() - self.monotonic()
 
     def now(self) -> datetime | None:
-        """The UTC time, None while the host's clock cannot be right (a Pi without network)."""
+        """Return the UTC time, or None while the wall clock is wrong (a Pi without a network)."""
         now = self.wall
         return now if now >= self.not_before else None
 
     @property
     def wall(self) -> datetime:
-        """What the host's clock says, right or not."""
+        """The UTC time of the wall clock, unchecked."""
         return datetime.fromtimestamp(self._wall(), UTC)
 
 
 class RecordedClock(Clock):
-    """The time at which something was recorded. `started`: when `monotonic` was what it is now;
-    None: the host did not know, and so it is never known."""
+    """The clock of a recording.
+
+    `started` is the wall time that belongs to the present monotonic time. None if the host did not
+    know it, then `now` is always None.
+    """
 
     def __init__(self, started: datetime | None, monotonic: Callable[[], float]) -> None:
-        begin, first = (started or BUILD_TIME).timestamp(), monotonic()
-        super().__init__(lambda: begin + monotonic() - first, monotonic)
-        self._known = started is not None
-        self.not_before = datetime.min.replace(tzinfo=UTC)  # recorded by an older version, perhaps
+        wall_start, monotonic_start = (started or BUILD_TIME).timestamp(), monotonic()
+        super().__init__(lambda: wall_start + monotonic() - monotonic_start, monotonic)
+        self._is_known = started is not None
+        self.not_before = datetime.min.replace(
+            tzinfo=UTC
+        )  # the recording may be older than this version
 
     def now(self) -> datetime | None:
-        return super().now() if self._known else None
+        return super().now() if self._is_known else None
 
 
 STEP = 30.0
-"""Seconds by which the wall clock may leave the monotonic one before that is called a step."""
+"""Change in seconds, relative to the monotonic clock, above which the wall clock was set."""
 
 
 class StepDetector:
-    """Notices that somebody set the host's clock."""
+    """Detects that the wall clock was set."""
 
     def __init__(self, clock: Clock, step: float = STEP) -> None:
         self._clock = clock
@@ -65,14 +73,14 @@ class StepDetector:
         self._ahead = clock.ahead
 
     def check(self) -> float | None:
-        """Seconds by which the clock stepped since the last look, None when it did not."""
+        """Return the seconds by which the clock stepped since the last call, or None."""
         before, self._ahead = self._ahead, self._clock.ahead
         moved = self._ahead - before
         return moved if abs(moved) > self._step else None
 
 
 def rfc3339(moment: datetime | None) -> str | None:
-    """The moment as text with milliseconds and Z: 2026-11-21T03:30:00.000Z."""
+    """Format a time in UTC with milliseconds: 2026-11-21T03:30:00.000Z."""
     if moment is None:
         return None
     if moment.tzinfo is not UTC:
@@ -81,5 +89,5 @@ def rfc3339(moment: datetime | None) -> str | None:
 
 
 def parse_rfc3339(text: str) -> datetime:
-    """The moment that `rfc3339` wrote; raises ValueError."""
+    """Parse a time written by `rfc3339`. Raises ValueError."""
     return datetime.fromisoformat(text).astimezone(UTC)

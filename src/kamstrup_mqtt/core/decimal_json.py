@@ -1,4 +1,4 @@
-"""JSON with exact decimals: `json.dumps` refuses Decimal, and str(Decimal) may write 2.55E+5."""
+"""JSON with exact decimals. `json.dumps` rejects Decimal, and str(Decimal) may return 2.55E+5."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 MAX_DIGITS = 18
-"""A number with more significant digits becomes a JSON string: no reader of JSON numbers would
-keep them."""
+"""Significant digits above which a number becomes a JSON string, because JSON readers round it."""
 
 
 def plain(value: Decimal) -> str:
-    """The number in plain notation with every digit it has; a negative zero loses its sign."""
+    """Return the number in plain notation with all its digits. Negative zero loses its sign.
+
+    Raises ValueError for NaN and infinity.
+    """
     if not value.is_finite():
         raise ValueError(f"not a number that a meter can send: {value}")
     text = str(value)
@@ -26,13 +28,15 @@ def plain(value: Decimal) -> str:
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
-    """`value` as JSON text; Decimals as numbers with all their digits."""
+    """Return `value` as JSON text, Decimals as numbers with all their digits."""
     return _write(value, indent, 0)
 
 
 class Form:
-    """Objects that always have the same keys: what `dumps` would write, with less to do. A key
-    without a value is null."""
+    """Writes objects that always have the same keys, as `dumps` does but faster.
+
+    A key without a value is null.
+    """
 
     __slots__ = ("_names",)
 
@@ -40,7 +44,7 @@ class Form:
         self._names = tuple((key, f"{encode_basestring(key)}: ") for key in keys)
 
     def dumps(self, values: Mapping[str, Any]) -> str:
-        """The object as JSON text."""
+        """Return the object as JSON text."""
         members = []
         for key, name in self._names:
             value = values.get(key)
@@ -69,7 +73,7 @@ def _write(value: Any, indent: int | None, depth: int) -> str:
 
 def _number(value: Decimal) -> str:
     text = plain(value)
-    # more digits than characters there cannot be
+    # the length of the text bounds the number of digits
     if len(text) > MAX_DIGITS and len(text.strip("-0.").replace(".", "")) > MAX_DIGITS:
         return f'"{text}"'
     return text

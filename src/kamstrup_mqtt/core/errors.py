@@ -1,14 +1,14 @@
 """The exceptions of this program.
 
     KamstrupMqttError
-    ├── ConfigError     the user's file or command line: exit 2
-    ├── LinkError       the port or the connection: close it, back off, open it again
-    └── MeterError      one exchange or one message: give it up, try at the next poll
-        └── ReplayError an encrypted list that was used before: drop it, and count it
+    ├── ConfigError     the configuration file or the command line; the program exits with 2
+    ├── LinkError       the port or the connection; it is reopened after a pause
+    └── MeterError      one request or one message; the next poll is a new attempt
+        └── ReplayError an encrypted list that was used before; it is dropped and counted
 
-Foreign exceptions (OSError, SerialException, termios.error, MqttError, ValidationError) stop at
-the module that owns the library and become one of these. Anything else is a programming error
-and is not caught, except at the one place that `decisions` names: the reader's supervisor.
+Exceptions of libraries (OSError, SerialException, termios.error, MqttError, ValidationError) are
+converted in the module that owns the library. Any other exception is a programming error. Only the
+supervisor of the readers catches those.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from kamstrup_mqtt.core.model import LinkState
 
 
 class KamstrupMqttError(Exception):
-    """Something that the user can do something about; str() is the whole message."""
+    """An error that the user can resolve. Its text is the whole message."""
 
 
 class ConfigError(KamstrupMqttError):
-    """The configuration cannot be used. `faults` holds one line of text for each fault found."""
+    """The configuration is invalid. `faults` has one line of text for each fault."""
 
     def __init__(self, faults: Sequence[str] | str) -> None:
         self.faults: tuple[str, ...] = (faults,) if isinstance(faults, str) else tuple(faults)
@@ -31,7 +31,7 @@ class ConfigError(KamstrupMqttError):
 
 
 class LinkError(KamstrupMqttError):
-    """The byte stream is lost or could not be opened; the message says what to do about it."""
+    """The line is lost or cannot be opened. The message says what to do."""
 
     def __init__(self, state: LinkState, message: str) -> None:
         self.state = state
@@ -39,7 +39,7 @@ class LinkError(KamstrupMqttError):
 
 
 class MeterError(KamstrupMqttError):
-    """One exchange failed or one message cannot be read; `state` tells in which way."""
+    """A request failed or a message cannot be read. `state` is the kind of failure."""
 
     def __init__(self, state: LinkState, message: str) -> None:
         self.state = state
@@ -47,4 +47,4 @@ class MeterError(KamstrupMqttError):
 
 
 class ReplayError(MeterError):
-    """A list whose frame counter did not rise; it may be an old one that is played again."""
+    """A list whose frame counter did not rise, possibly a replay of an old list."""

@@ -80,8 +80,8 @@ def acquire_lock(path: Path) -> tuple[int, bool]:
         pid = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         raise ConfigError(
-            f"{path}: another kamstrup-mqtt (process {pid}) uses this memory; stop it, or give"
-            " this one a STATE_DIRECTORY and an mqtt.instance of its own"
+            f"{path}: another kamstrup-mqtt (process {pid}) uses this state file; stop it,"
+            " or set another STATE_DIRECTORY and mqtt.instance for this one"
         ) from None
     clean_shutdown = os.fstat(descriptor).st_size == 0
     os.truncate(descriptor, 0)

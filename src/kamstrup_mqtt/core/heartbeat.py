@@ -1,15 +1,15 @@
-"""Deadlines: by when every task will have acted again (docs/operations.md, Liveness)."""
+"""Deadlines by which each task acts again (docs/operations.md, Liveness)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 GRACE = 30.0
-"""Seconds past its deadline at which a task counts as stuck."""
+"""Seconds after its deadline at which a task counts as stuck."""
 
 
 class Heartbeat:
-    """By when its owner will have acted again, sleeping included. Monotonic seconds."""
+    """The deadline of a task, in monotonic seconds. It includes the time that the task sleeps."""
 
     __slots__ = ("_monotonic", "name", "next_due")
 
@@ -19,9 +19,9 @@ class Heartbeat:
         self.next_due = monotonic()
 
     def expect_within(self, seconds: float) -> None:
-        """I will act again in at most `seconds`."""
+        """Promise to act again within `seconds`."""
         self.next_due = self._monotonic() + seconds
 
     def is_late(self, grace: float = GRACE) -> bool:
-        """Whether the owner is more than `grace` seconds past its promise."""
+        """Return whether the task is more than `grace` seconds past its deadline."""
         return self._monotonic() > self.next_due + grace

@@ -1,7 +1,7 @@
 """The log: one line per record, control characters escaped, secrets masked.
 
-Under systemd the journal has the time and takes the priority from `<n>`; elsewhere the time is
-written. `kamstrup_mqtt.meter.<id>` is one meter's logger, so that each can have its own level.
+Under systemd, the journal adds the time and reads the priority from the prefix `<n>`. Elsewhere,
+each line starts with the time. Each meter has a logger `kamstrup_mqtt.meter.<id>` with its level.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _PRIORITY = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
 
 def meter_logger(meter_id: str) -> logging.Logger:
-    """The logger of one configured meter."""
+    """Return the logger of a configured meter."""
     return logging.getLogger(f"{ROOT}.meter.{meter_id}")
 
 
 class Formatter(logging.Formatter):
-    """Writes a record; only tracebacks, which are ours, may take several lines."""
+    """Formats a record on one line. Only tracebacks take several lines."""
 
     def __init__(self, *, journal: bool = False, secrets: Iterable[str] = ()) -> None:
         super().__init__(
@@ -42,10 +42,10 @@ class Formatter(logging.Formatter):
             datefmt="%Y-%m-%d %H:%M:%S",
         )
         self._journal = journal
-        # the longest first: a secret that contains another must not leave its tail behind
+        # longest first: a secret that contains another one is masked whole
         self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - name of the base class
         record.message = escape_unprintable(record.message)
         return super().formatMessage(record)
 
@@ -69,8 +69,12 @@ def set_up(
 ) -> None:
     """Send the log to `stream` (standard error).
 
-    `verbose` 1: this program at DEBUG whatever `level` says; 2: the libraries too. `meters`: id
-    -> level of that meter's logger, None to leave it as the others. May be called again.
+    level    level of this program's loggers
+    verbose  1: this program at DEBUG, regardless of `level`; 2: the libraries too
+    meters   id -> level of the meter's logger, None for `level`
+    secrets  texts to mask
+
+    Repeated calls replace the settings.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(Formatter(journal="JOURNAL_STREAM" in os.environ, secrets=secrets))
@@ -81,5 +85,5 @@ def set_up(
     root.setLevel(logging.DEBUG if verbose > 1 else logging.WARNING)
     logging.getLogger(ROOT).setLevel(logging.DEBUG if verbose else LEVELS[level])
     for meter_id, name in (meters or {}).items():
-        chosen = logging.DEBUG if verbose else LEVELS[name] if name else logging.NOTSET
-        meter_logger(meter_id).setLevel(chosen)
+        meter_level = logging.DEBUG if verbose else LEVELS[name] if name else logging.NOTSET
+        meter_logger(meter_id).setLevel(meter_level)

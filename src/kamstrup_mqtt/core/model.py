@@ -1,8 +1,4 @@
-"""The vocabulary: what a meter is, what it tells, and how that is called.
-
-Everything here is a value. A meter family is one `MeterModel` (in `meters/`), a thing that can be
-measured is one `Quantity` (in `quantities`), what comes out of a frame is an `DecodedValue`, and
-what goes to the publisher is a `Reading`."""
+"""Value types shared by the rooms: decoded values, measurements, and the readers' reports."""
 
 from __future__ import annotations
 
@@ -14,14 +10,14 @@ from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 Scalar: TypeAlias = Decimal | str | None
-"""A value: an exact number, a text (dates and times in ISO 8601), or None for "no value came"."""
+"""An exact number, a text (dates and times in ISO 8601), or None if there is no value."""
 
 SourceId: TypeAlias = int | str
-"""Where a value stands in its protocol: a KMP register number (60), an OBIS code
-("1-1:1.7.0.255"), an IEC 62056-21 address ("1.20.1"), a KMP-ASCII field ("FE90.energy")."""
+"""Identifies a value in its protocol: a KMP register number (60), an OBIS code
+("1-1:1.7.0.255"), an IEC 62056-21 address ("1.20.1") or a KMP-ASCII field ("FE90.energy")."""
 
 EMPTY: Final[frozenset[Any]] = frozenset()
-"""The empty set of all meters: Python makes one of 216 bytes each time that it is asked."""
+"""A shared empty set. `frozenset(())` allocates 216 bytes on each call."""
 
 Json: TypeAlias = "Decimal | str | int | bool | Mapping[str, Json] | list[Json] | None"
 
@@ -31,7 +27,7 @@ DIRECT, TRANSFORMERS = "direct", "transformers"
 
 
 class LinkState(StrEnum):
-    """Why readings come or do not come; the options of the `link_state` entity."""
+    """State of the link to a meter; the options of the `link_state` entity."""
 
     OK = "ok"
     NO_BYTES = "no_bytes"
@@ -46,7 +42,7 @@ class LinkState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SerialParams:
-    """How a serial line is set. `dtr` and `rts` None: left as the driver has them."""
+    """Settings of a serial line. If `dtr` or `rts` is None, the driver decides."""
 
     baudrate: int
     bytesize: int = 8
@@ -62,10 +58,10 @@ class SerialParams:
 class DecodedValue(NamedTuple):
     """One register, OBIS object or data set as the meter sent it.
 
-    `raw` is the integer or text before scaling, a hex string for octets; `value` is scaled;
-    `unit` is spelled as Home Assistant accepts it, None where the frame carries none; with
-    `unknown_unit` it carries one that nobody knows, so the number may not be taken for the
-    contract's unit.
+    raw           integer or text before scaling, or octets as a hex string
+    value         scaled value
+    unit          unit in Home Assistant's spelling, None if the frame carries none
+    unknown_unit  the frame carries a unit that is not known, so the expected one does not apply
     """
 
     id: SourceId
@@ -76,7 +72,7 @@ class DecodedValue(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """A value with the unit it is published in."""
+    """A value and the unit in which it is published."""
 
     value: Scalar
     unit: str | None = None
@@ -87,7 +83,7 @@ class Reading:
     """One group of one meter, read at one moment.
 
     `time` is the UTC receive time, None while the host's clock cannot be right. `values` holds
-    every key that was requested or listed; Measurement(None) means that no value came.
+    every key that was requested or listed; Measurement(None) means that there is no value.
     `measured_at` is the UTC moment that the values belong to where that is not `time` (registers
     of the full hour that are sent seconds later): the time for history.
     """
@@ -112,20 +108,22 @@ class Identity:
     details: Mapping[str, str] = field(default_factory=dict)
 
     def is_other_meter(self, serial: str | None, source: SourceId | None) -> bool:
-        """Return whether this is another meter than the one known by this number. Numbers of
-        different kinds (from different sources) say nothing about each other."""
+        """Return whether this is another meter than the one with this number.
+
+        Numbers from different sources cannot be compared.
+        """
         return serial is not None and source == self.source and serial != self.serial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What a reader says about itself; published on the diagnostics topic.
+    """The state of a reader, published on the diagnostics topic.
 
-    learned          what is known of the meter, by public name
+    learned          what the reader has learned of the meter, by public name
     port_gone_since  monotonic time since when the port cannot be opened, None while it can
-    problem          what is wrong now, in words
-    notes            how the learning goes, in words
-    held_back        total -> why it is rejected
+    problem          the present problem as text
+    notes            the progress of learning as text
+    held_back        reason by rejected total
     unsupported      sources that the meter does not have
     """
 
@@ -143,9 +141,9 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetainedState:
-    """What the broker retained of a meter's live counters, for the meter's reader.
+    """The live counters of a meter that the broker has retained, for the meter's reader.
 
-    `time` is the latest moment at which it can have been published, None if that is not known.
+    `time` is the latest time at which they can have been published, None if unknown.
     """
 
     meter: str
@@ -155,8 +153,11 @@ class RetainedState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedReading:
-    """One record of a meter's own log, for the history alone: `time` is when it was read,
-    `measured_at` when the meter wrote it, both UTC."""
+    """A record of the log in the meter, for the history only.
+
+    time         UTC time of the request
+    measured_at  UTC time at which the meter stored the record
+    """
 
     meter: str
     time: datetime | None
@@ -165,4 +166,4 @@ class LoggedReading:
 
 
 Report: TypeAlias = Reading | Identity | Diagnosis | LoggedReading
-"""What travels from the readers to the publisher."""
+"""A message from a reader to the publisher."""

@@ -1,4 +1,4 @@
-"""Topic names and ids (docs/topics.md): pure."""
+"""Names of topics and ids (docs/topics.md)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Topics:
         return f"kamstrup-mqtt-{self.base}-{self.instance}".replace("/", "-")
 
     def discovery(self, prefix: str, meter: str) -> str:
-        """Home Assistant's device discovery topic of a meter; `meter` "bridge": of the bridge."""
+        """Return the discovery topic of a meter, or of the gateway if `meter` is "bridge"."""
         return f"{prefix}/device/{self.object_id(meter)}/config"
 
     def object_id(self, meter: str) -> str:
@@ -55,13 +55,15 @@ class Topics:
 
 
 def slug(text: str) -> str:
-    """`text` as an id of [a-z0-9_-], at most 32 characters: "Fjernvarme i kælder" -> ..."""
-    spelled = text.lower().translate({ord("æ"): "ae", ord("ø"): "o", ord("å"): "a", ord("ß"): "ss"})
-    plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
+    """Convert `text` to an id of at most 32 characters of [a-z0-9_-]."""
+    transcribed = text.lower().translate(
+        {ord("æ"): "ae", ord("ø"): "o", ord("å"): "a", ord("ß"): "ss"}
+    )
+    plain = unicodedata.normalize("NFKD", transcribed).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9_-]+", "_", plain).strip("_-")[:32].strip("_-")
 
 
 @lru_cache(maxsize=4096)
 def id_part(text: str) -> str:
-    """`text` from a meter as part of a unique id: [A-Za-z0-9_-] only."""
+    """Convert text from a meter to a part of a unique id, [A-Za-z0-9_-] only."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_")

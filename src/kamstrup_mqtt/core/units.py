@@ -1,4 +1,4 @@
-"""Units of one family that differ by a power of ten, converted exactly."""
+"""Exact conversion between units of one family, which differ by a power of ten."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from decimal import Context, Decimal, Inexact
 from kamstrup_mqtt.core.model import Scalar
 
 EXACT = Context(prec=60, traps=[Inexact])
-"""For arithmetic that must not round: 60 digits, and an exception instead of a lost one."""
+"""For exact arithmetic: 60 digits, and an exception instead of rounding."""
 
 _FITS = 10**EXACT.prec
-"""Larger numbers are built digit by digit, beyond any context."""
+"""Larger numbers are built from their digits, without a context."""
 
-# family -> unit -> exponent. Joule, calorie and watt-hour are not powers of ten of each other, and
-# so are three families.
+# family -> unit -> exponent. Joule, calorie and watt-hour do not differ by a power of ten, so each
+# has its own family.
 _FAMILIES: tuple[dict[str, int], ...] = (
     {"Wh": 0, "kWh": 3, "MWh": 6, "GWh": 9, "TWh": 12},
     {"J": 0, "kJ": 3, "MJ": 6, "GJ": 9},
@@ -33,28 +33,28 @@ _FAMILIES: tuple[dict[str, int], ...] = (
 _FAMILY = {unit: family for family in _FAMILIES for unit in family}
 
 
-def factor(sent: str | None, wanted: str | None) -> int | None:
-    """The power of ten that turns `sent` into `wanted`; None when they are no family."""
-    if sent == wanted:
+def factor(sent: str | None, target: str | None) -> int | None:
+    """Return the power of ten that converts `sent` to `target`, None for different families."""
+    if sent == target:
         return 0
     family = _FAMILY.get(sent or "")
-    if family is None or wanted not in family:
+    if family is None or target not in family:
         return None
-    return family[sent or ""] - family[wanted]
+    return family[sent or ""] - family[target]
 
 
-def convert(value: Scalar, sent: str | None, wanted: str | None) -> Scalar:
-    """`value` in `wanted`, every digit kept. Raises ValueError when the units are no family."""
-    if sent == wanted:
+def convert(value: Scalar, sent: str | None, target: str | None) -> Scalar:
+    """Convert `value` to `target` exactly. Raises ValueError for units of different families."""
+    if sent == target:
         return value
-    exponent = factor(sent, wanted)
+    exponent = factor(sent, target)
     if exponent is None:
-        raise ValueError(f"{sent or 'no unit'} cannot be converted to {wanted or 'no unit'}")
+        raise ValueError(f"{sent or 'no unit'} cannot be converted to {target or 'no unit'}")
     return shift(value, exponent) if isinstance(value, Decimal) else value
 
 
 def power(count: int, exponent: int) -> Decimal:
-    """count × 10^exponent, every digit kept: 4422800 × 10^-2 is 44228.00."""
+    """Return count × 10^exponent with all digits: 4422800 × 10^-2 is 44228.00."""
     if -_FITS < count < _FITS:
         return Decimal(count).scaleb(exponent, EXACT)
     digits = tuple(map(int, str(abs(count))))
@@ -62,8 +62,11 @@ def power(count: int, exponent: int) -> Decimal:
 
 
 def shift(value: Decimal, exponent: int) -> Decimal:
-    """value × 10^exponent, every digit kept. `Decimal.scaleb` rounds to its context's digits."""
-    sign, digits, own = value.as_tuple()
-    if not isinstance(own, int):
+    """Return value × 10^exponent with all digits (`Decimal.scaleb` rounds to its context).
+
+    Raises ValueError for NaN and infinity.
+    """
+    sign, digits, value_exponent = value.as_tuple()
+    if not isinstance(value_exponent, int):
         raise ValueError(f"not a number that a meter can send: {value}")
-    return Decimal((sign, digits, own + exponent))
+    return Decimal((sign, digits, value_exponent + exponent))

@@ -1,7 +1,7 @@
 """The daemon: starts its components, runs until a signal ends it, and stops them in order.
 
-A programming error in any task ends the process with its traceback. The faults of a reader never
-get here: its supervisor restarts it.
+A programming error in any task ends the process with its traceback. The supervisor restarts
+readers after faults.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import contextlib
 import gc
 import logging
 import os
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kamstrup_mqtt.config import Config, with_models
@@ -23,9 +21,10 @@ from kamstrup_mqtt.daemon import factory
 from kamstrup_mqtt.daemon.components import ComponentBuilder, Components, Surroundings
 from kamstrup_mqtt.daemon.control_commands import ControlCommands
 from kamstrup_mqtt.daemon.control_socket import ControlServer, control_address
+from kamstrup_mqtt.daemon.shutdown import ExitReason, Shutdown, handle_signals
 from kamstrup_mqtt.daemon.systemd import Notifier
 from kamstrup_mqtt.daemon.timeouts import DaemonTimeouts
-from kamstrup_mqtt.daemon.watchdog import EXIT_AFTER, start_exit_timer
+from kamstrup_mqtt.daemon.watchdog import start_exit_timer
 from kamstrup_mqtt.links.base import Opener
 from kamstrup_mqtt.links.open_link import open_link
 from kamstrup_mqtt.mqtt import Connector, connect
@@ -38,22 +37,14 @@ __all__ = ["App", "DaemonTimeouts", "ExitReason"]
 _LOG = logging.getLogger(__name__)
 
 
-class ExitReason(Enum):
-    """Why the daemon ended."""
-
-    STOPPED = "stopped"
-    INTERRUPTED = "interrupted"
-    RELOAD = "reload"
-
-
 class App:
     """One run of the daemon.
 
     reload      reads the configuration again (raises ConfigError); None: SIGHUP ends the run
-    exit_timer  ends the process after so many seconds unless it is called again
-    open_link   opens the link to a meter
+    exit_timer  ends the process after the given seconds unless it is called again
+    open_link   opens the links to the meters
     connect     connects to the broker
-    seed        makes a run repeatable: nothing is left to chance
+    seed        makes random pauses and ids reproducible
     """
 
     def __init__(
@@ -79,11 +70,9 @@ class App:
             connect=connect,
             seed=seed,
         )
-        self._exit_timer = exit_timer or start_exit_timer
         self._notifier = Notifier(environ)
-        self._exit_reason: ExitReason | None = None
-        self._exit_requested = asyncio.Event()
-        self._restart_requested = asyncio.Event()
+        self._shutdown = Shutdown(exit_timer or start_exit_timer, surroundings.timeouts.stop)
+        self._model_found = asyncio.Event()
         directory = Path(config.state_directory or state_directory(environ))
         self._state_file = StateFile(directory / FILE, surroundings.clock)
         self._history = factory.make_history(
@@ -106,7 +95,7 @@ class App:
         finally:
             await self._history.close()
             self._state_file.close()
-        return self._exit_reason or ExitReason.STOPPED
+        return self._shutdown.reason or ExitReason.STOPPED
 
     def build(self) -> Components:
         """Make the components."""
@@ -118,7 +107,7 @@ class App:
             self._history,
             on_model_found=self._on_model_found,
             kick=lambda: self._notifier.send(WATCHDOG="1"),
-            exit_timer=self._start_watchdog_timer,
+            exit_timer=self._shutdown.arm_watchdog,
         )
         self._components = components = builder.build()
         self._control_commands = ControlCommands(self._config, components)
@@ -126,21 +115,18 @@ class App:
 
     @property
     def components(self) -> Components:
-        """The components, once they were made."""
+        """The components of the daemon, after `build`."""
         assert self._components is not None
         return self._components
 
     @property
     def counters(self) -> Mapping[str, Counters]:
-        """What each meter's reader has counted."""
+        """The counters of each meter's reader."""
         return {id_: reader.counters for id_, reader in self.components.readers.items()}
 
     def request_exit(self, reason: ExitReason) -> None:
-        """Request the end of the run; the first reason counts."""
-        if self._exit_reason is None:
-            self._exit_reason = reason
-            self._exit_timer(self._surroundings.timeouts.stop)
-            self._exit_requested.set()
+        """Request the end of the run. The first request decides the reason."""
+        self._shutdown.request(reason)
 
     def reload(self) -> None:
         """Restart with a new configuration if it is valid."""
@@ -156,8 +142,6 @@ class App:
             _LOG.info("the new configuration is valid: restarting with it")
             self.request_exit(ExitReason.RELOAD)
 
-    # Running
-
     async def _run(self) -> None:
         components, commands = self.components, self._control_commands
         assert commands is not None, "it was made with the components"
@@ -166,7 +150,7 @@ class App:
         control = ControlServer(address, commands.handlers)
         await control.start()
         try:
-            with self._signals():
+            with handle_signals(self._shutdown, self.reload):
                 await self._run_tasks(components, commands, control)
         finally:
             control.close()
@@ -187,29 +171,30 @@ class App:
                 group.create_task(self._restart_with_detected_model(components)),
             ]
             self._notifier.send(READY="1", STATUS=commands.status_text())
-            # what exists now stays: the garbage collector need not look at it again
+            # the objects made so far live as long as the process: exclude them from collections
             gc.collect()
             gc.freeze()
             meters = _count_meters(len(components.readers))
             _LOG.info("%s: %s", self._config.mqtt.topics.root, meters)
-            await self._exit_requested.wait()
+            await self._shutdown.wait()
             self._notify_stopping()
             await _cancel([readers])
-            # a port that closes slowly does not delay the farewell to the broker
+            # in parallel, because a port may close slowly
             group.create_task(_close_ports(components))
-            components.publisher.stop(offline=self._exit_reason is not ExitReason.RELOAD)
+            components.publisher.stop(offline=self._shutdown.reason is not ExitReason.RELOAD)
             await asyncio.wait([publisher])
             await _cancel(helpers)
 
     def _on_model_found(self, model: str) -> None:
-        """Restart, because the model of a meter was detected."""
         _LOG.info("restarting to read the meter as a %s", model)
-        self._restart_requested.set()
+        self._model_found.set()
 
     async def _restart_with_detected_model(self, components: Components) -> None:
-        """Restart once no meter is being asked: a poll that is cut off counts, and a battery meter
-        would be left alone until its interval has passed."""
-        await self._restart_requested.wait()
+        """Restart once a model is detected and no poll is running.
+
+        An interrupted poll counts: a battery meter would not be polled before its next interval.
+        """
+        await self._model_found.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._surroundings.timeouts.detection_grace):
                 readers = components.readers.values()
@@ -228,28 +213,12 @@ class App:
             await asyncio.sleep(self._surroundings.timeouts.status)
 
     def _notify_stopping(self) -> None:
-        if self._exit_reason is ExitReason.RELOAD:
+        if self._shutdown.reason is ExitReason.RELOAD:
             now = int(self._surroundings.clock.monotonic() * 1_000_000)
             self._notifier.send(RELOADING="1", MONOTONIC_USEC=str(now))
         else:
             self._notifier.send(STOPPING="1")
             _LOG.info("stopping")
-
-    def _start_watchdog_timer(self) -> None:
-        if self._exit_reason is None:  # a shutdown has the shorter limit
-            self._exit_timer(EXIT_AFTER)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self.request_exit, ExitReason.STOPPED)
-        loop.add_signal_handler(signal.SIGINT, self.request_exit, ExitReason.INTERRUPTED)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                loop.remove_signal_handler(number)
 
 
 async def _close_ports(components: Components) -> None:

@@ -1,4 +1,4 @@
-"""Notices that the host's clock is set, or cannot be right, and puts right what it stamped."""
+"""Detects a changed or wrong host clock and corrects the affected timestamps."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from kamstrup_mqtt.storage.state_file import StateFile
 _LOG = logging.getLogger(__name__)
 
 INTERVAL = 5.0
-"""Seconds from one look to the next."""
+"""Seconds between checks."""
 UNSET_WARNING_DELAY = 600.0
-"""Seconds after the start within which a clock without a battery is usually set."""
+"""Seconds without a valid clock before a warning. A host without a battery sets it by then."""
 
 
 class ClockWatch:
-    """`is_connected`: whether what is stamped is published at once."""
+    """Watches the host's clock.
+
+    `is_connected` returns whether the broker is connected, so that readings are published at once.
+    """
 
     def __init__(
         self,
@@ -42,39 +45,41 @@ class ClockWatch:
         self._warning_delay = warning_delay
 
     async def run(self) -> None:
-        """Watch for ever."""
-        watch = StepDetector(self._clock)
-        unset, said = self._clock.monotonic(), False
+        """Run until cancelled."""
+        detector = StepDetector(self._clock)
+        last_valid, is_warned = self._clock.monotonic(), False
         while True:
             await asyncio.sleep(self._interval)
-            stepped = watch.check()
-            if stepped is not None:
-                self._correct(stepped)
+            step = detector.check()
+            if step is not None:
+                self._correct(step)
             if self._clock.now() is not None:
-                unset, said = self._clock.monotonic(), False
-            elif not said and self._clock.monotonic() - unset > self._warning_delay:
-                said = True
+                last_valid, is_warned = self._clock.monotonic(), False
+            elif not is_warned and self._clock.monotonic() - last_valid > self._warning_delay:
+                is_warned = True
                 self._warn_unset()
 
-    def _correct(self, stepped: float) -> None:
-        """What was stamped by a wrong clock and not published yet is stamped anew; what is
-        remembered shall not be later than now, or the next run would not believe the clock."""
-        _LOG.warning("the host's clock was set by %+.0f s", stepped)
+    def _correct(self, step: float) -> None:
+        """Correct the timestamps that are not published yet, and limit the stored ones to now.
+
+        The next run would otherwise reject the clock as earlier than the latest known moment.
+        """
+        _LOG.warning("the host's clock was set by %+.0f s", step)
         now, monotonic = self._clock.now(), self._clock.monotonic()
         if now is None:
             return
         self._report_queue.correct_clock(now, monotonic)
         if not self._is_connected():
-            for picture in self._devices.values():
-                picture.correct_clock(now, monotonic)
+            for device in self._devices.values():
+                device.correct_clock(now, monotonic)
         self._state_file.clamp_times(now)
 
     def _warn_unset(self) -> None:
         clock = self._clock
         _LOG.warning(
-            "the host's clock says %s, which is before %s, the last moment that is known of:"
-            " readings are published without a time. Set the clock; if it is right, it was wrong"
-            " before: stop the daemon, remove memory.json, start it",
+            "the host's clock says %s, which is before %s, the latest known time: readings are"
+            " published without a time. Set the clock. If it is right, it was wrong before: stop"
+            " the daemon, remove memory.json and start it",
             rfc3339(clock.wall),
             rfc3339(clock.not_before),
         )

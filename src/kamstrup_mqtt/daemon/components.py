@@ -1,4 +1,4 @@
-"""The components of the running daemon, and how they are connected."""
+"""The composition root: makes the components of the daemon and connects them."""
 
 from __future__ import annotations
 
@@ -37,10 +37,12 @@ DISTRIBUTION = "kamstrup-mqtt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the daemon is given besides its configuration.
+    """The environment of the daemon besides its configuration.
 
-    open_link, connect  reach the meters and the broker
-    seed                makes a run repeatable: nothing is left to chance
+    environ    environment variables
+    open_link  opens the links to the meters
+    connect    connects to the broker
+    seed       makes random pauses and ids reproducible
     """
 
     environ: Mapping[str, str]
@@ -53,7 +55,7 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Components:
-    """Everything that runs. `ports`, `devices` and `readers` are those of the configured meters."""
+    """The components of a running daemon."""
 
     ports: Mapping[PortAddress, Port]
     devices: Mapping[str, Device]
@@ -70,9 +72,9 @@ class Components:
 class ComponentBuilder:
     """Makes the components.
 
-    on_model_found  called with the model of a meter whose model is `auto`
-    kick            tells the service manager that the daemon is alive
-    exit_timer      ends the process after so many seconds unless it is called again
+    on_model_found  called with the detected model of a meter that is configured as `auto`
+    kick            called while no task is stuck, for the service manager
+    exit_timer      called at the same time, to restart the exit timer of the process
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class ComponentBuilder:
         self._readers: dict[str, Reader] = {}
 
     def build(self) -> Components:
-        """Make and connect all of them."""
+        """Make and connect the components."""
         clock = self._surroundings.clock
         started = clock.monotonic()
         plans = PlanPool()
@@ -147,7 +149,7 @@ class ComponentBuilder:
 
     def _make_reader(self, meter: Meter, plan: ReadingPlan) -> Reader:
         surroundings = self._surroundings
-        # a generator takes 2.5 kB: a meter has its own only if the run is repeatable
+        # a generator takes 2.5 kB: the meters share the default one if there is no seed
         seed = surroundings.seed
         rng = None if seed is None else random.Random(f"{seed} {meter.id}")  # noqa: S311
         if meter.port not in self._ports:
@@ -192,8 +194,7 @@ class ComponentBuilder:
 
 
 def _boot_id() -> str | None:
-    """Return the kernel's id of this boot; it is hidden in the unit's sandbox, and macOS has
-    none."""
+    """Return the kernel's id of this boot, None in the unit's sandbox and on macOS."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -201,5 +202,5 @@ def _boot_id() -> str | None:
 
 
 def _config_hash(config: Config) -> str:
-    """Return a hash that tells configurations apart; secrets are masked before they are hashed."""
+    """Return a short hash of the configuration, in which secrets are masked."""
     return hashlib.sha256(repr(config).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""What the running daemon answers over the control socket."""
+"""The commands of the control socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kamstrup_mqtt.daemon.control_socket import Handler
 
 
 class ControlCommands:
-    """One method for each command; it returns what is asked for, or raises KamstrupMqttError."""
+    """Handles the commands. Each handler returns its response or raises KamstrupMqttError."""
 
     def __init__(self, config: Config, components: Components) -> None:
         self._config = config
@@ -23,7 +23,7 @@ class ControlCommands:
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        """Command -> what answers it."""
+        """Handlers by command."""
         return {
             "health": self._health,
             "read": self._read,
@@ -32,7 +32,7 @@ class ControlCommands:
         }
 
     def status_text(self) -> str:
-        """One line: 3 of 4 meters online, broker connected."""
+        """Return one line such as: 3 of 4 meters online, broker connected."""
         online = self._components.publisher.online.values()
         return f"{sum(online)} of {len(online)} meters online, broker {self._broker}"
 
@@ -53,16 +53,16 @@ class ControlCommands:
             "meters": {
                 id_: {
                     "online": online[id_],
-                    "link_state": picture.link_state and picture.link_state.value,
-                    "last_reading": rfc3339(picture.last_reading),
-                    "last_error": picture.last_error,
+                    "link_state": device.link_state and device.link_state.value,
+                    "last_reading": rfc3339(device.last_reading),
+                    "last_error": device.last_error,
                 }
-                for id_, picture in running.devices.items()
+                for id_, device in running.devices.items()
             },
         }
 
     def _requested_meter(self, request: Mapping[str, Any]) -> str:
-        """The configured meter that a request names. Raises KamstrupMqttError."""
+        """Return the id of the requested meter. Raises KamstrupMqttError if it is unknown."""
         meter = str(request.get("meter"))
         if meter not in self._components.readers:
             known = ", ".join(self._components.readers)
@@ -82,24 +82,24 @@ class ControlCommands:
         return {}
 
     def _dump(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """For a bug report, without secrets."""
-        from kamstrup_mqtt.daemon import diagnostics  # rarely asked for
+        """Return the diagnostics for a bug report, without secrets."""
+        from kamstrup_mqtt.daemon import diagnostics  # loaded on demand: rarely used
 
         running = self._components
         now = running.clock.monotonic()
-        found = {
+        info = {
             **diagnostics.program_info(),
             "uptime_s": round(now - self._started),
             **self._health(request),
             "meters": {
                 id_: diagnostics.meter_info(
-                    picture,
+                    device,
                     running.readers[id_].state,
                     running.readers[id_].counters,
                     running.publisher.online[id_],
                     running.clock,
                 )
-                for id_, picture in running.devices.items()
+                for id_, device in running.devices.items()
             },
         }
-        return diagnostics.redact(found, self._config)
+        return diagnostics.redact(info, self._config)

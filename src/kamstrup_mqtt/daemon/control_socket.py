@@ -1,7 +1,7 @@
-"""The local control socket: one line of JSON each way, for the same user only.
+"""The local control socket, for the user of the daemon only.
 
-A request is an object with `command` and its arguments, an answer an object with `ok` (bool) and
-either what was asked for or `error` (text).
+Request and response are one line of JSON each. A request is an object with `command` and its
+arguments. A response is an object with `ok` (bool) and either the result or `error` (text).
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _LOG = logging.getLogger(__name__)
 
 MAX_LINE = 4096
 TIMEOUT = 3.0
-"""Seconds for a whole request."""
+"""Seconds for a request and its response."""
 
 Handler: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""Answers one command; what it returns is merged with `ok: true`. Raises KamstrupMqttError."""
+"""Handles a command. Its result is merged with `ok: true`. Raises KamstrupMqttError."""
 
 
 class ControlError(KamstrupMqttError):
-    """The daemon could not be asked, or said no."""
+    """The daemon did not respond, or rejected the request."""
 
 
 def control_address(environ: Mapping[str, str], instance: str, uid: int) -> str:
-    """Where the daemon listens and where it is asked: by the same rule on both sides.
+    """Return the address of the socket, for the server and the client.
 
-    $RUNTIME_DIRECTORY (systemd), else the volume /data (Docker), else a name of Linux's abstract
-    namespace (leading NUL), else, where there is none, a file in the user's home.
+    It is in $RUNTIME_DIRECTORY (systemd) or in the volume /data (Docker). Otherwise it is a name in
+    the abstract namespace of Linux (leading NUL), and a file in the user's home elsewhere.
     """
     runtime = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if runtime:
@@ -52,12 +52,12 @@ def control_address(environ: Mapping[str, str], instance: str, uid: int) -> str:
 
 
 def format_address(address: str) -> str:
-    """The address as people write it."""
+    """Return the address in readable form, with @ for an abstract name."""
     return "@" + address[1:] if address.startswith("\0") else address
 
 
 class ControlServer:
-    """Answers requests until it is closed. Without it the daemon works all the same."""
+    """Serves requests until it is closed. The daemon also works without it."""
 
     def __init__(
         self, address: str, handlers: Mapping[str, Handler], *, timeout: float = TIMEOUT
@@ -70,16 +70,18 @@ class ControlServer:
         self._broken = asyncio.Event()
 
     async def run(self) -> None:
-        """Wait for ever; raises what a handler raised that is no answer, a bug of ours. It is not
-        to be lost in the task of one connection."""
+        """Run until cancelled. Raises the unexpected exception of a handler, a programming error.
+
+        asyncio would only log it in the task of the connection.
+        """
         await self._broken.wait()
         assert self._bug is not None
         raise self._bug
 
     async def start(self) -> None:
-        """Listen; where that cannot be, say so and go on."""
+        """Start listening. If that fails, log a warning."""
         try:
-            sock = _listening(self._address)
+            sock = _listening_socket(self._address)
         except OSError as error:
             _LOG.warning(
                 "no control socket at %s (%s): `kamstrup-mqtt health` will not work",
@@ -92,7 +94,7 @@ class ControlServer:
         self._server = await asyncio.start_unix_server(self._serve, sock=sock, limit=MAX_LINE)
 
     def close(self) -> None:
-        """Stop listening and remove the socket's file."""
+        """Stop listening and remove the file of the socket."""
         if self._server is None:
             return
         self._server.close()
@@ -105,22 +107,22 @@ class ControlServer:
         try:
             if _peer_uid(writer) == os.getuid():
                 async with asyncio.timeout(self._timeout):
-                    writer.write(self._answer(await reader.readline()) + b"\n")
+                    writer.write(self._respond(await reader.readline()) + b"\n")
                     await writer.drain()
         except (OSError, TimeoutError, ValueError) as error:  # ValueError: a line over MAX_LINE
             _LOG.debug("control: %s", error)
         finally:
             writer.close()
 
-    def _answer(self, line: bytes) -> bytes:
+    def _respond(self, line: bytes) -> bytes:
         try:
-            return encode(self._ask(line))
-        except Exception as bug:  # noqa: BLE001 - not swallowed: `run` raises it
+            return encode(self._handle(line))
+        except Exception as bug:  # noqa: BLE001 - raised by `run`
             self._bug = bug
             self._broken.set()
             return encode({"ok": False, "error": "internal error; see the daemon's log"})
 
-    def _ask(self, line: bytes) -> Mapping[str, Any]:
+    def _handle(self, line: bytes) -> Mapping[str, Any]:
         try:
             request = json.loads(line)
         except ValueError:
@@ -136,13 +138,13 @@ class ControlServer:
             return {"ok": False, "error": str(error)}
 
 
-def encode(answer: Mapping[str, Any]) -> bytes:
-    """One line of the socket's protocol, without its end."""
-    return json.dumps(answer, ensure_ascii=False).encode()
+def encode(response: Mapping[str, Any]) -> bytes:
+    """Return a line of the protocol without its end."""
+    return json.dumps(response, ensure_ascii=False).encode()
 
 
 def is_answering(address: str) -> bool:
-    """Whether somebody listens there, of whatever instance or version."""
+    """Return whether a daemon listens there, of any instance and version."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(TIMEOUT)
         try:
@@ -152,18 +154,18 @@ def is_answering(address: str) -> bool:
         return True
 
 
-def _listening(address: str) -> socket.socket:
+def _listening_socket(address: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if not address.startswith("\0"):
-            # what a killed daemon left; a living one holds the memory's lock and we are not here
+            # left by a killed daemon; a running one holds the lock of the state file
             with contextlib.suppress(FileNotFoundError):
                 Path(address).unlink()
-        before = os.umask(0o177)
+        umask = os.umask(0o177)
         try:
             sock.bind(address)
         finally:
-            os.umask(before)
+            os.umask(umask)
         sock.listen(8)
         sock.setblocking(False)
     except OSError:
@@ -173,7 +175,7 @@ def _listening(address: str) -> socket.socket:
 
 
 def _peer_uid(writer: asyncio.StreamWriter) -> int:
-    """The user on the other end. Where the system does not tell, the file's mode 0600 does."""
+    """Return the peer's user id, or ours where the system cannot tell: the file has mode 0600."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return os.getuid()

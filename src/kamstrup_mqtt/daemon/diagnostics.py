@@ -1,6 +1,6 @@
-"""What a bug report needs to know: the program, its configuration, and how its meters are.
+"""Diagnostics for bug reports: the program, its configuration, and the state of its meters.
 
-Serial numbers are left out, but they may stand in the bytes of a drop.
+Serial numbers are masked, but dropped bytes may contain them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PACKAGES = (
 
 
 def program_info() -> dict[str, Any]:
-    """This process: versions and size."""
+    """Return versions and memory of this process."""
     return {
         "version": version("kamstrup-mqtt"),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -98,14 +98,14 @@ def state_info(state: MeterState) -> dict[str, Any]:
 
 
 def port_info(configured: Meter) -> str:
-    """What can be told of a meter's port without opening it."""
+    """Return the state of a meter's port without opening it."""
     address = configured.port
     if not isinstance(address, SerialDevice):
         return "a bridge"
     if not os.path.exists(address.path):
         return "no such device"
     allowed = os.access(address.path, os.R_OK | os.W_OK)
-    return "there" if allowed else "there, but this user may not open it"
+    return "present" if allowed else "present, but this user may not open it"
 
 
 def _drop_info(drop: Drop, clock: Clock) -> dict[str, Any]:
@@ -119,12 +119,12 @@ def _drop_info(drop: Drop, clock: Clock) -> dict[str, Any]:
     }
 
 
-def redact(found: Mapping[str, Any], config: Config) -> dict[str, Any]:
-    """`found` and the configuration without secrets, user name and hosts."""
+def redact(info: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    """Return `info` and the configuration without secrets, user name and hosts."""
     redaction = Redaction(config)
-    whole: dict[str, Any] = redaction.tree(dict(found))
-    shown = redaction.config()
-    for entry in shown["meters"]:
+    redacted: dict[str, Any] = redaction.tree(dict(info))
+    config_tree = redaction.config()
+    for entry in config_tree["meters"]:
         if "serial" in entry:
             entry["serial"] = MASK
-    return {**whole, "config": shown}
+    return {**redacted, "config": config_tree}

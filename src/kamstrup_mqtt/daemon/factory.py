@@ -32,8 +32,7 @@ def make_history(
     seed: str | None,
     limits: HistoryLimits,
 ) -> HistoryQueue:
-    """The records, with the spool in `path` behind them; `seed` for a boot id that is always the
-    same."""
+    """Make the history with its spool in `path`. `seed` makes the boot id reproducible."""
     size = config.megabytes * 1_000_000
     disk = None
     if config.mode != "memory":
@@ -52,7 +51,7 @@ def make_history(
 
 
 def device_config(meter: Meter, config: Config, plan: ReadingPlan | None = None) -> DeviceConfig:
-    """What the publisher knows of a meter before it has answered."""
+    """Return what is known of a meter before its first reading."""
     return DeviceConfig(
         id=meter.id,
         name=meter.name,
@@ -75,12 +74,12 @@ def make_device(
     merge_live: MergeRetained | None = None,
     plan: ReadingPlan | None = None,
 ) -> Device:
-    """Make the device of a meter, with what its reader is known to have learned.
+    """Make the device of a meter from its state.
 
     started     monotonic time at which the daemon started
-    exact       the state is what was published last
-    merge_live  gives the meter's reader what the broker retained
-    plan        the reading plan of the meter, if it is known already
+    exact       the state is equal to the last published one
+    merge_live  passes retained live counters to the reader of the meter
+    plan        the reading plan of the meter if it is already made
     """
     adopt_model(state.reader, meter.model, meter.profile.identity)
     return Device(
@@ -108,8 +107,12 @@ def reader_config(
     fast_path: bool = True,
     plan: ReadingPlan | None = None,
 ) -> ReaderConfig:
-    """Return what a reader knows of a meter. `on_model_found` is called with the model of a meter
-    whose model is `auto`. `plan` is its reading plan, if it is known already."""
+    """Make the configuration of a reader.
+
+    on_model_found  called with the detected model of a meter that is configured as `auto`
+    fast_path       use the learned layouts of `protocols.fast_path`
+    plan            the reading plan of the meter if it is already made
+    """
     spec = registry.find_protocol(meter.protocol_name)
     polled = None if meter.is_pushed else cast("Polled", meter)
     return ReaderConfig(

@@ -1,7 +1,7 @@
-"""Runs the tasks that must never end, and starts them again when they crash or are stuck.
+"""Runs tasks that must never end, and restarts them if they crash or hang.
 
-This is the one restart policy. Everything else runs in the daemon's task group, where an exception
-is a programming error that ends the process with its traceback.
+This is the only restart policy. All other tasks run in the daemon's task group, where an exception
+ends the process with its traceback.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Protocol
 from kamstrup_mqtt.core.heartbeat import GRACE, Heartbeat
 
 CHECK_INTERVAL = 30.0
-"""Seconds between two checks, at most."""
+"""Maximum seconds between checks."""
 
 _LOG = logging.getLogger(__name__)
 
 
 class Supervised(Protocol):
-    """What runs for ever, and keeps its promises to act again."""
+    """A task that runs until cancelled and renews its heartbeat."""
 
     @property
     def heartbeat(self) -> Heartbeat: ...
@@ -32,15 +32,15 @@ class Supervised(Protocol):
         """Report the exception that ended `run`, and return the seconds until the next start."""
 
     def on_restart(self) -> None:
-        """Take note of a restart because of a missed heartbeat."""
+        """Called after a restart because of a missed heartbeat."""
 
 
 class Supervisor:
-    """Runs each of the supervised in a task, and watches them all in one: another task for each
-    would take as much memory as what it supervises.
+    """Runs each supervised object in a task and watches all of them in one task.
 
-    What misses its heartbeat is cancelled and started again. What does not even end when it is
-    cancelled makes the supervisor's own `heartbeat` late, and so the watchdog ends the process.
+    A separate watcher for each would take as much memory as what it watches. A task that misses its
+    heartbeat is cancelled and restarted. If it does not end when cancelled, the supervisor's own
+    `heartbeat` becomes late, and the watchdog ends the process.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Supervisor:
     async def run(self) -> None:
         """Run until cancelled."""
         tasks = {self._start(work): work for work in self._supervised}
-        stuck: set[asyncio.Task[None]] = set()  # cancelled, and not ended yet
+        stuck: set[asyncio.Task[None]] = set()  # cancelled but not ended yet
         try:
             while True:
                 for task, work in list(tasks.items()):
@@ -85,15 +85,15 @@ class Supervisor:
     def _restart(
         self, task: asyncio.Task[None], work: Supervised, *, was_stuck: bool
     ) -> asyncio.Task[None]:
-        """Start again what has ended, after a delay if it has crashed."""
+        """Restart an ended task, after a delay if it crashed."""
         if was_stuck:
             if not task.cancelled():
-                task.exception()  # it was given up; this only marks it as seen
+                task.exception()  # ignored; this only marks it as retrieved
             work.on_restart()
             return self._start(work)
         error = task.exception()
         if error is None:
-            raise RuntimeError(f"{task.get_name()} ended, which it must not")
+            raise RuntimeError(f"{task.get_name()} ended unexpectedly")
         if not isinstance(error, Exception):
             raise error
         return self._start(work, work.on_crash(error))
@@ -101,7 +101,7 @@ class Supervisor:
     async def _wait(
         self, tasks: dict[asyncio.Task[None], Supervised], stuck: set[asyncio.Task[None]]
     ) -> None:
-        """Wait until one ends or is late, but no longer than this supervisor may promise."""
+        """Wait until a task ends or is late, at most for the supervisor's own heartbeat."""
         due = (work.heartbeat.next_due for task, work in tasks.items() if task not in stuck)
         late = min(due, default=self._monotonic()) + GRACE - self._monotonic()
         await asyncio.wait(

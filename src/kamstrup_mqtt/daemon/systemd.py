@@ -1,4 +1,4 @@
-"""Telling systemd how we are: sd_notify(3), without its library."""
+"""Notifications to systemd: sd_notify(3) without its library."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _LOG = logging.getLogger(__name__)
 
 
 class Notifier:
-    """Sends `KEY=value` lines to the service manager; does nothing where there is none.
+    """Sends `KEY=value` lines to the service manager, if there is one.
 
-    `environ` is asked for NOTIFY_SOCKET: a path, or with a leading `@` an abstract name.
+    Its address is NOTIFY_SOCKET in `environ`: a path, or an abstract name with a leading `@`.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -21,18 +21,18 @@ class Notifier:
         self._failed = False
 
     def send(self, **fields: str) -> None:
-        """Send one message, such as send(READY="1", STATUS="...")."""
+        """Send a message, for example send(READY="1", STATUS="...")."""
         if not self._address:
             return
         text = "\n".join(f"{key}={value}" for key, value in fields.items())
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-                # a manager that reads nothing must not hold the loop
+                # a manager that does not read must not block the loop
                 sock.setblocking(False)
                 sock.sendto(text.encode(), self._address)
         except OSError as error:
             if not self._failed:
-                _LOG.warning("systemd cannot be told anything (NOTIFY_SOCKET): %s", error)
+                _LOG.warning("notifications to systemd fail (NOTIFY_SOCKET): %s", error)
             self._failed = True
         else:
             self._failed = False

@@ -1,4 +1,4 @@
-"""The watchdog: fed as long as no watched task is stuck (docs/operations.md, Liveness)."""
+"""The watchdog, kicked while no task is stuck (docs/operations.md, Liveness)."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from collections.abc import Callable, Iterable
 from kamstrup_mqtt.core.heartbeat import Heartbeat
 
 KICK_INTERVAL = 20.0
-"""Seconds from one feeding of the watchdog to the next; the unit has WatchdogSec=60."""
+"""Seconds between kicks; the systemd unit has WatchdogSec=60."""
 
 EXIT_AFTER = 90.0
-"""Seconds without a feeding after which the process ends itself, where no systemd does it."""
+"""Seconds without a kick after which the process ends itself, for hosts without systemd."""
 
 HEALTHY_WITHIN = 60.0
-"""Seconds since the last feeding within which the daemon counts as healthy."""
+"""Seconds since the last kick within which the daemon is healthy."""
 
 _LOG = logging.getLogger(__name__)
 
 
 def late_names(heartbeats: Iterable[Heartbeat]) -> list[str]:
-    """The names of those that are late."""
-    return [deadline.name for deadline in heartbeats if deadline.is_late()]
+    """Return the names of the late heartbeats."""
+    return [heartbeat.name for heartbeat in heartbeats if heartbeat.is_late()]
 
 
 def start_exit_timer(seconds: float = EXIT_AFTER) -> None:
-    """End the process with a traceback of every thread unless this is called again in time."""
+    """End the process after `seconds` with a traceback of each thread, unless called again."""
     faulthandler.dump_traceback_later(seconds, exit=True)
 
 
 class Watchdog:
-    """Feeds systemd's watchdog and our own, as long as nobody that it watches is stuck.
+    """Kicks the watchdog of systemd and restarts our exit timer while no task is stuck.
 
-    `kick` tells systemd, `exit_timer` sets our own timer. When somebody is stuck neither is called,
-    and the process is ended from outside (systemd) or by its own timer (containers)."""
+    `kick` notifies systemd, `exit_timer` restarts the timer. If a task is stuck, neither is called,
+    and systemd or the timer (in containers) ends the process.
+    """
 
     def __init__(
         self,
@@ -56,21 +57,20 @@ class Watchdog:
 
     @property
     def seconds_since_kick(self) -> float:
-        """Seconds since the last feeding."""
+        """Seconds since the last kick."""
         return self._monotonic() - self._last_kick
 
     @property
     def is_healthy(self) -> bool:
-        """Whether the last feeding is recent enough."""
+        """True if the last kick is recent enough."""
         return self.seconds_since_kick <= HEALTHY_WITHIN
 
     def check(self) -> None:
-        """Feed, or say who is stuck (once)."""
+        """Kick, or log the stuck tasks once."""
         late = late_names(self._heartbeats)
         if late and late != self._late:
             _LOG.error(
-                "stuck: %s; the watchdog is no longer fed, the process will be ended and started"
-                " anew",
+                "stuck: %s; the watchdog is no longer kicked, and the process will be restarted",
                 ", ".join(late),
             )
         self._late = late
@@ -80,7 +80,7 @@ class Watchdog:
             self._exit_timer()
 
     async def run(self) -> None:
-        """Tick for ever."""
+        """Run until cancelled."""
         while True:
             self.check()
             await asyncio.sleep(self._interval)

@@ -1,1 +1,1 @@
-"""Byte streams to a meter: a serial port or a TCP bridge. The only owner of serial and termios."""
+"""Byte streams to a meter: a serial port or a TCP bridge. Owns pyserial and termios."""

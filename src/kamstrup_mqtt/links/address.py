@@ -1,4 +1,4 @@
-"""Where a meter is reached: a serial device of this host, a TCP bridge, or a recording."""
+"""Addresses of ports: a serial device of this host, a TCP bridge, or a recording."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class SerialDevice:
-    """A tty, best by its stable name under /dev/serial/by-id/."""
+    """A tty, preferably by its stable name in /dev/serial/by-id/."""
 
     path: str
 
@@ -31,7 +31,7 @@ class TcpBridge:
 
 @dataclass(frozen=True, slots=True)
 class RecordedLine:
-    """What was recorded of one meter; never in a configuration."""
+    """The recording of one meter, for `replay`; not possible in a configuration."""
 
     meter: str
 
@@ -45,7 +45,7 @@ _TCP = re.compile(r"(?:tcp|socket)://(?:\[([0-9A-Fa-f:.%]+)\]|([^:/\[\]]+)):(\d+
 
 
 def parse_address(text: str) -> PortAddress:
-    """The address that `text` names: /dev/..., tcp://host:port or socket://host:port.
+    """Parse the address of a port: /dev/..., tcp://host:port or socket://host:port.
 
     Raises ValueError with a message that says what to write instead.
     """

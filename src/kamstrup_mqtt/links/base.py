@@ -1,4 +1,4 @@
-"""The contract of an open byte stream."""
+"""The interface of an open byte stream."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from kamstrup_mqtt.links.address import PortAddress
 
 
 class Tap(Protocol):
-    """Who is told what passes on a link; must not raise, and must not take long."""
+    """Observes a link. Its methods must neither raise nor block."""
 
     def received(self, data: bytes) -> None:
-        """Bytes came from the line."""
+        """Called with bytes received from the line."""
 
     def sent(self, data: bytes) -> None:
-        """Bytes were handed to the line."""
+        """Called with bytes written to the line."""
 
     def changed(self, params: SerialParams) -> None:
-        """The line is set otherwise from now on."""
+        """Called with new line settings."""
 
     def closed(self, reason: LinkError, *, by_us: bool) -> None:
-        """The line is lost, or closed by us."""
+        """Called when the line is lost or, with `by_us`, closed by this program."""
 
 
 class Link(ABC):
-    """An open line to a meter. Every method raises LinkError when the line is lost.
+    """An open line to a meter. Each method raises LinkError if the line is lost.
 
-    `idle_timeout`: seconds without a byte after which a partial frame is given up (1 s on a tty,
-    2.5 s on TCP, where a bridge and a network lie between). `loss`: why the line is lost, None
-    while it is not. `holder`: the meter whose turn on the line it is, or was last. `last_byte`:
-    loop time at which the last bytes came, 0 before the first."""
+    idle_timeout  seconds without a byte after which a partial frame is dropped: 1 s on a tty, 2.5 s
+                  on TCP because of the bridge and the network
+    loss          why the line is lost, None while it is open
+    holder        id of the meter that leases the line, or did so last
+    last_byte     loop time of the last received bytes, 0 before the first
+    """
 
     idle_timeout: float
     params: SerialParams
@@ -43,55 +45,56 @@ class Link(ABC):
 
     @abstractmethod
     async def read(self) -> bytes:
-        """The bytes that came, at least one; waits for them. Cancelling loses none."""
+        """Wait for bytes and return them, at least one. Cancelling loses no bytes."""
 
     async def read_within(self, seconds: float) -> bytes:
-        """What `read` gives within so many seconds, b"" when it gives nothing."""
+        """Return the bytes that arrive within `seconds`, or b"" if there are none."""
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 return await self.read()
         except TimeoutError:
             return b""
 
-    def start_continuous(self) -> None:  # noqa: B027 - a line may do without
-        """From now on somebody reads all the time: what comes faster than it is read waits
-        outside, and pushes nothing out."""
+    def start_continuous(self) -> None:  # noqa: B027 - optional
+        """Switch to continuous reading: apply back-pressure, never drop the oldest bytes."""
 
-    def expect_bytes(self, count: int) -> None:  # noqa: B027 - a line may do without
-        """Nothing can be made of what comes before there are `count` bytes more: until then `read`
-        may wait, and the line may be left alone. Holds for the next `read`."""
+    def expect_bytes(self, count: int) -> None:  # noqa: B027 - optional
+        """Hint that the next `read` is of no use before `count` more bytes have arrived.
+
+        Until then `read` may wait and the link may leave the bytes in the driver.
+        """
 
     @abstractmethod
     async def write(self, data: bytes) -> None:
-        """Write in one call; returns when the bytes were handed over."""
+        """Write the bytes in one call; return when the driver or the connection has them."""
 
     @abstractmethod
     async def drain(self) -> None:
-        """Wait until what was written has left the port (on TCP: for its time on the wire)."""
+        """Wait until the written bytes have left the port (on TCP: for their time on the wire)."""
 
     @abstractmethod
     async def set_baudrate(self, baudrate: int) -> None:
-        """Change the speed. Raises MeterError where it belongs to a bridge."""
+        """Change the speed. Raises MeterError if a bridge sets it."""
 
     async def configure(self, params: SerialParams) -> None:
-        """Set the line as another meter on the same port wants it."""
+        """Change the line settings, for another meter on the same port."""
         self.params = params
 
     @abstractmethod
     def discard_input(self) -> bytes:
-        """Throw away what came and was not read yet; returns it."""
+        """Discard the unread bytes and return them."""
 
     @abstractmethod
     def wire_time(self, count: int) -> float:
-        """Seconds that `count` bytes need on the wire at the present speed."""
+        """Return the seconds that `count` bytes take on the wire at the present speed."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Close; never raises, never takes longer than a few seconds."""
+        """Close the line within a few seconds. Never raises."""
 
 
 class Opener(Protocol):
-    """Opens the link that an address names."""
+    """Opens the link to an address."""
 
     async def __call__(
         self,
@@ -101,4 +104,4 @@ class Opener(Protocol):
         open_timeout: float,
         idle_timeout: float | None = None,
     ) -> Link:
-        """The open line. Raises LinkError with what to do about it."""
+        """Open the line. Raises LinkError with a message that says what to do."""

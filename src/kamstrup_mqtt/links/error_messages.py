@@ -1,4 +1,4 @@
-"""Why a port cannot be opened, in words that say what to do about it."""
+"""Messages for ports that cannot be opened, with what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNSTABLE = re.compile(r"/dev/tty(?:USB|ACM)\d+\Z")
 
 
 def port_missing(path: str, by_id: Path = BY_ID) -> LinkError:
-    """There is no such device."""
+    """Return the error for a missing device."""
     names = _names(by_id)
     present = f"present: {', '.join(names)}" if names else f"{by_id} is empty"
     return LinkError(
@@ -30,7 +30,7 @@ def port_missing(path: str, by_id: Path = BY_ID) -> LinkError:
 
 
 def serial_error(path: str, code: int | None, text: str) -> LinkError:
-    """What the operating system's error `code` means when the tty `path` is opened."""
+    """Return the error for an OS error `code` (errno) on opening the tty `path`."""
     if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         return port_missing(path)
     if code in (errno.EACCES, errno.EPERM):
@@ -38,7 +38,7 @@ def serial_error(path: str, code: int | None, text: str) -> LinkError:
     if code in (errno.EBUSY, errno.EAGAIN):
         return LinkError(
             LinkState.BUSY,
-            f"{path}: another program has the port{_join_names(holders(path))}; stop it, or read"
+            f"{path}: another program uses the port{_join_names(holders(path))}; stop it, or read"
             " through a bridge such as ser2net",
         )
     if code == errno.EINVAL:
@@ -52,8 +52,8 @@ def serial_error(path: str, code: int | None, text: str) -> LinkError:
     if code == errno.EIO:
         return LinkError(
             LinkState.PORT_MISSING,
-            f"{path} gives an I/O error: the device behind it is gone or hangs; unplug it and plug"
-            " it in again",
+            f"{path} returns an I/O error: the device is gone or hangs; unplug it and"
+            " plug it in again",
         )
     return LinkError(LinkState.PORT_MISSING, f"{path} cannot be opened: {text}")
 
@@ -64,8 +64,8 @@ def _permission(path: str) -> str:
         owner = _group(os.stat(path).st_gid)
     ours = ", ".join(_group(gid) for gid in sorted({os.getegid(), *os.getgroups()}))
     return (
-        f"{path}: permission denied. The port belongs to group {owner}, we are in {ours}. Fix:"
-        f" `sudo usermod -aG {owner} $USER` and log in again; under systemd"
+        f"{path}: permission denied. The port belongs to group {owner}, this process is in {ours}."
+        f" Fix: `sudo usermod -aG {owner} $USER` and log in again; under systemd"
         f" `SupplementaryGroups={owner}` and a `DeviceAllow=` for the port; in Docker `group_add`"
         " with the group's number and `device_cgroup_rules`"
     )
@@ -79,14 +79,16 @@ def _group(gid: int) -> str:
 
 
 def holders(path: str, proc: Path = Path("/proc")) -> list[str]:
-    """The other processes that have the device open, as "name (pid 12)", as far as they are
-    shown to us."""
+    """Return the other processes that have the device open, as "name (pid 12)".
+
+    Processes of other users are visible only to root.
+    """
     device = os.path.realpath(path)
     found: list[str] = []
     for process in proc.glob("[0-9]*"):
         if process.name == str(os.getpid()):
             continue
-        with contextlib.suppress(OSError):  # ended meanwhile, or another user's
+        with contextlib.suppress(OSError):  # ended, or of another user
             if any(_links_to(fd, device) for fd in (process / "fd").iterdir()):
                 name = (process / "comm").read_text().strip()
                 found.append(f"{name} (pid {process.name})")
@@ -104,8 +106,8 @@ def _join_names(programs: list[str]) -> str:
     return f": {', '.join(programs)}" if programs else ""
 
 
-def stable_name(address: PortAddress, by_id: Path = BY_ID) -> str | None:
-    """A warning when the address is a name that changes with the order of plugging in."""
+def unstable_name_warning(address: PortAddress, by_id: Path = BY_ID) -> str | None:
+    """Return a warning if the name of the device depends on the order of plugging in."""
     if not isinstance(address, SerialDevice) or not _UNSTABLE.match(address.path):
         return None
     device = os.path.realpath(address.path)
@@ -122,12 +124,12 @@ def _names(folder: Path) -> list[str]:
 
 
 def tcp_error(bridge: TcpBridge, error: OSError) -> LinkError:
-    """Why there is no connection to the bridge."""
+    """Return the error for a failed connection to a bridge."""
     if isinstance(error, ConnectionRefusedError):
         return LinkError(
             LinkState.REFUSED,
-            f"{bridge}: connection refused: nothing listens there; is the bridge (ser2net) running,"
-            " and is the port right?",
+            f"{bridge}: connection refused: no program listens there; is the bridge (ser2net)"
+            " running, and is the port right?",
         )
     if isinstance(error, socket.gaierror):
         return LinkError(
@@ -138,12 +140,12 @@ def tcp_error(bridge: TcpBridge, error: OSError) -> LinkError:
     if isinstance(error, TimeoutError):
         return LinkError(
             LinkState.PORT_MISSING,
-            f"{bridge}: no answer; is the bridge switched on and reachable from here (firewall)?",
+            f"{bridge}: no answer; is the bridge switched on and reachable (firewall)?",
         )
     return LinkError(LinkState.PORT_MISSING, f"{bridge}: {error.strerror or error}")
 
 
-# ser2net 4 answers "Port already in use\r\n" as data and closes; other bridges word it alike.
+# ser2net 4 sends "Port already in use\r\n" as data and closes; other bridges send similar texts.
 _BUSY_TEXT = re.compile(
     rb"already in use|port (?:is )?(?:busy|in use)|too many connections|already connected", re.I
 )
@@ -152,25 +154,25 @@ _FAILED_TEXT = re.compile(
     rb"|device (?:not found|disabled)|permission denied",
     re.I,
 )
-# IAC WILL|WONT|DO|DONT option (RFC 854); two of them, or one alone, for binary data may well
-# begin with ff.
+# IAC WILL|WONT|DO|DONT option (RFC 854): two of them, or one alone. Binary data may start with ff,
+# too.
 _TELNET = re.compile(rb"(?:\xff[\xfb-\xfe][\x00-\x31]){2}|\xff[\xfb-\xfe][\x00-\x31]\Z")
 
 
-def bridge_speaks(bridge: TcpBridge, head: bytes) -> LinkError | None:
-    """What the first bytes of a connection tell when they are the bridge's own and no meter's."""
+def bridge_message_error(bridge: TcpBridge, head: bytes) -> LinkError | None:
+    """Return an error if the first bytes of a connection are a message of the bridge itself."""
     if _TELNET.match(head):
         return LinkError(
             LinkState.REFUSED,
-            f"{bridge}: the bridge speaks telnet, which garbles the bytes of a meter; make it raw"
+            f"{bridge}: the bridge uses telnet, which corrupts the bytes of a meter; use raw mode"
             " (ser2net.yaml: `accepter: tcp,PORT` instead of `telnet,...` or"
             " `telnet(rfc2217),...`)",
         )
     if _BUSY_TEXT.search(head):
         return LinkError(
             LinkState.BUSY,
-            f'{bridge}: the bridge says "{_quoted(head)}": another program is connected; end it, or'
-            " set `kickolduser: true` in ser2net.yaml",
+            f'{bridge}: the bridge says "{_quoted(head)}": another program is connected; stop it,'
+            " or set `kickolduser: true` in ser2net.yaml",
         )
     if _FAILED_TEXT.search(head):
         return LinkError(

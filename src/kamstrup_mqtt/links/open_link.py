@@ -1,4 +1,4 @@
-"""Opens the link that an address names."""
+"""Opens the link to an address."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from kamstrup_mqtt.links.serial_line import open_serial
 from kamstrup_mqtt.links.tcp import open_tcp
 
 OPEN_TIMEOUT = 10.0
+"""Seconds."""
 
 
 async def open_link(
@@ -18,9 +19,9 @@ async def open_link(
     open_timeout: float = OPEN_TIMEOUT,
     idle_timeout: float | None = None,
 ) -> Link:
-    """The open line. Raises LinkError with what to do about it.
+    """Open the line. `idle_timeout` defaults to 1 s on a tty and 2.5 s on TCP.
 
-    `idle_timeout` None: 1 s on a tty, 2.5 s on TCP.
+    Raises LinkError with a message that says what to do.
     """
     if isinstance(address, RecordedLine):
         raise TypeError(f"{address} is opened by the player of the recording")

@@ -1,4 +1,4 @@
-"""One port of this host, shared by the meters on it: opened when needed, again and again."""
+"""One port of this host, shared by the meters on it and reopened after failures."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links import error_messages
 from kamstrup_mqtt.links.address import PortAddress
 from kamstrup_mqtt.links.base import Link, Opener
+from kamstrup_mqtt.links.lease_queue import LeaseQueue
 from kamstrup_mqtt.links.open_link import OPEN_TIMEOUT, open_link
 
 log = logging.getLogger("kamstrup_mqtt.links")
 
 WillAct = Callable[[float], None]
-"""Told, before each wait, within how many seconds the waiting side will act again."""
+"""Called before each wait with the seconds within which the caller will act again."""
 
 SILENT_POLLS, MAX_SILENT_POLLS = 3, 96
-"""Polls in a row without a byte after which a line is opened anew, the first time and at last."""
+"""Successive polls without a byte before a port is reopened: at first, and at most."""
 
 LEASE_WAIT = 30.0
-"""Seconds after which a meter that waits for its turn says that it still does."""
+"""Seconds within which a meter that waits for the port renews its promise to act."""
 
 
 def _ignore_wait(_seconds: float) -> None:
@@ -35,47 +36,55 @@ def _ignore_wait(_seconds: float) -> None:
 _RNG = random.Random()  # noqa: S311 - jitter
 
 
-class _LeaseQueue:
-    """Whose turn it is: one at a time, those who must be punctual before the others."""
+class SilentPollCounter:
+    """Counts successive polls without a byte and decides when to reopen the port.
 
-    def __init__(self) -> None:
-        self._is_leased = False
-        self._punctual: list[asyncio.Future[None]] = []
-        self._others: list[asyncio.Future[None]] = []
+    A port that stays silent is reopened after `threshold` polls, then after twice as many each
+    time up to MAX_SILENT_POLLS. The first byte resets the threshold.
+    """
 
-    def request(self, has_priority: bool) -> asyncio.Future[None]:
-        """Done when it is one's turn; cancel it, or `release` once it is done."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._is_leased:
-            (self._punctual if has_priority else self._others).append(turn)
+    __slots__ = ("_first_threshold", "count", "threshold")
+
+    def __init__(self, threshold: int = SILENT_POLLS) -> None:
+        self.count = 0
+        self.threshold = self._first_threshold = threshold
+
+    @property
+    def is_exceeded(self) -> bool:
+        """True if the port has to be reopened."""
+        return self.count >= self.threshold
+
+    @property
+    def is_first_reopening(self) -> bool:
+        """True if the port was not reopened since the last byte."""
+        return self.threshold == self._first_threshold
+
+    def record(self, *, was_silent: bool) -> None:
+        """Count a finished poll."""
+        if was_silent:
+            self.count += 1
         else:
-            self._is_leased = True
-            turn.set_result(None)
-        return turn
+            self.count, self.threshold = 0, self._first_threshold
 
-    def release(self) -> None:
-        """The turn is over."""
-        for queue in (self._punctual, self._others):
-            while queue:
-                turn = queue.pop(0)
-                if not turn.done():
-                    turn.set_result(None)
-                    return
-        self._is_leased = False
+    def restart(self) -> None:
+        """Count from zero up to the next threshold, after the port was reopened."""
+        self.count = 0
+        self.threshold = min(2 * self.threshold, MAX_SILENT_POLLS)
 
 
 class Port:
-    """A port that several meters may share, one at a time in the order they came, aligned
-    polls first.
+    """A port that several meters may share, one at a time.
 
-    `gone_since`: monotonic time since when it cannot be opened, None while it can. After a loss
-    or a failed open it is left alone for `first_backoff` seconds, doubled each time up to
-    `backoff_cap`, and shortened by chance by up to a half, so that the meters of a house do not
-    all knock at once; a good reading, not a good open, sets that back.
+    Leases are granted in the order of the requests, those with priority first. `gone_since` is
+    the monotonic time since when the port cannot be opened, None while it can.
 
-    A line on which `max_silent_polls` polls in a row brought not one byte is closed and opened
-    anew, in case it is stuck (a bridge that takes everything and hands nothing on); then after
-    twice as many, and so on, until a byte comes."""
+    After a loss or a failed open the port is left alone for a pause (`Backoff`) that starts at
+    `first_backoff` seconds and is at most `backoff_cap`. It is reset by a successful reading, not
+    by a successful open: a bridge may accept a connection and close it again.
+
+    A port that delivers no byte in `max_silent_polls` successive polls is reopened, because some
+    bridges accept everything and forward nothing until they are reconnected.
+    """
 
     def __init__(
         self,
@@ -90,28 +99,26 @@ class Port:
         opener: Opener = open_link,
     ) -> None:
         self.address = address
-        self._opener = opener
         self.gone_since: float | None = None
+        self.silent_polls = SilentPollCounter(max_silent_polls)
+        self._opener = opener
         self._open_timeout = open_timeout
         self._idle_timeout = idle_timeout
-        self._backoff = Backoff(first_backoff, backoff_cap, rng or _RNG)
-        self._leases = _LeaseQueue()
+        self._leases = LeaseQueue()
         self._link: Link | None = None
+        self._backoff = Backoff(first_backoff, backoff_cap, rng or _RNG)
         self._failure: LinkError | None = None
         self._next_try = 0.0
         self._warned = False
-        self._had_reading = False  # a good reading came since it was opened
-        self._max_silent_polls = max_silent_polls
-        self._reopen_after = max_silent_polls  # dead polls until it is opened anew
-        self._silent_polls = 0  # polls in a row
+        self._had_reading = False  # since it was opened
 
     @property
     def is_open(self) -> bool:
-        """Open, and not known to be lost."""
+        """True while the port is open and not known to be lost."""
         return self._link is not None and self._link.loss is None
 
     def retry_in(self) -> float:
-        """Seconds until it makes sense to ask for a turn again."""
+        """Return the seconds until the next attempt to open the port."""
         return max(0.0, self._next_try - asyncio.get_running_loop().time())
 
     @asynccontextmanager
@@ -123,10 +130,12 @@ class Port:
         has_priority: bool = False,
         holder: str | None = None,
     ) -> AsyncIterator[Link]:
-        """The open line, for one meter alone, the `holder`; `has_priority`: before those that wait
-        without it.
+        """Wait for the port and return its open link, for one meter (the `holder`) alone.
 
-        Raises LinkError when it cannot be opened, at once while it is left alone after a failure.
+        has_priority  go before the waiting meters that have none
+        will_act      called before each wait
+
+        Raises LinkError if the port cannot be opened, at once during the pause after a failure.
         """
         await self._acquire(will_act, has_priority)
         try:
@@ -146,20 +155,20 @@ class Port:
             self._leases.release()
 
     async def _acquire(self, will_act: WillAct, has_priority: bool) -> None:
-        waiting = self._leases.request(has_priority)
+        lease = self._leases.request(has_priority=has_priority)
         try:
-            while not waiting.done():
+            while not lease.done():
                 will_act(LEASE_WAIT)
-                await asyncio.wait({waiting}, timeout=LEASE_WAIT / 2)
+                await asyncio.wait({lease}, timeout=LEASE_WAIT / 2)
         except asyncio.CancelledError:
-            if not waiting.cancel():
+            if not lease.cancel():
                 self._leases.release()
             raise
 
     async def _configured_link(self, params: SerialParams) -> Link:
         if self._link is not None and self._link.loss is not None:
             await self._handle_idle_loss(self._link.loss)
-        if self._link is not None and self._silent_polls >= self._reopen_after:
+        if self._link is not None and self.silent_polls.is_exceeded:
             await self._close_silent_link()
         if self._link is None:
             return await self._open(params)
@@ -172,36 +181,31 @@ class Port:
         return self._link
 
     async def _close_silent_link(self) -> None:
-        first = self._reopen_after == self._max_silent_polls
         log.log(
-            logging.INFO if first else logging.DEBUG,
-            "%s: not one byte came in %d polls: it is closed and opened anew, in case it is stuck",
+            logging.INFO if self.silent_polls.is_first_reopening else logging.DEBUG,
+            "%s: no byte was received in %d polls; reopening the port in case it hangs",
             self.address,
-            self._silent_polls,
+            self.silent_polls.count,
         )
-        self._silent_polls = 0
-        self._reopen_after = min(2 * self._reopen_after, MAX_SILENT_POLLS)
-        await self._drop_link()
+        self.silent_polls.restart()
+        await self._close_link()
 
     def record_poll(self, *, was_silent: bool) -> None:
-        """A poll is over; `was_silent`: not one byte came, not even an echo."""
-        self._silent_polls = self._silent_polls + 1 if was_silent else 0
-        if not was_silent:
-            self._reopen_after = self._max_silent_polls
+        """Count a finished poll; `was_silent`: not a byte was received, not even an echo."""
+        self.silent_polls.record(was_silent=was_silent)
 
     async def _handle_idle_loss(self, loss: LinkError) -> None:
         if self._had_reading:
-            await self._drop_link()  # opened again at once
+            await self._close_link()  # reopened at once
             return
-        # a bridge that takes the connection, says "in use" and closes must not be knocked at
-        # without a pause
+        # a bridge that accepts the connection, sends "in use" and closes needs the pause too
         await self._record_failure(loss)
         raise LinkError(loss.state, str(loss))
 
     async def _open(self, params: SerialParams) -> Link:
         if self.retry_in() > 0 and self._failure is not None:
             raise LinkError(self._failure.state, str(self._failure))
-        self._warn_once()
+        self._warn_of_unstable_name()
         try:
             self._link = await self._opener(
                 self.address,
@@ -216,8 +220,8 @@ class Port:
         log.debug("%s is open (%s)", self.address, params)
         return self._link
 
-    def _warn_once(self) -> None:
-        warning = None if self._warned else error_messages.stable_name(self.address)
+    def _warn_of_unstable_name(self) -> None:
+        warning = None if self._warned else error_messages.unstable_name_warning(self.address)
         self._warned = True
         if warning:
             log.warning("%s", warning)
@@ -228,24 +232,24 @@ class Port:
             self.gone_since = now
         self._failure = error
         self._next_try = now + self._backoff.next_pause()
-        await self._drop_link()
+        await self._close_link()
 
-    async def _drop_link(self) -> None:
+    async def _close_link(self) -> None:
         link, self._link = self._link, None
         if link is not None:
             await link.close()
-            await asyncio.sleep(0)  # serial_asyncio finishes in the next turn of the loop
+            await asyncio.sleep(0)  # serial_asyncio finishes in the next iteration of the loop
 
     def mark_open(self) -> None:
-        """The line is open and stays open, whether or not a meter speaks on it."""
+        """Record that the port is open, whether or not a meter answers on it."""
         self.gone_since = None
 
     def mark_success(self) -> None:
-        """A good reading came: the back-off starts anew."""
+        """Record a successful reading: resets the back-off."""
         self.mark_open()
         self._backoff.reset()
         self._had_reading = True
 
     async def close(self) -> None:
-        """Close the line; for the end of the program."""
-        await self._drop_link()
+        """Close the port when the program ends."""
+        await self._close_link()

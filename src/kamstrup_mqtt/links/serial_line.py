@@ -1,4 +1,4 @@
-"""A tty: the only place that knows pyserial and termios."""
+"""Links to a tty. Only this module uses pyserial and termios."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ IDLE_TIMEOUT = 1.0
 CLOSE_TIMEOUT = 2.0
 
 LEAD = 0.02
-"""Seconds before the last byte at which we listen again: adapters hand bytes over every 16 ms."""
+"""Seconds before the expected last byte at which reading resumes. Adapters deliver every 16 ms."""
 MIN_PAUSE = 0.02
-"""Seconds; a shorter nap saves nothing."""
+"""Seconds; a shorter pause saves nothing."""
 
 _PTY_MAJORS = range(136, 144)  # Linux: Documentation/admin-guide/devices.txt
 
-# termios.error is neither OSError nor SerialException; pyserial's errors are OSErrors;
-# ValueError is what it raises for a speed that the device cannot have
+# termios.error is neither an OSError nor a SerialException, which is an OSError; pyserial raises
+# ValueError for a speed that the device does not support
 _ERRORS = (OSError, termios.error, ValueError)
 
 
 async def open_serial(
     device: SerialDevice, params: SerialParams, open_timeout: float, idle_timeout: float | None
 ) -> SerialLink:
-    """The open tty, exclusively ours. Raises LinkError."""
+    """Open a tty for exclusive use. Raises LinkError."""
     try:
         async with asyncio.timeout(open_timeout):
             port = await run_blocking(
@@ -67,10 +67,10 @@ async def open_serial(
 
 class _Serial(serial.Serial):  # type: ignore[misc]  # it has no types
     def read(self, size: int = 1) -> bytes:
-        """What is there, in one call: pyserial asks three times, and the loop knows already."""
-        try:  # not `suppress`, which takes longer than the read
+        """Return the available bytes by one system call; pyserial needs three."""
+        try:  # `suppress` takes longer than the read
             data = os.read(self.fd, size)
-        except (OSError, TypeError):  # gone, or closed: pyserial says it
+        except (OSError, TypeError):  # gone or closed: pyserial raises
             data = b""
         return data or bytes(super().read(size))
 
@@ -85,10 +85,12 @@ def _open(path: str, params: SerialParams) -> serial.Serial:
 
 
 def _apply_params(port: serial.Serial, params: SerialParams) -> None:
-    """Before opening: remembered; on an open port: done at once. pyserial sets DTR and RTS right
-    after the open, for heads that are powered by them."""
+    """Apply the settings, on a closed port when it is opened.
+
+    pyserial sets DTR and RTS right after the open, for heads that are powered by them.
+    """
     port.baudrate = params.baudrate
-    if not _is_pty(port.port):  # the kernel has eight bits without parity there, nothing else
+    if not _is_pty(port.port):  # the kernel supports only 8N there
         port.bytesize = params.bytesize
         port.parity = params.parity
     port.stopbits = params.stopbits
@@ -117,10 +119,10 @@ def _to_link_error(path: str, error: Exception) -> LinkError:
 class SerialLink(StreamLink):
     """An open tty.
 
-    Bytes cannot come faster than the line's speed. While more of them are missing than can have
-    come, they are left in the kernel's buffer (4096 bytes) and nobody is woken: a list of 228
-    bytes comes in 57 pieces. The nap ends before the last byte can be there, and after half the
-    silence that ends a frame, so that a device that goes is noticed then.
+    A list of 228 bytes arrives in 57 pieces. While the rest of an expected message cannot have
+    arrived at the speed of the line, its bytes stay in the kernel's buffer (4096 bytes) and nothing
+    wakes up. The pause ends before the last byte can arrive, and after half the idle timeout at the
+    latest, so that the loss of the device is detected.
     """
 
     def __init__(
@@ -134,7 +136,7 @@ class SerialLink(StreamLink):
         self._pause_timer: asyncio.TimerHandle | None = None
 
     async def attach(self) -> None:
-        """Let asyncio read the port; returns when it does."""
+        """Start reading the port by asyncio."""
         self._transport, _ = await serial_asyncio.connection_for_serial(
             self._loop, lambda: self, self._port
         )
@@ -144,7 +146,7 @@ class SerialLink(StreamLink):
         self._is_connected.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called after a read failed: the transport has closed the port."""
+        """Mark the link as lost after a failed read; the transport has closed the port."""
         self._transport = None
         self._resume_reading()
         self.mark_lost(self._gone_error())
@@ -166,8 +168,8 @@ class SerialLink(StreamLink):
         self._pause_until_expected()
 
     def _pause_until_expected(self) -> None:
-        """Leave what comes in the kernel's buffer, for as long as not enough can have come."""
-        if self._tap is not None:  # who writes down when bytes came wants to know it
+        """Pause reading while the expected bytes cannot have arrived."""
+        if self._tap is not None:  # a recording needs the time of arrival
             return
         missing = self._expected - len(self._unread)
         if missing <= 0:
@@ -175,7 +177,7 @@ class SerialLink(StreamLink):
         seconds = min(self.wire_time(missing) - LEAD, self.idle_timeout / 2)
         if seconds < MIN_PAUSE or self._pause_timer is not None or self._transport is None:
             return
-        if self._bytes_in_driver():  # faster than the line: an emulated meter
+        if self._bytes_in_driver():  # faster than the line, as from an emulated meter
             return
         self._pause()
         self._pause_timer = self._loop.call_later(seconds, self._resume_reading)
@@ -183,7 +185,7 @@ class SerialLink(StreamLink):
     def _bytes_in_driver(self) -> int:
         try:
             return int(self._port.in_waiting)
-        except _ERRORS:  # gone; the transport notices
+        except _ERRORS:  # gone; the transport detects it
             return 1
 
     def _resume_reading(self) -> None:
@@ -206,12 +208,12 @@ class SerialLink(StreamLink):
     async def write(self, data: bytes) -> None:
         self.raise_if_lost()
         try:
-            # not through the transport: it may split, and reports a loss to the loop's handler;
-            # not by Serial.write: it spins on a full buffer
+            # The transport may split the bytes and reports a loss to the loop's exception handler;
+            # Serial.write busy-waits on a full buffer
             count = os.write(self._port.fileno(), data)
         except BlockingIOError:
             count = 0
-        except (OSError, TypeError) as error:  # pyserial: a closed port has no number
+        except (OSError, TypeError) as error:  # TypeError: a closed port has no descriptor
             self.mark_lost(self._gone_error())
             raise self._gone_error() from error
         self._record_sent(data[:count])
@@ -219,7 +221,7 @@ class SerialLink(StreamLink):
             self.mark_lost(
                 LinkError(
                     LinkState.NO_BYTES,
-                    f"{self._device}: the port does not send what is written to it; the device or"
+                    f"{self._device}: the port does not send; the device or"
                     " its driver hangs: unplug it and plug it in again",
                 )
             )
@@ -228,7 +230,7 @@ class SerialLink(StreamLink):
     async def drain(self) -> None:
         self.raise_if_lost()
         await self._blocking(partial(termios.tcdrain, self._port.fileno()), "drain")
-        # some USB adapters say "drained" when the bytes have reached the adapter
+        # some USB adapters report drained as soon as they have the bytes
         await self._wait_until_sent()
 
     async def set_baudrate(self, baudrate: int) -> None:
@@ -249,7 +251,7 @@ class SerialLink(StreamLink):
         try:
             async with asyncio.timeout(10 + self.wire_time(256)):
                 return await run_blocking(call, f"{what} {self._device}")
-        except (*_ERRORS, TypeError) as error:  # TypeError: closed meanwhile, no file number
+        except (*_ERRORS, TypeError) as error:  # TypeError: closed meanwhile
             self.mark_lost(_to_link_error(self._device.path, cast(Exception, error)))
             self.raise_if_lost()
             raise
@@ -260,7 +262,7 @@ class SerialLink(StreamLink):
         transport, self._transport = self._transport, None
         if transport is None or not self._port.is_open:
             return
-        # not by transport.close(): it drains and closes on the loop's thread
+        # transport.close() would drain and close in the thread of the loop
         transport.pause_reading()
         with contextlib.suppress(TimeoutError, *_ERRORS):
             async with asyncio.timeout(CLOSE_TIMEOUT):
@@ -268,5 +270,5 @@ class SerialLink(StreamLink):
 
     def _close_port(self) -> None:
         with contextlib.suppress(*_ERRORS):
-            self._port.reset_output_buffer()  # else the close waits until all was sent
+            self._port.reset_output_buffer()  # otherwise close() waits until all bytes are sent
         self._port.close()

@@ -1,4 +1,4 @@
-"""What a tty and a TCP connection have in common: bytes that come by themselves, and a loss."""
+"""The common base of serial and TCP links: buffered bytes and the loss of the line."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.base import Link, Tap
 
 MAX_UNREAD = 65536
-"""Bytes kept for a reader that does not read (noise on a line between two polls); the oldest
-are dropped. From one that reads all the time no more are taken before it has read."""
+"""Size of the buffer in bytes. Between polls the oldest bytes (noise) are dropped. With continuous
+reading the link is paused instead until the buffer is read."""
 
 
 class StreamLink(Link, asyncio.Protocol):
@@ -22,23 +22,23 @@ class StreamLink(Link, asyncio.Protocol):
         self.idle_timeout = idle_timeout
         self._loop = asyncio.get_running_loop()
         self._unread = bytearray()
-        self._reader: asyncio.Future[None] | None = None  # who waits in `read`
-        self._expected = 1  # bytes before which nobody is told of them
+        self._reader: asyncio.Future[None] | None = None  # resolved to wake a waiting `read`
+        self._expected = 1  # bytes in the buffer before `read` returns
         self._is_continuous = False
         self._is_paused = False
-        self._sent_until = 0.0  # loop time at which what was written has left a line of its speed
+        self._sent_until = 0.0  # loop time when the written bytes have left the line
         self._tap: Tap | None = None
-        # all attributes from the start: of one that comes later Python makes a dict, 600 bytes
+        # set here, because an attribute added later costs a dict of 600 bytes per link
         self.loss, self.holder, self.last_byte = None, None, 0.0
 
     def attach_tap(self, tap: Tap) -> None:
-        """Tell `tap` what passes from now on, and what came already."""
+        """Report to `tap` from now on, starting with the unread bytes."""
         self._tap = tap
         if self._unread:
             tap.received(bytes(self._unread))
 
     def data_received(self, data: bytes) -> None:
-        """Called by asyncio."""
+        """Buffer received bytes; called by asyncio."""
         self.last_byte = self._loop.time()
         if self._tap is not None:
             self._tap.received(data)
@@ -53,7 +53,7 @@ class StreamLink(Link, asyncio.Protocol):
             self._wake_reader()
 
     def mark_lost(self, error: LinkError, *, by_us: bool = False) -> None:
-        """The line is lost, or closed by us; the first reason given stays."""
+        """Mark the line as lost or, with `by_us`, closed. The first reason is kept."""
         if self.loss is None:
             self.loss = error
             if self._tap is not None:
@@ -65,10 +65,10 @@ class StreamLink(Link, asyncio.Protocol):
             self._reader.set_result(None)
 
     def _pause(self) -> None:
-        """Take no more bytes."""
+        """Stop receiving."""
 
     def _resume(self) -> None:
-        """Take bytes again."""
+        """Receive again."""
 
     def start_continuous(self) -> None:
         self._is_continuous = True
@@ -96,7 +96,7 @@ class StreamLink(Link, asyncio.Protocol):
         return self._take_unread()
 
     async def _wait_for_bytes(self) -> None:
-        """Wait for as many bytes as are expected, the loss of the line, or a time limit."""
+        """Wait for the expected number of bytes, the loss of the line, or a timer."""
         self._reader = self._loop.create_future()
         try:
             await self._reader
@@ -108,9 +108,9 @@ class StreamLink(Link, asyncio.Protocol):
         return self._take_unread()
 
     def raise_if_lost(self) -> None:
-        """Raises LinkError if the line is lost."""
+        """Raise LinkError if the line is lost."""
         if self.loss is not None:
-            # a new one each time: a raised exception keeps its traceback, and so its frames
+            # a new exception each time, because a raised one keeps its frames alive
             raise LinkError(self.loss.state, str(self.loss))
 
     def _take_unread(self) -> bytes:

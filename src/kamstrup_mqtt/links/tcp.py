@@ -1,4 +1,4 @@
-"""A TCP connection to a bridge such as ser2net that passes bytes on as they are."""
+"""Links to a raw TCP bridge such as ser2net."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from kamstrup_mqtt.links.stream import StreamLink
 IDLE_TIMEOUT = 2.5
 CLOSE_TIMEOUT = 1.0
 HEAD = 256
-"""Bytes at the start of a connection in which the bridge may speak itself."""
+"""Bytes at the start of a connection that are searched for messages of the bridge itself."""
 
 KEEPALIVE_IDLE = 30
 KEEPALIVE_INTERVAL = 10
 KEEPALIVE_COUNT = 3
 USER_TIMEOUT_MS = 30_000
-"""A bridge that vanished without a word is noticed after about a minute."""
+"""Keep-alive settings (seconds, probes). They detect a vanished bridge after about a minute."""
 
 
 async def open_tcp(
     bridge: TcpBridge, params: SerialParams, open_timeout: float, idle_timeout: float | None
 ) -> TcpLink:
-    """The connection. Raises LinkError."""
+    """Connect to a bridge. Raises LinkError."""
     try:
         async with asyncio.timeout(open_timeout):
             sock = await _connect(bridge)
@@ -45,7 +45,7 @@ async def open_tcp(
 
 
 async def _connect(bridge: TcpBridge) -> socket.socket:
-    # asyncio would resolve in the default executor, where a hanging name server holds the exit
+    # asyncio would resolve in the default executor, where a hanging call delays the exit
     found = await run_blocking(
         partial(socket.getaddrinfo, bridge.host, bridge.port, type=socket.SOCK_STREAM),
         f"resolve {bridge}",
@@ -69,7 +69,7 @@ async def _connect(bridge: TcpBridge) -> socket.socket:
 
 
 def _tune(sock: socket.socket) -> None:
-    """Send at once, and notice a bridge that is gone."""
+    """Disable Nagle's algorithm and detect a vanished bridge."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
@@ -84,21 +84,20 @@ def _tune(sock: socket.socket) -> None:
 
 
 _BUFFER = memoryview(bytearray(65536))
-"""Where all connections receive: what came is taken out before the loop does anything else.
-Without it asyncio would ask for fresh memory of 256 KiB for each piece of a list."""
+"""Receive buffer of all connections; its content is copied at once. Without it asyncio allocates
+256 KiB for each piece of a list."""
 
 
 class TcpLink(StreamLink, asyncio.BufferedProtocol):
-    """An open connection. The line's speed belongs to the bridge; `params` only tell how long
-    bytes take on it."""
+    """An open connection. The bridge sets the speed; `params` only serve to compute wire times."""
 
     def __init__(self, bridge: TcpBridge, params: SerialParams, idle_timeout: float) -> None:
         super().__init__(params, idle_timeout)
         self._bridge = bridge
         self._transport: asyncio.Transport | None = None
-        self._head: bytearray | None = bytearray()  # None: it has passed
-        self._over = False
-        self._ended: asyncio.Future[None] | None = None  # who waits in `close`
+        self._head: bytearray | None = bytearray()  # None after HEAD bytes
+        self._is_over = False
+        self._ended: asyncio.Future[None] | None = None  # resolved when a waiting `close` may go on
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -123,17 +122,17 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
         if self._head is None:
             return
         self._head += data[: HEAD - len(self._head)]
-        own_words = error_messages.bridge_speaks(self._bridge, bytes(self._head))
+        bridge_error = error_messages.bridge_message_error(self._bridge, bytes(self._head))
         if len(self._head) >= HEAD:
             self._head = None
-        if own_words is not None:
+        if bridge_error is not None:
             self._unread.clear()
-            self.mark_lost(own_words)
+            self.mark_lost(bridge_error)
             if self._transport is not None:
                 self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called once: the other side closed, the connection broke, or we closed."""
+        """Mark the link as lost; called once, also after our own close."""
         if isinstance(exc, OSError):
             reason = LinkError(
                 LinkState.PORT_MISSING,
@@ -146,7 +145,7 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
                 " or another program connected?)",
             )
         self.mark_lost(reason)
-        self._over = True
+        self._is_over = True
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
@@ -164,8 +163,8 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
         self.raise_if_lost()
         raise MeterError(
             LinkState.REFUSED,
-            f"{self._bridge}: the speed of the line belongs to the bridge and cannot be changed"
-            f" to {baudrate} from here",
+            f"{self._bridge}: the bridge sets the speed of the line, so it cannot be changed"
+            f" to {baudrate}",
         )
 
     async def close(self) -> None:
@@ -173,7 +172,7 @@ class TcpLink(StreamLink, asyncio.BufferedProtocol):
         if self._transport is None:
             return
         self._transport.close()
-        if not self._over:
+        if not self._is_over:
             self._ended = self._ended or self._loop.create_future()
             await asyncio.wait([self._ended], timeout=CLOSE_TIMEOUT)
         self._transport.abort()

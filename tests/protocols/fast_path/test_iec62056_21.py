@@ -17,7 +17,7 @@ from kamstrup_mqtt.protocols.fast_path.layout import MAX_LAYOUTS, TemplateDecode
 from kamstrup_mqtt.protocols.iec62056_21.block_check import KINDS, matching_rules
 from kamstrup_mqtt.protocols.iec62056_21.codec import IecCodec
 from tests.support import iec_recordings
-from tests.support.decoded import changed, outcome
+from tests.support.decoded import decode_outcome, with_changed_bytes
 from tests.support.framing import frames_of
 from tests.support.parsers import ParserPair
 from tests.support.shared_vectors import Vector, shared_vectors
@@ -170,7 +170,7 @@ def test_random_changes(data: st.DataObject) -> None:
     rng = random.Random(data.draw(st.integers(0, 2**32)))
     frame = frame_of(data.draw(st.sampled_from(RECORDED)))
     counts = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=6))
-    agree([frame, *(changed(frame, rng, count, 0x7F) for count in counts), frame])
+    agree([frame, *(with_changed_bytes(frame, rng, count, 0x7F) for count in counts), frame])
 
 
 @settings(max_examples=100)
@@ -183,12 +183,13 @@ def test_off_the_line_in_any_order(data: st.DataObject) -> None:
     for _ in range(3):
         wires = data.draw(st.lists(st.sampled_from(RECORDED), min_size=1, max_size=4))
         chunks = [
-            changed(frame_of(wire), rng, rng.choice((0, 0, 1)), 0x7F).payload for wire in wires
+            with_changed_bytes(frame_of(wire), rng, rng.choice((0, 0, 1)), 0x7F).payload
+            for wire in wires
         ]
         frames = frames_of(framer, chunks)
         rng.shuffle(frames)
         for frame in frames:
-            assert outcome(codec.decode, frame) == outcome(parse, frame)
+            assert decode_outcome(codec.decode, frame) == decode_outcome(parse, frame)
 
 
 @pytest.mark.parametrize(
@@ -234,5 +235,5 @@ def test_random_digits(data: st.DataObject) -> None:
 def test_random_changes_of_every_vector(vector: Vector) -> None:
     rng = random.Random(1)
     for frame in frames_of(IecCodec(bcc="none").framer(), [bytes.fromhex(vector["hex"])]):
-        variants = [changed(frame, rng, count, 0x7F) for count in (1, 1, 1, 2, 8)]
+        variants = [with_changed_bytes(frame, rng, count, 0x7F) for count in (1, 1, 1, 2, 8)]
         agree([frame, frame, *variants, frame])

@@ -14,7 +14,7 @@ from kamstrup_mqtt.protocols.fast_path.layout import MAX_LAYOUTS, TemplateDecode
 from kamstrup_mqtt.protocols.kmp.framing import KmpFramer
 from kamstrup_mqtt.protocols.kmp.messages import decode_message
 from tests.protocols.kmp.test_vectors import VECTORS, wire_of
-from tests.support.decoded import changed
+from tests.support.decoded import with_changed_bytes
 from tests.support.framing import frames_of
 from tests.support.kmp_frames import answer
 from tests.support.parsers import ParserPair
@@ -154,7 +154,7 @@ def test_random_changes(data: st.DataObject) -> None:
     rng = random.Random(data.draw(st.integers(0, 2**32)))
     frame = frame_of(data.draw(st.sampled_from(RECORDED)))
     counts = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=6))
-    agree([frame, *(changed(frame, rng, count) for count in counts), frame])
+    agree([frame, *(with_changed_bytes(frame, rng, count) for count in counts), frame])
 
 
 @pytest.mark.parametrize("vector", VECTORS)
@@ -162,5 +162,5 @@ def test_random_changes_of_every_vector(vector: Vector) -> None:
     rng = random.Random(1)
     for frame in frames_of(KmpFramer(), [wire_of(vector)]):
         if frame.kind != "ack":
-            variants = [changed(frame, rng, count) for count in (1, 1, 1, 2, 8)]
+            variants = [with_changed_bytes(frame, rng, count) for count in (1, 1, 1, 2, 8)]
             agree([frame, frame, *variants, frame])

@@ -13,7 +13,7 @@ from kamstrup_mqtt.protocols.han import SPEC, HanCodec, HdlcFramer, apdu, axdr
 from kamstrup_mqtt.protocols.han.axdr import Element
 from kamstrup_mqtt.protocols.han.framing import header_end
 from tests.support.framing import events_of, frames_of
-from tests.support.fresh_import import imported_anew
+from tests.support.fresh_import import import_fresh
 from tests.support.han_recordings import LIVE_1, hdlc, pushed
 
 KAMSTRUP = "0A 0E 4B616D73747275705F5630303031"  # "Kamstrup_V0001"
@@ -35,7 +35,7 @@ def last(elements: int, body: str) -> DecodedValue:
 
 def test_codes_of_the_three_phases() -> None:
     """Kamstrup HAN-NVE interface description rev 3.1: L2 is 20 above L1, L3 another 20."""
-    keys = imported_anew("kamstrup_mqtt.protocols.han.obis").KEYS
+    keys = import_fresh("kamstrup_mqtt.protocols.han.obis").KEYS
     expected = {
         "power_import": ("21.7.0", "41.7.0", "61.7.0"),
         "power_export": ("22.7.0", "42.7.0", "62.7.0"),

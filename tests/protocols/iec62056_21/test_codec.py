@@ -25,7 +25,7 @@ from kamstrup_mqtt.protocols.iec62056_21 import SPEC, parity
 from kamstrup_mqtt.protocols.iec62056_21.codec import TIMINGS, IecCodec
 from tests.support import iec_recordings
 from tests.support.framing import events_of
-from tests.support.kmp_ascii_conversation import Outcome, hold
+from tests.support.kmp_ascii_conversation import Outcome, run_conversation
 from tests.support.shared_vectors import Vector, shared_vectors
 
 
@@ -247,7 +247,7 @@ def test_defaults_of_the_time_limits() -> None:
 def test_mode_a_needs_one_request() -> None:
     codec = IecCodec()
     assert codec.framer().early_ident is False
-    steps, answer = hold(codec.poll(ASK), [DATA])
+    steps, answer = run_conversation(codec.poll(ASK), [DATA])
     assert steps == [send(CRLF)]
     assert answer == PollResponse(objects=SEED, unsupported=frozenset({"2.8.0"}))
     assert codec.framer().early_ident is True
@@ -256,7 +256,7 @@ def test_mode_a_needs_one_request() -> None:
 def test_a_poll_switches_its_framer_to_early_identifications() -> None:
     codec = IecCodec()
     framer = codec.framer()
-    hold(codec.poll(ASK), [DATA])
+    run_conversation(codec.poll(ASK), [DATA])
     assert framer.early_ident is True
 
 
@@ -269,12 +269,12 @@ def test_a_poll_switches_its_framer_to_early_identifications() -> None:
     ],
 )
 def test_sign_on_by_the_options(options: dict[str, object], request_: bytes) -> None:
-    steps, _ = hold(SPEC.make_codec(**options).poll(ASK), [DATA])  # type: ignore[attr-defined]
+    steps, _ = run_conversation(SPEC.make_codec(**options).poll(ASK), [DATA])  # type: ignore[attr-defined]
     assert steps == [send(request_)]
 
 
 def test_mode_c_changes_the_speed_and_back() -> None:
-    steps, answer = hold(
+    steps, answer = run_conversation(
         IecCodec(reaction=0.2).poll(ASK), [ident(ISKRA_IDENT), None, None, None, None, ISKRA, None]
     )
     assert steps == [
@@ -298,28 +298,28 @@ def test_mode_c_changes_the_speed_and_back() -> None:
     ],
 )
 def test_mode_c_without_a_change_of_speed(line: bytes, options: dict[str, int]) -> None:
-    steps, _ = hold(IecCodec(**options).poll(ASK), [ident(line), None, DATA])  # type: ignore[arg-type]
+    steps, _ = run_conversation(IecCodec(**options).poll(ASK), [ident(line), None, DATA])  # type: ignore[arg-type]
     assert steps == [send(CRLF), Pause(0.3), send(ACK_000)]
 
 
 def test_a_meter_at_9600_from_the_first_byte() -> None:
     """382L [PyKamstrup382L]: iec62056_21.md 7, dialect 3."""
     codec = IecCodec(baudrate=9600)
-    steps, _ = hold(codec.poll(ASK), [ident(b"/KAM5382L\r\n"), None, DATA])
+    steps, _ = run_conversation(codec.poll(ASK), [ident(b"/KAM5382L\r\n"), None, DATA])
     assert steps == [send(CRLF), Pause(0.3), send(ACK_050)]
 
 
 def test_behind_a_bridge_mode_c_stays_at_its_speed() -> None:
     codec = IecCodec()
     outcomes: list[Outcome] = [ident(ISKRA_IDENT), None, fault(LinkState.BUSY), ISKRA]
-    steps, _ = hold(codec.poll(ASK), outcomes)
+    steps, _ = run_conversation(codec.poll(ASK), outcomes)
     assert steps == [send(CRLF), Pause(0.3), Configure(300), send(ACK_000)]
-    steps, _ = hold(codec.poll(ASK), [ident(ISKRA_IDENT), None, ISKRA])
+    steps, _ = run_conversation(codec.poll(ASK), [ident(ISKRA_IDENT), None, ISKRA])
     assert steps == [send(CRLF), Pause(0.3), send(ACK_000)]
 
 
 def test_a_bridge_that_refuses_the_speed_too_late() -> None:
-    steps, _ = hold(
+    steps, _ = run_conversation(
         IecCodec(timings=timings(pause=0.5)).poll(ASK),
         [
             *(ident(ISKRA_IDENT), None, None, None, fault(LinkState.BUSY)),
@@ -336,7 +336,7 @@ def test_a_bridge_that_refuses_the_speed_too_late() -> None:
 
 
 def test_after_a_failure_at_9600_the_next_try_starts_at_300() -> None:
-    steps, _ = hold(
+    steps, _ = run_conversation(
         IecCodec(timings=timings(pause=0.5)).poll(ASK),
         [
             *(ident(ISKRA_IDENT), None, None, None, None, fault(LinkState.CHECKSUM)),
@@ -359,20 +359,22 @@ def test_a_new_line_has_the_first_speed_again() -> None:
 
 
 def test_mode_b_changes_its_speed_by_itself() -> None:
-    steps, _ = hold(IecCodec().poll(ASK), [ident(b"/ABCExyz\r\n"), None, DATA, None])
+    steps, _ = run_conversation(IecCodec().poll(ASK), [ident(b"/ABCExyz\r\n"), None, DATA, None])
     assert steps == [send(CRLF), Configure(9600), send(b""), Configure(300)]
-    steps, _ = hold(IecCodec().poll(ASK), [ident(b"/ABCGxyz\r\n"), DATA])
+    steps, _ = run_conversation(IecCodec().poll(ASK), [ident(b"/ABCGxyz\r\n"), DATA])
     assert steps == [send(CRLF), send(b"")]
 
 
 def test_lf_alone_is_tried_after_silence_and_remembered() -> None:
     codec = IecCodec(timings=timings(pause=0.5))
-    steps, answer = hold(codec.poll(ASK), [fault(), None, fault(LinkState.ECHO_ONLY), None, DATA])
+    steps, answer = run_conversation(
+        codec.poll(ASK), [fault(), None, fault(LinkState.ECHO_ONLY), None, DATA]
+    )
     assert steps == [send(CRLF), Pause(0.5), send(CRLF), Pause(0.5), send(LF)]
     assert answer.learned == {"sign_on": "lf"}
-    steps, _ = hold(codec.poll(ASK), [DATA])
+    steps, _ = run_conversation(codec.poll(ASK), [DATA])
     assert steps == [send(LF)]
-    steps, answer = hold(codec.poll(ASK), [fault(), None, fault(), None, DATA])
+    steps, answer = run_conversation(codec.poll(ASK), [fault(), None, fault(), None, DATA])
     assert steps[-1] == send(CRLF)
     assert answer.learned == {"sign_on": "crlf"}
 
@@ -394,13 +396,13 @@ def test_a_sleeping_meter_is_woken_before_the_sign_on(wake: Any, data: bytes, re
         ),
         Pause(rest),
     ]
-    steps, _ = hold(
+    steps, _ = run_conversation(
         IecCodec(timings=timings(wake=wake)).poll(PollRequest(sources=())),
         [None, None, fault(), None, None, None, DATA],
     )
     assert steps == [*woken, send(CRLF), Pause(1.6), *woken, send(CRLF)]
     # damaged, it is awake
-    steps, _ = hold(
+    steps, _ = run_conversation(
         IecCodec(timings=timings(wake=wake)).poll(PollRequest(sources=())),
         [None, None, fault(LinkState.CHECKSUM), None, DATA],
     )
@@ -428,12 +430,12 @@ def test_woken_at_300_baud_where_the_line_has_another_speed(fixed: bool) -> None
 
 def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
     with pytest.raises(MeterError):
-        hold(IecCodec().poll(PollRequest(sources=(), probe_only=True)), [fault()])
+        run_conversation(IecCodec().poll(PollRequest(sources=(), probe_only=True)), [fault()])
 
 
 def test_no_answer_at_all_is_reported_as_no_bytes() -> None:
     with pytest.raises(MeterError) as caught:
-        hold(
+        run_conversation(
             IecCodec(timings=timings(tries=1)).poll(ASK),
             [fault(), None, fault(LinkState.CHECKSUM)],
         )
@@ -442,7 +444,7 @@ def test_no_answer_at_all_is_reported_as_no_bytes() -> None:
 
 def test_a_damaged_readout_is_no_reason_for_another_line_end() -> None:
     with pytest.raises(MeterError) as caught:
-        hold(IecCodec(timings=timings(tries=1)).poll(ASK), [fault(LinkState.CHECKSUM)])
+        run_conversation(IecCodec(timings=timings(tries=1)).poll(ASK), [fault(LinkState.CHECKSUM)])
     assert caught.value.state is LinkState.CHECKSUM
 
 
@@ -452,14 +454,14 @@ def test_a_damaged_readout_is_no_reason_for_another_line_end() -> None:
 )
 def test_an_answer_that_is_no_readout_ends_the_poll(outcome: Frame | None, message: str) -> None:
     with pytest.raises(MeterError, match=message):
-        hold(IecCodec(timings=timings(tries=1)).poll(ASK), [outcome])
+        run_conversation(IecCodec(timings=timings(tries=1)).poll(ASK), [outcome])
 
 
 def learned_after(codec: IecCodec, *wires: bytes) -> object:
     framer = codec.framer()
     for wire in wires:
         events_of(framer, [wire])
-    return hold(codec.poll(ASK), [DATA])[1].learned.get("bcc")
+    return run_conversation(codec.poll(ASK), [DATA])[1].learned.get("bcc")
 
 
 def test_the_check_that_a_meter_uses_is_found_out() -> None:

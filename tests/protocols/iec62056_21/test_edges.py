@@ -30,7 +30,7 @@ from kamstrup_mqtt.protocols.iec62056_21.framing import IecFramer
 from tests.protocols.iec62056_21.test_framing import crc_by_bits, cut, data, make, request
 from tests.support import iec_recordings
 from tests.support.framing import events_of
-from tests.support.kmp_ascii_conversation import hold
+from tests.support.kmp_ascii_conversation import run_conversation
 
 
 def timings(**changes: Any) -> PollTimings:
@@ -223,31 +223,31 @@ def test_a_readout_without_values_is_a_fault_of_the_line() -> None:
 
 
 def test_the_rest_after_a_failure_is_as_long_as_the_documents_say() -> None:
-    steps, _ = hold(IecCodec().poll(ASK), [fault(LinkState.CHECKSUM), None, DATA])
+    steps, _ = run_conversation(IecCodec().poll(ASK), [fault(LinkState.CHECKSUM), None, DATA])
     assert steps == [send(CRLF), Pause(1.6), send(CRLF)]
 
 
 @pytest.mark.parametrize(("known", "sign_on"), [("lf", LF), ("crlf", CRLF)])
 def test_learned_facts_are_kept(known: str, sign_on: bytes) -> None:
     codec = IecCodec(learned={"sign_on": known})
-    steps, answer = hold(codec.poll(ASK), [fault(LinkState.CHECKSUM), None, DATA])
+    steps, answer = run_conversation(codec.poll(ASK), [fault(LinkState.CHECKSUM), None, DATA])
     assert steps == [send(sign_on), Pause(1.6), send(sign_on)]
     assert answer.learned == {"sign_on": known}
     # nothing is learned where nothing was tried
-    assert hold(IecCodec().poll(ASK), [DATA])[1].learned == {}
+    assert run_conversation(IecCodec().poll(ASK), [DATA])[1].learned == {}
 
 
 def test_a_newly_opened_line_may_change_its_speed() -> None:
     codec = IecCodec()
-    hold(codec.poll(ASK), [ISKRA_IDENT, None, fault(LinkState.BUSY), ISKRA])
+    run_conversation(codec.poll(ASK), [ISKRA_IDENT, None, fault(LinkState.BUSY), ISKRA])
     codec.framer()
-    steps, _ = hold(codec.poll(ASK), [ISKRA_IDENT, None, None, None, None, ISKRA, None])
+    steps, _ = run_conversation(codec.poll(ASK), [ISKRA_IDENT, None, None, None, None, ISKRA, None])
     assert Configure(9600) in steps
 
 
 def test_something_else_than_a_readout_is_a_fault_of_the_line() -> None:
     with pytest.raises(MeterError, match="instead of a readout") as caught:
-        hold(
+        run_conversation(
             IecCodec(timings=timings(tries=1)).poll(ASK),
             [request(iec_recordings.ACK_050, "ack")],
         )

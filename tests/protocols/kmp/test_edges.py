@@ -26,7 +26,7 @@ from kamstrup_mqtt.protocols.kmp.values import (
 )
 from tests.protocols.kmp.test_codec import SERIAL, SILENT, Line, ask_registers, in_turn, registers
 from tests.support.framing import events_of, frames_of
-from tests.support.fresh_import import imported_anew
+from tests.support.fresh_import import import_fresh
 from tests.support.kmp_frames import answer, request
 
 
@@ -53,7 +53,7 @@ def decoded(unit: int, data: str) -> Value:
 
 def test_highest_and_lowest_of_year_and_month() -> None:
     """Kamstrup 5512-447 rev M1, 5: registers 123 to 130 and 138 to 145; docs/quantities.md."""
-    keys = imported_anew("kamstrup_mqtt.protocols.kmp.registers").KEYS
+    keys = import_fresh("kamstrup_mqtt.protocols.kmp.registers").KEYS
     assert {source: key for source, key in keys.items() if key.startswith(("max_", "min_"))} == {
         123: "max_flow_year_date",
         124: "max_flow_year",
@@ -75,7 +75,7 @@ def test_highest_and_lowest_of_year_and_month() -> None:
 
 
 def test_registers_of_the_three_phases() -> None:
-    keys = imported_anew("kamstrup_mqtt.protocols.kmp.registers").KEYS
+    keys = import_fresh("kamstrup_mqtt.protocols.kmp.registers").KEYS
     assert {source: key for source, key in keys.items() if key[-3:-1] == "_l"} == {
         1054: "voltage_l1",
         1055: "voltage_l2",

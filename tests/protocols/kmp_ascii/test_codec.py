@@ -16,7 +16,7 @@ from kamstrup_mqtt.protocols.kmp_ascii import SPEC
 from kamstrup_mqtt.protocols.kmp_ascii.codec import TIMINGS, KmpAsciiCodec
 from kamstrup_mqtt.protocols.kmp_ascii.fields import FIELDS
 from tests.support import kmp_ascii_recordings
-from tests.support.kmp_ascii_conversation import hold
+from tests.support.kmp_ascii_conversation import run_conversation
 from tests.support.shared_vectors import Vector, shared_vectors
 
 
@@ -149,7 +149,7 @@ def test_defaults_of_the_time_limits() -> None:
 
 def test_a_poll_sends_each_command_once_and_returns_all_thirteen() -> None:
     ask = PollRequest(sources=tuple(field.id for field in FIELDS), identity=("FE01.meter_id",))
-    steps, answer = hold(
+    steps, answer = run_conversation(
         KmpAsciiCodec(
             timings=replace(
                 TIMINGS, response_timeout=0.1, inter_byte_timeout=0.2, total_timeout=0.3
@@ -178,7 +178,7 @@ def test_a_poll_sends_each_command_once_and_returns_all_thirteen() -> None:
 
 
 def test_only_the_commands_that_are_needed_are_sent() -> None:
-    steps, answer = hold(
+    steps, answer = run_conversation(
         KmpAsciiCodec().poll(PollRequest(sources=("FE95.tariff_1", "FE77.what"))),
         [frame(kmp_ascii_recordings.TARIFFS_ANSWER)],
     )
@@ -189,7 +189,7 @@ def test_only_the_commands_that_are_needed_are_sent() -> None:
 
 
 def test_a_failed_try_is_repeated_after_a_pause() -> None:
-    steps, answer = hold(
+    steps, answer = run_conversation(
         KmpAsciiCodec(timings=timings(pause=0.5)).poll(PollRequest(sources=("FE95.energy",))),
         [
             fault(LinkState.CHECKSUM),
@@ -206,7 +206,7 @@ def test_a_failed_try_is_repeated_after_a_pause() -> None:
 
 @pytest.mark.parametrize("state", [LinkState.NO_BYTES, LinkState.ECHO_ONLY])
 def test_an_unsupported_command_does_not_fail_the_poll(state: LinkState) -> None:
-    steps, answer = hold(
+    steps, answer = run_conversation(
         KmpAsciiCodec(timings=timings(tries=1)).poll(
             PollRequest(sources=("FE90.energy", "FE95.energy"))
         ),
@@ -225,7 +225,7 @@ def test_an_unsupported_command_does_not_fail_the_poll(state: LinkState) -> None
 def test_a_failed_command_keeps_the_answers_before_it() -> None:
     damaged = fault(LinkState.CHECKSUM)
     wanted = ("FE01.meter_type", "FE90.energy", "FE95.energy", "FE00.x")
-    steps, answer = hold(
+    steps, answer = run_conversation(
         KmpAsciiCodec(timings=timings(tries=2)).poll(PollRequest(sources=wanted)),
         [frame(kmp_ascii_recordings.IDENTITY_ANSWER), damaged, None, damaged],
     )
@@ -238,13 +238,13 @@ def test_a_failed_command_keeps_the_answers_before_it() -> None:
 
 def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
     with pytest.raises(MeterError, match="as the exchange says"):
-        hold(
+        run_conversation(
             KmpAsciiCodec().poll(
                 PollRequest(sources=("FE90.energy", "FE95.energy"), probe_only=True)
             ),
             [fault(LinkState.NO_BYTES)],
         )
-    _, answer = hold(
+    _, answer = run_conversation(
         KmpAsciiCodec().poll(PollRequest(sources=("FE90.energy", "FE95.energy"), probe_only=True)),
         [
             frame(kmp_ascii_recordings.ENERGY_ANSWER),
@@ -257,7 +257,7 @@ def test_a_meter_that_was_mute_is_knocked_at_once() -> None:
 
 def test_no_answer_at_all_is_reported_as_no_bytes() -> None:
     with pytest.raises(MeterError) as caught:
-        hold(
+        run_conversation(
             KmpAsciiCodec(timings=timings(tries=2)).poll(PollRequest(sources=("FE90.energy",))),
             2 * [fault(LinkState.NO_BYTES), None, fault(LinkState.NO_BYTES)],
         )
@@ -275,7 +275,7 @@ def test_no_answer_at_all_is_reported_as_no_bytes() -> None:
 )
 def test_an_unreadable_answer_ends_the_poll(outcome: Frame | MeterError, message: str) -> None:
     with pytest.raises(MeterError, match=message):
-        hold(
+        run_conversation(
             KmpAsciiCodec(timings=timings(tries=1)).poll(PollRequest(sources=("FE90.energy",))),
             [outcome],
         )

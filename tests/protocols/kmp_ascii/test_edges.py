@@ -23,7 +23,7 @@ from kamstrup_mqtt.protocols.kmp_ascii.codec import TIMINGS, KmpAsciiCodec, memo
 from kamstrup_mqtt.protocols.kmp_ascii.framing import KmpAsciiFramer
 from tests.support import kmp_ascii_recordings
 from tests.support.framing import events_of
-from tests.support.kmp_ascii_conversation import hold
+from tests.support.kmp_ascii_conversation import run_conversation
 
 
 def timings(**changes: Any) -> PollTimings:
@@ -48,7 +48,7 @@ def test_the_memory_from_900_to_923() -> None:
 
 def test_the_defaults_as_they_act() -> None:
     silent = MeterError(LinkState.CHECKSUM, "as the exchange says")
-    steps, answer = hold(
+    steps, answer = run_conversation(
         KmpAsciiCodec().poll(PollRequest(sources=("FE95.tariff_2",))),
         [silent, None, silent, None, frame(kmp_ascii_recordings.TARIFFS_ANSWER)],
     )
@@ -61,14 +61,14 @@ def test_the_defaults_as_they_act() -> None:
     assert steps == [asked, Pause(1.6), asked, Pause(1.6), asked]
     assert answer.unsupported == frozenset()
     with pytest.raises(MeterError, match="as the exchange says"):  # not a fourth time
-        hold(
+        run_conversation(
             KmpAsciiCodec().poll(PollRequest(sources=("FE95.tariff_2",))),
             [silent, None, silent, None, silent],
         )
 
 
 def test_a_short_answer_is_asked_for_again() -> None:
-    steps, answer = hold(
+    steps, answer = run_conversation(
         KmpAsciiCodec().poll(PollRequest(sources=("FE95.tariff_2",))),
         [with_lrc("H", "FE9501000023"), None, frame(kmp_ascii_recordings.TARIFFS_ANSWER)],
     )
@@ -106,7 +106,7 @@ def test_addresses_are_shown_of_a_request_for_memory_alone() -> None:
 )
 def test_why_an_answer_is_refused(outcome: Frame | None, message: str) -> None:
     with pytest.raises(MeterError) as caught:
-        hold(
+        run_conversation(
             KmpAsciiCodec(timings=timings(tries=1)).poll(PollRequest(sources=("FE90.energy",))),
             [outcome],
         )

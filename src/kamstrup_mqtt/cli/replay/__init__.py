@@ -100,7 +100,7 @@ def _speed(text: str) -> float | None:
 def run(args: argparse.Namespace) -> int:
     """Run the command. See `add_parser` for the exit codes."""
     config = _config(args)
-    found = file_format.read(args.recording)
+    found = file_format.read_recording(args.recording)
     if config is None:
         config = _recorded_config(args.recording, found)
     log.set_up(config.log_level, verbose=args.verbose, secrets=config.secrets())
@@ -262,12 +262,12 @@ class Replay:
 
     def report(self, stream: Any) -> None:
         """Print one line for each meter, and notes about the recording and its topics."""
-        played = self._player.played if self._player else {}
+        stats = self._player.stats if self._player else {}
         for id_, counts in self._counts.items():
-            line = played[id_]
-            requests = f"{line.answered} requests answered, {line.differing} not, "
+            line = stats[id_]
+            requests = f"{line.matched} requests answered, {line.unmatched} not, "
             print(
-                f"{id_}: {requests if line.answered or line.differing else ''}"
+                f"{id_}: {requests if line.matched or line.unmatched else ''}"
                 f"{line.received} of {line.recorded} bytes, {counts['frames']} frames,"
                 f" {counts['dropped']} dropped, {self._readings[id_]} readings",
                 file=stream,

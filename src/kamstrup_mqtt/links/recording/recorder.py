@@ -1,4 +1,4 @@
-"""Writes down what passes on the links of a daemon: opens them, and listens to each."""
+"""Records the bytes on the links that a daemon opens."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.address import PortAddress, TcpBridge
 from kamstrup_mqtt.links.base import Link, Opener
 from kamstrup_mqtt.links.open_link import open_link
-from kamstrup_mqtt.links.recording.file_format import Event, Line, Received, Sent
+from kamstrup_mqtt.links.recording.file_format import (
+    LineChange,
+    ReceivedBytes,
+    RecordedEvent,
+    SentBytes,
+)
 from kamstrup_mqtt.links.stream import StreamLink
 
 
 class Recorder:
-    """Opens links as `opener` does, and hands over what happens on them.
+    """Opens links by `opener` and reports the events on them.
 
-    put     takes each event; must not raise
+    append  called with each event; must not raise
     meters  the meters on each port, in the order of the configuration
-    now     seconds since the start of the recording
+    now     returns the seconds since the start of the recording
 
-    Bytes that come between two turns on a shared port count as those of the meter whose turn was
-    last; what happens to the line itself is written down for each meter on it.
+    Bytes that arrive between two leases of a shared port belong to the meter of the last lease. A
+    change of the line is recorded for each of its meters.
     """
 
     def __init__(
         self,
-        put: Callable[[Event], None],
+        put: Callable[[RecordedEvent], None],
         meters: Mapping[PortAddress, tuple[str, ...]],
         now: Callable[[], float],
         *,
         opener: Opener = open_link,
     ) -> None:
-        self.put = put
+        self.append = put
         self.meters = meters
         self.now = now
         self._opener = opener
@@ -46,35 +51,35 @@ class Recorder:
         open_timeout: float,
         idle_timeout: float | None = None,
     ) -> Link:
-        """The open line, tapped. Raises LinkError."""
+        """Open a link and record it. Raises LinkError."""
         try:
             link = await self._opener(
                 address, params, open_timeout=open_timeout, idle_timeout=idle_timeout
             )
         except LinkError as error:
-            self._failed(address, error)
+            self._record_failure(address, error)
             raise
         again = address in self._opened
         self._opened.add(address)
         for meter in self.meters[address]:
-            self.put(
-                Line(
+            self.append(
+                LineChange(
                     at=self.now(),
                     meter=meter,
                     event="reopened" if again else "opened",
                     params=params,
                     link="tcp" if isinstance(address, TcpBridge) else "serial",
-                    silence=link.idle_timeout,
+                    idle_timeout=link.idle_timeout,
                 )
             )
-        assert isinstance(link, StreamLink)  # whatever opens has bytes that come by themselves
-        link.attach_tap(_Tap(self, link, self.meters[address]))
+        assert isinstance(link, StreamLink)
+        link.attach_tap(_RecordingTap(self, link, self.meters[address]))
         return link
 
-    def _failed(self, address: PortAddress, error: LinkError) -> None:
+    def _record_failure(self, address: PortAddress, error: LinkError) -> None:
         for meter in self.meters[address]:
-            self.put(
-                Line(
+            self.append(
+                LineChange(
                     at=self.now(),
                     meter=meter,
                     event="failed",
@@ -84,8 +89,8 @@ class Recorder:
             )
 
 
-class _Tap:
-    """The ear on one link."""
+class _RecordingTap:
+    """Records one link."""
 
     def __init__(self, recorder: Recorder, link: Link, meters: tuple[str, ...]) -> None:
         self._recorder = recorder
@@ -93,31 +98,31 @@ class _Tap:
         self._meters = meters
 
     @property
-    def _meter(self) -> str:
+    def _holder(self) -> str:
         return self._link.holder or self._meters[0]
 
     def received(self, data: bytes) -> None:
-        """Bytes came."""
+        """Record bytes from the line."""
         recorder = self._recorder
-        recorder.put(Received(at=recorder.now(), meter=self._meter, data=bytes(data)))
+        recorder.append(ReceivedBytes(at=recorder.now(), meter=self._holder, data=bytes(data)))
 
     def sent(self, data: bytes) -> None:
-        """Bytes were sent."""
+        """Record bytes to the line."""
         recorder = self._recorder
-        recorder.put(Sent(at=recorder.now(), meter=self._meter, data=bytes(data)))
+        recorder.append(SentBytes(at=recorder.now(), meter=self._holder, data=bytes(data)))
 
     def changed(self, params: SerialParams) -> None:
-        """The line was set otherwise."""
+        """Record new line settings."""
         for meter in self._meters:
-            self._recorder.put(
-                Line(at=self._recorder.now(), meter=meter, event="changed", params=params)
+            self._recorder.append(
+                LineChange(at=self._recorder.now(), meter=meter, event="changed", params=params)
             )
 
     def closed(self, reason: LinkError, *, by_us: bool) -> None:
-        """The line is lost, or closed by us."""
+        """Record that the line is lost or closed."""
         for meter in self._meters:
-            self._recorder.put(
-                Line(
+            self._recorder.append(
+                LineChange(
                     at=self._recorder.now(),
                     meter=meter,
                     event="closed" if by_us else "lost",

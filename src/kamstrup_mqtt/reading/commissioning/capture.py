@@ -10,12 +10,12 @@ from importlib.metadata import version
 
 from kamstrup_mqtt.config.redaction import Redaction
 from kamstrup_mqtt.links.recording.file_format import (
-    Event,
     Header,
-    Line,
-    Received,
+    LineChange,
+    ReceivedBytes,
+    RecordedEvent,
     RecordingFile,
-    Sent,
+    SentBytes,
 )
 
 
@@ -41,16 +41,18 @@ class CaptureWriter:
         `started` is the time in UTC, None if the clock of the host is wrong.
         """
         meters = tuple(self._redaction.config()["meters"])
-        self._file.begin(Header(version=version("kamstrup-mqtt"), started=started, meters=meters))
+        self._file.write_header(
+            Header(version=version("kamstrup-mqtt"), started=started, meters=meters)
+        )
 
-    def put(self, event: Event) -> None:
+    def put(self, event: RecordedEvent) -> None:
         """Append an event. Never raises."""
-        if isinstance(event, Received):
+        if isinstance(event, ReceivedBytes):
             self.bytes_received[event.meter] += len(event.data)
-        elif isinstance(event, Sent):
+        elif isinstance(event, SentBytes):
             self.requests_sent[event.meter] += 1
-        elif isinstance(event, Line) and event.text is not None:
+        elif isinstance(event, LineChange) and event.text is not None:
             event = dataclasses.replace(event, text=self._redaction.text(event.text))
-        self._file.put(event)
+        self._file.append(event)
         if self._file.failure is not None:
             self._on_failure()
