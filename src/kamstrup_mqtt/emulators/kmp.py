@@ -236,7 +236,7 @@ def _keep_in_step(registers: dict[int, Register], settings: Mapping[str, str]) -
     try:
         wh = energy.in_wh(Decimal(registers[60].text), unit)
     except (ValueError, ArithmeticError):
-        return  # no energy: said where it is encoded, or meant so
+        return  # not an energy: the encoder reports it, unless it is intended
     registers[266] = replace(registers[266], text=str(int(wh) % energy.PERIOD))
 
 

@@ -124,11 +124,13 @@ class Server(ABC):
         await self._close()
 
     def _push(self, meter: PushingEmulator, interval: float | None) -> None:
-        self._pushing = asyncio.create_task(self._push_for_ever(meter, interval or meter.interval))
+        self._pushing = asyncio.create_task(
+            self._push_until_cancelled(meter, interval or meter.interval)
+        )
 
-    async def _push_for_ever(self, meter: PushingEmulator, interval: float) -> None:
+    async def _push_until_cancelled(self, meter: PushingEmulator, interval: float) -> None:
         loop = asyncio.get_running_loop()
-        # the first list goes to the first listener, who thus need not wait for one
+        # wait for a listener, so that the first list is not lost
         await self._listened.wait()
         due = loop.time()
         while True:
@@ -227,7 +229,7 @@ class _PtyServer(Server):
             os.close(self._far)
             raise
         self.address = str(self._path)
-        self._listened.set()  # who opens a pty cannot be seen
+        self._listened.set()  # a pty does not show when its other end is opened
         asyncio.get_running_loop().add_reader(self._near, self._readable)
         if self._session is None:
             self._push(self._meter, self._behaviour.interval)  # type: ignore[arg-type]

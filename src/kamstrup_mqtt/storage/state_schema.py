@@ -54,7 +54,7 @@ class LastTotal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """What was learned about one meter and its line; None where nothing was learned.
+    """Facts learned about one meter and its line; None where nothing was learned.
 
     The names are public: they appear on the diagnostics topic. Protocols take and return plain
     mappings of these names; `as_mapping` and `merge` convert them.
@@ -144,7 +144,7 @@ class DeviceState:
 
 
 class MeterState(NamedTuple):
-    """Both parts of one configured meter."""
+    """The state of one configured meter: both parts."""
 
     reader: ReaderState
     device: DeviceState
@@ -158,7 +158,7 @@ class MeterState(NamedTuple):
 def adopt_model(
     state: ReaderState | DeviceState, model: str, identity: Container[SourceId]
 ) -> None:
-    """Note the configured model. State of another model is kept only if its serial number comes
+    """Store the configured model. State of another model is kept only if its serial number comes
     from a source that this one has too; else it belongs to another kind of meter."""
     if state.model not in (None, AUTO, model) and state.serial_source not in identity:
         state.reset()
