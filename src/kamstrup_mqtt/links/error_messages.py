@@ -171,8 +171,8 @@ def bridge_message_error(bridge: TcpBridge, head: bytes) -> LinkError | None:
     if _BUSY_TEXT.search(head):
         return LinkError(
             LinkState.BUSY,
-            f'{bridge}: the bridge says "{_quote_first_line(head)}": another program is connected; stop'
-            " it, or set `kickolduser: true` in ser2net.yaml",
+            f'{bridge}: the bridge says "{_quote_first_line(head)}": another program is connected;'
+            " stop it, or set `kickolduser: true` in ser2net.yaml",
         )
     if _FAILED_TEXT.search(head):
         return LinkError(
