@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.broker import eventually, running, watching
 from tests.support.daemon import Meter, daemon, emulated
+from tests.support.documents import ROOT, blocks
 
-ROOT = Path(__file__).resolve().parents[2]
 SECRET = "hunter2-7f3a"
 METER = Meter(
     id="main",
@@ -26,10 +26,8 @@ METER = Meter(
 
 def access_list() -> str:
     """The example in docs/security.md."""
-    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
-    block = re.search(r"^```\n(user .*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert block is not None
-    return block[1]
+    found = blocks("docs/security.md")
+    return next(block.text for block in found if block.text.startswith("user "))
 
 
 def settings(directory: Path) -> list[str]:
