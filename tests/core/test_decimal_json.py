@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamstrup_mqtt.core.decimal_json import Form, dumps, plain
+from kamstrup_mqtt.core.decimal_json import ObjectWriter, dumps, format_decimal
 from kamstrup_mqtt.core.model import LinkState
 
 
@@ -40,7 +40,7 @@ def test_numbers(value: str, text: str) -> None:
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "sNaN"])
 def test_nan_and_infinity_are_rejected(value: str) -> None:
     with pytest.raises(ValueError, match="not a number that a meter can send"):
-        plain(Decimal(value))
+        format_decimal(Decimal(value))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ _VALUES = st.none() | st.text() | _NUMBERS
 
 @given(_NUMBERS)
 def test_plain_notation_has_every_digit_and_no_exponent(value: Decimal) -> None:
-    text = plain(value)
+    text = format_decimal(value)
     assert set(text) <= set("-.0123456789")
     assert Decimal(text) == value
     if value:
@@ -105,5 +105,5 @@ def test_plain_notation_has_every_digit_and_no_exponent(value: Decimal) -> None:
 @given(st.dictionaries(st.text(), _VALUES), st.lists(st.text(), unique=True))
 def test_a_form_writes_the_same_as_dumps(values: dict[str, Any], missing: list[str]) -> None:
     keys = list(dict.fromkeys((*missing, *values)))
-    assert Form(keys).dumps(values) == dumps({key: values.get(key) for key in keys})
-    assert Form(()).dumps(values) == "{}"
+    assert ObjectWriter(keys).dumps(values) == dumps({key: values.get(key) for key in keys})
+    assert ObjectWriter(()).dumps(values) == "{}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kamstrup_mqtt.core.topics import Topics, id_part, slug
+from kamstrup_mqtt.core.topics import Topics, slug, to_id_part
 
 
 def test_topics() -> None:
@@ -49,4 +49,4 @@ def test_slug(text: str, id_: str) -> None:
     [("0012-Ab_3", "0012-Ab_3"), ("5706 5671/1", "5706_5671_1"), ("\x00\n", ""), ("é", "")],
 )
 def test_id_part(text: str, part: str) -> None:
-    assert id_part(text) == part
+    assert to_id_part(text) == part

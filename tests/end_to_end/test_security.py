@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.broker import eventually, running, watching
 from tests.support.daemon import Meter, daemon, emulated
+from tests.support.documents import ROOT, blocks
 
-ROOT = Path(__file__).resolve().parents[2]
 SECRET = "hunter2-7f3a"
 METER = Meter(
     id="main",
@@ -26,8 +26,8 @@ METER = Meter(
 
 def access_list() -> str:
     """The example in docs/security.md."""
-    blocks = re.findall(r"```\n(.*?)```", (ROOT / "docs/security.md").read_text(), re.S)
-    return next(block for block in blocks if block.startswith("user "))
+    found = blocks("docs/security.md")
+    return next(block.text for block in found if block.text.startswith("user "))
 
 
 def settings(directory: Path) -> list[str]:

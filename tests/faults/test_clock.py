@@ -73,7 +73,7 @@ async def test_the_clock_jumps(tmp_path: Path) -> None:
             assert await process.end() == 0
             # the next run accepts the clock although it was nine years ahead before
             memory = json.loads((tmp_path / "state" / "memory.json").read_text())
-            assert memory["meters"]["first"]["readings"]["live"]["time"] < "2035"
+            assert memory["meters"]["first"]["device"]["readings"]["live"]["time"] < "2035"
             await process.start()
             before = len(recorder.seen)
             await eventually(lambda: len(recorder.seen) > before + 10, "records", 20)

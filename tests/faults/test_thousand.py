@@ -90,7 +90,7 @@ async def test_a_thousand_meters_at_once(tmp_path: Path, figures: Callable[[str]
                     pass  # each command takes a while
             assert await process.end(within=30) == 0
             assert "Traceback" not in process.log
-            assert process.log.count("publisher: broker: ") == 1
+            assert process.log.count("kamstrup_mqtt.mqtt: broker: ") == 1
             figures(
                 f"{number} meters online after {all_online:.1f} s, health answered in"
                 f" {response_time:.2f} s (with the start of its process), at most {memory} kB,"

@@ -32,7 +32,7 @@ def port_at(path: Path, **limits: float) -> Port:
     return Port(SerialDevice(str(path)), rng=NoJitter(), **limits)  # type: ignore[arg-type]
 
 
-async def fails(port: Port) -> LinkError:
+async def lease_error(port: Port) -> LinkError:
     with pytest.raises(LinkError) as error:
         async with port.lease(KMP):
             pass
@@ -105,15 +105,15 @@ async def test_the_back_off_doubles_up_to_its_cap_until_a_reading_succeeds(
     port = port_at(tmp_path / "none", first_backoff=0.01, backoff_cap=0.04)
     pauses = []
     for _ in range(4):
-        error = await fails(port)
+        error = await lease_error(port)
         assert error.state is LinkState.PORT_MISSING
         pauses.append(port.retry_in())
-        again = await fails(port)  # not retried before the pause is over
+        again = await lease_error(port)  # not retried before the pause is over
         assert str(again) == str(error)
         await asyncio.sleep(port.retry_in())  # the pause itself is the subject
     assert pauses == pytest.approx([0.01, 0.02, 0.04, 0.04], abs=0.005)
     port.mark_success()
-    await fails(port)
+    await lease_error(port)
     assert port.retry_in() == pytest.approx(0.01, abs=0.005)
 
 
@@ -129,7 +129,7 @@ async def test_a_device_that_is_plugged_in_again_is_reopened(device: FakeDevice)
     port.mark_success()
     device.unplug()
     await until(lambda: not port.is_open)
-    assert (await fails(port)).state is LinkState.PORT_MISSING
+    assert (await lease_error(port)).state is LinkState.PORT_MISSING
     assert port.gone_since is not None
     device.plug()
     await asyncio.sleep(port.retry_in())
@@ -194,7 +194,7 @@ async def test_a_bridge_that_is_busy_is_not_hammered() -> None:
         pass
     await until(lambda: not port.is_open)
     for _ in range(5):
-        assert (await fails(port)).state is LinkState.BUSY
+        assert (await lease_error(port)).state is LinkState.BUSY
     assert connections == 1
     server.close()
 
@@ -222,7 +222,7 @@ async def test_an_unstable_name_is_warned_of_once(
     expected_logs.append("may be another device after the next start")
     port = Port(SerialDevice("/dev/ttyUSB987"), first_backoff=0.0)
     for _ in range(3):
-        await fails(port)
+        await lease_error(port)
     assert len(logged(30)) == 1
 
 

@@ -24,18 +24,18 @@ from tests.support.ptys import FakeDevice, until
 KMP = SerialParams(1200, stopbits=2)
 
 
-async def opened(device: FakeDevice, params: SerialParams = KMP):
+async def open_device(device: FakeDevice, params: SerialParams = KMP):
     return await open_link(SerialDevice(str(device.path)), params)
 
 
 async def test_defaults(device: FakeDevice) -> None:
-    link = await opened(device)
+    link = await open_device(device)
     assert (OPEN_TIMEOUT, link.idle_timeout, link.params) == (10.0, 1.0, KMP)
     await link.close()
 
 
 async def test_bytes_are_passed_in_both_directions(device: FakeDevice) -> None:
-    link = await opened(device)
+    link = await open_device(device)
     await link.write(bytes(range(256)))
     assert await device.receive(256) == bytes(range(256))
     device.send(b"\x40\x3f")
@@ -44,7 +44,7 @@ async def test_bytes_are_passed_in_both_directions(device: FakeDevice) -> None:
 
 
 async def test_the_line_is_configured(device: FakeDevice) -> None:
-    link = await opened(device)
+    link = await open_device(device)
     speed = termios.tcgetattr(device.program_end)
     assert speed[4] == speed[5] == termios.B1200
     assert speed[2] & termios.CSTOPB
@@ -57,7 +57,7 @@ async def test_the_line_is_configured(device: FakeDevice) -> None:
 async def test_a_pty_ignores_the_parity(device: FakeDevice) -> None:
     ascii_line = SerialParams(1200, parity="E", stopbits=2)
     for params in (ascii_line, SerialParams(300, 7, "E")):
-        link = await opened(device, params)
+        link = await open_device(device, params)
         assert link.params == params
         await link.write(b"@")
         assert await device.receive(1) == b"@"
@@ -72,12 +72,12 @@ async def test_a_line_that_cannot_be_configured(
     monkeypatch.setattr(serial_line, "_is_pty", lambda path: False)
     for _ in range(2):
         with pytest.raises(LinkError, match="refuses the line's settings"):
-            await opened(device, SerialParams(1200, parity="E", stopbits=2))
-    await (await opened(device)).close()
+            await open_device(device, SerialParams(1200, parity="E", stopbits=2))
+    await (await open_device(device)).close()
 
 
 async def test_the_speed_is_changed_after_the_bytes_have_left(device: FakeDevice) -> None:
-    link = await opened(device, SerialParams(1200))
+    link = await open_device(device, SerialParams(1200))
     loop = asyncio.get_running_loop()
     start = loop.time()
     await link.write(b"x" * 12)
@@ -97,14 +97,14 @@ async def test_the_speed_is_changed_after_the_bytes_have_left(device: FakeDevice
     ],
 )
 async def test_time_on_the_wire(device: FakeDevice, params: SerialParams, seconds: float) -> None:
-    link = await opened(device)
+    link = await open_device(device)
     link.params = params
     assert link.wire_time(12) == pytest.approx(seconds)
     await link.close()
 
 
 async def test_unread_input_is_discarded(device: FakeDevice) -> None:
-    link = await opened(device)
+    link = await open_device(device)
     device.send(b"old")
     await until(lambda: link._unread)  # type: ignore[attr-defined]
     assert link.discard_input() == b"old"
@@ -113,7 +113,7 @@ async def test_unread_input_is_discarded(device: FakeDevice) -> None:
 
 
 async def test_a_cancelled_read_loses_no_bytes(device: FakeDevice) -> None:
-    link = await opened(device)
+    link = await open_device(device)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(link.read(), 0.01)
     device.send(b"kept")
@@ -122,7 +122,7 @@ async def test_a_cancelled_read_loses_no_bytes(device: FakeDevice) -> None:
 
 
 async def test_unread_bytes_are_bounded(device: FakeDevice) -> None:
-    link = await opened(device)
+    link = await open_device(device)
     for _ in range(100):
         link.data_received(b"x" * 1000)  # type: ignore[attr-defined]
     link.data_received(b"end")  # type: ignore[attr-defined]
@@ -133,7 +133,7 @@ async def test_unread_bytes_are_bounded(device: FakeDevice) -> None:
 
 
 async def test_a_device_unplugged_during_a_read(device: FakeDevice) -> None:
-    link = await opened(device)
+    link = await open_device(device)
     reading = asyncio.create_task(link.read())
     await asyncio.sleep(0)
     device.unplug()
@@ -151,7 +151,7 @@ async def test_a_device_unplugged_during_a_read(device: FakeDevice) -> None:
 
 
 async def test_a_lost_device_whose_name_remains(device: FakeDevice, tmp_path: Path) -> None:
-    link = await opened(device)
+    link = await open_device(device)
     target = tmp_path / "file"
     target.touch()
     device.unplug()
@@ -162,7 +162,7 @@ async def test_a_lost_device_whose_name_remains(device: FakeDevice, tmp_path: Pa
 
 
 async def test_a_port_that_does_not_send_is_lost(device: FakeDevice) -> None:
-    link = await opened(device)
+    link = await open_device(device)
 
     async def write_on() -> None:
         for _ in range(100):
@@ -196,12 +196,12 @@ async def test_a_path_that_is_no_tty(tmp_path: Path) -> None:
 
 
 async def test_a_busy_port_names_the_other_program(device: FakeDevice) -> None:
-    first = await opened(device)
+    first = await open_device(device)
     with pytest.raises(LinkError, match="another program uses the port") as error:
-        await opened(device)
+        await open_device(device)
     assert error.value.state is LinkState.BUSY
     await first.close()
-    again = await opened(device)
+    again = await open_device(device)
     await again.close()
 
 
@@ -212,7 +212,9 @@ def test_processes_that_hold_a_device_are_found(device: FakeDevice, tmp_path: Pa
     (process / "fd" / "3").symlink_to(os.path.realpath(device.path))
     (process / "comm").write_text("minicom\n")
     (tmp_path / "proc" / "4712").mkdir()
-    assert error_messages.holders(str(device.path), tmp_path / "proc") == ["minicom (pid 4711)"]
+    assert error_messages.processes_using(str(device.path), tmp_path / "proc") == [
+        "minicom (pid 4711)"
+    ]
 
 
 def test_permission_denied(device: FakeDevice) -> None:
@@ -257,7 +259,7 @@ async def test_dtr_and_rts_are_set_during_the_open(
         "_update_dtr_state",
         lambda port: states.append((port.is_open, port.dtr, port.rts)),
     )
-    link = await opened(device, SerialParams(300, dtr=False, rts=True))
+    link = await open_device(device, SerialParams(300, dtr=False, rts=True))
     assert states == [(False, False, True)]  # during open(), before is_open is set
     await link.close()
 
@@ -307,7 +309,7 @@ class Time:
 
 async def test_reading_pauses_until_a_frame_can_be_complete(device: FakeDevice) -> None:
     """228 bytes at 2400 baud 8N1 take 0.95 s; the first 8 contain the length."""
-    link = await opened(device, SerialParams(2400))
+    link = await open_device(device, SerialParams(2400))
     assert isinstance(link, SerialLink)
     link._loop = time = Time()  # type: ignore[assignment]
     device.send(bytes(8))
@@ -334,7 +336,7 @@ async def test_reading_pauses_until_a_frame_can_be_complete(device: FakeDevice) 
 
 async def test_reading_does_not_pause_if_bytes_are_waiting(device: FakeDevice) -> None:
     """An emulated meter is faster than the line."""
-    link = await opened(device, SerialParams(2400))
+    link = await open_device(device, SerialParams(2400))
     assert isinstance(link, SerialLink)
     link._loop = time = Time()  # type: ignore[assignment]
     transport = link._transport
@@ -350,7 +352,7 @@ async def test_reading_does_not_pause_if_bytes_are_waiting(device: FakeDevice) -
 
 
 async def test_reading_does_not_pause_for_a_few_bytes(device: FakeDevice) -> None:
-    link = await opened(device, SerialParams(2400))
+    link = await open_device(device, SerialParams(2400))
     assert isinstance(link, SerialLink)
     link._loop = time = Time()  # type: ignore[assignment]
     link.expect_bytes(9)  # 37 ms minus LEAD
@@ -359,7 +361,7 @@ async def test_reading_does_not_pause_for_a_few_bytes(device: FakeDevice) -> Non
 
 
 async def test_a_pause_is_shorter_than_the_idle_timeout(device: FakeDevice) -> None:
-    link = await opened(device, SerialParams(300))
+    link = await open_device(device, SerialParams(300))
     assert isinstance(link, SerialLink)
     link._loop = time = Time()  # type: ignore[assignment]
     link.expect_bytes(2049)  # over a minute
@@ -369,7 +371,7 @@ async def test_a_pause_is_shorter_than_the_idle_timeout(device: FakeDevice) -> N
 
 async def test_discarding_the_input_ends_a_pause(device: FakeDevice) -> None:
     """A reader that drops a frame wants its bytes."""
-    link = await opened(device, SerialParams(2400))
+    link = await open_device(device, SerialParams(2400))
     assert isinstance(link, SerialLink)
     device.send(b"abc")
     await until(lambda: len(link._unread) == 3)
@@ -381,7 +383,7 @@ async def test_discarding_the_input_ends_a_pause(device: FakeDevice) -> None:
 
 
 async def test_a_device_unplugged_during_a_pause(device: FakeDevice) -> None:
-    link = await opened(device, SerialParams(2400))
+    link = await open_device(device, SerialParams(2400))
     link.expect_bytes(2000)
     device.unplug()
     with pytest.raises(LinkError, match="does not exist"):
@@ -390,7 +392,7 @@ async def test_a_device_unplugged_during_a_pause(device: FakeDevice) -> None:
 
 
 async def test_a_link_closed_during_a_pause(device: FakeDevice) -> None:
-    link = await opened(device, SerialParams(2400))
+    link = await open_device(device, SerialParams(2400))
     link.expect_bytes(2000)
     await link.close()
     with pytest.raises(LinkError, match="was closed"):
@@ -398,7 +400,7 @@ async def test_a_link_closed_during_a_pause(device: FakeDevice) -> None:
 
 
 async def test_continuous_reading_loses_no_bytes(device: FakeDevice) -> None:
-    link = await opened(device, SerialParams(2400))
+    link = await open_device(device, SerialParams(2400))
     assert isinstance(link, SerialLink)
     link.start_continuous()
     for _ in range(66):
@@ -411,7 +413,7 @@ async def test_continuous_reading_loses_no_bytes(device: FakeDevice) -> None:
 
 
 async def test_read_within_a_time(device: FakeDevice) -> None:
-    link = await opened(device)
+    link = await open_device(device)
     assert await link.read_within(0.01) == b""
     device.send(b"x")
     assert await link.read_within(5) == b"x"

@@ -24,7 +24,7 @@ def printable(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Decimal):
-        return decimal_json.plain(value)
+        return decimal_json.format_decimal(value)
     if isinstance(value, Mapping):
         return ", ".join(f"{printable(key)} {printable(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):

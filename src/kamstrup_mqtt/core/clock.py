@@ -26,7 +26,7 @@ class Clock:
         self.not_before = BUILD_TIME
 
     @property
-    def ahead(self) -> float:
+    def wall_offset(self) -> float:
         """Difference of wall and monotonic time in seconds. It changes only if the clock is set."""
         return self._wall() - self.monotonic()
 
@@ -70,12 +70,12 @@ class StepDetector:
     def __init__(self, clock: Clock, step: float = STEP) -> None:
         self._clock = clock
         self._step = step
-        self._ahead = clock.ahead
+        self._wall_offset = clock.wall_offset
 
     def check(self) -> float | None:
         """Return the seconds by which the clock stepped since the last call, or None."""
-        before, self._ahead = self._ahead, self._clock.ahead
-        moved = self._ahead - before
+        before, self._wall_offset = self._wall_offset, self._clock.wall_offset
+        moved = self._wall_offset - before
         return moved if abs(moved) > self._step else None
 
 

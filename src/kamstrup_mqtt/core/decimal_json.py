@@ -14,7 +14,7 @@ MAX_DIGITS = 18
 """Significant digits above which a number becomes a JSON string, because JSON readers round it."""
 
 
-def plain(value: Decimal) -> str:
+def format_decimal(value: Decimal) -> str:
     """Return the number in plain notation with all its digits. Negative zero loses its sign.
 
     Raises ValueError for NaN and infinity.
@@ -32,7 +32,7 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
     return _write(value, indent, 0)
 
 
-class Form:
+class ObjectWriter:
     """Writes objects that always have the same keys, as `dumps` does but faster.
 
     A key without a value is null.
@@ -72,7 +72,7 @@ def _write(value: Any, indent: int | None, depth: int) -> str:
 
 
 def _number(value: Decimal) -> str:
-    text = plain(value)
+    text = format_decimal(value)
     # the length of the text bounds the number of digits
     if len(text) > MAX_DIGITS and len(text.strip("-0.").replace(".", "")) > MAX_DIGITS:
         return f'"{text}"'

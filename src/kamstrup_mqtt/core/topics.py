@@ -64,6 +64,6 @@ def slug(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def id_part(text: str) -> str:
+def to_id_part(text: str) -> str:
     """Convert text from a meter to a part of a unique id, [A-Za-z0-9_-] only."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_")

@@ -23,7 +23,7 @@ from kamstrup_mqtt.core.model import (
     Scalar,
 )
 from kamstrup_mqtt.core.text import sanitize
-from kamstrup_mqtt.core.topics import id_part
+from kamstrup_mqtt.core.topics import to_id_part
 from kamstrup_mqtt.devices.availability import Availability
 from kamstrup_mqtt.devices.device_changes import DeviceChange
 from kamstrup_mqtt.devices.device_config import DeviceConfig
@@ -82,12 +82,12 @@ class Device:
         """The serial number as part of ids: as configured, as the meter sent it, or the configured
         id for meters that have none; None while it is not known."""
         if self.config.serial is not None:
-            return id_part(self.config.serial) or self.config.id
+            return to_id_part(self.config.serial) or self.config.id
         if not self.config.plan.profile.identity:
             return self.config.id
         if self.meter_state.serial is None:
             return None
-        return id_part(self.meter_state.serial) or self.config.id
+        return to_id_part(self.meter_state.serial) or self.config.id
 
     @property
     def serial(self) -> str | None:

@@ -34,9 +34,9 @@ unit of its retained value."""
 _EMPTY_READING = LastReading(None, {})
 
 
-@lru_cache(maxsize=64)  # there are few different ones
-def _state_form(keys: tuple[str, ...]) -> decimal_json.Form:
-    return decimal_json.Form(dict.fromkeys(("time", *keys)))
+@lru_cache(maxsize=64)  # most meters of a house share one
+def _state_form(keys: tuple[str, ...]) -> decimal_json.ObjectWriter:
+    return decimal_json.ObjectWriter(dict.fromkeys(("time", *keys)))
 
 
 class DeviceReadings:
@@ -48,7 +48,7 @@ class DeviceReadings:
         self._config = config
         self._state = state
         self._warned_keys: frozenset[str] = EMPTY
-        self._forms: dict[str, decimal_json.Form] = {}  # by group
+        self._forms: dict[str, decimal_json.ObjectWriter] = {}  # by group
         self._converted_groups: frozenset[str] = EMPTY  # their retained states have another unit
         self._adopt_units()
         if not exact:

@@ -20,7 +20,7 @@ _UNSTABLE = re.compile(r"/dev/tty(?:USB|ACM)\d+\Z")
 
 def port_missing(path: str, by_id: Path = BY_ID) -> LinkError:
     """Return the error for a missing device."""
-    names = _names(by_id)
+    names = _device_names(by_id)
     present = f"present: {', '.join(names)}" if names else f"{by_id} is empty"
     return LinkError(
         LinkState.PORT_MISSING,
@@ -34,12 +34,12 @@ def serial_error(path: str, code: int | None, text: str) -> LinkError:
     if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         return port_missing(path)
     if code in (errno.EACCES, errno.EPERM):
-        return LinkError(LinkState.REFUSED, _permission(path))
+        return LinkError(LinkState.REFUSED, _permission_message(path))
     if code in (errno.EBUSY, errno.EAGAIN):
         return LinkError(
             LinkState.BUSY,
-            f"{path}: another program uses the port{_join_names(holders(path))}; stop it, or read"
-            " through a bridge such as ser2net",
+            f"{path}: another program uses the port{_join_names(processes_using(path))}; stop it,"
+            " or read through a bridge such as ser2net",
         )
     if code == errno.EINVAL:
         return LinkError(
@@ -58,11 +58,11 @@ def serial_error(path: str, code: int | None, text: str) -> LinkError:
     return LinkError(LinkState.PORT_MISSING, f"{path} cannot be opened: {text}")
 
 
-def _permission(path: str) -> str:
+def _permission_message(path: str) -> str:
     owner = "unknown"
     with contextlib.suppress(OSError):
-        owner = _group(os.stat(path).st_gid)
-    ours = ", ".join(_group(gid) for gid in sorted({os.getegid(), *os.getgroups()}))
+        owner = _group_name(os.stat(path).st_gid)
+    ours = ", ".join(_group_name(gid) for gid in sorted({os.getegid(), *os.getgroups()}))
     return (
         f"{path}: permission denied. The port belongs to group {owner}, this process is in {ours}."
         f" Fix: `sudo usermod -aG {owner} $USER` and log in again; under systemd"
@@ -71,14 +71,14 @@ def _permission(path: str) -> str:
     )
 
 
-def _group(gid: int) -> str:
+def _group_name(gid: int) -> str:
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
 
 
-def holders(path: str, proc: Path = Path("/proc")) -> list[str]:
+def processes_using(path: str, proc: Path = Path("/proc")) -> list[str]:
     """Return the other processes that have the device open, as "name (pid 12)".
 
     Processes of other users are visible only to root.
@@ -111,12 +111,12 @@ def unstable_name_warning(address: PortAddress, by_id: Path = BY_ID) -> str | No
     if not isinstance(address, SerialDevice) or not _UNSTABLE.match(address.path):
         return None
     device = os.path.realpath(address.path)
-    match = next((n for n in _names(by_id) if os.path.realpath(n) == device), None)
+    match = next((n for n in _device_names(by_id) if os.path.realpath(n) == device), None)
     better = f"write {match}" if match else f"write its name in {by_id}"
     return f"{address.path} may be another device after the next start: {better} instead"
 
 
-def _names(folder: Path) -> list[str]:
+def _device_names(folder: Path) -> list[str]:
     try:
         return sorted(str(path) for path in folder.iterdir())
     except OSError:
@@ -171,16 +171,16 @@ def bridge_message_error(bridge: TcpBridge, head: bytes) -> LinkError | None:
     if _BUSY_TEXT.search(head):
         return LinkError(
             LinkState.BUSY,
-            f'{bridge}: the bridge says "{_quoted(head)}": another program is connected; stop it,'
-            " or set `kickolduser: true` in ser2net.yaml",
+            f'{bridge}: the bridge says "{_quote_first_line(head)}": another program is connected;'
+            " stop it, or set `kickolduser: true` in ser2net.yaml",
         )
     if _FAILED_TEXT.search(head):
         return LinkError(
             LinkState.REFUSED,
-            f'{bridge}: the bridge says "{_quoted(head)}": check its serial device',
+            f'{bridge}: the bridge says "{_quote_first_line(head)}": check its serial device',
         )
     return None
 
 
-def _quoted(head: bytes) -> str:
+def _quote_first_line(head: bytes) -> str:
     return ascii(head.split(b"\r")[0].split(b"\n")[0].decode("latin-1"))[1:-1][:100]

@@ -82,4 +82,4 @@ def _text(obj: DecodedValue) -> str:
     value = obj.value
     if value is None:
         return ""
-    return decimal_json.plain(value) if isinstance(value, Decimal) else value.strip()
+    return decimal_json.format_decimal(value) if isinstance(value, Decimal) else value.strip()

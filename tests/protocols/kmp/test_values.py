@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamstrup_mqtt.core.decimal_json import plain
+from kamstrup_mqtt.core.decimal_json import format_decimal
 from kamstrup_mqtt.protocols.kmp.values import (
     ASCII,
     BITFIELD,
@@ -55,7 +55,7 @@ def decoded(unit: int, siex: str, data: str) -> Value:
 def test_numbers_keep_every_digit(siex: str, data: str, text: str) -> None:
     value = decoded(NUMBER, siex, data)
     assert isinstance(value.value, Decimal)
-    assert plain(value.value) == text
+    assert format_decimal(value.value) == text
     assert value.raw == int(data, 16)
     assert value.unit is None
 

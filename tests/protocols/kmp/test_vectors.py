@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kamstrup_mqtt.core.decimal_json import plain
+from kamstrup_mqtt.core.decimal_json import format_decimal
 from kamstrup_mqtt.core.model import DecodedValue
 from kamstrup_mqtt.protocols.base import Frame
 from kamstrup_mqtt.protocols.kmp import KmpCodec
@@ -69,7 +69,7 @@ def check_registers(frame: Frame, registers: list[Any]) -> None:
 def check_register(obj: DecodedValue, register: Vector) -> None:
     shown, raw = str(register["value"]), register["raw"]
     if isinstance(obj.value, Decimal):
-        assert plain(obj.value) == shown
+        assert format_decimal(obj.value) == shown
         assert obj.raw == int(raw, 16)
     elif register["unit"] == "0x35":
         assert obj.raw == raw
