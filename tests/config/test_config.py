@@ -1,4 +1,4 @@
-"""The configuration's sections: defaults by value, what is read from a meter, how it is asked."""
+"""The sections of the configuration: defaults, invalid options, and the resulting plans."""
 
 from __future__ import annotations
 

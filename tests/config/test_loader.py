@@ -1,4 +1,4 @@
-"""The configuration file: every fault with its line and column, secrets, YAML's traps."""
+"""The configuration file: errors with line and column, secrets, and pitfalls of YAML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a configuration may be shown to others."""
+"""A configuration without secrets, for sharing."""
 
 from __future__ import annotations
 

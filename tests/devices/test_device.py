@@ -1,4 +1,4 @@
-"""One meter as the publisher knows it: identity, keys, frozen units, availability."""
+"""One meter as it is published: identity, keys, frozen units, availability."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the broker retained: taken over where it is newer, live counters by their reader."""
+"""States that the broker retained: newer ones are adopted, live counters go to their reader."""
 
 from __future__ import annotations
 

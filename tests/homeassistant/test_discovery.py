@@ -1,4 +1,4 @@
-"""Discovery: what Home Assistant is told, that it takes all of it, and how it forgets again."""
+"""Discovery messages: their content, that Home Assistant accepts them, and their removal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model of a meter, by what it answers or pushes."""
+"""Detection of a model by answers and lists."""
 
 from __future__ import annotations
 

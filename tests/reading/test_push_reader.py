@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -83,8 +82,7 @@ async def test_a_missing_or_wrong_key_is_reported_at_once(
         diagnosis = await bench.next(Diagnosis, link_state=LinkState.WRONG_KEY)
         assert words in diagnosis.problem
         assert words in diagnosis.last_error
-        await asyncio.sleep(0.3)
-        assert bench.reader.counters.undecrypted > 2
+        await until(lambda: bench.reader.counters.undecrypted > 2)
     assert len([m for m in logged(logging.WARNING) if words in m]) == 1
 
 
