@@ -32,9 +32,6 @@ IEC = (  # Kamstrup 382 interface specification 040611/SPH p. 3; check character
     b"\x020.0(00054042)\r\n1.20(0000053*kWh)\r\n1.20.1(0000033*kWh)\r\n1.20.2(0000020*kWh)\r\n"
     b"1.31(0000482*h)\r\n1.26(0000000)\r\n1.6(000018,3*kW)\r\n1.6*1(000000,0)!\r\n\x03\x12"
 )
-KMP_ASCII = (  # KMP382-driver, MeterProtocolKMP382.cs
-    b"HFE9000002348000000000000DECD000DC8410000061700A5CA780000000000000000100010938F\r"
-)
 VARIANTS = 32
 
 _VALUE = re.compile(rb"(?<=\xff)(\x06....|\x12..)(?=\x09\x06|..\x7e\Z)", re.DOTALL)

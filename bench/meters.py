@@ -32,7 +32,6 @@ class Meters:
         ]
         self._go = asyncio.Event()
         self._stopped = False
-        self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
         self.sent = 0
 

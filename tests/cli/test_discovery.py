@@ -29,7 +29,7 @@ REMEMBERED = {
 
 
 @pytest.fixture(autouse=True)
-def _no_log_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_log_setup(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kamstrup_mqtt.core.log.set_up", lambda **_: None)
 
 

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import yaml
 from docs.generator import __main__ as generator
 from docs.generator import diagrams, quantities
 
-from kamstrup_mqtt import __version__, cli
+from kamstrup_mqtt import cli
 from kamstrup_mqtt.config import loader
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.meters import registry
@@ -155,7 +156,7 @@ def test_the_tests_in_the_table_of_faults_exist() -> None:
 
 
 def test_the_changelog_has_this_version() -> None:
-    assert f"\n## {__version__}\n" in _text("CHANGELOG.md")
+    assert f"\n## {version('kamstrup-mqtt')}\n" in _text("CHANGELOG.md")
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -133,7 +133,7 @@ def test_frame_counters_rise_unless_they_are_to_be_replayed() -> None:
     [
         ({"encryption_key": "00"}, "encryption_key: write 32 hex digits"),
         ({"encryption_key": "zz"}, "encryption_key: write 32 hex digits"),
-        ({"encryption_key": "00" * 16}, "encryption_key needs authentication_key beside it, or"),
+        ({"encryption_key": "00" * 16}, "encryption_key needs authentication_key, too, or"),
         ({"authentication_key": "00" * 16}, "authentication_key needs encryption_key, too"),
         ({"system_title": "00"}, "system_title: write 16 hex digits"),
         ({"fault": "fire"}, "fault=fire: write none or fcs or"),

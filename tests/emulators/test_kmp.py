@@ -24,7 +24,7 @@ def emulated(model_id: str = "multical_403", **settings: str) -> KmpEmulator:
 
 
 def objects(emulator: KmpEmulator, *registers: int) -> tuple[DecodedValue, ...]:
-    """What a reader makes of the answer to one GetRegister."""
+    """The decoded answer to one GetRegister."""
     asked = bytes((len(registers),)) + b"".join(n.to_bytes(2, "big") for n in registers)
     (reply,) = emulator.receive_data(request(b"\x3f\x10" + asked))
     codec = KmpCodec()

@@ -25,4 +25,4 @@ NAMES = (
     "han_sealed",
     "han_untagged",
 )
-"""What is fuzzed (targets.py)."""
+"""The names of the targets (targets.py)."""

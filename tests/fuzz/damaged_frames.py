@@ -129,7 +129,7 @@ def damage(chance: random.Random, frame: bytes, highest: int) -> bytes:
 
 
 def taken(make: Callable[[], Any], framer: Any, data: bytes) -> set[tuple[DecodedValue, ...]]:
-    """What was read out of it: the objects of every frame that was taken for good."""
+    """Return the objects of every frame that was accepted as valid."""
     found = set()
     framer.receive_data(data)
     framer.end_burst()

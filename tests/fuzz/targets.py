@@ -1,4 +1,4 @@
-"""What is fuzzed: any bytes may come, and nothing but the announced errors may come out."""
+"""The fuzz targets: any bytes may be received, and only the documented errors may be raised."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class _Meters:
 
 
 def incoming_messages() -> IncomingMessages:
-    """Of a connection to nothing."""
+    """Return the message handler of a connection, with callbacks that do nothing."""
     announcer = DiscoveryConfig(
         topics=Topics(), prefix="homeassistant", is_modern=True, version="1"
     )
@@ -208,7 +208,7 @@ TOPICS = (
 
 
 def commands(data: bytes) -> None:
-    """What the broker brings: the first byte chooses the topic and whether it is retained."""
+    """A message from the broker: the first byte chooses the topic and whether it is retained."""
     if not data:
         return
     topic = TOPICS[data[0] % len(TOPICS)]
@@ -221,7 +221,7 @@ def commands(data: bytes) -> None:
 
 
 def sorting(data: bytes) -> None:
-    """What comes out of a whole HAN list goes through the plan."""
+    """The values of a complete HAN list are mapped by the plan."""
     codec = codec_of("han")
     framer = codec.framer()
     framer.receive_data(data)
@@ -269,7 +269,7 @@ _SOUND = frozenset(valid_checksums.targets(_HAN_PLAN))
 
 
 def seeds(target: str) -> list[bytes]:
-    """Where to begin: recorded frames, the vectors where they are, the files of the project."""
+    """Seeds: recorded frames, the shared vectors if present, the files of the project."""
     if target == "config":
         return [(ROOT / "config.example.yaml").read_bytes()]
     if target == "commands":

@@ -1,4 +1,4 @@
-"""What fuzzing found stays a test; a short run by chance of every target."""
+"""Regression tests for findings of the fuzzer, and a short random run of every target."""
 
 from __future__ import annotations
 

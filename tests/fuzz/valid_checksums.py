@@ -23,6 +23,7 @@ from kamstrup_mqtt.protocols.kmp import KmpCodec, log_reading
 from kamstrup_mqtt.protocols.kmp.framing import encode_frame
 from kamstrup_mqtt.protocols.kmp.log_reading import Query
 from kamstrup_mqtt.protocols.kmp_ascii.framing import encode
+from kamstrup_mqtt.reading.live_counters import LiveCounters
 from kamstrup_mqtt.reading.plausibility import PlausibilityFilter
 from kamstrup_mqtt.storage.state_schema import ReaderState
 from tests.support.iec_recordings import SEED
@@ -58,7 +59,7 @@ def han(message: bytes) -> bytes:
 
 
 def sealed(security: int) -> Wrap:
-    """What the meter encrypted: the tag is right too."""
+    """Return a function that wraps a message as an encrypted frame with a valid tag."""
 
     def wrap(message: bytes) -> bytes:
         return han(seal(message, TITLE, 1, Keys(EK, AK), security))
@@ -90,20 +91,31 @@ def inside(make: Callable[[], Any], wrap: Wrap) -> Target:
 
 
 def heard(make: Callable[[], HanCodec], wrap: Wrap, plan: ReadingPlan) -> Target:
-    """A list that comes again and again: read, followed, sorted, judged."""
+    """A list that comes again and again: decoded, mapped, judged, counted on."""
 
     def run(data: bytes) -> None:
         codec = make()
-        guard = PlausibilityFilter(plan, ReaderState(), DEFAULT_LIMITS, has_weak_checksum=False)
+        plausibility = PlausibilityFilter(
+            plan, ReaderState(), DEFAULT_LIMITS, has_weak_checksum=False
+        )
+        live_counters = LiveCounters(plan.live_keys, {}, exact=True)
         for second in (0.0, 10.0, 20.0):
             for frame in frames(codec, wrap(data[:LONGEST])):
+                received_at = Timestamp(None, second)
                 try:
-                    found = codec.process(codec.decode(frame), Timestamp(None, second))
+                    found = codec.process(codec.decode(frame), received_at)
                 except MeterError:
                     continue
                 codec.learn()
-                for values in map_objects(plan, found.objects).groups.values():
-                    guard.judge(values, None, second)
+                groups = map_objects(plan, found.objects).groups
+                values = {key: m for group in groups.values() for key, m in group.items()}
+                accepted = plausibility.judge(values, None, second).values
+                live_counters.update(
+                    accepted,
+                    received_at,
+                    register_age=found.register_age,
+                    scale_trusted=found.scale_trusted,
+                )
 
     return run
 
@@ -205,7 +217,7 @@ def kmp_payload(wire: bytes) -> bytes:
 
 
 def seeds(target: str, found: list[bytes]) -> list[bytes]:
-    """Where to begin, made of what was recorded on the wire."""
+    """Seeds made of recorded frames."""
     if target.startswith("han"):
         return [apdu_of(wire) for wire in found if b"\xe6\xe7\x00" in wire]
     if target.startswith("iec"):

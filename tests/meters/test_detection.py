@@ -16,7 +16,7 @@ from kamstrup_mqtt.protocols.base import Timestamp
 from kamstrup_mqtt.protocols.han import HanCodec
 from tests.meters.vectors import Vector, objects_of, readings
 from tests.support.framing import frames_of
-from tests.support.han_session import process_message
+from tests.support.han_session import process
 
 
 def answered(type_: str, *ids: SourceId) -> list[DecodedValue]:
@@ -210,7 +210,7 @@ def detect_recorded_list(vector: Vector) -> str | None:
     codec = HanCodec(detect_model=detect_list_model, **vector.options)
     learned: dict[str, str] = {}
     for frame in frames_of(codec.framer(), vector.wires):
-        update = process_message(codec, codec.decode(frame), Timestamp(None, 0.0))
+        update = process(codec, codec.decode(frame), Timestamp(None, 0.0))
         learned.update(update.update.learned)
     return learned.get("recognised")
 

@@ -53,9 +53,9 @@ async def test_remove_clears_only_the_topics_of_this_instance(
             async with rig.run():
                 await watcher.until(f"{ROOT}/bridge/status", "online")
                 with pytest.raises(KamstrupMqttError, match="stop it first"):
-                    await clear_retained(config, "1.2.3", settle=0.2)
+                    await clear_retained(config, "1.2.3", quiet_period=0.2)
             await watcher.until(f"{ROOT}/bridge/status", "offline")
-            cleared = await clear_retained(config, "1.2.3", settle=0.2)
+            cleared = await clear_retained(config, "1.2.3", quiet_period=0.2)
             assert {
                 DISCOVERY.format("heat"),
                 DISCOVERY.format("bridge"),
@@ -68,7 +68,7 @@ async def test_remove_clears_only_the_topics_of_this_instance(
                 f"{ROOT}/bridge/info",
             } == set(cleared)
             assert cleared[0].startswith("homeassistant/")
-            assert await clear_retained(config, "1.2.3", settle=0.2) == []
+            assert await clear_retained(config, "1.2.3", quiet_period=0.2) == []
             await eventually(
                 # a record of the history is not retained, but the watcher has seen one
                 lambda: (

@@ -15,7 +15,7 @@ from kamstrup_mqtt.protocols.han import obis
 from kamstrup_mqtt.protocols.han.meter_session import HanSession
 from kamstrup_mqtt.reading.live_counters import COUNTER_INPUTS, LiveCounters, MonotonicCounter
 from kamstrup_mqtt.storage.state_schema import LastTotal
-from tests.support.han_session import HOUR, ZONE, Meter, make_meter, process_message
+from tests.support.han_session import HOUR, ZONE, Meter, meter, process
 
 IMPORT, EXPORT, REACTIVE = (
     "energy_import_live",
@@ -59,7 +59,7 @@ class Counted:
             self.shown[key] = measured.value
 
     def tell(self, *, registers: bool = False) -> dict[str, Decimal]:
-        self.meter.send_list(registers=registers)
+        self.meter.tell(registers=registers)
         return self.shown
 
     def run(self, seconds: int) -> dict[str, Decimal]:
@@ -68,7 +68,7 @@ class Counted:
 
 
 def counted(scale: int | None = 10, live: LiveCounters | None = None, **changes: Any) -> Counted:
-    return Counted(make_meter(scale, **changes), live or counters())
+    return Counted(meter(scale, **changes), live or counters())
 
 
 def test_a_counter_runs_from_register_to_register() -> None:
@@ -134,11 +134,11 @@ def test_after_a_short_restart_it_continues_at_once() -> None:
         live=counters(energy_import_live=("44228.500", JUST_NOW), energy_export_live=("1", None))
     )
     assert there.tell()[IMPORT] == Decimal("44228.500")
-    there.meter.advance(10)
+    there.meter.pass_(10)
     assert there.tell()[IMPORT] == Decimal("44228.510")
     clockless = counted(live=counters(energy_import_live=("1", JUST_NOW)), clock=False)
     clockless.tell()
-    clockless.meter.advance(10)
+    clockless.meter.pass_(10)
     assert clockless.tell()[IMPORT] == Decimal("1.000")  # held, because its age is unknown
 
 
@@ -152,9 +152,9 @@ def test_only_counters_whose_power_comes_continue_at_once() -> None:
 def test_without_a_trusted_scale_no_counter_runs() -> None:
     for scale, learned in ((None, {}), (1, {"energy_scale_published": "10"})):
         live = counters(exact=False, energy_import_live=("44228.500", JUST_NOW))
-        there = Counted(make_meter(scale, learned), live)
+        there = Counted(meter(scale, learned), live)
         assert IMPORT not in there.tell(registers=True)
-        there.meter.advance(10)
+        there.meter.pass_(10)
         assert IMPORT not in there.tell()
 
 
@@ -165,7 +165,7 @@ def test_a_contradicted_scale_pauses_a_running_counter() -> None:
     there.meter.count *= 10
     there.meter.scale = 1
     there.run(3600)
-    assert there.meter.result.update.problem
+    assert there.meter.processed.update.problem
     assert IMPORT not in there.shown
 
 
@@ -191,7 +191,7 @@ def test_another_meter_starts_from_its_own_register() -> None:
 def test_gaps_are_noted() -> None:
     there = counted()
     there.tell()
-    there.meter.advance(31)
+    there.meter.pass_(31)
     there.tell()
     assert list(there.live.notes()) == ["gaps: 1 that were not counted live, the last of 31 s"]
 
@@ -204,7 +204,7 @@ def update(
 ) -> dict[str, Measurement]:
     message = Message({"maker": "aidon", "elements": 13}, objects)
     received_at = Timestamp(HOUR, 1000.0 + second)
-    reading = process_message(session, message, received_at).reading
+    reading = process(session, message, received_at).reading
     return live.update(values_of(reading), received_at, register_age=reading.register_age)
 
 

@@ -39,7 +39,7 @@ PUBLISHER_LIMITS = PublisherLimits(
     backoff_cap=0.05,
     slow_backoff=0.05,
     quick_loss=0.0,
-    session=SessionLimits(settle=0.05, settle_cap=1.0, idle=0.5),
+    session=SessionLimits(quiet_period=0.05, quiet_cap=1.0, idle=0.5),
 )
 TIMEOUTS = DaemonTimeouts(
     publisher=PUBLISHER_LIMITS,

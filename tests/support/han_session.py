@@ -19,15 +19,13 @@ ZONE = timedelta(hours=1)  # the meter's clock: standard time all year (han.md 2
 
 
 @dataclass(frozen=True)
-class SessionResult:
+class Processed:
     reading: PushedReading = field(default_factory=lambda: PushedReading(()))
     update: SessionUpdate = field(default_factory=SessionUpdate)
 
 
-def process_message(
-    meter: HanCodec | HanSession, message: Message, moment: Timestamp
-) -> SessionResult:
-    return SessionResult(meter.process(message, moment), meter.learn())
+def process(meter: HanCodec | HanSession, message: Message, moment: Timestamp) -> Processed:
+    return Processed(meter.process(message, moment), meter.learn())
 
 
 @dataclass
@@ -37,7 +35,7 @@ class Meter:
     `on_list` is called with each processed list.
     """
 
-    follower: HanSession
+    session: HanSession
     power: int = 3600
     scale: int = 10
     count: int = 4_422_800
@@ -48,7 +46,7 @@ class Meter:
     clock: bool = True
     second: int = 0  # since HOUR - 60 s
     energy: float = field(default=0.0)
-    result: SessionResult = field(default_factory=SessionResult)
+    processed: Processed = field(default_factory=Processed)
     log: list[tuple[int, str]] = field(default_factory=list)
     on_list: Callable[[PushedReading, Timestamp], None] | None = None
 
@@ -56,14 +54,14 @@ class Meter:
     def now(self) -> datetime:
         return HOUR - timedelta(seconds=60) + timedelta(seconds=self.second)
 
-    def advance(self, seconds: int) -> None:
+    def pass_(self, seconds: int) -> None:
         self.second += seconds
         self.energy += self.power * seconds / 3600
         while self.energy >= self.scale:
             self.energy -= self.scale
             self.count += 1
 
-    def send_list(self, *, registers: bool = False) -> dict[str, Scalar]:
+    def tell(self, *, registers: bool = False) -> dict[str, Scalar]:
         """One list; its values by id."""
         objects = [
             DecodedValue("1-1:0.0.5.255", self.id, self.id),
@@ -78,35 +76,33 @@ class Meter:
             objects.append(DecodedValue("1-1:1.8.0.255", self.count, None))
         header = {"maker": "kamstrup", "meter_time": local.isoformat(), "elements": 25}
         moment = Timestamp(self.now + self.host if self.clock else None, 1000.0 + self.second)
-        self.result = process_message(self.follower, Message(header, tuple(objects)), moment)
-        self.log += self.result.update.log
+        self.processed = process(self.session, Message(header, tuple(objects)), moment)
+        self.log += self.processed.update.log
         if self.on_list is not None:
-            self.on_list(self.result.reading, moment)
-        return {str(obj.id): obj.value for obj in self.result.reading.objects}
+            self.on_list(self.processed.reading, moment)
+        return {str(obj.id): obj.value for obj in self.processed.reading.objects}
 
     def run(self, seconds: int, *, often: bool = False) -> dict[str, Scalar]:
         """Lists every 10 s for so long; the registers 5 s after each hour, or in every list."""
         found: dict[str, Scalar] = {}
         for _ in range(seconds // 10):
             if not often and (self.now + timedelta(seconds=10)).minute == 0 and self.now.minute:
-                self.advance(10)
-                self.send_list()
+                self.pass_(10)
+                self.tell()
                 count = self.count  # as it stands at the full hour
-                self.advance(5)
+                self.pass_(5)
                 later, self.count = self.count, count
-                found = self.send_list(registers=True)
+                found = self.tell(registers=True)
                 self.count = later
-                self.advance(5)
+                self.pass_(5)
                 continue
-            self.advance(10)
-            found = self.send_list(registers=often)
+            self.pass_(10)
+            found = self.tell(registers=often)
         return found
 
     def texts(self, fragment: str) -> list[str]:
         return [text for _, text in self.log if fragment in text]
 
 
-def make_meter(
-    scale: int | None = None, learned: Mapping[str, str] | None = None, **k: object
-) -> Meter:
+def meter(scale: int | None = None, learned: Mapping[str, str] | None = None, **k: object) -> Meter:
     return Meter(HanSession(scale, learned or {}), **k)  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ QUICK = PublisherLimits(
     diagnostics=60.0,
     farewell=2.0,
     leave=0.5,
-    session=SessionLimits(settle=0.1, settle_cap=2.0, birth=(0.05, 0.1), idle=0.1),
+    session=SessionLimits(quiet_period=0.1, quiet_cap=2.0, birth=(0.05, 0.1), idle=0.1),
 )
 SERIAL = {"heat": "6654321", "power": "18000001"}
 

@@ -8,8 +8,13 @@ import sys
 from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED
-from kamstrup_mqtt.cli.arguments import baudrate, positive_seconds, seconds
-from kamstrup_mqtt.cli.options import add_port_argument, find_protocol, parse_port
+from kamstrup_mqtt.cli.arguments import baudrate
+from kamstrup_mqtt.cli.options import (
+    add_port_argument,
+    add_request_arguments,
+    find_protocol,
+    parse_port,
+)
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.core.model import LinkState
 from kamstrup_mqtt.reading.commissioning.align import (
@@ -41,19 +46,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="stop after N requests (default: never)",
     )
-    parser.add_argument(
-        "--pause",
-        type=seconds,
-        default=PAUSE,
-        metavar="S",
-        help=f"pause between two requests (default: {PAUSE:g})",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=positive_seconds,
-        metavar="S",
-        help="time until a response must begin (default: by the protocol)",
-    )
+    add_request_arguments(parser, pause=PAUSE)
     parser.set_defaults(func=run)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kamstrup_mqtt.cli.arguments import positive_seconds, seconds
 from kamstrup_mqtt.core.environment import uses_fast_path
 from kamstrup_mqtt.core.errors import ConfigError
 from kamstrup_mqtt.links.address import PortAddress, parse_address
@@ -54,6 +55,23 @@ def parse_port(args: argparse.Namespace) -> PortAddress:
         return parse_address(args.port)
     except ValueError as error:
         raise ConfigError(f"--port: {error}") from error
+
+
+def add_request_arguments(parser: argparse.ArgumentParser, *, pause: float) -> None:
+    """Add `--pause`, which defaults to `pause` seconds, and `--timeout`."""
+    parser.add_argument(
+        "--pause",
+        type=seconds,
+        default=pause,
+        metavar="S",
+        help=f"pause between two requests (default: {pause:g})",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=positive_seconds,
+        metavar="S",
+        help="time until a response must begin (default: by the protocol)",
+    )
 
 
 def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:

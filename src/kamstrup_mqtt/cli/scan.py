@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kamstrup_mqtt.cli import DONE, FAILED, INTERRUPTED, tables
-from kamstrup_mqtt.cli.arguments import minutes, positive_minutes, positive_seconds, seconds
-from kamstrup_mqtt.cli.options import add_port_argument, parse_port
+from kamstrup_mqtt.cli.arguments import minutes, positive_minutes
+from kamstrup_mqtt.cli.options import add_port_argument, add_request_arguments, parse_port
 from kamstrup_mqtt.cli.value_listing import public_key
 from kamstrup_mqtt.core import decimal_json
 from kamstrup_mqtt.core.errors import ConfigError, LinkError, MeterError
@@ -81,19 +81,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         help="limit for listening for a meter that sends by itself: 12 s of it at first, the rest"
         f" if bytes arrive or no meter answers (default: {listen:g}; 0: do not listen)",
     )
-    parser.add_argument(
-        "--pause",
-        type=seconds,
-        default=PAUSE,
-        metavar="S",
-        help=f"pause between two requests (default: {PAUSE:g})",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=positive_seconds,
-        metavar="S",
-        help="time until a response must begin (default: by the protocol)",
-    )
+    add_request_arguments(parser, pause=PAUSE)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The base of all sections of the configuration: strict models, faults with a place, types."""
+"""The base of all sections of the configuration: strict models, errors with their place, types."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One meter as it is published: who it is, its values, and whether it is available.
+"""One meter as it is published: identity, values and availability.
 
 Pure: it is made of reports and of its part of the state file, and all times are passed in. What a
-report changes is returned as a `DeviceChange`; whoever owns the state file writes it.
+report changes is returned as a `DeviceChange`; the owner of the state file writes it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Device:
         self._merge_live = merge_live or _without_reader
         self._was_replaced = False
 
-    # Who it is
+    # Identity
 
     @property
     def base_serial(self) -> str | None:
@@ -114,7 +114,7 @@ class Device:
             return maker, f"HAN meter, {found.name.partition(', ')[2]}"
         return maker, found.name
 
-    # What it publishes
+    # Published values
 
     @property
     def keys(self) -> dict[str, str | None]:
@@ -159,7 +159,7 @@ class Device:
 
     @property
     def link_state(self) -> LinkState | None:
-        """Why readings come or do not come; None before the first report."""
+        """The state of the link; None before the first report."""
         return self._diagnostics.link_state
 
     @property
@@ -174,7 +174,7 @@ class Device:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How the learning goes."""
+        """The progress of learning."""
         return self._diagnostics.notes
 
     @property
@@ -192,7 +192,7 @@ class Device:
         """The sources that the meter does not have."""
         return self._diagnostics.unsupported
 
-    # Whether it is available
+    # Availability
 
     @property
     def has_reading(self) -> bool:

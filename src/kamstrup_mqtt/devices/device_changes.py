@@ -1,4 +1,4 @@
-"""What a report changes of a device, and so what is due to be published."""
+"""The changes that a report makes to a device, and therefore what has to be published."""
 
 from __future__ import annotations
 

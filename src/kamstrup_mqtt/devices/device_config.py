@@ -1,4 +1,4 @@
-"""What a device is by its configuration."""
+"""The configuration of a device."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ unit of its retained value."""
 _EMPTY_READING = LastReading(None, {})
 
 
-@lru_cache(maxsize=64)  # a house full of meters has few
+@lru_cache(maxsize=64)  # there are few different ones
 def _state_form(keys: tuple[str, ...]) -> decimal_json.ObjectWriter:
     return decimal_json.ObjectWriter(dict.fromkeys(("time", *keys)))
 

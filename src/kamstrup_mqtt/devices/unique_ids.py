@@ -1,4 +1,4 @@
-"""Keeps meters with the same serial number apart."""
+"""Unique ids for meters with the same serial number."""
 
 from __future__ import annotations
 

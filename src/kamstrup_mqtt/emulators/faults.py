@@ -45,26 +45,26 @@ class FaultyEmulator:
         self._faults = frozenset(faults)
         self._awake = awake
         self._monotonic = monotonic
-        self._until = 0.0 if "asleep" in self._faults else float("inf")
-        self._heard = bytearray()
+        self._awake_until = 0.0 if "asleep" in self._faults else float("inf")
+        self._received = bytearray()
         self._answers = 0
 
     def receive_data(self, data: bytes) -> list[Reply]:
         """Return the answer of the meter, changed by its faults."""
         now = self._monotonic()
-        if now >= self._until:
+        if now >= self._awake_until:
             self._listen(data, now)
             return []
         replies = self._meter.receive_data(data)
         if replies and "asleep" in self._faults:
-            self._until = now + self._awake
+            self._awake_until = now + self._awake
         return [self._damaged(reply) for reply in replies]
 
     def _listen(self, data: bytes, now: float) -> None:
-        self._heard = (self._heard + data)[-_TAIL:]
-        if bytes(NULS) in self._heard or any(ident in self._heard for ident in _IDENTS):
-            self._heard.clear()
-            self._until = now + self._awake
+        self._received = (self._received + data)[-_TAIL:]
+        if bytes(NULS) in self._received or any(ident in self._received for ident in _IDENTS):
+            self._received.clear()
+            self._awake_until = now + self._awake
 
     def _damaged(self, reply: Reply) -> Reply:
         self._answers += 1

@@ -2,7 +2,7 @@
 
 Its values are those of the meter in seed 003, and its registers count its power. Like a real
 meter it sends the hourly list right after the hour, and single-phase meters send nulls for the
-phases they lack, or leave them out. With `fault` it does what meters and lines do at their worst.
+phases they lack, or leave them out. `fault` adds a fault of the meter or the line.
 """
 
 from __future__ import annotations
@@ -200,8 +200,7 @@ def _keys(settings: Mapping[str, str]) -> Keys:
     tagged = settings.get("security") == "30"
     if keys.encryption is not None and keys.authentication is None and tagged:
         raise ValueError(
-            "encryption_key needs authentication_key beside it, or security=20 (lists without a"
-            " tag)"
+            "encryption_key needs authentication_key, too, or security=20 (lists without a tag)"
         )
     return keys
 

@@ -118,7 +118,7 @@ _SCRIPTS: Mapping[str, Script] = {
             "40345",
         ),
     ),
-    # as MeterLogger's captures have it (test/bcc-test), with values
+    # the format of MeterLogger's captures (test/bcc-test), with values
     "multical_66": Script(
         ident="/KAM MC",
         check="sum",

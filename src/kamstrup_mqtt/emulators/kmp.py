@@ -122,8 +122,8 @@ class KmpEmulator:
         return [] if payload is None else [Reply(encode_frame("answer", payload))]
 
     def _is_set_clock(self, frame: Frame) -> bool:
-        mine = frame.payload[:2] == bytes((self._identity.address, CID_SET_CLOCK))
-        if frame.direction != "request" or not mine:
+        is_addressed = frame.payload[:2] == bytes((self._identity.address, CID_SET_CLOCK))
+        if frame.direction != "request" or not is_addressed:
             return False
         try:
             return "date" in decode_message(frame).header
@@ -144,9 +144,9 @@ class KmpEmulator:
         if cid == CID_GET_SERIAL_NO:
             return serial_no_answer(me.address, me.serial)
         if cid == CID_GET_REGISTER:
-            asked = message.header["registers"]
-            assert isinstance(asked, list)
-            return register_answer(me.address, self._known(asked))
+            registers = message.header["registers"]
+            assert isinstance(registers, list)
+            return register_answer(me.address, self._known(registers))
         log = self._log
         return log.answer(me.address, frame.payload) if log is not None else None
 
@@ -165,10 +165,10 @@ class KmpEmulator:
         texts = {1003: at.date().isoformat(), 1002: at.time().isoformat(), 348: at.isoformat()}
         return encode_value(held.unit, texts[number], len(held.data))
 
-    def _known(self, asked: Iterable[object]) -> list[tuple[int, Coded]]:
+    def _known(self, registers: Iterable[object]) -> list[tuple[int, Coded]]:
         return [
             (register, self._register_value(register))
-            for register in asked
+            for register in registers
             if isinstance(register, int) and register in self._registers
         ]
 
@@ -236,7 +236,7 @@ def _keep_in_step(registers: dict[int, Register], settings: Mapping[str, str]) -
     try:
         wh = energy.in_wh(Decimal(registers[60].text), unit)
     except (ValueError, ArithmeticError):
-        return  # no energy: said where it is encoded, or meant so
+        return  # not an energy: the encoder reports it, unless it is intended
     registers[266] = replace(registers[266], text=str(int(wh) % energy.PERIOD))
 
 

@@ -65,7 +65,7 @@ class KmpAsciiMeter:
         return replies
 
     def _answer(self, command: bytes, operands: bytes) -> bytes | None:
-        # what follows the operands is not looked at: the seed's driver sends one LRC too many
+        # bytes after the operands are ignored: the seed's driver sends one LRC too many
         if command == HELLO:
             return _HELLO_DATA
         if command == MEMORY and len(operands) >= 4:

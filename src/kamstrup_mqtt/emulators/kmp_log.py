@@ -31,11 +31,13 @@ class Logger:
         today = now.replace(hour=0, minute=0, second=0, microsecond=0)
         return today + (now - today) // self.period * self.period
 
-    def row(self, number: int, asked: Sequence[int], now: datetime) -> list[tuple[int, Coded]]:
+    def row(self, number: int, registers: Sequence[int], now: datetime) -> list[tuple[int, Coded]]:
         """Return a record. The number of the newest is `depth`."""
         back = self.depth - number
         moment = self.newest(now) - back * self.period
-        known = (register for register in asked if register in self.totals or register in _CLOCKS)
+        known = (
+            register for register in registers if register in self.totals or register in _CLOCKS
+        )
         return [(register, self._value(register, back, moment)) for register in known]
 
     def _value(self, register: int, back: int, moment: datetime) -> Coded:
@@ -93,10 +95,10 @@ class KmpLog:
             first, rest = log.depth - int.from_bytes(rest[:2], "big"), rest[2:]
         else:
             return None
-        count, asked = int.from_bytes(rest[:2], "big"), _ids(rest[3:])
+        count, requested = int.from_bytes(rest[:2], "big"), _ids(rest[3:])
         now = self._now()
         ids = range(min(first, log.depth), max(0, first - count), -1)
-        rows = [(id_, log.row(id_, asked, now)) for id_ in ids]
+        rows = [(id_, log.row(id_, requested, now)) for id_ in ids]
         info = 0 if rows else log_messages.NO_ENTRIES
         return log_messages.past_answer(sub, address, logger, rows, log.depth, info)
 
@@ -105,14 +107,14 @@ class KmpLog:
         end = 2 + 2 * data[1] if len(data) > 1 else 0
         if log is None or len(data) < end + 2 + 2 * (cid == log_messages.CID_LOG_ID):
             return None
-        asked, count = _ids(data[2:end]), data[end]
+        requested, count = _ids(data[2:end]), data[end]
         if cid == log_messages.CID_LOG_ID:
             first = int.from_bytes(data[end + 2 : end + 4], "big")
         else:
             first = log.depth - count + 1
         now = self._now()
         ids = range(max(first, 1), min(first + count, log.depth + 1))
-        rows = [(id_, log.row(id_, asked, now)) for id_ in ids]
+        rows = [(id_, log.row(id_, requested, now)) for id_ in ids]
         info = 0 if rows else log_messages.OUT_OF_RANGE
         return log_messages.log_answer(cid, address, data[0], rows, log.depth, info)
 

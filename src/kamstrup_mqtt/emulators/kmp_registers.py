@@ -218,7 +218,7 @@ ELECTRICITY: Mapping[int, Register] = {
 
 TYPES: Mapping[str, int] = {
     "multical_601": 0x0004,
-    "multical_602": 0x0006,  # another one than a 601; no source has it
+    "multical_602": 0x0006,  # made up: no source has it
     "kamstrup_382": 0x3500,
     "kamstrup_162": 0x3800,
     "kamstrup_282": 0x3A00,

@@ -124,21 +124,23 @@ class Server(ABC):
         await self._close()
 
     def _push(self, meter: PushingEmulator, interval: float | None) -> None:
-        self._pushing = asyncio.create_task(self._push_for_ever(meter, interval or meter.interval))
+        self._pushing = asyncio.create_task(
+            self._push_until_cancelled(meter, interval or meter.interval)
+        )
 
-    async def _push_for_ever(self, meter: PushingEmulator, interval: float) -> None:
+    async def _push_until_cancelled(self, meter: PushingEmulator, interval: float) -> None:
         loop = asyncio.get_running_loop()
-        # the first list goes to the first listener, who thus need not wait for one
+        # wait for a listener, so that the first list is not lost
         await self._listened.wait()
         due = loop.time()
         while True:
             # the meter's clock is the local time
-            self._say(meter.push(datetime.now()))  # noqa: DTZ005
+            self._send(meter.push(datetime.now()))  # noqa: DTZ005
             due = max(due + interval, loop.time())
             await asyncio.sleep(due - loop.time())
 
     @abstractmethod
-    def _say(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         """Send bytes to every connected reader."""
 
     @abstractmethod
@@ -188,7 +190,7 @@ class _TcpServer(Server):
             if not self._wires:
                 self._idle.set()
 
-    def _say(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         for wire in self._wires.values():
             wire.put(Reply(data))
 
@@ -227,7 +229,7 @@ class _PtyServer(Server):
             os.close(self._far)
             raise
         self.address = str(self._path)
-        self._listened.set()  # who opens a pty cannot be seen
+        self._listened.set()  # a pty does not show when its other end is opened
         asyncio.get_running_loop().add_reader(self._near, self._readable)
         if self._session is None:
             self._push(self._meter, self._behaviour.interval)  # type: ignore[arg-type]
@@ -245,7 +247,7 @@ class _PtyServer(Server):
         with contextlib.suppress(BlockingIOError):
             os.write(self._near, data)
 
-    def _say(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         self._wire.put(Reply(data))
 
     async def _close(self) -> None:

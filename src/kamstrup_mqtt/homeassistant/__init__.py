@@ -1,1 +1,1 @@
-"""Home Assistant's discovery messages, made out of the meters' tables."""
+"""Home Assistant's discovery messages, generated from the tables of the meters."""

@@ -19,7 +19,7 @@ from kamstrup_mqtt.homeassistant.messages import (
 from kamstrup_mqtt.homeassistant.names import shorten_names
 from kamstrup_mqtt.meters.ha_rules import expects_number, state_class_error, unit_error
 
-# What Home Assistant added between 2024.11 and 2025.12.
+# Added to Home Assistant between 2024.11 and 2025.12.
 _NEW_CLASSES = frozenset({"temperature_delta", "reactive_energy"})
 _NEW_UNITS: Mapping[str, frozenset[str]] = {
     "energy": frozenset({"mWh"}),

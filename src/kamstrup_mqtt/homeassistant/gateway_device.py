@@ -1,4 +1,4 @@
-"""The discovery message of the daemon itself, through whose device all meters are reached."""
+"""The discovery message of the daemon, whose gateway device all meters refer to."""
 
 from __future__ import annotations
 

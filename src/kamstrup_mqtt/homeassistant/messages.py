@@ -1,4 +1,4 @@
-"""The envelope of a discovery message: what it announces, and how it is written.
+"""The format of discovery messages.
 
 One retained message per meter and one for the daemon ("bridge"), with long keys and topics in
 full. A message is
@@ -25,13 +25,13 @@ BRIDGE = "bridge"
 Payload = dict[str, Any]
 """A JSON object of a discovery message."""
 
-# `decimal_json` is for exact numbers, of which there are none here, and takes three times as long
+# no exact numbers here, and `decimal_json` takes three times as long
 dump_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryConfig:
-    """What discovery messages depend on besides the meter.
+    """Settings of discovery messages that are the same for all meters.
 
     prefix      Home Assistant's discovery prefix
     is_modern   False for Home Assistant before 2025.12: no temperature_delta, no reactive_energy,
@@ -77,7 +77,7 @@ def make_message(config: DiscoveryConfig, id_: str, serial: str, message: Payloa
 
 
 def bridge_serial(topics: Topics) -> str:
-    """Return what stands for a serial number in the ids of the daemon's device."""
+    """Return the serial number of the daemon's device, as part of ids."""
     return f"mqtt_{topics.instance}"
 
 

@@ -12,9 +12,6 @@ from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.auto import AUTO, NAME_REGISTER
 from kamstrup_mqtt.meters.model import Detection, ListDetection
 
-STATE_KEY = "model"
-"""Key under which the detected model is stored."""
-
 UNKNOWN_MODEL = "kmp_meter"
 """The model of a KMP meter that no rule detects."""
 

@@ -49,21 +49,21 @@ def step_in_wh(value: Decimal, unit: str | None) -> Fraction:
     return in_wh(Decimal(1), unit) * Fraction(10) ** exponent
 
 
-def convert(value: Decimal, sent: str | None, wanted: str) -> Decimal:
+def convert(value: Decimal, unit: str | None, target: str) -> Decimal:
     """Convert an energy to another unit.
 
     The result is exact within one family (MWh, kWh, Wh). Between families it is rounded half-even
     to the largest power of ten that is not coarser than the resolution of the counter, and never
     finer than 1 Wh. Raises ValueError for a unit that is not one of energy.
     """
-    if units.factor(sent, wanted) is not None:
-        found = units.convert(value, sent, wanted)
+    if units.factor(unit, target) is not None:
+        found = units.convert(value, unit, target)
         assert isinstance(found, Decimal)
         return found
-    exact = in_wh(value, sent) / in_wh(Decimal(1), wanted)
-    step = max(step_in_wh(value, sent), Fraction(1)) / in_wh(Decimal(1), wanted)
+    exact = in_wh(value, unit) / in_wh(Decimal(1), target)
+    step = max(step_in_wh(value, unit), Fraction(1)) / in_wh(Decimal(1), target)
     exponent = _floor_log10(step)
-    if Fraction(10) ** exponent * in_wh(Decimal(1), wanted) < 1:
+    if Fraction(10) ** exponent * in_wh(Decimal(1), target) < 1:
         exponent += 1
     return quantize(exact, exponent)
 

@@ -1,4 +1,4 @@
-"""Builds the lists of a HAN meter from the codes of its maker and the number of its phases.
+"""Builds the profile of a HAN meter from the codes of its maker and the number of its phases.
 
 Sources: Kamstrup HAN-NVE interface description rev 3.1 and OMNIPOWER HAN interface specification
 5512-2584 B1; "OBIS List Information" of Aidon and Kaifa.

@@ -22,7 +22,7 @@ from kamstrup_mqtt.mqtt.connection import (
 )
 from kamstrup_mqtt.mqtt.connector import connect
 
-SETTLE = 1.0
+QUIET_PERIOD = 1.0
 """Seconds without a retained message after which the broker has sent them all."""
 
 
@@ -69,7 +69,7 @@ async def clear_retained(
     version: str,
     *,
     force: bool = False,
-    settle: float = SETTLE,
+    quiet_period: float = QUIET_PERIOD,
     connect_timeout: float = CONNECT_TIMEOUT,
 ) -> list[str]:
     """Clear every retained message of this instance. Returns their topics, discovery first.
@@ -88,7 +88,7 @@ async def clear_retained(
         config.mqtt, None, client_id=client_id, connect_timeout=connect_timeout
     ) as connection:
         await connection.subscribe([f"{discovery.prefix}/device/+/config", f"{topics.root}/#"])
-        retained = [message async for message in _retained_messages(connection, settle)]
+        retained = [message async for message in _retained_messages(connection, quiet_period)]
         if not force:
             _check_no_daemon(topics, retained)
         own_topics = _own_topics(discovery, retained)
@@ -119,8 +119,10 @@ def _own_topics(discovery: DiscoveryConfig, retained: Sequence[Received]) -> lis
     return [*announced, *(m.topic for m in retained if m.topic.startswith(root))]
 
 
-async def _retained_messages(connection: Connection, settle: float) -> AsyncIterator[Received]:
-    """Iterate over retained messages until none has arrived for `settle` seconds."""
+async def _retained_messages(
+    connection: Connection, quiet_period: float
+) -> AsyncIterator[Received]:
+    """Iterate over retained messages until none has arrived for `quiet_period` seconds."""
     arrived: asyncio.Queue[Received] = asyncio.Queue()
 
     async def listen() -> None:
@@ -132,7 +134,7 @@ async def _retained_messages(connection: Connection, settle: float) -> AsyncIter
     try:
         with contextlib.suppress(TimeoutError):
             while True:
-                async with asyncio.timeout(settle):
+                async with asyncio.timeout(quiet_period):
                     message = await arrived.get()
                 yield message
     finally:

@@ -34,16 +34,16 @@ T = TypeVar("T")
 class SessionLimits:
     """Times in seconds.
 
-    settle      without a retained message, after which the broker has sent them all
-    settle_cap  after which waiting for retained messages ends in any case
-    birth       range of the delay from Home Assistant's birth message to the states
-    info        between two bridge/info messages
-    idle        after which an idle session reports that it is alive
-    finish      for the last records of the history at the end
+    quiet_period  without a retained message, after which the broker has sent them all
+    quiet_cap     after which waiting for retained messages ends in any case
+    birth         range of the delay from Home Assistant's birth message to the states
+    info          between two bridge/info messages
+    idle          after which an idle session reports that it is alive
+    finish        for the last records of the history at the end
     """
 
-    settle: float = 0.5
-    settle_cap: float = 5.0
+    quiet_period: float = 0.5
+    quiet_cap: float = 5.0
     birth: tuple[float, float] = (1.0, 3.0)
     info: float = 300.0
     idle: float = 10.0
@@ -163,11 +163,11 @@ class Session:
     async def _wait_for_retained(self) -> None:
         """Wait until the broker has sent all retained messages, then narrow the subscriptions."""
         limits = self._limits
-        self._expect_progress(limits.settle_cap)
+        self._expect_progress(limits.quiet_cap)
         start = self._loop.time()
         while True:
-            quiet = max(start, self._incoming.last_retained) + limits.settle
-            pause = min(start + limits.settle_cap, quiet) - self._loop.time()
+            quiet = max(start, self._incoming.last_retained) + limits.quiet_period
+            pause = min(start + limits.quiet_cap, quiet) - self._loop.time()
             if pause <= 0:
                 break
             await asyncio.sleep(pause)

@@ -37,8 +37,7 @@ class FrameStream:
     def next_event(self) -> Event | None:
         """Return the framer's next event, counted.
 
-        An echo (a request on this program's own line) is none of the meter's frames; whoever waits
-        for a response counts it.
+        An echo of a request is not counted here. The code that waits for the response counts it.
         """
         event = self.framer.next_event()
         self.counters.parity_errors += self.framer.parity_errors - self._parity

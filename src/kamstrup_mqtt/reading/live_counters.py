@@ -326,8 +326,8 @@ def _watt_hours(register: Measurement | None, key: str) -> tuple[int, int] | Non
 
 def _in_kilo(key: str, value: object, unit: str | None) -> Decimal | None:
     """Return a stored total in kWh (kvarh); None for what is no such total."""
-    wanted = "k" + COUNTER_INPUTS[key].energy_unit
-    exponent = units.factor(wanted if unit is None else unit, wanted)
+    kilo_unit = "k" + COUNTER_INPUTS[key].energy_unit
+    exponent = units.factor(kilo_unit if unit is None else unit, kilo_unit)
     if exponent is None or not isinstance(value, Decimal):
         return None
     return units.shift(value, exponent)

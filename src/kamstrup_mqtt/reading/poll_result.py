@@ -96,8 +96,8 @@ class PartialPoll:
         if plan.accept_unlisted:
             return tuple(objects)
         group_of = {value.source: value.group for value in plan.values}
-        wanted = frozenset(groups)
-        return tuple(obj for obj in objects if group_of.get(obj.id) in wanted)
+        selected = frozenset(groups)
+        return tuple(obj for obj in objects if group_of.get(obj.id) in selected)
 
     def answered_groups(self, groups: Iterable[str], response: PollResponse) -> tuple[str, ...]:
         """Return the groups that were read. A group whose values were all in failed requests was
@@ -108,9 +108,9 @@ class PartialPoll:
         sources = {group: plan.sources_of((group,)) for group in groups}
         return tuple(
             group
-            for group, wanted in sources.items()
-            if len(dependencies.affected_sources(plan.profile, wanted, response.failed_sources))
-            < len(wanted)
+            for group, polled in sources.items()
+            if len(dependencies.affected_sources(plan.profile, polled, response.failed_sources))
+            < len(polled)
         )
 
     def report_error(self, error: MeterError | None) -> None:

@@ -290,7 +290,7 @@ class ReadingReporter:
         return keys
 
     def apply_connection(self) -> None:
-        """Derive the power limit from how the meter is connected, if it has told that."""
+        """Set the power limit that follows from how the meter is connected, if that is known."""
         power = MAX_POWER_BY_CONNECTION.get(self._context.state.learned.connection or "")
         if power is not None and not self._context.config.has_power_limit:
             self._plausibility.limit_power(power)

@@ -25,10 +25,10 @@ def next_aligned(
 
     rest = period - local(now) % period
     guess = now + timedelta(seconds=rest)
-    wanted = local(now) + rest
-    if local(guess) % period == 0 or local(guess) == wanted:
+    target = local(now) + rest
+    if local(guess) % period == 0 or local(guess) == target:
         return guess
-    moved = guess + timedelta(seconds=wanted - local(guess))  # summer time begins or ends before
+    moved = guess + timedelta(seconds=target - local(guess))  # summer time begins or ends before
     return moved if moved > now else guess
 
 

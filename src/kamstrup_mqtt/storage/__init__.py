@@ -1,1 +1,1 @@
-"""What outlives the process: the state file, the history queue and its spool."""
+"""Data that is kept between runs: the state file, the history queue and its spool."""

@@ -1,4 +1,4 @@
-"""The file that outlives the process: read, locked, and written when it is time."""
+"""The state file: what is kept between runs of the daemon."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class StateFile:
         self._last_write: Future[None] | None = None
         self._lock: int | None = None
         self.clean_shutdown = True
-        """Whether the previous process wrote all that it knew before it ended."""
+        """Whether the previous process stored its whole state before it ended."""
 
     def open(self) -> None:
         """Lock and read the file. Raises ConfigError with the pid if another daemon has it."""
@@ -79,7 +79,7 @@ class StateFile:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock, self.clean_shutdown = acquire_lock(self._path)
         except OSError as error:
-            self.clean_shutdown = False  # nobody can say
+            self.clean_shutdown = False  # not known
             self._warn_unwritable(error)
         self._meters = self._read(self._path)
         self._clock.not_before = max([self._clock.not_before, *self._times()])
@@ -114,13 +114,13 @@ class StateFile:
         self.mark_changed(urgent=True)
 
     def mark_changed(self, *, urgent: bool = False) -> None:
-        """Have the state written. To be called in the loop's thread after each change."""
+        """Schedule a write. Call it in the thread of the loop after each change."""
         self._dirty.set()
         if urgent:
             self._urgent.set()
 
     async def run(self) -> None:
-        """Write whenever it is time, until cancelled; then write once more."""
+        """Write when changes are due, until cancelled; then write once more."""
         try:
             while True:
                 await self._wait_until_due()

@@ -54,7 +54,7 @@ class LastTotal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """What was learned about one meter and its line; None where nothing was learned.
+    """Facts learned about one meter and its line; None where nothing was learned.
 
     The names are public: they appear on the diagnostics topic. Protocols take and return plain
     mappings of these names; `as_mapping` and `merge` convert them.
@@ -90,7 +90,7 @@ class Learned:
 
 @dataclass(slots=True)
 class ReaderState:
-    """What is known of a meter from its line. Whoever changes it calls StateFile.mark_changed.
+    """What a reader has learned of its meter. Call StateFile.mark_changed after a change.
 
     model        the configured model that the rest was learned with
     seen_keys    keys that had a value once, of meters that are polled
@@ -111,14 +111,15 @@ class ReaderState:
     learned: Learned = Learned()
 
     def reset(self) -> None:
-        """Forget everything that belongs to the meter; its last poll was one all the same."""
+        """Forget the meter, but not the time of the last poll: the interval counts from it."""
         _clear(self, ReaderState(model=self.model, last_poll=self.last_poll))
 
 
 @dataclass(slots=True)
 class DeviceState:
-    """What is published of a meter. Whoever changes it calls StateFile.mark_changed. Mappings are
-    replaced, never changed in place: they are shared between meters.
+    """What is published of a meter. Call StateFile.mark_changed after a change.
+
+    Mappings are replaced, never changed in place: they are shared between meters.
 
     model         the configured model that the rest was published under
     units         key -> its frozen unit, for every key ever seen with a value, in order first seen
@@ -143,7 +144,7 @@ class DeviceState:
 
 
 class MeterState(NamedTuple):
-    """Both parts of one configured meter."""
+    """The state of one configured meter: both parts."""
 
     reader: ReaderState
     device: DeviceState
@@ -157,7 +158,7 @@ class MeterState(NamedTuple):
 def adopt_model(
     state: ReaderState | DeviceState, model: str, identity: Container[SourceId]
 ) -> None:
-    """Note the configured model. State of another model is kept only if its serial number comes
+    """Store the configured model. State of another model is kept only if its serial number comes
     from a source that this one has too; else it belongs to another kind of meter."""
     if state.model not in (None, AUTO, model) and state.serial_source not in identity:
         state.reset()

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.meters.vectors import Vector as ModelVector
+from tests.meters.vectors import readings
 from tests.support import han_recordings, iec_recordings
 from tests.support.framing import random_splits, single_bytes
 from tests.support.kmp_frames import answer, request
@@ -40,7 +42,10 @@ IEC = (
 )
 RECORDINGS = {"han": han_recordings.SEED, "kmp": KMP, "iec62056-21": IEC}
 SHARED = {
-    "han": shared_vectors("han.json", lambda v: v["kind"] == "hdlc"),
+    "han": [
+        *shared_vectors("han.json", lambda v: bool(v["hex"])),
+        *shared_vectors("han_segments.json", lambda v: bool(v.get("hex"))),
+    ],
     "kmp": shared_vectors("kmp.json", lambda v: v["protocol"] == "KMP"),
     "iec62056-21": shared_vectors("iec62056_21.json", lambda v: bool(v["hex"])),
 }
@@ -90,6 +95,15 @@ def test_shared_vector_repeated_and_damaged(protocol: str, vector: Vector) -> No
     for pair in pairs(protocol):
         pair.check_stream([wire, b"", wire, b"", wire, *spoilt, b"", wire, *single_bytes(wire)])
         pair.check_stream([b"", wire])
+
+
+@pytest.mark.parametrize("vector", readings(lambda vector: vector.protocol in PROTOCOLS))
+def test_vector_of_every_model_repeated_and_damaged(vector: ModelVector) -> None:
+    rng = random.Random(1)
+    pair = ParserPair(vector.protocol, **vector.options)
+    wires = vector.wires
+    assert pair.check_stream([*wires, b""]) >= 1
+    pair.check_stream([*wires, b"", *(damaged(wire, rng) for wire in wires), b"", *wires, b""])
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

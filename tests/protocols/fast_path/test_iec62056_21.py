@@ -39,7 +39,7 @@ RECORDED = (
 
 
 def frame_of(payload: bytes) -> Frame:
-    """As the framer makes it, whatever its check character is."""
+    """A frame like those of the framer, with any check character."""
     return Frame(payload, payload, "answer" if b"\x02" in payload else "push", "data")
 
 
@@ -176,7 +176,7 @@ def test_random_changes(data: st.DataObject) -> None:
 @settings(max_examples=100)
 @given(data=st.data())
 def test_off_the_line_in_any_order(data: st.DataObject) -> None:
-    """What the framer found out about one readout is not used for another."""
+    """The rules found for one readout are not used for another."""
     rng = random.Random(data.draw(st.integers(0, 2**32)))
     codec = IecCodec(bcc="none")
     framer = codec.framer()

@@ -90,7 +90,7 @@ def test_only_the_digits_of_the_fields_may_change(at: int) -> None:
 
 @given(st.lists(st.integers(0x20, 0x4F), min_size=6, max_size=6), st.binary(max_size=1))
 def test_any_digits_character_by_character(near: list[int], more: bytes) -> None:
-    """What is around the digits in ASCII: several at once carry nothing from one to the next."""
+    """Characters near the digits in ASCII: several at once do not carry over into each other."""
     a, b, c, d, e, last = near
     other = b"1.8(%c%c%c%c,%c*kWh)2.8(-3*m3%c" % (a, b, c, d, e, last) + more
     fits = not more and all(chr(byte) in "0123456789" for byte in (a, b, c, d, e))

@@ -16,7 +16,7 @@ from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from kamstrup_mqtt.protocols.han.cipher import CounterGuard, Keys, unwrap
 from tests.support.framing import frames_of
 from tests.support.han_recordings import LIVE_1, hdlc
-from tests.support.han_session import process_message
+from tests.support.han_session import process
 
 EK, AK = bytes(range(16)), bytes(range(0xD0, 0xE0))
 TITLE = bytes.fromhex("4B414D4500000001")
@@ -148,8 +148,10 @@ def test_the_codec_drops_replayed_lists_and_warns_of_a_restart() -> None:
     with pytest.raises(ReplayError):
         reader.decode(frame(frame_counter="2"))
     message = reader.decode(frame(frame_counter="3"))
-    heard = process_message(reader, message, Timestamp(None, 1.0))
-    assert [(level, "restarted" in text) for level, text in heard.update.log[:1]] == [(30, True)]
-    assert not process_message(
+    processed = process(reader, message, Timestamp(None, 1.0))
+    assert [(level, "restarted" in text) for level, text in processed.update.log[:1]] == [
+        (30, True)
+    ]
+    assert not process(
         reader, reader.decode(frame(frame_counter="4")), Timestamp(None, 2.0)
     ).update.log

@@ -305,7 +305,7 @@ def fed(*pieces: bytes) -> HdlcFramer:
 
 @pytest.mark.parametrize("wire", SEED)
 def test_bytes_needed_is_the_rest_of_the_frame(wire: bytes) -> None:
-    """From the header's checksum (the eighth byte) on the length is certain."""
+    """The length is certain from the checksum of the header (the eighth byte) on."""
     framer = HdlcFramer()
     for at, byte in enumerate(wire, 1):
         framer.receive_data(bytes([byte]))

@@ -18,14 +18,7 @@ from kamstrup_mqtt.protocols.han.energy_scale import EnergyScale
 from kamstrup_mqtt.protocols.han.meter_session import HanSession
 from tests.support.framing import frames_of
 from tests.support.han_recordings import HOURLY_1, LIVE_1, hdlc
-from tests.support.han_session import (
-    HOUR,
-    NORWEGIAN,
-    ZONE,
-    SessionResult,
-    make_meter,
-    process_message,
-)
+from tests.support.han_session import HOUR, NORWEGIAN, ZONE, Processed, meter, process
 
 WH = 3_600_000_000  # milliwatt-milliseconds
 
@@ -35,163 +28,161 @@ WH = 3_600_000_000  # milliwatt-milliseconds
 
 @pytest.mark.parametrize("scale", [10, 1])
 def test_the_scale_is_learned_in_two_hours_of_registers(scale: int) -> None:
-    there = make_meter(scale=None)
+    there = meter(scale=None)
     there.scale = scale
     there.run(120)
-    assert there.result.update.notes[0].startswith("energy scale: 1 of 60 minutes")
+    assert there.processed.update.notes[0].startswith("energy scale: 1 of 60 minutes")
     there.run(34 * 60)
-    assert there.result.update.notes[0] == "energy scale: 35 of 60 minutes"
-    assert "energy_scale" not in there.result.update.learned
+    assert there.processed.update.notes[0] == "energy scale: 35 of 60 minutes"
+    assert "energy_scale" not in there.processed.update.learned
     there.run(3600)
-    assert there.result.update.notes[0].endswith("of 60 minutes, for the second time")
-    for obj in there.result.reading.objects:
+    assert there.processed.update.notes[0].endswith("of 60 minutes, for the second time")
+    for obj in there.processed.reading.objects:
         assert "8.0" not in str(obj.id)
     there.run(3600)
-    assert there.result.update.learned["energy_scale"] == str(scale)
+    assert there.processed.update.learned["energy_scale"] == str(scale)
     assert there.texts("learned from the power") == [
         f"the energies count {scale} Wh: learned from the power"
     ]
-    assert not any("energy scale" in note for note in there.result.update.notes)
+    assert not any("energy scale" in note for note in there.processed.update.notes)
 
 
 def test_before_the_first_register_it_waits_for_one() -> None:
-    there = make_meter()
-    there.send_list()
-    assert there.result.update.notes == ("energy scale: waiting for a register",)
+    there = meter()
+    there.tell()
+    assert there.processed.update.notes == ("energy scale: waiting for a register",)
 
 
 def test_push_1_decides_in_two_windows_of_five_minutes() -> None:
-    there = make_meter()
+    there = meter()
     there.run(180, often=True)
-    assert there.result.update.notes[0] == "energy scale: 2 of 5 minutes"
+    assert there.processed.update.notes[0] == "energy scale: 2 of 5 minutes"
     there.run(600, often=True)
-    values = there.send_list(registers=True)
+    values = there.tell(registers=True)
     assert values["1-1:1.8.0.255"] == Decimal(there.count).scaleb(-2)
 
 
 def test_a_proven_type_decides_at_once() -> None:
-    there = make_meter(type=NORWEGIAN)
-    assert there.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
-    assert there.result.update.notes == ()
+    there = meter(type=NORWEGIAN)
+    assert there.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
+    assert there.processed.update.notes == ()
     assert there.texts("proven for 6841121BN243101040")
-    assert there.result.update.learned["energy_scale"] == "10"
+    assert there.processed.update.learned["energy_scale"] == "10"
     # the next start knows it, and another meter on the same port does not
-    again = make_meter(learned=there.result.update.learned)
-    assert again.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
-    assert not again.result.update.meter_replaced
+    again = meter(learned=there.processed.update.learned)
+    assert again.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
+    assert not again.processed.update.meter_replaced
     again.id = "9999999999999999"
-    assert "1-1:1.8.0.255" not in again.send_list(registers=True)
-    assert again.result.update.meter_replaced
-    assert again.result.update.learned == {
+    assert "1-1:1.8.0.255" not in again.tell(registers=True)
+    assert again.processed.update.meter_replaced
+    assert again.processed.update.learned == {
         "energy_scale_meter": "1-1:0.0.5.255 9999999999999999",
         "connection": "direct",
     }
 
 
 def test_the_configured_scale_is_used() -> None:
-    there = make_meter(1)
-    assert there.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
-    assert there.result.update.learned["energy_scale_published"] == "1"
-    assert "energy_scale" not in there.result.update.learned
+    there = meter(1)
+    assert there.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+    assert there.processed.update.learned["energy_scale_published"] == "1"
+    assert "energy_scale" not in there.processed.update.learned
     # what was published stays, also when the configuration leaves the scale out again
-    auto = make_meter(learned=there.result.update.learned)
-    assert auto.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+    auto = meter(learned=there.processed.update.learned)
+    assert auto.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
 
 
 @pytest.mark.parametrize("before", [{"energy_scale": "10"}, {"energy_scale_published": "10"}])
 def test_another_scale_in_the_configuration_holds_the_totals_back(before: dict[str, str]) -> None:
     """Nothing is ever rescaled under a published unique id, but by the user's word."""
-    there = make_meter(1, before)
+    there = meter(1, before)
     for _ in range(2):
-        values = there.send_list(registers=True)
+        values = there.tell(registers=True)
         assert not [key for key in values if "8.0" in key]
         assert values["1-1:1.7.0.255"] == Decimal(3600)
     said = (
         "energy_scale is 1, but the totals were published with 10 Wh per count: they are held"
         " back. Set `energy_scale` back to 10, or let `kamstrup-mqtt accept METER` take 1"
     )
-    assert there.result.update.problem == said
+    assert there.processed.update.problem == said
     assert there.log == [(30, said)]
     # a restart forgets nothing
-    again = make_meter(1, there.result.update.learned)
-    assert "1-1:1.8.0.255" not in again.send_list(registers=True)
+    again = meter(1, there.processed.update.learned)
+    assert "1-1:1.8.0.255" not in again.tell(registers=True)
     # back to the old one
-    old = make_meter(10, there.result.update.learned)
-    assert old.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
-    assert (old.result.update.problem, old.log) == (None, [])
+    old = meter(10, there.processed.update.learned)
+    assert old.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
+    assert (old.processed.update.problem, old.log) == (None, [])
     # or accepted
-    assert there.follower.accept_held() == "energy_scale 1"
-    assert there.follower.accept_held() is None
-    assert there.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
-    assert there.result.update.problem is None
-    assert there.result.update.learned["energy_scale_published"] == "1"
+    assert there.session.accept_held() == "energy_scale 1"
+    assert there.session.accept_held() is None
+    assert there.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+    assert there.processed.update.problem is None
+    assert there.processed.update.learned["energy_scale_published"] == "1"
 
 
 def test_the_scale_is_a_matter_of_kamstrups_lists_alone() -> None:
-    there = make_meter(1, {"energy_scale": "10"})
-    process_message(
-        there.follower, Message({"maker": "aidon", "elements": 12}, ()), Timestamp(None, 0.0)
-    )
-    assert there.follower.accept_held() is None
+    there = meter(1, {"energy_scale": "10"})
+    process(there.session, Message({"maker": "aidon", "elements": 12}, ()), Timestamp(None, 0.0))
+    assert there.session.accept_held() is None
     assert there.log == []
 
 
 def test_a_contradiction_holds_totals_back_until_the_power_agrees() -> None:
-    there = make_meter(type=NORWEGIAN)
+    there = meter(type=NORWEGIAN)
     there.run(3700)
-    assert there.send_list(registers=True)["1-1:1.8.0.255"] is not None
+    assert there.tell(registers=True)["1-1:1.8.0.255"] is not None
     there.run(3000)
     # the grid company changes the meter from afar: the register shows ten times as much
     there.count *= 10
     there.scale = 1
     values = there.run(600)
     assert not [key for key in values if "8.0" in key]
-    assert "the energy registers contradict the power" in (there.result.update.problem or "")
+    assert "the energy registers contradict the power" in (there.processed.update.problem or "")
     assert len(there.texts("contradict")) == 1
     values = there.run(3600)
-    assert there.result.update.problem
-    assert there.result.update.learned["energy_scale_held"] == "10"
+    assert there.processed.update.problem
+    assert there.processed.update.learned["energy_scale_held"] == "10"
     # a restart does not forget it
-    again = make_meter(learned=there.result.update.learned, type=NORWEGIAN)
-    assert "1-1:1.8.0.255" not in again.send_list(registers=True)
-    assert again.result.update.problem
+    again = meter(learned=there.processed.update.learned, type=NORWEGIAN)
+    assert "1-1:1.8.0.255" not in again.tell(registers=True)
+    assert again.processed.update.problem
     # with the user's word for what the power says it goes on; the configuration may say it too
-    assert "likely 1)" in (again.result.update.problem or "")
+    assert "likely 1)" in (again.processed.update.problem or "")
     for scale in (None, 1):
-        accepting = make_meter(scale, there.result.update.learned)
-        accepting.send_list(registers=True)
-        assert accepting.follower.accept_held() == "energy_scale 1"
-        assert accepting.send_list(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
-        assert "energy_scale_insisted" not in accepting.result.update.learned
-        assert accepting.result.update.learned["energy_scale_held"] == "no"
+        accepting = meter(scale, there.processed.update.learned)
+        accepting.tell(registers=True)
+        assert accepting.session.accept_held() == "energy_scale 1"
+        assert accepting.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+        assert "energy_scale_insisted" not in accepting.processed.update.learned
+        assert accepting.processed.update.learned["energy_scale_held"] == "no"
     # and where the registers fit again, twice, by itself
     there.scale = 10
     there.run(4 * 3600)
-    assert there.result.update.problem is None
+    assert there.processed.update.problem is None
     assert there.texts("after all")
-    assert there.result.update.learned["energy_scale_held"] == "no"
+    assert there.processed.update.learned["energy_scale_held"] == "no"
 
 
 def test_the_user_may_insist_on_a_scale_that_the_power_contradicts() -> None:
-    there = make_meter(10)
+    there = meter(10)
     there.scale = 1  # the register moves as if it counted 1 Wh
     there.run(3 * 3600)
-    assert "do not count 10 Wh (any more) (more likely 1)" in (there.result.update.problem or "")
-    assert there.follower.accept_held() == "energy_scale 10"
+    assert "do not count 10 Wh (any more) (more likely 1)" in (there.processed.update.problem or "")
+    assert there.session.accept_held() == "energy_scale 10"
     there.log.clear()
     there.run(3 * 3600 + 60)
-    assert there.send_list(registers=True)["1-1:1.8.0.255"] is not None
-    assert (there.result.update.problem, there.texts("contradict")) == (None, [])
+    assert there.tell(registers=True)["1-1:1.8.0.255"] is not None
+    assert (there.processed.update.problem, there.texts("contradict")) == (None, [])
     # remembered
-    again = make_meter(10, there.result.update.learned)
+    again = meter(10, there.processed.update.learned)
     again.scale = 1
     again.run(3 * 3600)
-    assert again.result.update.problem is None
+    assert again.processed.update.problem is None
     # what fits no scale at all is not more likely another
-    nowhere = make_meter(10)
+    nowhere = meter(10)
     nowhere.scale = 100
     nowhere.run(3 * 3600)
-    assert "(any more); totals" in (nowhere.result.update.problem or "")
+    assert "(any more); totals" in (nowhere.processed.update.problem or "")
 
 
 def test_windows_without_a_decision() -> None:
@@ -219,47 +210,47 @@ def test_windows_without_a_decision() -> None:
 
 
 def test_a_gap_voids_the_window() -> None:
-    there = make_meter()
+    there = meter()
     there.run(1800)
-    there.advance(31)
-    there.send_list()
-    assert there.result.update.notes[0] == "energy scale: waiting for a register"
+    there.pass_(31)
+    there.tell()
+    assert there.processed.update.notes[0] == "energy scale: waiting for a register"
 
 
 # The clock
 
 
 def test_the_zone_is_learned_and_meter_time_gets_it() -> None:
-    there = make_meter(10)
+    there = meter(10)
     for _ in range(5):
-        there.advance(10)
-        there.send_list()
-    assert "clock_offset" not in there.result.update.learned
-    assert there.send_list(registers=True)["0-1:1.0.0.255"] == "2026-07-01T10:59:50+01:00"
-    assert there.result.update.learned["clock_offset"] == "+01:00"
-    assert there.send_list(registers=True)["clock_drift"] == Decimal("0.0")
+        there.pass_(10)
+        there.tell()
+    assert "clock_offset" not in there.processed.update.learned
+    assert there.tell(registers=True)["0-1:1.0.0.255"] == "2026-07-01T10:59:50+01:00"
+    assert there.processed.update.learned["clock_offset"] == "+01:00"
+    assert there.tell(registers=True)["clock_drift"] == Decimal("0.0")
     assert there.texts("the meter's clock is +01:00 from UTC")
 
 
 def test_without_a_proven_offset_the_time_has_no_zone() -> None:
-    there = make_meter(10, clock=False)
+    there = meter(10, clock=False)
     for _ in range(10):
-        values = there.send_list(registers=True)
+        values = there.tell(registers=True)
     assert values["0-1:1.0.0.255"] == "2026-07-01T10:59:00"
     assert "clock_drift" not in values
 
 
 def test_a_step_of_the_hosts_clock_restarts_the_learning() -> None:
-    there = make_meter(10)
+    there = meter(10)
     there.run(100)
-    assert there.result.update.learned["clock_offset"] == "+01:00"
+    assert there.processed.update.learned["clock_offset"] == "+01:00"
     there.host = timedelta(minutes=-45)
-    values = there.send_list(registers=True)
+    values = there.tell(registers=True)
     assert "+" not in str(values["0-1:1.0.0.255"])
     assert there.texts("the host's clock stepped")
     there.host = timedelta()
     there.run(100)
-    assert there.result.update.learned["clock_offset"] == "+01:00"
+    assert there.processed.update.learned["clock_offset"] == "+01:00"
 
 
 def test_offsets() -> None:
@@ -287,7 +278,7 @@ def test_offsets() -> None:
 def test_a_stamp_that_contradicts_the_proven_offset_has_no_zone() -> None:
     """Kaifa follows summer time (han.md 2.6): on 2026-03-29 at 01:00 UTC 02:00 becomes 03:00. The
     list with the registers is one of the first; its hour is 01:00 UTC, never 02:00."""
-    follower = HanSession(None, {"clock_offset": "+01:00"})
+    session = HanSession(None, {"clock_offset": "+01:00"})
     seen = []
     for number in range(7):
         now = datetime(2026, 3, 29, 1, 0, 10, tzinfo=UTC) + timedelta(seconds=10 * number)
@@ -297,55 +288,55 @@ def test_a_stamp_that_contradicts_the_proven_offset_has_no_zone() -> None:
         power = DecodedValue("1-0:1.7.0.255", 5, Decimal(5), "W")
         objects = (power, clock, register) if number in (0, 6) else (power, clock)
         header = {"maker": "kaifa", "meter_time": local, "elements": 18}
-        heard = process_message(
-            follower, Message(header, objects), Timestamp(now, 1000.0 + 10 * number)
+        processed = process(session, Message(header, objects), Timestamp(now, 1000.0 + 10 * number))
+        values = {str(obj.id): obj.value for obj in processed.reading.objects}
+        seen.append(
+            (values["0-0:1.0.0.255"], values.get("clock_drift"), processed.reading.measured_at)
         )
-        values = {str(obj.id): obj.value for obj in heard.reading.objects}
-        seen.append((values["0-0:1.0.0.255"], values.get("clock_drift"), heard.reading.measured_at))
     assert seen[0] == ("2026-03-29T03:00:10", None, None)
     assert seen[5][0] == "2026-03-29T03:01:00+02:00"
     assert seen[5][1] == Decimal("0.0")
-    assert follower.learned_state()["clock_offset"] == "+02:00"
+    assert session.learned_state()["clock_offset"] == "+02:00"
 
 
 # The right hour
 
 
 def test_registers_belong_to_the_full_hour() -> None:
-    there = make_meter(10)
+    there = meter(10)
     there.run(50)
-    assert there.result.reading.measured_at is None
-    there.advance(15)  # 5 s after the hour
+    assert there.processed.reading.measured_at is None
+    there.pass_(15)  # 5 s after the hour
     there.run(30)
     there.second = 60 + 3605
-    there.send_list(registers=True)
-    assert there.result.reading.measured_at == datetime(2026, 7, 1, 11, tzinfo=UTC)
+    there.tell(registers=True)
+    assert there.processed.reading.measured_at == datetime(2026, 7, 1, 11, tzinfo=UTC)
 
 
 def test_registers_of_every_list_belong_to_their_own_moment() -> None:
-    there = make_meter(10)
+    there = meter(10)
     there.run(200, often=True)
-    assert there.result.reading.measured_at is None
+    assert there.processed.reading.measured_at is None
 
 
 # Other makers
 
 
 def other(
-    follower: HanSession, *objects: DecodedValue, second: int = 0, elements: int = 13
-) -> SessionResult:
+    session: HanSession, *objects: DecodedValue, second: int = 0, elements: int = 13
+) -> Processed:
     message = Message({"maker": "aidon", "elements": elements}, objects)
-    return process_message(follower, message, Timestamp(HOUR, 1000.0 + second))
+    return process(session, message, Timestamp(HOUR, 1000.0 + second))
 
 
 def test_a_meter_without_a_number_is_noted() -> None:
-    follower = HanSession(None, {})
+    session = HanSession(None, {})
     power = DecodedValue("1-0:1.7.0.255", 1, Decimal(1), "W")
     for _ in range(9):  # Aidon's first list never has one
-        assert other(follower, power, elements=1).update.notes == ()
+        assert other(session, power, elements=1).update.notes == ()
     for _ in range(6):
-        heard = other(follower, power, elements=27)
-    assert heard.update.notes == ("the lists have no serial number: set `serial`",)
+        processed = other(session, power, elements=27)
+    assert processed.update.notes == ("the lists have no serial number: set `serial`",)
 
 
 # Phases and totals
@@ -374,19 +365,19 @@ def test_phases_that_do_not() -> None:
 
 
 def test_inconsistent_phases_are_counted_and_published() -> None:
-    follower = HanSession(10, {})
+    session = HanSession(10, {})
     objects = [DecodedValue(f"1-1:{code}.255", n, Decimal(n), "W") for code, n in PUSH_1.items()]
-    process_message(follower, Message({"maker": "kamstrup"}, tuple(objects)), Timestamp(HOUR, 1.0))
+    process(session, Message({"maker": "kamstrup"}, tuple(objects)), Timestamp(HOUR, 1.0))
     objects[0] = DecodedValue("1-1:1.7.0.255", 99, Decimal(99), "W")
     for second in (2.0, 3.0):
-        heard = process_message(
-            follower, Message({"maker": "kamstrup"}, tuple(objects)), Timestamp(HOUR, second)
+        processed = process(
+            session, Message({"maker": "kamstrup"}, tuple(objects)), Timestamp(HOUR, second)
         )
-        assert Decimal(99) in [obj.value for obj in heard.reading.objects]
-        assert [level for level, text in heard.update.log if "consistency" in text] == [
+        assert Decimal(99) in [obj.value for obj in processed.reading.objects]
+        assert [level for level, text in processed.update.log if "consistency" in text] == [
             30 if second == 2.0 else 10
         ]
-    assert "consistency: 2 of 3 lists do not add up" in heard.update.notes
+    assert "consistency: 2 of 3 lists do not add up" in processed.update.notes
 
 
 # Whatever comes
@@ -395,24 +386,24 @@ def test_inconsistent_phases_are_counted_and_published() -> None:
 def test_invalid_clocks() -> None:
     clocks = ("noon", "2026-07-01T10:59:00+01:00", None, Decimal(5))
     for value in clocks:
-        follower = HanSession(10, {})
+        session = HanSession(10, {})
         clock = DecodedValue("0-0:1.0.0.255", "00", value)
-        assert other(follower, clock).reading.objects == (clock,)
+        assert other(session, clock).reading.objects == (clock,)
 
 
 def test_a_wrong_clock_gives_no_time_of_measurement() -> None:
-    follower = HanSession(10, {"clock_offset": "+01:00"})
+    session = HanSession(10, {"clock_offset": "+01:00"})
     power = DecodedValue("1-0:1.7.0.255", 1, Decimal(1), "W")
     register = DecodedValue("1-0:1.8.0.255", 5, Decimal(5), "kWh")
     header = {"maker": "aidon", "meter_time": "0001-01-01T00:00:05"}
     message = Message(header, (power, register))
-    assert process_message(follower, message, Timestamp(HOUR, 1.0)).reading.measured_at is None
-    follower = HanSession(10, {"clock_offset": "+01:00"})
-    assert process_message(follower, message, Timestamp(None, 1.0)).reading.measured_at is None
+    assert process(session, message, Timestamp(HOUR, 1.0)).reading.measured_at is None
+    session = HanSession(10, {"clock_offset": "+01:00"})
+    assert process(session, message, Timestamp(None, 1.0)).reading.measured_at is None
 
 
 def test_a_list_has_the_same_sender_if_the_one_before_was_of_the_same_meter() -> None:
-    follower = HanSession(10, {})
+    session = HanSession(10, {})
     power = DecodedValue("1-0:1.7.0.255", 1, Decimal(1), "W")
     name, other_name = (DecodedValue("0-0:96.1.0.255", number, number) for number in ("1", "2"))
     type_, other_type = (DecodedValue("0-0:96.1.7.255", text, text) for text in ("6525", "6534"))
@@ -425,33 +416,33 @@ def test_a_list_has_the_same_sender_if_the_one_before_was_of_the_same_meter() ->
         "another meter": ((other_name, other_type, power), False),
     }
     for what, (objects, settled) in lists.items():
-        assert other(follower, *objects).reading.same_sender is settled, what
+        assert other(session, *objects).reading.same_sender is settled, what
 
 
 def test_lists_without_serial_number_never_have_the_same_sender() -> None:
-    follower = HanSession(10, {})
+    session = HanSession(10, {})
     for _ in range(3):
         power = DecodedValue("1-0:1.7.0.255", 1, Decimal(1), "W")
-        assert not other(follower, power).reading.same_sender
+        assert not other(session, power).reading.same_sender
 
 
 def test_a_clock_in_the_header_alone_is_observed_by_learn() -> None:
-    follower = HanSession(10, {})
+    session = HanSession(10, {})
     power = DecodedValue("1-0:1.7.0.255", 1, Decimal(1), "W")
     header = {"maker": "aidon", "meter_time": (HOUR + ZONE).replace(tzinfo=None).isoformat()}
     for second in range(6):  # six time stamps prove an offset
-        assert "clock_offset" not in follower.learned_state()
-        follower.process(Message(header, (power,)), Timestamp(HOUR, float(second)))
-        assert "clock_offset" not in follower.learned_state()
-        learned = follower.learn().learned
+        assert "clock_offset" not in session.learned_state()
+        session.process(Message(header, (power,)), Timestamp(HOUR, float(second)))
+        assert "clock_offset" not in session.learned_state()
+        learned = session.learn().learned
     assert learned["clock_offset"] == "+01:00"
 
 
 def test_alternating_meters_replace_each_other_each_time() -> None:
-    follower = HanSession(10, {})
+    session = HanSession(10, {})
     one, two = (DecodedValue("0-0:96.1.0.255", number, number) for number in ("1", "2"))
     lists = (one, one, two, two, one)
-    assert [other(follower, id_).update.meter_replaced for id_ in lists] == [
+    assert [other(session, id_).update.meter_replaced for id_ in lists] == [
         False,
         False,
         True,
@@ -461,21 +452,21 @@ def test_alternating_meters_replace_each_other_each_time() -> None:
 
 
 def test_a_type_in_a_later_list_decides_the_scale() -> None:
-    there = make_meter(None, type="6841131BN245101092")
-    there.send_list()
-    there.send_list()
-    assert there.follower.learned_state().get("energy_scale") is None
+    there = meter(None, type="6841131BN245101092")
+    there.tell()
+    there.tell()
+    assert there.session.learned_state().get("energy_scale") is None
     there.type = NORWEGIAN
-    there.send_list()
-    assert there.follower.learned_state()["energy_scale"] == "10"
+    there.tell()
+    assert there.session.learned_state()["energy_scale"] == "10"
 
 
 def test_a_missing_serial_number_is_no_other_meter() -> None:
-    follower = HanSession(10, {})
+    session = HanSession(10, {})
     id_ = DecodedValue("0-0:96.1.0.255", "1", "1")
-    other(follower, id_)
-    assert not other(follower, DecodedValue("0-0:96.1.0.255", None, None)).update.meter_replaced
-    assert not other(follower, id_).update.meter_replaced
+    other(session, id_)
+    assert not other(session, DecodedValue("0-0:96.1.0.255", None, None)).update.meter_replaced
+    assert not other(session, id_).update.meter_replaced
 
 
 @given(
@@ -494,19 +485,19 @@ def test_any_list_is_followed_or_refused(wire: bytes, changes: list[tuple[int, i
                 message = codec.decode(Frame(b"", hdlc(bytes(damaged))[1:-3], "push"))
             except MeterError:
                 continue
-            process_message(codec, message, Timestamp(HOUR, second * 10.0))
+            process(codec, message, Timestamp(HOUR, second * 10.0))
 
 
 def test_the_codec_accepts_held_totals() -> None:
     codec = HanCodec(energy_scale=1, learned={"energy_scale_published": "10"})
     (frame,) = frames_of(HdlcFramer(), [HOURLY_1])
-    heard = process_message(codec, codec.decode(frame), Timestamp(None, 0.0))
-    assert heard.update.problem
-    assert not [obj for obj in heard.reading.objects if "1.8.0" in str(obj.id)]
+    processed = process(codec, codec.decode(frame), Timestamp(None, 0.0))
+    assert processed.update.problem
+    assert not [obj for obj in processed.reading.objects if "1.8.0" in str(obj.id)]
     accepted, learned = codec.accept_held()
     assert accepted == "energy_scale 1"
     assert learned["energy_scale_published"] == "1"
-    heard = process_message(codec, codec.decode(frame), Timestamp(None, 10.0))
-    energy = next(obj for obj in heard.reading.objects if obj.id == "1-1:1.8.0.255")
-    assert (energy.value, heard.update.problem) == (Decimal("4422.800"), None)
+    processed = process(codec, codec.decode(frame), Timestamp(None, 10.0))
+    energy = next(obj for obj in processed.reading.objects if obj.id == "1-1:1.8.0.255")
+    assert (energy.value, processed.update.problem) == (Decimal("4422.800"), None)
     assert codec.accept_held()[0] is None

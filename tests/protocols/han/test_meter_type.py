@@ -15,7 +15,7 @@ from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from kamstrup_mqtt.protocols.han.meter_type import KEYS, identify_model, no_model
 from tests.support.framing import frames_of
 from tests.support.han_recordings import HOURLY_1, LIVE_1
-from tests.support.han_session import process_message
+from tests.support.han_session import process
 from tests.support.shared_vectors import shared_vectors
 
 KAMSTRUP = {"recognised": "kamstrup_han_3phase", "manufacturer": "Kamstrup"}
@@ -23,8 +23,8 @@ DIRECT, TRANSFORMERS = {"connection": "direct"}, {"connection": "transformers"}
 
 
 def learned(codec: HanCodec, frame: Frame) -> dict[str, str]:
-    heard = process_message(codec, codec.decode(frame), Timestamp(None, 0.0))
-    return {key: value for key, value in heard.update.learned.items() if key in KEYS}
+    processed = process(codec, codec.decode(frame), Timestamp(None, 0.0))
+    return {key: value for key, value in processed.update.learned.items() if key in KEYS}
 
 
 def of_wire(wire: bytes) -> dict[str, str]:
@@ -81,10 +81,10 @@ def test_a_list_with_too_few_values_changes_nothing() -> None:
     (frame,) = frames_of(HdlcFramer(), [LIVE_1])
     learned(codec, frame)
     power = DecodedValue("1-1:1.7.0.255", 5, None, "W")
-    heard = process_message(
+    processed = process(
         codec, Message({"maker": "kamstrup", "elements": 3}, (power,)), Timestamp(None, 1.0)
     )
-    assert heard.update.learned["recognised"] == "kamstrup_han_3phase"
+    assert processed.update.learned["recognised"] == "kamstrup_han_3phase"
     assert identify_model(Message({"maker": None}, (power,)), {"1.7.0": power}, no_model) == {}
     assert identify_model(Message({"maker": "kaifa"}, (power,)), {"1.7.0": power}, no_model) == {}
 
@@ -97,10 +97,10 @@ def test_the_maker_is_known_without_models() -> None:
 
 def test_recognised_models_are_remembered() -> None:
     before = {**KAMSTRUP, **DIRECT, "energy_scale": "10"}
-    heard = process_message(
+    processed = process(
         HanCodec(learned=before), Message({"maker": None}, ()), Timestamp(None, 0.0)
     )
-    assert {key: heard.update.learned.get(key) for key in KEYS} == {**KAMSTRUP, **DIRECT}
+    assert {key: processed.update.learned.get(key) for key in KEYS} == {**KAMSTRUP, **DIRECT}
 
 
 @pytest.mark.parametrize(

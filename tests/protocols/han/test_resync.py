@@ -82,7 +82,7 @@ def damaged(wire: bytes, rng: random.Random) -> bytes:
 
 
 def fill(rng: random.Random) -> bytes:
-    """What stands between two frames: nothing, flags, an idle line, noise full of starts."""
+    """Bytes between two frames: none, flags, an idle line, noise full of starts."""
     size = rng.randint(0, 40)
     starts = b"".join(
         rng.choice((b"\x7e", b"\xa0", b"\xa7\xff", b"\x7e\xa0\xe2\x2b\x21\x13", b"\x23\x9a"))
@@ -131,7 +131,7 @@ def test_a_recording_of_a_thousand_frames() -> None:
 
 
 def test_every_byte_is_returned_exactly_once() -> None:
-    """All bytes come out once, flags between frames aside."""
+    """Every byte is in one event, except flags between frames."""
     rng = random.Random(7)
     stream = b"".join(damaged(rng.choice(FRAMES), rng) + fill(rng) for _ in range(100))
     told = b"".join(event.raw for event in events_of(HdlcFramer(), chunks_of(stream, rng)))
@@ -164,7 +164,7 @@ EVEN, STARTS = bytes(range(0, 256, 2)), bytes(range(0xA0, 0xB0))
 
 
 def noise(rng: random.Random) -> bytes:
-    """What is full of starts that are none, and now and then one that is."""
+    """Noise full of false starts, with a true one now and then."""
     size = rng.randrange(1, rng.choice((5, 50, 1500)))
     kind = rng.randrange(8)
     if kind < 2:  # the same over and over; the first is the bench's

@@ -15,7 +15,7 @@ from kamstrup_mqtt.protocols.han import HanCodec, HdlcFramer
 from kamstrup_mqtt.protocols.han.cipher import Keys, unwrap
 from tests.support.framing import events_of, frames_of
 from tests.support.han_recordings import hdlc
-from tests.support.shared_vectors import require_vectors, shared_vectors
+from tests.support.shared_vectors import shared_vectors
 
 
 def vectors(*kinds: str) -> list[Any]:
@@ -53,7 +53,7 @@ KAIFA = {
     "R-": "1-0:4.8.0.255",
     "list_id": "1-0:0.2.129.255",
 }
-"""How the collection calls the positions of Kaifa's lists (Kaifa HAN OBIS codes KFM_001)."""
+"""Names of the positions in Kaifa's lists in the collection (Kaifa HAN OBIS codes KFM_001)."""
 
 WRONG = {
     "amsreader_gh111-2": "the reader's firmware had decrypted the list in place: its envelope says"
@@ -181,15 +181,15 @@ def test_the_signature_of_a_wrong_parity(vector: dict[str, Any]) -> None:
 
 
 def test_a_stream_with_shared_flags_and_one_with_garbage() -> None:
-    found = require_vectors("han.json", lambda v: v["kind"] == "stream" and bool(v["hex"]))
+    found = [vector.values[0] for vector in vectors("stream")]
     for vector in found:
         expected = {"synthetic_stream_shared_flag": 2, "jalla2000_messy_stream": 2}[vector["name"]]
         assert len(frames_of(HdlcFramer(), [bytes.fromhex(vector["hex"])])) == expected
 
 
 def test_all_of_them_in_one_stream_in_random_chunks() -> None:
-    """As many frames come out as are in it with a right FCS."""
-    good = require_vectors("han.json", lambda v: v["kind"] == "hdlc" and bool(v["hex"]))
+    """Every frame with a valid FCS is found."""
+    good = [v.values[0] for v in vectors("hdlc")]
     rng = random.Random(3)
     wires = [bytes.fromhex(v["hex"].replace("XX", "00")) for v in good]
     stream = b"".join(wires) * 5

@@ -47,7 +47,7 @@ SEED = (
 )
 """Seed 000, README: the ten values of the first listing."""
 
-ISKRA_IDENT, ISKRA_BLOCK = iec_recordings.ISKRA[:17], iec_recordings.ISKRA[17:]
+ISKRA_IDENT = iec_recordings.ISKRA[:17]
 CRLF = bytes.fromhex("AF 3F 21 8D 0A")
 LF = bytes.fromhex("AF 3F 21 0A")
 ACK_000 = bytes.fromhex("06 30 30 30 8D 0A")

@@ -54,7 +54,6 @@ HELD = bytes.fromhex(
     "4902030152015C03EB03EA"
 )
 NEW_YEAR = datetime.fromisoformat("2026-01-01T00:00:00")
-NO_ROWS = "3fb80704000000000000000000003c0001"
 SILENT = MeterError(LinkState.NO_BYTES, "no answer")
 
 

@@ -320,7 +320,7 @@ def test_sources_as_a_user_writes_them() -> None:
     "vector", shared_vectors("kmp.json", lambda v: v["protocol"] == "KMP382-ASCII")
 )
 def test_shared_vectors(vector: Vector) -> None:
-    """Whole frames verify or are refused as the vectors say."""
+    """Complete frames are valid or invalid as the vectors say."""
     framer = KmpAsciiCodec().framer()
     framer.receive_data(bytes.fromhex(vector["hex"]))
     framer.end_burst()

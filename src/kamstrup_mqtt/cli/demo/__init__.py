@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt demo`: four emulated meters, a broker, the daemon, and what it publishes."""
+"""`kamstrup-mqtt demo`: four emulated meters, a broker, and the daemon that reads and publishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The daemon of the demo, in a process of its own."""
+"""The daemon of the demo, in a separate process."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ class ObjectTemplate:
 
 
 class MessageTemplate(Protocol):
-    """What is known of the messages of one layout."""
+    """Decodes the messages of one layout."""
 
     def read(self, frame: Frame) -> Message | None:
         """Return the message in a frame. None if it has another layout."""

@@ -180,9 +180,9 @@ class EnergyScale:
         if not fits:
             self._verdicts.clear()
             self._likely = _matching_candidate(ratios)
-            news = not self.is_contradicted and self._user_confirmed != self.scale
-            self.is_contradicted = self.is_contradicted or news
-            return self.problem if news else None
+            is_new = not self.is_contradicted and self._user_confirmed != self.scale
+            self.is_contradicted = self.is_contradicted or is_new
+            return self.problem if is_new else None
         if self.is_contradicted:
             self._verdicts.append(self.scale)
             if len(self._verdicts) >= AGREEING_WINDOWS:

@@ -1,7 +1,8 @@
-"""What the lists of one meter show together, and a single list does not.
+"""Combines the lists of one meter.
 
-The scale of its energies (`energy_scale`), the zone of its clock (`clock_offset`), the time that
-a register belongs to, and whether phases add up to totals. The time of each list is passed in.
+Several lists together show the scale of the energies (`energy_scale`), the zone of the clock
+(`clock_offset`), the time that a register belongs to, and whether phases add up to totals. The
+time of each list is passed in.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class HanSession:
                 received_at.utc is None or abs(received_at.utc - measured_at) > _DAY
             ):
                 measured_at = None  # the meter's clock is wrong
-            objects = tuple(self._published_objects(message, local, received_at))
+            objects = tuple(self._published_objects(message, received_at))
         self._pending = _PendingList(message, received_at, by_code, meter_replaced, has_time)
         return PushedReading(
             objects,
@@ -230,14 +231,14 @@ class HanSession:
             for code, obj in found.items()
             if isinstance(obj.raw, int) and code in self._integrals
         }
-        news = self._scale.add_registers(at, counts, is_frequent=is_frequent)
-        if news is not None:
-            self._log.append((WARNING if self._scale.is_contradicted else INFO, news))
+        finding = self._scale.add_registers(at, counts, is_frequent=is_frequent)
+        if finding is not None:
+            self._log.append((WARNING if self._scale.is_contradicted else INFO, finding))
 
     # Published values
 
     def _published_objects(
-        self, message: Message, local: datetime | None, received_at: Timestamp
+        self, message: Message, received_at: Timestamp
     ) -> Iterator[DecodedValue]:
         """The objects of a list: energies if their scale is known, clocks with their zone."""
         for obj in message.objects:

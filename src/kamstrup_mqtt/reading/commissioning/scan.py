@@ -103,7 +103,7 @@ class Scan:
     async def _try_polled(self, deadline: float) -> bool:
         """Try the candidates in order. True if a meter answered."""
         for candidate in polled_candidates(self._address):
-            self._say(ScanStep.TRY, f"trying {candidate.protocol} at {candidate.line} ...")
+            self._report_step(ScanStep.TRY, f"trying {candidate.protocol} at {candidate.line} ...")
             link = await self._opener(self._address, candidate.params, open_timeout=OPEN_TIMEOUT)
             try:
                 if await self._try(candidate, link, deadline):
@@ -139,9 +139,9 @@ class Scan:
     async def _identify_kmp(self, runner: ConversationRunner, codec: PolledCodec) -> PollResponse:
         """Ask for the serial number, then for the registers that tell the models apart."""
         await runner.run(codec.poll(PollRequest(sources=(), identity=("serial_no",))))
-        self._say(ScanStep.IDENTIFY, "a KMP meter answers; identifying the model ...")
+        self._report_step(ScanStep.IDENTIFY, "a KMP meter answers; identifying the model ...")
         request = PollRequest(sources=detection.detection_registers(), identity=("serial_no", 1001))
         return await runner.run(codec.poll(request))
 
-    def _say(self, step: ScanStep, message: str) -> None:
+    def _report_step(self, step: ScanStep, message: str) -> None:
         self._report(ScanProgress(step, message))

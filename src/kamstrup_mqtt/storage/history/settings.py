@@ -1,4 +1,4 @@
-"""What can be configured of the history, and the defaults. Imports nothing, for `config`."""
+"""Settings of the history and their defaults. Imports nothing, because `config` imports it."""
 
 from __future__ import annotations
 
