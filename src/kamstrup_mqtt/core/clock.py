@@ -41,25 +41,6 @@ class Clock:
         return datetime.fromtimestamp(self._wall(), UTC)
 
 
-class RecordedClock(Clock):
-    """The clock of a recording.
-
-    `started` is the wall time that belongs to the present monotonic time. None if the host did not
-    know it, then `now` is always None.
-    """
-
-    def __init__(self, started: datetime | None, monotonic: Callable[[], float]) -> None:
-        wall_start, monotonic_start = (started or BUILD_TIME).timestamp(), monotonic()
-        super().__init__(lambda: wall_start + monotonic() - monotonic_start, monotonic)
-        self._is_known = started is not None
-        self.not_before = datetime.min.replace(
-            tzinfo=UTC
-        )  # the recording may be older than this version
-
-    def now(self) -> datetime | None:
-        return super().now() if self._is_known else None
-
-
 STEP = 30.0
 """Change in seconds, relative to the monotonic clock, above which the wall clock was set."""
 

@@ -34,7 +34,7 @@ unit of its retained value."""
 _EMPTY_READING = LastReading(None, {})
 
 
-@lru_cache(maxsize=64)  # there are few different ones
+@lru_cache(maxsize=64)  # most meters of a house share one
 def _state_form(keys: tuple[str, ...]) -> decimal_json.ObjectWriter:
     return decimal_json.ObjectWriter(dict.fromkeys(("time", *keys)))
 

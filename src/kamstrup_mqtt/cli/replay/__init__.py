@@ -20,10 +20,11 @@ from kamstrup_mqtt.cli.instance import with_instance
 from kamstrup_mqtt.cli.output import put
 from kamstrup_mqtt.cli.replay.connections import broker_connector, print_connector
 from kamstrup_mqtt.cli.replay.event_loop import ReplayClock, ReplayLoop
+from kamstrup_mqtt.cli.replay.recorded_clock import RecordedClock
 from kamstrup_mqtt.config import Config, loader
 from kamstrup_mqtt.config.redaction import MASK
 from kamstrup_mqtt.core import log
-from kamstrup_mqtt.core.clock import RecordedClock, rfc3339
+from kamstrup_mqtt.core.clock import rfc3339
 from kamstrup_mqtt.core.errors import ConfigError, KamstrupMqttError
 from kamstrup_mqtt.daemon.app import App, ExitReason
 from kamstrup_mqtt.links.address import RecordedLine

@@ -125,7 +125,7 @@ class IecCodec:
             poll_request, (yield from self._readout(poll_request.probe_only))
         )
 
-    def _answer_request(self, ask: PollRequest, frame: Frame) -> PollResponse:
+    def _answer_request(self, poll_request: PollRequest, frame: Frame) -> PollResponse:
         objects = self.decode(frame).objects
         learned: dict[str, str] = {}
         if self._vote.learned is not None:
@@ -135,7 +135,7 @@ class IecCodec:
         came = {obj.id for obj in objects}
         return PollResponse(
             objects=objects,
-            unsupported=frozenset(s for s in ask.sources if s not in came),
+            unsupported=frozenset(s for s in poll_request.sources if s not in came),
             learned=learned,
         )
 

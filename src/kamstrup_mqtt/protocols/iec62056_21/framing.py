@@ -308,14 +308,14 @@ class IecFramer:
         text = self._text()
         command = text[0] == SOH
         matches = matching_rules(text[1:] + bytes((check & 0x7F,)))
-        good = bool(matches) if command else self._vote.accepts(matches)
-        if not good and check & 0x7F in _STARTS:
+        is_valid = bool(matches) if command else self._vote.accepts(matches)
+        if not is_valid and check & 0x7F in _STARTS:
             # the check character was lost, and this is the next start
             self._drop_element(DropReason.CHECKSUM, with_ident=True)
             self._receive_byte(check)
             return
         self._raw.append(check)
-        if not good or not self._has_valid_parity(self._raw):
+        if not is_valid or not self._has_valid_parity(self._raw):
             self._drop_element(DropReason.CHECKSUM, with_ident=True)
         elif command:
             self._emit(bytes(self._raw), "request", "command")
@@ -328,13 +328,13 @@ class IecFramer:
         whole = parity.strip(self._ident + self._raw)
         end = whole.rindex(b"!")
         if P1_CRC.search(whole):
-            good = crc16_arc(whole[: end + 1]) == int(whole[end + 1 : end + 5], 16)
+            is_valid = crc16_arc(whole[: end + 1]) == int(whole[end + 1 : end + 5], 16)
         else:
             # without a check, only an unrequested readout in mode D is accepted, by its blank line
             blank_line = parity.strip(self._ident).count(b"\n") > 1
-            good = blank_line and not self.early_ident and not whole[end + 1 :].strip(b"\r\n")
+            is_valid = blank_line and not self.early_ident and not whole[end + 1 :].strip(b"\r\n")
         parity_ok = self._has_valid_parity(self._raw)
-        if self._vote.unchecked or (good and parity_ok):
+        if self._vote.unchecked or (is_valid and parity_ok):
             self._emit_data("push")
         else:
             self._drop_element(DropReason.CHECKSUM, with_ident=True)

@@ -113,9 +113,9 @@ class _Poll:
 
     def run(self) -> Conversation:
         yield from self._codec.wake_up()
-        wanted = set(self._poll_request.sources) | set(self._poll_request.identity)
+        sources = set(self._poll_request.sources) | set(self._poll_request.identity)
         registers = [source for source in self._poll_request.sources if isinstance(source, int)]
-        if GET_SERIAL_NO in wanted:
+        if GET_SERIAL_NO in sources:
             payload = get_serial_no(self._codec.address)
             yield from self._optional_request(
                 payload, needed=self._poll_request.probe_only or not registers
@@ -127,7 +127,7 @@ class _Poll:
                 if isinstance(source, int) and source not in registers
             ]
         failed, fault = yield from self._read_all_registers(registers)
-        if fault is None and (self._poll_request.identity or wanted & {GET_TYPE, SOFTWARE}):
+        if fault is None and (self._poll_request.identity or sources & {GET_TYPE, SOFTWARE}):
             yield from self._optional_request(get_type(self._codec.address), needed=not self._awake)
         lacking = frozenset(self._poll_request.sources) - self._objects.keys()
         return PollResponse(

@@ -151,11 +151,11 @@ class NumberedLogCursor:
     def __init__(self, codec: KmpCodec, log: int, query: Query) -> None:
         self.is_done = False
         self._codec = codec
-        self._asked = (codec.address, log, query.registers)
+        self._request_fields = (codec.address, log, query.registers)
         self._query = query
         self._found: dict[int, Record] = {}
         self._count = min(rows_that_fit(query.registers), query.most)
-        self._payload = log_messages.get_log_last(*self._asked, self._count, LONGEST)
+        self._payload = log_messages.get_log_last(*self._request_fields, self._count, LONGEST)
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -177,7 +177,7 @@ class NumberedLogCursor:
         self.is_done = not fresh or oldest == 0 or left < 1 or reached
         count = max(min(self._count, left, oldest), 1)
         self._payload = log_messages.get_log_id(
-            *self._asked, count, LONGEST, max(oldest - count, 0)
+            *self._request_fields, count, LONGEST, max(oldest - count, 0)
         )
 
 
@@ -246,16 +246,16 @@ class KmpLogReader:
         if isinstance(query.log, int):
             # electricity meters have register 1049 instead of 348
             clock = 348 if HEAT_ENERGY in registers else 1049
-            wanted = _query(query, (clock, 1003, 1002), registers)
-            return NumberedLogCursor(self._codec, query.log, wanted)
+            log_query = _query(query, (clock, 1003, 1002), registers)
+            return NumberedLogCursor(self._codec, query.log, log_query)
         logger = log_messages.LOGGERS[query.log]
         held = (yield from configuration(self._codec, logger)).registers
         clocks = tuple(clock for clock in log_messages.CLOCKS if clock in held)
         values = tuple(register for register in registers if register in held)
         if not clocks or not values:
             raise MeterError(LinkState.REFUSED, "its log holds none of the values that are read")
-        wanted = _query(query, (348,) if 348 in clocks else clocks, values)
-        return LoggerCursor(self._codec, logger, wanted)
+        log_query = _query(query, (348,) if 348 in clocks else clocks, values)
+        return LoggerCursor(self._codec, logger, log_query)
 
 
 def _query(query: LogQuery, clocks: tuple[int, ...], values: tuple[int, ...]) -> Query:

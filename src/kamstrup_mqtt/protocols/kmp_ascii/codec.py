@@ -88,8 +88,8 @@ class KmpAsciiCodec:
         does not have. Raises MeterError when nothing, or something unreadable, came; once
         something has come, what fails takes nothing away.
         """
-        wanted = (*poll_request.identity, *poll_request.sources)
-        commands = {c for c in map(command_of, wanted) if c is not None}
+        sources = (*poll_request.identity, *poll_request.sources)
+        commands = {c for c in map(command_of, sources) if c is not None}
         objects: list[DecodedValue] = []
         answered: set[bytes] = set()
         fault: MeterError | None = None

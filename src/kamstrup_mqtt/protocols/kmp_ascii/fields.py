@@ -142,9 +142,9 @@ def parse_source(text: str) -> SourceId:
 
     Raises ValueError with a list of all sources.
     """
-    wanted = text.strip().lower()
+    word = text.strip().lower()
     for field in FIELDS:
-        if wanted in (field.id.lower(), field.key):
+        if word in (field.id.lower(), field.key):
             return field.id
     known = ", ".join(field.id for field in FIELDS)
     raise ValueError(f"{text}: the 685-382 has no such value; choose from {known}")

@@ -87,10 +87,10 @@ class Multical66Codec:
         return Message({"direction": "answer", "request": f"/#{request}"}, _read(request, text))
 
     def poll(self, poll_request: PollRequest) -> Conversation:
-        """Send the requests whose fields are wanted. Raises MeterError when the first is not
+        """Send the requests whose fields are read. Raises MeterError when the first is not
         answered, or where the speed belongs to a bridge."""
-        asked = {request_of(source) for source in poll_request.sources if source in SOURCES}
-        wanted = [request for request in REQUESTS if request in asked]
+        requested = {request_of(source) for source in poll_request.sources if source in SOURCES}
+        requests = [request for request in REQUESTS if request in requested]
         found: dict[SourceId, DecodedValue] = {}
         yield from wake_up(
             self._timings.wake,
@@ -100,7 +100,7 @@ class Multical66Codec:
             ident_rest=self._timings.pause,
         )
         fault: MeterError | None = None
-        for n, request in enumerate(wanted or ["1"]):
+        for n, request in enumerate(requests or ["1"]):
             if n:
                 yield Pause(self._timings.pause)
             try:
