@@ -117,6 +117,8 @@ class SpoolAccess:
         if not self.is_failing:
             self.is_failing = True
             _LOG.warning("history continues in memory: %s; free or repair the disk", reason)
+        else:
+            _LOG.debug("history still continues in memory: %s", reason)
         self._on_failure()
 
 
