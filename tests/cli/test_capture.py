@@ -230,7 +230,7 @@ async def test_an_existing_file_is_not_replaced_without_force(run: Run) -> None:
     run.file.write_text("mine")
     code, said = await run.to_its_end("--duration", "1")
     assert (code, run.file.read_text()) == (2, "mine")
-    assert said == f"{run.file} is there already; name another file, or --force\n"
+    assert said == f"{run.file} already exists; name another file or add --force\n"
     code, _ = await run.to_its_end("--duration", "1", "--force")
     assert code == 0
     assert file_format.read_recording(run.file).end == "the time is over"
@@ -268,7 +268,7 @@ async def test_a_locked_state_file_is_refused(run: Run, tmp_path: Path) -> None:
         ({"--duration": "0"}, "give more than 0 seconds"),
         ({"--duration": "an hour"}, "give a number of seconds"),
         ({"-o": "/no/such/folder/x"}, "/no/such/folder/x cannot be written: No such file"),
-        ({"-o": "/"}, "/ is there already"),
+        ({"-o": "/"}, "/ already exists"),
         ({"-c": "/no/config.yaml"}, "/no/config.yaml: no such file; start with a copy"),
         ({"-o": None}, "the following arguments are required: -o/--output"),
         ({"-c": None}, "the following arguments are required: -c/--config"),

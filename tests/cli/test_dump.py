@@ -190,7 +190,7 @@ def test_the_output_file(tmp_path: Path) -> None:
     file.write_text("mine")
     done = dump(tmp_path, "-o", str(file))
     assert (done.code, file.read_text()) == (2, "mine")
-    assert f"{file} is there already; name another file, or --force" in done.err
+    assert f"{file} already exists; name another file or add --force" in done.err
     assert dump(tmp_path, "-o", str(file), "--force").code == 0
     assert json.loads(file.read_text())["version"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -674,6 +674,14 @@ def test_warning_of_a_short_interval_on_a_battery(written: Load, tmp_path: Path)
     assert written(METER).warnings == ()
 
 
+def test_warning_of_a_short_interval_names_no_model_before_detection(written: Load) -> None:
+    config = written(
+        METER.replace("multical_403", "auto").replace("tcp://h:1", "tcp://h:1, interval: 59s")
+    )
+    assert len(config.warnings) == 1
+    assert "59 s drains the battery of a battery meter; its rated life" in config.warnings[0]
+
+
 def test_sections_may_be_empty(written: Load) -> None:
     config = written(METER + "mqtt:\nhomeassistant:\n")
     assert (config.mqtt.host, config.homeassistant.prefix) == ("localhost", "homeassistant")

@@ -58,7 +58,7 @@ def test_create_private_replaces_an_existing_file_only_on_request(tmp_path: Path
     path = tmp_path / "meters.rec"
     path.write_text("old")
     path.chmod(0o644)
-    with pytest.raises(ConfigError, match="is there already; name another file, or --force"):
+    with pytest.raises(ConfigError, match="already exists; name another file or add --force"):
         create_private(path)
     assert path.read_text() == "old"
     os.close(create_private(path, replace=True))

@@ -107,7 +107,7 @@ def test_a_truncated_file_is_read_up_to_its_last_complete_line(path: Path, whole
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ("{", "4: cannot be read: Expecting property name"),
+        ("{", "4: cannot be read: the line is not JSON"),
         ("[]", "4: cannot be read: must be an object"),
         ('{"meter": "heat", "rx": ""}', "4: cannot be read: t is missing"),
         ('{"t": -1, "meter": "heat", "rx": ""}', "4: cannot be read: t must be a number"),
@@ -137,7 +137,7 @@ def test_an_invalid_line_is_reported_with_its_number(path: Path, line: str, faul
     [
         ("", "it has no complete line"),
         ("no newline", "it has no complete line"),
-        ("mqtt:\n  host: x\n", ":1: is not a recording: Expecting value"),
+        ("mqtt:\n  host: x\n", ":1: is not a recording: the line is not JSON"),
         ("{}\n", ":1: is not a recording: create one with `kamstrup-mqtt capture`"),
         ('{"kamstrup_mqtt_recording": 2}\n', ":1: is not a recording: version 2 of the format"),
         ('{"kamstrup_mqtt_recording": 1}\n', ":1: is not a recording: meters is missing"),
@@ -169,7 +169,7 @@ def test_a_file_that_cannot_be_read_or_created(tmp_path: Path, path: Path) -> No
     with pytest.raises(ConfigError, match="cannot be written: No such file"):
         RecordingFile(tmp_path / "no" / "file")
     path.write_text("somebody's")
-    with pytest.raises(ConfigError, match="is there already; name another file, or --force"):
+    with pytest.raises(ConfigError, match="already exists; name another file or add --force"):
         RecordingFile(path)
     assert path.read_text() == "somebody's"
     path.chmod(0o644)

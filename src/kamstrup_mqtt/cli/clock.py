@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, now: Callable[[], datetime] = lambda: datetime
         raise MeterError(
             LinkState.REFUSED,
             f"the clock is wrong by more than {MAX_ERROR.seconds // 60} min, or in an unknown zone:"
-            " give the zone that it shall show with --zone",
+            " give the zone of the meter's clock with --zone",
         )
     if not args.yes:
         raise ConfigError("--set writes to the meter; add --yes to confirm that")

@@ -46,6 +46,6 @@ def _exchange(address: str, request: bytes, timeout: float) -> bytes:
         ) from error
     except OSError as error:
         raise ControlError(
-            f"no daemon answers at {format_address(address)} ({error.strerror or error}); does it"
-            " run as this user and with the same mqtt.instance?"
+            f"no daemon answers at {format_address(address)} ({error.strerror or error}); is it"
+            " running as this user and with the same mqtt.instance?"
         ) from error

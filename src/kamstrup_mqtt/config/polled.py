@@ -30,6 +30,7 @@ from kamstrup_mqtt.config.values import (
     sources_by_key,
 )
 from kamstrup_mqtt.meters import registry
+from kamstrup_mqtt.meters.auto import AUTO
 from kamstrup_mqtt.meters.plan import PlannedValue
 from kamstrup_mqtt.protocols.base import PollTimings, Wake
 
@@ -184,9 +185,10 @@ class Polled(Meter):
                 " set (interval: 28m keeps it awake)",
             )
         if self.meter_model.has_battery and self.interval < BATTERY_WARNING:
+            meter = "battery meter" if self.model == AUTO else self.meter_model.name
             yield (
                 ("interval",),
-                f"{self.interval:g} s drains the battery of a {self.meter_model.name};"
+                f"{self.interval:g} s drains the battery of a {meter};"
                 " its rated life assumes one reading an hour (interval: 1h)",
             )
 

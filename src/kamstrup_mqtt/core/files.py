@@ -29,7 +29,7 @@ def create_private(path: Path, *, replace: bool = False) -> int:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):  # leave the mode of a device alone
             os.fchmod(descriptor, _OWNER_ONLY)
     except FileExistsError:
-        raise ConfigError(f"{path} is there already; name another file, or --force") from None
+        raise ConfigError(f"{path} already exists; name another file or add --force") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
     return descriptor

@@ -191,7 +191,7 @@ class StateFile:
         try:
             text = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
-            _LOG.info("%s: nothing is remembered yet", path)
+            _LOG.info("%s: no state file yet; a new one will be written", path)
             return {}
         except OSError as error:
             _LOG.warning("%s cannot be read (%s): going on without", path, error.strerror or error)

@@ -240,7 +240,10 @@ def _parse_entry(line: bytes, header: Header) -> RecordedEvent | tuple[float, st
 
 
 def _parse_object(line: bytes) -> dict[str, Any]:
-    entry = json.loads(line)
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        raise ValueError("the line is not JSON") from None
     if not isinstance(entry, dict):
         raise ValueError("must be an object")
     return entry
