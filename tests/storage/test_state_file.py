@@ -476,16 +476,19 @@ async def _stop(task: asyncio.Task[None]) -> None:
 
 
 class Recorder:
-    """Stands for the disk: what was written, and an event for each time."""
+    """Stands for the disk: records what is written, with events for each call."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.loop = asyncio.get_running_loop()
+        self.called = asyncio.Event()
         self.wrote = asyncio.Event()
         self.blocked = threading.Event()
         self.blocked.set()
 
     def __call__(self, path: Path, text: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the test is over
+            self.loop.call_soon_threadsafe(self.called.set)
         self.blocked.wait(20)
         self.texts.append(text)
         with contextlib.suppress(RuntimeError):  # the test is over
@@ -558,7 +561,7 @@ async def test_a_stuck_disk_blocks_neither_loop_nor_exit(tmp_path: Path) -> None
     )
     task = await _start(state_file)
     state_file.mark_changed(urgent=True)
-    await asyncio.sleep(0.05)  # the loop goes on: this returns
+    await asyncio.wait_for(disk.called.wait(), 5)  # the loop is not blocked
     state_file.mark_changed()
     await asyncio.wait_for(_stop(task), 5)
     state_file.close()
