@@ -13,7 +13,7 @@ from tests.support.terminal import Terminal
 LOOPBACK = ("--listen", "127.0.0.1:0")
 
 
-def test_a_seated_head() -> None:
+def test_a_head_in_place() -> None:
     with emulated("multical_403", *LOOPBACK) as (_, address):
         result = kamstrup_mqtt(
             "align", "--port", f"tcp://{address}", "--tries", "2", "--pause", "0"
@@ -23,7 +23,7 @@ def test_a_seated_head() -> None:
     assert "the head sits well" in result.out
 
 
-def test_a_turned_head() -> None:
+def test_a_misplaced_head() -> None:
     with emulated("multical_403", "--echo", "--fault", "asleep", *LOOPBACK) as (_, address):
         result = kamstrup_mqtt(
             *("align", "--port", f"tcp://{address}", "--tries", "1", "--timeout", "0.1")

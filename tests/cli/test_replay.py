@@ -134,7 +134,7 @@ def test_two_replays_print_the_same(file: Path, config: Path) -> None:
     other.write_text(file.read_text().replace("10:00:00.000Z", "10:00:01.000Z", 1))
     third = replay(other, "-c", str(config), "--print", "--speed", "max")
     boots = [of(done, "kamstrup/replay/main/history")[0]["boot"] for done in (first, third)]
-    assert boots[0] != boots[1]  # whoever drops what came twice must not drop this
+    assert boots[0] != boots[1]  # a consumer that removes duplicates must keep these
     assert any(entry["topic"].startswith("homeassistant/device/") for entry in first.lines)
 
 

@@ -107,7 +107,7 @@ async def test_only_the_owner_may_connect_to_the_file(tmp_path: Path) -> None:
     server.close()
 
 
-async def test_a_place_that_cannot_be_used_is_named(
+async def test_an_unusable_path_is_named(
     tmp_path: Path, expected_logs: list[str], logged: Callable[[], list[str]]
 ) -> None:
     expected_logs.append("no control socket at")
@@ -117,7 +117,7 @@ async def test_a_place_that_cannot_be_used_is_named(
     assert "No such file or directory" in logged()[0]
 
 
-async def test_a_second_daemon_of_the_instance_hears_why_it_has_no_socket(
+async def test_a_second_daemon_of_the_instance_logs_why_it_has_no_socket(
     expected_logs: list[str], logged: Callable[[], list[str]]
 ) -> None:
     expected_logs.append("no control socket at")
@@ -172,7 +172,7 @@ async def test_an_exception_of_a_handler_is_raised_by_run(tmp_path: Path, bug: E
     server.close()
 
 
-async def test_a_result_that_is_no_json_is_a_programming_error(tmp_path: Path) -> None:
+async def test_a_result_that_is_not_json_is_a_programming_error(tmp_path: Path) -> None:
     name = str(tmp_path / "c.sock")
     server = ControlServer(name, {"dump": lambda _: {"no": {1, 2}}})
     running = asyncio.create_task(server.run())

@@ -28,15 +28,15 @@ def test_the_defaults() -> None:
     assert watchdog.HEALTHY_WITHIN == 60.0
 
 
-def test_a_heartbeat_is_late_thirty_seconds_after_its_heartbeat_() -> None:
+def test_a_heartbeat_is_late_after_thirty_seconds() -> None:
     time = Time()
-    heartbeat_ = Heartbeat("publisher", time)
-    heartbeat_.expect_within(10)
+    heartbeat = Heartbeat("publisher", time)
+    heartbeat.expect_within(10)
     time.now = 1040.0
-    assert not heartbeat_.is_late()
+    assert not heartbeat.is_late()
     time.now = 1040.1
-    assert heartbeat_.is_late()
-    assert late_names([heartbeat_, Heartbeat("other", time)]) == ["publisher"]
+    assert heartbeat.is_late()
+    assert late_names([heartbeat, Heartbeat("other", time)]) == ["publisher"]
 
 
 def test_the_watchdog_is_kicked_while_no_task_is_stuck(
@@ -45,9 +45,9 @@ def test_the_watchdog_is_kicked_while_no_task_is_stuck(
     expected_logs.append("stuck: publisher")
     time = Time()
     kicks: list[str] = []
-    heartbeat_ = Heartbeat("publisher", time)
+    heartbeat = Heartbeat("publisher", time)
     watchdog = Watchdog(
-        [heartbeat_],
+        [heartbeat],
         lambda: kicks.append("systemd"),
         time,
         exit_timer=lambda: kicks.append("timer"),
@@ -63,7 +63,7 @@ def test_the_watchdog_is_kicked_while_no_task_is_stuck(
     time.now += 30
     assert not watchdog.is_healthy
     assert watchdog.seconds_since_kick == 61
-    heartbeat_.expect_within(5)
+    heartbeat.expect_within(5)
     watchdog.check()
     assert kicks == ["systemd", "timer"] * 2
     assert watchdog.is_healthy

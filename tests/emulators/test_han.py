@@ -30,7 +30,7 @@ def readings(message: Message) -> dict[str | None, Scalar]:
     return {SPEC.key_of(obj.id): obj.value for obj in message.objects}
 
 
-def test_a_list_of_ten_seconds_as_the_seed_has_it() -> None:
+def test_the_list_of_ten_seconds_equals_the_seed() -> None:
     emulator = meter(
         **SEED_ID,
         power_import="2824",
@@ -56,7 +56,7 @@ def test_a_list_of_ten_seconds_as_the_seed_has_it() -> None:
     assert emulator.push(datetime(2019, 1, 29, 1, 14, 40)) == LIVE_2  # noqa: DTZ001
 
 
-def test_an_hourly_list_as_the_seed_has_it() -> None:
+def test_the_hourly_list_equals_the_seed() -> None:
     emulator = meter(**SEED_ID, hourly="always")
     wire = emulator.push(datetime(2019, 1, 29, 1, 0, 5))  # noqa: DTZ001
     assert wire[228:] == HOURLY_1
@@ -137,7 +137,7 @@ def test_texts_date_header_and_zone() -> None:
     assert readings(message)["meter_type"] == "684"
 
 
-def test_how_it_is_set() -> None:
+def test_settings_of_the_han_emulator() -> None:
     assert meter().interval == 10.0
     assert str(meter().serial) == "2400 8N1"
 
@@ -172,7 +172,7 @@ def test_how_it_is_set() -> None:
         ("kamstrup_han_3phase", {"meter_id": ""}, "meter_id=: write 1 to 64 characters"),
     ],
 )
-def test_settings_that_are_refused(model: str, settings: dict[str, str], message: str) -> None:
+def test_invalid_han_settings(model: str, settings: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(model, settings)
 

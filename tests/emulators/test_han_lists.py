@@ -122,7 +122,7 @@ def test_every_fault() -> None:
     assert reasons["parity"][-1] is DropReason.PARITY
 
 
-def test_frame_counters_rise_unless_they_are_to_be_replayed() -> None:
+def test_frame_counters_rise_except_in_a_replay() -> None:
     for fault, counters in (("none", [9, 10]), ("replay", [9, 9])):
         emulator = meter("kamstrup_han_3phase", fault=fault, frame_counter="9", **KEYS)
         assert [one(emulator.push(NOW)).header["frame_counter"] for _ in range(2)] == counters

@@ -123,7 +123,7 @@ def test_our_own_reader_reads_them() -> None:
         ({"customer_number": "a(b"}, "up to 32 ASCII characters without"),
     ],
 )
-def test_settings_that_cannot_be(settings: dict[str, str], message: str) -> None:
+def test_invalid_settings(settings: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         iec62056_21.make("e685_382", settings)
 

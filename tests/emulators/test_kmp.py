@@ -132,7 +132,7 @@ def test_registers_that_the_meter_lacks_are_left_out() -> None:
         "55AA",
     ],
 )
-def test_it_keeps_silent(sent: str) -> None:
+def test_invalid_requests_are_not_answered(sent: str) -> None:
     emulator = emulated()
     assert emulator.receive_data(bytes.fromhex(sent)) == []
     assert len(emulator.receive_data(request("3F02"))) == 1
@@ -156,7 +156,7 @@ def test_any_kmp_meter_has_every_heat_and_water_register() -> None:
     assert [obj.id for obj in found] == [60, 68, 155, 266, 369, 243, 1001]
 
 
-def test_every_model_has_a_serial_number_of_its_own() -> None:
+def test_every_model_has_a_different_serial_number() -> None:
     serials = [one(make(model_id, {}), 1001).raw for model_id in MODELS]
     assert len(set(serials)) == len(MODELS)
     assert one(emulated(), 1001).raw == 123456

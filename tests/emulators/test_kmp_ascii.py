@@ -105,7 +105,7 @@ def test_unknown_requests_are_not_answered(request_: bytes) -> None:
     assert ask(request_) == b""
 
 
-def test_the_drivers_second_lrc_is_forgiven() -> None:
+def test_a_second_lrc_is_ignored() -> None:
     assert ask(b"@FE907200\r") == kmp_ascii_recordings.ENERGY_ANSWER
     assert ask(b"@FE95006D00\r") == kmp_ascii_recordings.TARIFFS_ANSWER
 
@@ -122,7 +122,7 @@ def test_the_drivers_second_lrc_is_forgiven() -> None:
         ({"meter_type": ""}, "up to 10 ASCII characters"),
     ],
 )
-def test_settings_that_cannot_be(settings: dict[str, str], message: str) -> None:
+def test_invalid_settings(settings: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kmp_ascii.make("e685_382", settings)
 

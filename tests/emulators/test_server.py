@@ -129,7 +129,7 @@ async def test_pace_and_change_of_speed(connect: Connect) -> None:
     await server.close()
 
 
-async def test_lists_go_to_everybody(connect: Connect) -> None:
+async def test_lists_are_sent_to_all_connections(connect: Connect) -> None:
     server = await serve_tcp(Clockwork, "127.0.0.1", 0)
     pairs = [await connect(server), await connect(server)]
     for reader, writer in pairs:
@@ -178,7 +178,7 @@ async def test_the_first_listener_gets_a_list_at_once() -> None:
     await server.close()
 
 
-async def test_a_meter_that_answers_is_read_on() -> None:
+async def test_wait_does_not_end_while_the_meter_answers() -> None:
     server = await serve_tcp(Parrot, "127.0.0.1", 0)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(server.wait(), 0.01)
@@ -235,7 +235,7 @@ async def test_a_list_meter_on_a_pty_does_not_listen(tmp_path: Path) -> None:
     await server.close()
 
 
-async def test_a_path_that_cannot_be_made(tmp_path: Path) -> None:
+async def test_a_path_that_cannot_be_created(tmp_path: Path) -> None:
     taken = tmp_path / "file"
     taken.touch()
     with pytest.raises(FileExistsError):

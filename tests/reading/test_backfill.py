@@ -228,7 +228,7 @@ async def test_a_failure_is_logged_once_and_the_gap_given_up(
         assert logged(logging.WARNING) == warnings
 
 
-async def test_polls_and_other_meters_come_between_the_requests(start: Start) -> None:
+async def test_polls_and_other_meters_run_between_the_requests(start: Start) -> None:
     async with meter(emulator()) as server:
         state_file = StateFile(None, Clock())
         long_ago = datetime.now(UTC) - timedelta(hours=200)

@@ -195,7 +195,7 @@ async def test_a_flood_of_bytes_is_not_kept() -> None:
     assert str(got[0]).startswith("65440 bytes came")
 
 
-async def test_input_from_before_the_request_is_no_response() -> None:
+async def test_bytes_before_the_request_are_not_a_response() -> None:
     line = Line()
     line.come(SERIAL + SERIAL[:4])
     (error,), counters = await hold(line, send())

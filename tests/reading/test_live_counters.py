@@ -289,7 +289,7 @@ def test_an_older_retained_value_changes_nothing() -> None:
     assert merge(live, "99") == {IMPORT: Decimal("100.000")}
 
 
-def test_what_the_meter_cannot_have_counted_is_ignored() -> None:
+def test_an_impossible_retained_value_is_ignored() -> None:
     minute = HOUR + timedelta(seconds=60)
     live = counters(exact=False, energy_import_live=("100", HOUR))
     assert merge(live, "161.001", until=minute) == {}

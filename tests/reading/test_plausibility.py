@@ -76,7 +76,7 @@ def test_the_first_value_after_a_weak_checksum_needs_a_second() -> None:
     assert bench.filter.rejected == {}
 
 
-def test_two_first_values_that_do_not_agree_are_none() -> None:
+def test_two_different_first_values_are_rejected() -> None:
     bench = Bench(weak=True)
     assert not bench.energy(0, "9032")
     assert not bench.energy(2, "1032")
@@ -166,14 +166,14 @@ def test_a_stored_total_counts_with_its_time() -> None:
     assert not Bench(state).energy(0, "10003")
 
 
-def test_without_a_clock_across_runs_nothing_is_allowed_for_time() -> None:
+def test_without_a_clock_across_runs_no_rise_is_allowed() -> None:
     state = ReaderState(totals={"heat_energy": LastTotal(D(9000), None, "kWh")})
     assert not Bench(state).energy(0, "9010")
     state = ReaderState(totals={"heat_energy": LastTotal(D(9000), None, "kWh")})
     assert Bench(state).energy(0, "9002")
 
 
-def test_a_clock_that_jumps_back_takes_no_time_away() -> None:
+def test_a_clock_that_jumps_back_does_not_shorten_the_interval() -> None:
     bench = Bench()
     assert bench.energy(0, "1000")
     judged = bench.filter.judge(
@@ -193,13 +193,13 @@ def test_a_clock_that_jumps_back_takes_no_time_away() -> None:
         ("99", "0", False),
     ],
 )
-def test_a_register_that_runs_over_continues(before: str, after: str, good: bool) -> None:
+def test_a_register_that_wraps_continues(before: str, after: str, good: bool) -> None:
     bench = Bench()
     assert bench.energy(0, before)
     assert bench.energy(60, after) is good
 
 
-def test_fewer_digits_than_before_are_no_fall() -> None:
+def test_fewer_digits_than_before_are_not_a_fall() -> None:
     bench = Bench()
     assert bench.energy(0, "123.456")
     assert bench.energy(60, "123.4")
@@ -245,7 +245,7 @@ def test_accept_takes_effect_at_once() -> None:
     assert bench.filter.accept_held() == ()
 
 
-def test_forgotten_totals_judge_nothing() -> None:
+def test_forgotten_totals_are_not_compared() -> None:
     bench = Bench()
     assert bench.energy(0, "9000")
     assert not bench.energy(60, "12")
@@ -256,7 +256,7 @@ def test_forgotten_totals_judge_nothing() -> None:
 @example([999_999_998, 0])
 @example([999_999_996, 999_999_998, 0])
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=30))
-def test_no_single_wild_value_ever_passes(values: list[int]) -> None:
+def test_a_single_implausible_value_is_never_accepted(values: list[int]) -> None:
     """Whatever comes, what passes is in the band, or was told twice in agreement."""
     bench = Bench()
     accepted = 5000

@@ -94,7 +94,7 @@ async def test_replayed_lists_are_dropped_and_counted(start: Start) -> None:
         assert bench.reader.counters.dropped == bench.reader.counters.replayed
 
 
-async def test_what_is_learned_is_stored_and_noted(start: Start) -> None:
+async def test_learned_facts_are_stored_and_logged(start: Start) -> None:
     async with meter(emulated(hourly="always", energy_import="44228.00"), interval=0.05) as server:
         bench = await start(han(), at(server))  # the emulated type is proven
         reading = await bench.next(Reading, group="hourly")
@@ -202,7 +202,7 @@ def test_the_models_that_are_recognised() -> None:
     assert models["aidon_se"].profiles["han"].identity == ()
 
 
-async def test_what_was_learned_about_another_meter_is_forgotten(start: Start) -> None:
+async def test_facts_learned_about_another_meter_are_forgotten(start: Start) -> None:
     state_file = StateFile(None, Clock())
     state_file.meter("meter").reader.learned = Learned(
         energy_scale="1", energy_scale_meter="1-1:0.0.5.255 another", parity="E"

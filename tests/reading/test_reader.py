@@ -274,7 +274,7 @@ async def test_rubbish_on_a_pushed_line_is_reported(start: Start, expected_logs:
     server.close()
 
 
-async def test_a_head_that_is_unplugged_and_comes_back(
+async def test_a_head_that_is_unplugged_and_plugged_in_again(
     start: Start, tmp_path: Path, expected_logs: list[str], logged: Callable[[int], list[str]]
 ) -> None:
     expected_logs.append("does not exist: is the head plugged in")
@@ -549,7 +549,7 @@ class Changing:
 SUSPICIOUS = replace(QUICK, recheck_delay=0.05, read_mains=0.0, diagnosis_interval=0.0)
 
 
-async def test_a_total_that_falls_is_held_back_and_asked_for_once_more(
+async def test_a_falling_total_is_held_back_and_read_once_more(
     start: Start, expected_logs: list[str], logged: Callable[..., list[str]]
 ) -> None:
     expected_logs.append("heat_energy is held back: 0.000 GJ is less than the last accepted 50.000")
@@ -593,9 +593,7 @@ async def test_two_readings_that_agree_replace_the_total(
         assert (await bench.next(Reading)).values["heat_energy"].value == Decimal("7.000")
 
 
-async def test_a_total_is_asked_for_once_more_and_only_once(
-    start: Start, expected_logs: list[str]
-) -> None:
+async def test_a_held_total_is_read_again_only_once(start: Start, expected_logs: list[str]) -> None:
     expected_logs.append("heat_energy is held back")
     changing = Changing(heat_energy="50.000")
     async with meter(lambda: changing) as server:
@@ -651,7 +649,7 @@ async def test_another_meter_is_not_judged_by_the_totals_of_the_first(
             assert reading.values["heat_energy"].value == Decimal("50.000")
 
 
-async def test_a_first_total_under_a_weak_checksum_is_asked_for_twice(start: Start) -> None:
+async def test_a_first_total_under_a_weak_checksum_is_read_twice(start: Start) -> None:
     def make() -> Emulator:
         return make_emulator("e685_382", "kmp-ascii", {"energy_import": "9032"})
 
@@ -666,7 +664,7 @@ async def test_a_first_total_under_a_weak_checksum_is_asked_for_twice(start: Sta
 # MULTICAL in full
 
 
-async def test_the_offset_of_a_602_outlives_the_process(
+async def test_the_offset_of_a_602_survives_a_restart(
     start: Start, expected_logs: list[str]
 ) -> None:
     expected_logs.append("connection refused")  # the first reader goes on when its meter is gone
@@ -690,7 +688,7 @@ async def test_the_offset_of_a_602_outlives_the_process(
         assert later.values["heat_energy_precise"] == Measurement(Decimal("35812.7886"), "kWh")
 
 
-async def test_a_slow_group_is_asked_rarely(start: Start) -> None:
+async def test_a_slow_group_is_read_rarely(start: Start) -> None:
     setup = setup_of("multical_403", "kmp")
     moved = tuple(
         replace(value, group="slow") if value.quantity.key == "operating_hours" else value
@@ -729,7 +727,7 @@ async def test_the_model_is_detected_and_stored(start: Start) -> None:
         assert not any(isinstance(report, Reading) for report in bench.reports)
 
 
-async def test_an_unknown_model_is_read_all_the_same(
+async def test_an_unknown_model_is_read_with_the_generic_list(
     start: Start, expected_logs: list[str]
 ) -> None:
     expected_logs.append("the model could not be found out")

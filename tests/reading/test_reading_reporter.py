@@ -105,7 +105,7 @@ def test_a_derived_total_is_judged_too(expected_logs: list[str]) -> None:
     assert found["heat_energy_precise"] == Measurement(None, "kWh")
 
 
-def test_a_poll_of_nothing_but_a_rejected_total_is_an_answer(expected_logs: list[str]) -> None:
+def test_a_poll_with_only_a_rejected_total_is_successful(expected_logs: list[str]) -> None:
     expected_logs.append("heat_energy is held back")
     bench = Bench("multical_403", "kmp", ("heat_energy",))
     bench.poll(register(60, "50.000", "GJ"))
@@ -114,7 +114,7 @@ def test_a_poll_of_nothing_but_a_rejected_total_is_an_answer(expected_logs: list
     assert bench.published() == {"heat_energy": Measurement(Decimal("7.000"), "GJ")}
 
 
-def test_of_an_address_that_comes_twice_one_value_is_judged_and_published() -> None:
+def test_a_duplicate_address_is_judged_and_published_once() -> None:
     bench = Bench("multical_403", "kmp")
     found = bench.poll(register(68, "5", "m³"), register(68, "6", "m³"))
     assert found == {"volume": Measurement(Decimal(6), "m³")}

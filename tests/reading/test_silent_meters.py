@@ -114,7 +114,7 @@ def options(**more: Any) -> dict[str, Any]:
     return {"timings": replace(FAST_TIMINGS, **more)}
 
 
-async def test_a_bridge_that_swallows_everything_is_reopened(
+async def test_a_bridge_that_returns_nothing_is_reopened(
     start: Start,
     expected_logs: list[str],
     logged: Callable[..., list[str]],
@@ -138,7 +138,7 @@ async def test_a_bridge_that_swallows_everything_is_reopened(
     assert bench.reader.counters.reconnects == 2
 
 
-async def test_a_line_on_which_bytes_come_is_not_reopened() -> None:
+async def test_a_line_that_receives_bytes_is_not_reopened() -> None:
     port = Port(TcpBridge("127.0.0.1", 1))
     assert (SILENT_POLLS, MAX_SILENT_POLLS) == (3, 96)
     for _ in range(10):
@@ -169,7 +169,7 @@ async def test_a_silent_meter_gets_one_request_until_it_answers(
         assert reading.values["heat_energy"] == Measurement(Decimal("0.303"), "GJ")
 
 
-async def test_a_meter_that_is_silent_to_one_request_alone_is_read_again(
+async def test_a_meter_that_ignores_one_request_is_read_again(
     start: Start, expected_logs: list[str]
 ) -> None:
     """It slept, so it is knocked with a request that it never answers: register 1001 has its

@@ -1,8 +1,7 @@
 """A stored discovery message per meter model and protocol.
 
-They are what Home Assistant is told of a meter that has answered everything it is asked by default.
-A change in one is a change of the public contract: look at it, then write them anew by hand with
-`python -m tests.snapshots`.
+Each is the message of a meter that has answered all default requests. A change in one is a change
+of the public contract. If it is intended, run `python -m tests.snapshots`.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def discovery_config(*, modern: bool = True) -> DiscoveryConfig:
 
 
 def model_device(model_id: str, protocol: str, *, everything: bool = False) -> Device:
-    """A meter of that model that has told all it is asked by default (or all it can tell)."""
+    """A meter of that model with values for all default keys, or for all keys."""
     model = registry.all_models()[model_id]
     profile = model.profiles[protocol]
     values = default_values(protocol, profile)

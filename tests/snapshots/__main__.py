@@ -1,4 +1,4 @@
-"""Write the stored discovery messages anew: `python -m tests.snapshots`."""
+"""Rewrite the stored discovery messages: `python -m tests.snapshots`."""
 
 from tests.snapshots import HERE, snapshots
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Protocol
 
 from kamstrup_mqtt.core.errors import LinkError
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links.address import PortAddress
+
+WillAct = Callable[[float], None]
+"""Called before each wait with the seconds within which the caller will act again."""
+
+
+def ignore_wait(_seconds: float) -> None:
+    """A `WillAct` that does nothing."""
 
 
 class Tap(Protocol):

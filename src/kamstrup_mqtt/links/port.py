@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from kamstrup_mqtt.core.backoff import Backoff
@@ -13,24 +13,17 @@ from kamstrup_mqtt.core.errors import LinkError, MeterError
 from kamstrup_mqtt.core.model import SerialParams
 from kamstrup_mqtt.links import error_messages
 from kamstrup_mqtt.links.address import PortAddress
-from kamstrup_mqtt.links.base import Link, Opener
+from kamstrup_mqtt.links.base import Link, Opener, WillAct, ignore_wait
 from kamstrup_mqtt.links.lease_queue import LeaseQueue
 from kamstrup_mqtt.links.open_link import OPEN_TIMEOUT, open_link
 
 log = logging.getLogger("kamstrup_mqtt.links")
-
-WillAct = Callable[[float], None]
-"""Called before each wait with the seconds within which the caller will act again."""
 
 SILENT_POLLS, MAX_SILENT_POLLS = 3, 96
 """Successive polls without a byte before a port is reopened: at first, and at most."""
 
 LEASE_WAIT = 30.0
 """Seconds within which a meter that waits for the port renews its promise to act."""
-
-
-def _ignore_wait(_seconds: float) -> None:
-    pass
 
 
 _RNG = random.Random()  # noqa: S311 - jitter
@@ -125,7 +118,7 @@ class Port:
     async def lease(
         self,
         params: SerialParams,
-        will_act: WillAct = _ignore_wait,
+        will_act: WillAct = ignore_wait,
         *,
         has_priority: bool = False,
         holder: str | None = None,

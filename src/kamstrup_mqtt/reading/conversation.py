@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TypeVar
 
 from kamstrup_mqtt.core.errors import MeterError
 from kamstrup_mqtt.core.model import LinkState
-from kamstrup_mqtt.links.base import Link
+from kamstrup_mqtt.links.base import Link, WillAct, ignore_wait
 from kamstrup_mqtt.protocols.base import (
     Configure,
     DroppedBytes,
@@ -41,10 +41,6 @@ MAX_DROPS = 256
 """Pieces kept to say why no response came."""
 
 
-def _ignore_wait(_seconds: float) -> None:
-    pass
-
-
 class ConversationRunner:
     """Carries out the steps that a conversation yields.
 
@@ -62,7 +58,7 @@ class ConversationRunner:
         counters: Counters,
         log: logging.Logger,
         *,
-        will_act: Callable[[float], None] = _ignore_wait,
+        will_act: WillAct = ignore_wait,
     ) -> None:
         self._link = link
         self._stream = FrameStream(link, framer, counters, log)

@@ -16,7 +16,7 @@ from tests.support.emulated_meter import emulated_meter
 KMP = registry.find_protocol("kmp")
 
 
-async def test_a_seated_head_answers_each_request() -> None:
+async def test_a_head_in_place_answers_each_request() -> None:
     samples: list[Sample] = []
     async with emulated_meter("multical_403") as address:
         await Alignment(address, KMP, pause=0.0).run(samples.append, count=3)

@@ -69,7 +69,7 @@ def test_a_damaged_list_is_dropped_with_its_reason() -> None:
     assert session.summary() == "0 lists, dropped: 1 checksum"
 
 
-def test_a_frame_that_cannot_be_decrypted_is_no_matter_of_parity() -> None:
+def test_a_frame_that_cannot_be_decrypted_does_not_suggest_parity() -> None:
     session = ListenSession(HanCodec(), verdict_seconds=1.0)
     dropped, verdict = feed(session, encrypted_list(5), elapsed=2.0)
     assert isinstance(dropped, ListDropped)

@@ -73,7 +73,7 @@ async def test_a_local_port_with_bytes_is_tried_with_either_parity(
     assert messages[1] == "bytes arrive unasked; continuing to listen ..."
 
 
-async def test_a_list_after_noise_is_found_with_the_parity_of_the_moment(tmp_path: Path) -> None:
+async def test_a_list_after_noise_is_found_with_the_current_parity(tmp_path: Path) -> None:
     payload = NOISE
 
     def report(progress: ScanProgress) -> None:
@@ -118,7 +118,7 @@ async def test_an_encrypted_list_is_found_without_values() -> None:
     assert (finding.is_encrypted, finding.objects) == (True, {})
 
 
-async def test_without_time_the_port_stays_closed() -> None:
+async def test_a_port_is_not_opened_without_time_left() -> None:
     listener = PassiveListener(TcpBridge("127.0.0.1", 9), 0.0, lambda _: None)
     assert await listener.listen_first() is None
     assert await listener.listen_to_the_end() is None

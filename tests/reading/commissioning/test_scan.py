@@ -52,7 +52,7 @@ async def test_meters_of_other_protocols(
     assert (finding.protocol, finding.line, finding.model) == (protocol, line, model)
 
 
-async def test_a_pushing_meter_is_asked_nothing() -> None:
+async def test_nothing_is_sent_to_a_pushing_meter() -> None:
     progress: list[ScanProgress] = []
     async with emulated_meter("kamstrup_han_3phase", interval=0.1) as address:
         finding = await Scan(address, options(listen=20.0), progress.append).run()
@@ -97,7 +97,7 @@ def test_the_file_is_named_after_the_serial_number(tmp_path: Path) -> None:
     assert options().scan_file("4711") is None
 
 
-async def test_a_file_that_is_no_progress_stops_the_scan(tmp_path: Path) -> None:
+async def test_an_invalid_progress_file_stops_the_scan(tmp_path: Path) -> None:
     file = tmp_path / "scan.json"
     file.write_text("[]")
     async with emulated_meter("kamstrup_382") as address:
@@ -106,7 +106,7 @@ async def test_a_file_that_is_no_progress_stops_the_scan(tmp_path: Path) -> None
     assert file.read_text() == "[]"
 
 
-async def test_a_line_that_is_lost_leaves_what_was_found() -> None:
+async def test_a_lost_line_keeps_the_finding() -> None:
     def report(progress: ScanProgress) -> None:
         if progress.done:
             meter.cancel()

@@ -15,7 +15,7 @@ def test_without_a_file_a_scan_starts_from_nothing(tmp_path: Path) -> None:
     assert ScanFile(tmp_path / "scan.json").load() == (0, [])
 
 
-def test_progress_is_kept_without_what_is_no_register(tmp_path: Path) -> None:
+def test_progress_is_stored_without_unknown_registers(tmp_path: Path) -> None:
     file = ScanFile(tmp_path / "new" / "scan.json")
     file.save(1024, ["serial_no", 1004, 60])
     assert file.load() == (1024, [60, 1004])
@@ -30,14 +30,14 @@ def test_an_impossible_count_is_limited(tmp_path: Path, done: int, expected: int
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"done": 1, "registers": ["x"]}'])
-def test_a_file_that_is_no_progress_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_invalid_progress_file_is_rejected(tmp_path: Path, text: str) -> None:
     path = tmp_path / "scan.json"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"scan\.json: cannot be continued .* --resume"):
         ScanFile(path).load()
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_writable_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"file/scan\.json: .*; name another file with --resume"):
         ScanFile(tmp_path / "file" / "scan.json").save(1, [])

@@ -87,7 +87,7 @@ def test_the_configuration_of_an_unknown_kmp_meter_lists_its_registers(tmp_path:
     ]
 
 
-def test_another_speed_than_the_models_is_written_down_where_the_port_is_local(
+def test_the_configuration_of_a_local_port_has_an_unusual_speed(
     tmp_path: Path,
 ) -> None:
     finding = ScanFinding("kmp", SerialParams(2400, 8, "N", 2), "", "multical_403", "1")
