@@ -12,7 +12,7 @@ from kamstrup_mqtt.reading.reading_reporter import ReadingReporter
 
 
 class MeterReports(NamedTuple):
-    """What one meter measured, which meter it is, and whether readings come."""
+    """What one meter measured, which meter it is, and whether readings arrive."""
 
     readings: ReadingReporter
     identity: IdentityTracker
