@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt demo`: the daemon publishes four meters, and nothing is left behind."""
+"""`kamstrup-mqtt demo`: the daemon publishes four meters, and nothing is left running."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def test_host_and_port() -> None:
         ),
     ],
 )
-def test_faults_that_a_meter_cannot_have(arguments: tuple[str, ...], words: str) -> None:
+def test_invalid_faults(arguments: tuple[str, ...], words: str) -> None:
     found = kamstrup_mqtt("emulate", *arguments, "--listen", "127.0.0.1:0")
     assert found.code == 2
     assert words in " ".join(found.err.split())

@@ -1,4 +1,4 @@
-"""`kamstrup-mqtt health`: the line of a meter."""
+"""`kamstrup-mqtt health`: the line that it prints for a meter."""
 
 import pytest
 

@@ -123,7 +123,7 @@ def test_the_recorded_values_at_the_recorded_times(file: Path, config: Path) -> 
     assert all(str(entry["time"]).startswith("2019-01-15T10:00:") for entry in done.lines)
 
 
-def test_the_same_twice(file: Path, config: Path) -> None:
+def test_two_replays_print_the_same(file: Path, config: Path) -> None:
     first, second = (
         replay(file, "-c", str(config), "--print", "--speed", "max", "--discovery")
         for _ in range(2)
@@ -153,7 +153,7 @@ def test_keys_are_not_in_a_recording(file: Path) -> None:
     assert len(of(done, "kamstrup/replay/main/state/live")) == 2
 
 
-def test_another_configuration_asks_what_was_not_recorded(file: Path, config: Path) -> None:
+def test_a_request_that_was_not_recorded_gets_no_response(file: Path, config: Path) -> None:
     other = {**HEAT, "custom": [{"name": "Clock", "source": "0x03EB"}]}
     config.write_text(json.dumps({"meters": [other]}))
     done = replay(file, "-c", str(config), "--print", "--speed", "max")
@@ -164,7 +164,7 @@ def test_another_configuration_asks_what_was_not_recorded(file: Path, config: Pa
     assert of(done, "kamstrup/replay/heat/diagnostics")[-1]["link_state"] == "no_bytes"
 
 
-def test_a_clock_that_nobody_knew(file: Path, config: Path) -> None:
+def test_recording_without_a_start_time(file: Path, config: Path) -> None:
     file.write_text(file.read_text().replace('"2019-01-15T10:00:00.000Z"', "null", 1))
     done = replay(file, "-c", str(config), "--print", "--speed", "max")
     live = of(done, "kamstrup/replay/main/state/live")
@@ -228,7 +228,7 @@ def test_no_broker(file: Path, config: Path) -> None:
     assert "connection refused; is the broker running" in done.err
 
 
-def test_who_reads_the_output_leaves(file: Path) -> None:
+def test_a_closed_pipe_ends_the_replay(file: Path) -> None:
     line = " ".join(command("replay", str(file), "--print", "--speed", "max"))
     done = subprocess.run(
         ["sh", "-c", f"{line} | head -1"],

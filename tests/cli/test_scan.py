@@ -123,7 +123,7 @@ def test_ctrl_c_shows_what_was_found_and_the_next_call_continues(tmp_path: Path)
         assert json.loads(record.read_text())["done"] >= done
 
 
-def test_a_bridge_that_goes_away_leaves_what_was_found() -> None:
+def test_a_lost_bridge_prints_the_finding_so_far() -> None:
     with emulated("kamstrup_382", *LOOPBACK) as (meter, address):
         terminal = Terminal("scan", "--port", f"tcp://{address}", "--listen", "0")
         terminal.wait_for(" registers, ")

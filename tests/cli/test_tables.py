@@ -1,4 +1,4 @@
-"""Listings: plain columns off a terminal, rich on one, nothing of a meter's text interpreted."""
+"""Tables: rich on a terminal, plain columns elsewhere; text from a meter is escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration's sections: defaults by value, what is read from a meter, how it is asked."""
+"""The sections of the configuration: defaults, invalid options, and the resulting plans."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_broker_defaults() -> None:
         "[::1]",
     ],
 )
-def test_the_broker_is_a_name_or_an_address(host: str) -> None:
+def test_broker_host_is_a_name_or_an_address(host: str) -> None:
     said = wrong(MqttConfig, host=host)
     assert "must be the broker's name or address alone" in said
     assert "hunter2" not in said
@@ -138,7 +138,7 @@ def test_key_needs_certificate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("base", ["a/", "/a", "a//b", "a b", "a+", "#", "", "$SYS"])
-def test_topics_that_are_none(base: str) -> None:
+def test_invalid_topic_bases(base: str) -> None:
     assert "must be a topic" in wrong(MqttConfig, base=base)
 
 
@@ -172,7 +172,7 @@ def test_status_topic_follows_the_prefix() -> None:
     ("minimum", "modern"),
     [("2024.11", False), ("2025.11.3", False), ("2025.12", True), ("2026.1", True)],
 )
-def test_modern(minimum: str, modern: bool) -> None:
+def test_version_of_home_assistant_is_modern(minimum: str, modern: bool) -> None:
     assert HomeAssistantConfig(minimum=minimum).is_modern is modern
 
 
@@ -265,7 +265,7 @@ def test_default_intervals() -> None:
     assert han().plan().periods["live"] == 10
 
 
-def test_lines() -> None:
+def test_line_settings() -> None:
     assert kmp().serial_params() == SerialParams(1200, 8, "N", 2)
     assert kmp(baudrate=300, bytesize=7, parity="even", stopbits=1, dtr=True, rts=False) == kmp(
         baudrate=300, bytesize=7, parity="E", stopbits=1, dtr=True, rts=False
@@ -285,7 +285,7 @@ def test_lines() -> None:
         ({"bytesize": 8, "parity": "N"}, 8, "N", "hardware"),
     ],
 )
-def test_iec_line(options: dict[str, Any], bytesize: int, parity: str, codec: str) -> None:
+def test_iec_line_settings(options: dict[str, Any], bytesize: int, parity: str, codec: str) -> None:
     meter = iec(**options)
     params = meter.serial_params()
     assert (params.baudrate, params.bytesize, params.parity, params.stopbits) == (
@@ -298,7 +298,7 @@ def test_iec_line(options: dict[str, Any], bytesize: int, parity: str, codec: st
     assert meter.codec_options()["parity"] == codec
 
 
-def test_backfill_is_off_unless_it_is_wanted() -> None:
+def test_backfill_is_off_by_default() -> None:
     assert kmp().backfill is None
     assert kmp(backfill=False).backfill is None
     on = kmp(model="multical_403", backfill=True).backfill
@@ -364,12 +364,12 @@ def test_keys() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "0011", "zz" * 16, 12, EK + "00"])
-def test_what_is_no_key(key: object) -> None:
+def test_invalid_han_keys(key: object) -> None:
     with pytest.raises(ValidationError, match="32 hex digits"):
         han(encryption_key=key)
 
 
-def test_meter_is_another_word_for_model() -> None:
+def test_meter_is_an_alias_of_model() -> None:
     given = {"name": "H", "protocol": "han", "port": "/dev/x", "meter": "aidon_3phase"}
     assert HanMeter.model_validate(given).model == "aidon_3phase"
     with pytest.raises(ValidationError, match="means the same as model"):
@@ -403,7 +403,7 @@ def test_bad_kmp_address(address: object) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1, 3601, "soon"])
-def test_bad_limits(limit: object) -> None:
+def test_invalid_time_limits(limit: object) -> None:
     assert wrong(kmp, timing={"total": limit})
 
 
@@ -414,9 +414,9 @@ def keys(meter: Any) -> list[str]:
     return [value.quantity.key for value in meter.plan().values]
 
 
-def test_the_models_own_list() -> None:
-    dialect = registry.all_models()["multical_403"].profiles["kmp"]
-    assert kmp().plan().sources == dialect.groups["values"]
+def test_values_default_to_the_list_of_the_model() -> None:
+    profile = registry.all_models()["multical_403"].profiles["kmp"]
+    assert kmp().plan().sources == profile.groups["values"]
     assert not kmp().plan().accept_unlisted
     assert iec().plan().accept_unlisted
     assert han().plan().accept_unlisted
@@ -431,13 +431,13 @@ def test_the_models_own_list() -> None:
         {"heat_energy": None, "power": {}},
     ],
 )
-def test_only_what_is_listed(values: object) -> None:
+def test_listed_values_replace_the_default_list(values: object) -> None:
     meter = kmp(values=values)
     assert meter.plan().sources == (60, 80)  # kmp.md 2.1: E1, power
     assert keys(meter) == ["heat_energy", "power"]
 
 
-def test_a_list_is_not_open() -> None:
+def test_a_han_meter_with_listed_values_accepts_no_others() -> None:
     assert not han(values=["power_import"]).plan().accept_unlisted
     assert keys(han(values=["power_import"])) == ["power_import"]
 
@@ -459,18 +459,18 @@ def test_options_of_a_value() -> None:
     assert {name: getattr(quantity, name) for name in options} == options
 
 
-def test_what_is_listed_is_switched_on() -> None:
+def test_listed_values_are_enabled() -> None:
     (value,) = han(values=["energy_import"]).plan().values
     assert value.group == "hourly"
     assert value.quantity.enabled
 
 
-def test_null_takes_a_class_away() -> None:
+def test_null_removes_a_class() -> None:
     (value,) = kmp(values=[{"power": {"device_class": None, "state_class": ""}}]).plan().values
     assert (value.quantity.device_class, value.quantity.state_class) == (None, None)
 
 
-def test_custom_register_without_a_name_of_its_own() -> None:
+def test_custom_register_without_a_known_key() -> None:
     meter = kmp(values=["power"], custom=[{"register": 0x0173, "name": "COP"}])
     custom = meter.plan().values[1]
     assert (custom.source, custom.group) == (371, "values")
@@ -481,7 +481,7 @@ def test_custom_register_without_a_name_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("spelling", ["register", "command", "obis", "address"])
-def test_custom_register_that_has_a_name(spelling: str) -> None:
+def test_custom_register_with_a_known_key(spelling: str) -> None:
     meter = kmp(custom=[{spelling: "0x003C", "name": "Mine"}])
     assert keys(meter) == keys(kmp())
     assert meter.plan().values[0].quantity.name == "Mine"
@@ -516,7 +516,7 @@ def test_nothing_to_read() -> None:
         (3, "must be the key of a value"),
     ],
 )
-def test_refused_values(value: object, words: str) -> None:
+def test_invalid_values(value: object, words: str) -> None:
     assert words in wrong(kmp, values=[value])
 
 
@@ -535,7 +535,7 @@ def test_values_are_a_list() -> None:
         ([{"register": 60, "name": ""}], "is empty"),
     ],
 )
-def test_refused_custom(custom: object, words: str) -> None:
+def test_invalid_custom_values(custom: object, words: str) -> None:
     assert words in wrong(kmp, custom=custom)
 
 
@@ -563,7 +563,7 @@ def test_polled_meters_may_share_a_port() -> None:
     assert [meter.id for meter in config.meters] == ["heat", "water"]
 
 
-def test_refused_without_a_file_too() -> None:
+def test_duplicate_ids_are_rejected_without_a_file() -> None:
     with pytest.raises(ValidationError, match="the id heat is used by meter 'Heat'"):
         Config.model_validate({"meters": [kmp(), kmp(port="tcp://h:2")]})
 
@@ -614,7 +614,7 @@ def options_switched_off() -> list[int]:
 
 
 @pytest.mark.parametrize("number", options_switched_off())
-def test_every_option_of_the_example_can_be_switched_on(number: int, tmp_path: Path) -> None:
+def test_every_option_of_the_example_can_be_enabled(number: int, tmp_path: Path) -> None:
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
     lines[number] = lines[number].replace("#", "", 1)
     key = lines[number].partition(":")[0]
@@ -635,7 +635,7 @@ def test_every_option_of_the_example_can_be_switched_on(number: int, tmp_path: P
 # MULTICAL in full
 
 
-def test_values_that_are_read_rarely() -> None:
+def test_slow_values() -> None:
     meter = kmp(
         interval="1h",
         slow={"interval": "1d", "values": ["operating_hours", {"cooling_energy": {"unit": "GJ"}}]},
@@ -669,11 +669,11 @@ def test_values_that_are_read_rarely() -> None:
         ({"wake": "kick"}, "Input should be"),
     ],
 )
-def test_faults_of_the_schedule(options: dict[str, Any], words: str) -> None:
+def test_invalid_schedules(options: dict[str, Any], words: str) -> None:
     assert words in wrong(kmp, **options)
 
 
-def test_aligned() -> None:
+def test_aligned_polls_with_an_offset() -> None:
     meter = kmp(align=True, offset="-60s")
     assert (meter.align, meter.offset) == (True, -60)
     assert kmp(align=True, offset="+5m").offset == 300
@@ -689,7 +689,7 @@ def test_energies_in_one_unit() -> None:
     assert own[0].quantity.unit == "MWh"
 
 
-def test_a_402_is_kept_awake(tmp_path: Path) -> None:
+def test_default_interval_keeps_a_402_awake(tmp_path: Path) -> None:
     assert kmp(model="multical_402").interval_seconds == 28 * 60
     file = tmp_path / "c.yaml"
     file.write_text(
@@ -699,7 +699,7 @@ def test_a_402_is_kept_awake(tmp_path: Path) -> None:
     assert "falls asleep 30 min after the last reading" in warning
 
 
-def test_a_model_that_was_found() -> None:
+def test_detected_model_replaces_auto() -> None:
     meter = kmp(
         model="auto",
         baudrate=9600,

@@ -1,4 +1,4 @@
-"""The configuration file: every fault with its line and column, secrets, YAML's traps."""
+"""The configuration file: errors with line and column, secrets, and pitfalls of YAML."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def faults(written: Load, tmp_path: Path) -> Faults:
     return find
 
 
-def test_a_daemon_that_only_listens_does_not_load_the_meters_that_are_asked(
+def test_han_meters_do_not_load_options_of_polled_meters(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "c.yaml"
@@ -139,7 +139,7 @@ def test_nested_too_deep(faults: Faults) -> None:
 
 
 @pytest.mark.parametrize("text", ["just words\n", "- a\n- b\n"])
-def test_no_mapping(faults: Faults, text: str) -> None:
+def test_document_must_be_a_mapping(faults: Faults, text: str) -> None:
     assert "must be a mapping" in one(faults(text))
 
 
@@ -147,7 +147,7 @@ def test_secret_beside_a_syntax_fault_is_not_shown(faults: Faults) -> None:
     assert "geheim" not in one(faults("mqtt:\n  password: geheim: geheim\n"))
 
 
-def test_variable_in_braces_of_a_flow(faults: Faults) -> None:
+def test_unquoted_variable_in_a_flow_mapping(faults: Faults) -> None:
     assert "quote a text that contains ${...}" in one(faults("a: {b: ${X}}\n"))
 
 
@@ -155,7 +155,7 @@ def test_variable_in_braces_of_a_flow(faults: Faults) -> None:
 
 
 @pytest.mark.parametrize("word", ["on", "off", "Yes", "no", "TRUE"])
-def test_bool_where_text_is_wanted(faults: Faults, word: str) -> None:
+def test_boolean_instead_of_text(faults: Faults, word: str) -> None:
     found = faults(METER + f"mqtt:\n  username: {word}\n")
     assert found == [
         f"c.yaml:4:13: mqtt.username: YAML reads {word} as true or false; quote it: '{word}'"
@@ -173,14 +173,14 @@ def test_bool_where_text_is_wanted(faults: Faults, word: str) -> None:
         ("1:30.5", "90.5"),
     ],
 )
-def test_number_that_is_another(faults: Faults, text: str, number: str) -> None:
+def test_number_that_yaml_converts(faults: Faults, text: str, number: str) -> None:
     found = faults(METER + f"mqtt:\n  username: {text}\n")
     assert found == [
         f"c.yaml:4:13: mqtt.username: YAML reads {text} as the number {number}; quote it: '{text}'"
     ]
 
 
-def test_trap_in_a_password_is_not_shown(faults: Faults) -> None:
+def test_misread_password_is_not_shown(faults: Faults) -> None:
     found = faults(METER + "mqtt:\n  password: 0123\n")
     assert found == ["c.yaml:4:13: mqtt.password: YAML takes it for another number; quote it"]
 
@@ -219,7 +219,7 @@ def test_duplicate_key(faults: Faults) -> None:
         ("mqtt: {host: !!binary aGk=}\n", "unknown tag !!binary"),
     ],
 )
-def test_what_yaml_can_but_we_do_not(faults: Faults, text: str, words: str) -> None:
+def test_unsupported_yaml_features(faults: Faults, text: str, words: str) -> None:
     assert words in faults(METER + text)[0]
 
 
@@ -233,7 +233,7 @@ def test_what_yaml_can_but_we_do_not(faults: Faults, text: str, words: str) -> N
         "meters:\n  - name: A\n    authentication_key: !hunter2!x y\n",
     ],
 )
-def test_what_yaml_stumbles_over_is_not_told(faults: Faults, text: str) -> None:
+def test_invalid_yaml_in_a_secret_is_not_shown(faults: Faults, text: str) -> None:
     fault = one(faults(text))
     assert "quote a text that starts with *, & or !" in fault
     assert "hunter2" not in fault
@@ -271,14 +271,14 @@ def test_malformed_variable(faults: Faults) -> None:
     assert "write ${NAME}" in one(faults(METER + "mqtt:\n  host: ${a b}\n"))
 
 
-def test_what_came_from_the_environment_is_not_shown(faults: Faults) -> None:
+def test_text_from_the_environment_is_not_shown(faults: Faults) -> None:
     text = "meters:\n  - name: a\n    protocol: kmp\n    model: multical_403\n    port: ${PW}\n"
     found = one(faults(text, {"PW": "geheim"}))
     assert "geheim" not in found
     assert "c.yaml:5:11: meters[0].port: '${PW}' is not a port" in found
 
 
-def test_secrets_are_in_no_repr(written: Load) -> None:
+def test_repr_contains_no_secrets(written: Load) -> None:
     config = written(METER + "mqtt: {password: geheim}\n")
     assert "geheim" not in repr(config) + str(config) + config.model_dump_json()
     assert config.secrets() == ("geheim",)
@@ -288,7 +288,7 @@ def test_secrets_are_in_no_repr(written: Load) -> None:
     "password",
     ["[geheim]", "{geheim: 1}", "true", "geheim\n  port: x", "geheim\n  pasword: geheim"],
 )
-def test_secrets_are_in_no_fault(faults: Faults, password: str) -> None:
+def test_messages_contain_no_secrets(faults: Faults, password: str) -> None:
     found = faults(METER + f"mqtt:\n  password: {password}\n")
     assert found
     assert "geheim" not in "\n".join(found)
@@ -299,7 +299,7 @@ def test_password_file_beside_the_configuration(written: Load, tmp_path: Path) -
     assert written(METER + "mqtt: {password_file: pw}\n").secrets() == ("geheim",)
 
 
-def test_credentials_come_first(written: Load, tmp_path: Path) -> None:
+def test_credentials_take_precedence(written: Load, tmp_path: Path) -> None:
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     (tmp_path / "pw").write_text("beside")
@@ -343,7 +343,7 @@ def test_password_file_must_be_text(faults: Faults) -> None:
 # Places
 
 
-def test_every_fault_in_one_run(faults: Faults) -> None:
+def test_all_errors_are_reported_at_once(faults: Faults) -> None:
     text = """\
 mqtt:
   hots: a
@@ -397,7 +397,7 @@ meters:
         assert fault.startswith(f"c.yaml:{place}: {words}"), fault
 
 
-def test_faults_of_values(faults: Faults) -> None:
+def test_errors_in_values(faults: Faults) -> None:
     text = """\
 meters:
   - name: Three
@@ -488,7 +488,7 @@ def test_values_as_one_mapping(faults: Faults) -> None:
         ),
     ],
 )
-def test_faults_of_meters(faults: Faults, meter: str, fault: str) -> None:
+def test_errors_in_meters(faults: Faults, meter: str, fault: str) -> None:
     found = one(faults(f"meters:\n  - {meter}\n"))
     assert found.startswith(f"c.yaml:{fault}")
 
@@ -517,13 +517,13 @@ def test_no_meters(faults: Faults, text: str, fault: str) -> None:
         "{name: a, protocol: han, port: /dev/x, energy_scale: 2}",
     ],
 )
-def test_faulty_meters_are_meters_all_the_same(faults: Faults, meter: str) -> None:
+def test_invalid_meters_count_as_meters(faults: Faults, meter: str) -> None:
     found = faults(f"meters:\n  - {meter}\n  - {meter}\n")
     assert found
     assert not [fault for fault in found if "at least one meter" in fault]
 
 
-def test_a_name_is_too_long(faults: Faults) -> None:
+def test_name_that_is_too_long(faults: Faults) -> None:
     text = f"meters: [{{name: {'a' * 101}, protocol: kmp, model: multical_403, port: /dev/x}}]\n"
     assert one(faults(text)) == "c.yaml:1:17: meters[0].name: must be at most 100 characters"
 
@@ -548,7 +548,7 @@ SECRET = "geheim123"
         f"{SECRET}, password: {SECRET}",
     ],
 )
-def test_no_fault_tells_a_password(faults: Faults, written_as: str) -> None:
+def test_passwords_with_yaml_syntax_are_not_shown(faults: Faults, written_as: str) -> None:
     meter = "{name: a, protocol: kmp, model: multical_403, port: /dev/x}"
     for mqtt in (f"{{password: {written_as}}}", f"\n  password: {written_as}"):
         found = faults(f"mqtt: {mqtt}\nmeters: [{meter}, 5]\n")
@@ -564,13 +564,13 @@ def test_no_fault_tells_a_password(faults: Faults, written_as: str) -> None:
         ('"\\ud800"', "port: contains a character that is not allowed in text"),
     ],
 )
-def test_what_yaml_can_write_and_nobody_can_read(faults: Faults, value: str, fault: str) -> None:
+def test_unreadable_numbers_and_characters(faults: Faults, value: str, fault: str) -> None:
     text = f"mqtt: {{port: {value}}}\nmeters: [{{name: a, protocol: kmp-ascii, port: /dev/x}}]\n"
     assert f"c.yaml:1:14: mqtt.{fault}" in faults(text)[0]
 
 
 @pytest.mark.parametrize("option", ["password_file", "tls: {ca_file"])
-def test_a_home_that_nobody_has(faults: Faults, option: str) -> None:
+def test_home_directory_of_an_unknown_user(faults: Faults, option: str) -> None:
     close = "}" * option.count("{")
     text = f"mqtt: {{{option}: ~no-such-user/x{close}}}\nmeters: [5]\n"
     assert (
@@ -618,7 +618,7 @@ _METER = st.tuples(_KEYS, _FLOW).map(
         st.tuples(_FLOW, _FLOW).map(lambda p: f"mqtt: {p[0]}\nmeters: {p[1]}\n"),
     )
 )
-def test_no_text_ends_in_a_traceback(written: Load, text: str) -> None:
+def test_random_yaml_raises_only_config_errors(written: Load, text: str) -> None:
     with contextlib.suppress(ConfigError):
         written(text, {"X": "secret"})
 
@@ -635,7 +635,7 @@ def test_one_port_under_two_names(faults: Faults, tmp_path: Path) -> None:
         assert fault.endswith("of meter 'A'; write both the same way")
 
 
-def test_faults_between_meters_beside_others(faults: Faults) -> None:
+def test_errors_between_meters_are_reported_with_other_errors(faults: Faults) -> None:
     text = """\
 meters:
   - {name: Heat, protocol: kmp, model: multical_403, port: tcp://h:1}
@@ -658,7 +658,7 @@ meters:
     ]
 
 
-def test_faults_between_meters_alone(faults: Faults) -> None:
+def test_errors_between_valid_meters(faults: Faults) -> None:
     assert "the id heat is used by" in one(
         faults(METER + METER.partition("\n")[2].replace(":1}", ":2}"))
     )
@@ -725,7 +725,7 @@ def test_a_key_from_the_environment_a_file_and_a_credential(written: Load, tmp_p
     assert key_of(written(HAN + ", encryption_key_file: other}\n", environ)) == expected
 
 
-def test_what_is_wrong_with_a_key_file(faults: Faults, tmp_path: Path) -> None:
+def test_invalid_key_files(faults: Faults, tmp_path: Path) -> None:
     assert "encryption_key_file: " in one(faults(HAN + ", encryption_key_file: none}\n"))
     (tmp_path / "empty").write_text("")
     assert "must hold the key, one line" in one(faults(HAN + ", encryption_key_file: empty}\n"))

@@ -1,4 +1,4 @@
-"""What of a configuration may be shown to others."""
+"""A configuration without secrets, for sharing."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_configuration(tmp_path: Path) -> None:
     assert [meter["id"] for meter in (main, local)] == ["main", "local"]
 
 
-def test_from_the_environment_within_a_word(tmp_path: Path) -> None:
+def test_text_from_the_environment_inside_a_word(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     meter = '{name: "The${ROOM}Meter", protocol: han, port: "/dev/tty${ROOM}"}'
     file.write_text(f"meters: [{meter}]\n")
@@ -92,7 +92,7 @@ def test_messages(tmp_path: Path) -> None:
     }
 
 
-def test_what_is_too_short_to_be_masked(tmp_path: Path) -> None:
+def test_short_texts_are_not_masked(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     meter = "{name: A, protocol: han, port: /dev/ttyS0}"
     file.write_text(f"mqtt: {{username: a, password: ab}}\nmeters: [{meter}]\n")

@@ -28,6 +28,6 @@ def test_invalid_settings_are_rejected(spool: Any) -> None:
         Config.model_validate({"meters": [HEAT], "spool": spool})
 
 
-def test_false_is_answered_with_the_mode_memory() -> None:
+def test_false_suggests_the_mode_memory() -> None:
     with pytest.raises(ValueError, match="use the mode memory, which never writes to disk"):
         Config.model_validate({"meters": [HEAT], "spool": False})

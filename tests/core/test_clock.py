@@ -1,4 +1,4 @@
-"""The wall clock and its checks."""
+"""The wall clock, and when its time is trusted."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_plain_notation_has_every_digit_and_no_exponent(value: Decimal) -> None:
 
 
 @given(st.dictionaries(st.text(), _VALUES), st.lists(st.text(), unique=True))
-def test_a_form_writes_what_dumps_does(values: dict[str, Any], missing: list[str]) -> None:
+def test_a_form_writes_the_same_as_dumps(values: dict[str, Any], missing: list[str]) -> None:
     keys = list(dict.fromkeys((*missing, *values)))
     assert ObjectWriter(keys).dumps(values) == dumps({key: values.get(key) for key in keys})
     assert ObjectWriter(()).dumps(values) == "{}"

@@ -1,4 +1,4 @@
-"""The log: one line per record, no control characters, no secrets."""
+"""The log: one line per record, control characters escaped, secrets masked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the broker retained: taken over where it is newer, live counters by their reader."""
+"""States that the broker retained: newer ones are adopted, live counters go to their reader."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_newer_retained_state_is_taken_over() -> None:
     assert reader.given == [RetainedState(meter="heat", time=at(60), values=values)]
 
 
-def test_what_the_reader_does_not_accept_is_not_published() -> None:
+def test_live_counters_that_the_reader_rejects_are_not_published() -> None:
     for exact, kept in ((True, Decimal("100.000")), (False, None)):
         found = device(LiveReader(), exact=exact)
         found.merge_retained("live", retained(50_000.0), NOW)
@@ -154,7 +154,7 @@ def reading_of(live: str) -> object:
         "[" * 100_000,
     ],
 )
-def test_what_somebody_else_left_there_is_ignored(payload: str) -> None:
+def test_retained_payloads_of_others_are_ignored(payload: str) -> None:
     reader = LiveReader("100.150")
     found = device(reader)
     found.merge_retained("live", payload, NOW)

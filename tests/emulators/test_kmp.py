@@ -140,8 +140,8 @@ def test_it_keeps_silent(sent: str) -> None:
 
 @pytest.mark.parametrize("model_id", MODELS)
 def test_every_listed_register_is_answered(model_id: str) -> None:
-    dialect = registry.all_models()[model_id].profiles["kmp"]
-    listed = [*(s for group in dialect.groups.values() for s in group), *dialect.more]
+    profile = registry.all_models()[model_id].profiles["kmp"]
+    listed = [*(s for group in profile.groups.values() for s in group), *profile.more]
     emulator = make(model_id, {})
     for register in listed:
         if isinstance(register, int) and model_id != "auto":

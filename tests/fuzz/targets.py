@@ -168,12 +168,12 @@ class _Meters:
 
 def incoming_messages() -> IncomingMessages:
     """Return the message handler of a connection, with callbacks that do nothing."""
-    announcer = DiscoveryConfig(
+    discovery_config = DiscoveryConfig(
         topics=Topics(), prefix="homeassistant", is_modern=True, version="1"
     )
     return IncomingMessages(
         _CONFIG,
-        announcer,
+        discovery_config,
         cast(PublishQueue, _Meters()),
         Host(name="pi", boot="b"),
         SessionCallbacks(

@@ -1,4 +1,4 @@
-"""Discovery: what Home Assistant is told, that it takes all of it, and how it forgets again."""
+"""Discovery messages: their content, that Home Assistant accepts them, and their removal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kamstrup_mqtt.homeassistant.messages import Discovery, DiscoveryConfig, Pub
 from kamstrup_mqtt.homeassistant.removal import parse_announced, parse_meter_id, publish_sequence
 from kamstrup_mqtt.meters import registry
 from kamstrup_mqtt.meters.model import Quantity
-from tests.snapshots import HERE, announcer, model_picture, snapshots
+from tests.snapshots import HERE, discovery_config, model_device, snapshots
 from tests.support.factories import diagnosis, identity, make_device, make_plan, reading
 
 D = Decimal
@@ -87,13 +87,13 @@ def assert_taken(discovery: Discovery | None, *, modern: bool) -> dict[str, Any]
     return whole
 
 
-def assert_component_taken(component: dict[str, Any], device: str, *, modern: bool) -> None:
+def assert_component_taken(component: dict[str, Any], info: str, *, modern: bool) -> None:
     platform = component["platform"]
     assert set(component) <= COMMON | KEYS[platform], component
     assert re.fullmatch(r"kamstrup_[A-Za-z0-9_-]+", component["unique_id"])
     name = component["name"]
     assert name[0] == name[0].upper()
-    assert not name.lower().startswith(device.lower())
+    assert not name.lower().startswith(info.lower())
     assert component.get("entity_category", "diagnostic") == "diagnostic"
     assert component.get("enabled_by_default", False) is False
     if platform == "button":
@@ -131,14 +131,14 @@ DIALECTS = [(m, p) for m, model in registry.all_models().items() for p in model.
 
 @pytest.mark.parametrize("modern", [True, False], ids=["2025.12", "2024.11"])
 @pytest.mark.parametrize(("model_id", "protocol"), DIALECTS)
-def test_home_assistant_takes_every_model(model_id: str, protocol: str, *, modern: bool) -> None:
-    picture = model_picture(model_id, protocol, everything=True)
-    whole = assert_taken(meter_discovery(announcer(modern=modern), picture), modern=modern)
-    planned = {value.quantity.key for value in picture.config.plan.values}
+def test_home_assistant_accepts_every_model(model_id: str, protocol: str, *, modern: bool) -> None:
+    device = model_device(model_id, protocol, everything=True)
+    whole = assert_taken(meter_discovery(discovery_config(modern=modern), device), modern=modern)
+    planned = {value.quantity.key for value in device.config.plan.values}
     assert planned <= set(whole["components"])
-    topics = announcer().topics
-    payloads = {topics.state("meter", g): json.loads(s) for g, s in picture.states().items()}
-    payloads[topics.diagnostics("meter")] = json.loads(picture.diagnostics_json())
+    topics = discovery_config().topics
+    payloads = {topics.state("meter", g): json.loads(s) for g, s in device.states().items()}
+    payloads[topics.diagnostics("meter")] = json.loads(device.diagnostics_json())
     for component in whole["components"].values():
         if component["platform"] == "sensor":
             payload = payloads[component["state_topic"]]
@@ -157,7 +157,7 @@ def test_snapshot(name: str) -> None:
 
 
 @pytest.mark.parametrize("instance", ["main", "garage"])
-def test_home_assistant_takes_the_bridge(instance: str) -> None:
+def test_home_assistant_accepts_the_bridge(instance: str) -> None:
     how = DiscoveryConfig(topics=Topics(instance=instance), version="1.2.3")
     whole = assert_taken(bridge_discovery(how), modern=False)
     assert whole["device"]["identifiers"] == [f"kamstrup_mqtt_{instance}"]
@@ -166,15 +166,15 @@ def test_home_assistant_takes_the_bridge(instance: str) -> None:
     )
 
 
-def test_the_bridge_says_whether_it_is_there() -> None:
-    connection = message(bridge_discovery(announcer()))["components"]["connection"]
+def test_the_bridge_has_a_connection_sensor() -> None:
+    connection = message(bridge_discovery(discovery_config()))["components"]["connection"]
     assert connection["device_class"] == "connectivity"
     assert connection["enabled_by_default"] is False
     assert "availability" not in connection
 
 
-def test_what_keeps_a_meter_that_is_not_known_yet_is_a_problem_of_the_bridge() -> None:
-    found = bridge_discovery(announcer(), [make_device(id="attic", name="Attic")])
+def test_the_bridge_has_the_problem_sensor_of_an_unknown_meter() -> None:
+    found = bridge_discovery(discovery_config(), [make_device(id="attic", name="Attic")])
     problem = assert_taken(found, modern=False)["components"]["attic_problem"]
     assert problem["name"] == "Attic problem"
     assert problem["unique_id"] == "kamstrup_mqtt_main_attic_problem"
@@ -191,7 +191,7 @@ NAMED = {
 
 
 @pytest.mark.parametrize(
-    ("device", "names"),
+    ("info", "names"),
     [
         ("Heat", ["Energy", "Heat flow rate", "Heater hours", "Heat", "Flow rate"]),
         ("HEAT  energy", ["Heat energy", "Heat flow rate", "Heater hours", "Heat", "Flow rate"]),
@@ -200,14 +200,14 @@ NAMED = {
         ("Last", [quantity.name for quantity in NAMED.values()]),
     ],
 )
-def test_a_name_does_not_repeat_the_device(device: str, names: list[str]) -> None:
+def test_a_name_does_not_repeat_the_device(info: str, names: list[str]) -> None:
     plan = make_plan({"values": tuple(NAMED)}, quantities=NAMED)
-    picture = make_device(plan, name=device)
-    picture.apply(identity("1"), 1.0)
-    picture.apply(reading({key: Measurement(D(1)) for key in NAMED}), 1.0)
-    components = message(meter_discovery(announcer(), picture))["components"]
+    device = make_device(plan, name=info)
+    device.apply(identity("1"), 1.0)
+    device.apply(reading({key: Measurement(D(1)) for key in NAMED}), 1.0)
+    components = message(meter_discovery(discovery_config(), device))["components"]
     assert [components[key]["name"] for key in NAMED] == names
-    assert components["last_reading"]["name"] == ("Reading" if device == "Last" else "Last reading")
+    assert components["last_reading"]["name"] == ("Reading" if info == "Last" else "Last reading")
 
 
 @pytest.mark.parametrize("model_id", registry.all_models())
@@ -217,12 +217,12 @@ def test_a_model_does_not_repeat_its_manufacturer(model_id: str) -> None:
 
 
 def test_one_meter_in_full() -> None:
-    picture = make_device(make_plan({"values": ("heat_energy", "meter_id")}))
-    picture.apply(identity("0012", sw_version="C1", unknown="x"), 1.0)
-    picture.apply(
+    device = make_device(make_plan({"values": ("heat_energy", "meter_id")}))
+    device.apply(identity("0012", sw_version="C1", unknown="x"), 1.0)
+    device.apply(
         reading({"heat_energy": Measurement(D("1.5"), "GJ"), "meter_id": Measurement("0012")}), 1.0
     )
-    found = meter_discovery(announcer(), picture)
+    found = meter_discovery(discovery_config(), device)
     assert found is not None
     assert found.topic == "homeassistant/device/kamstrup_main_heat/config"
     bridge = {"topic": "kamstrup/main/bridge/status"}
@@ -347,22 +347,22 @@ def test_one_meter_in_full() -> None:
 
 
 def test_no_discovery_before_the_meter_is_known() -> None:
-    assert meter_discovery(announcer(), make_device()) is None
+    assert meter_discovery(discovery_config(), make_device()) is None
 
 
 @pytest.mark.parametrize("changes", [{"interval": None}, {"commands": False}])
-def test_no_button_that_nobody_listens_to(changes: dict[str, Any]) -> None:
-    picture = make_device(serial="1", **changes)
-    assert "read" not in message(meter_discovery(announcer(), picture))["components"]
+def test_no_read_button_without_commands(changes: dict[str, Any]) -> None:
+    device = make_device(serial="1", **changes)
+    assert "read" not in message(meter_discovery(discovery_config(), device))["components"]
 
 
 def sensor(
     quantity: Quantity, measured: Measurement, *, modern: bool = True, seen: Device | None = None
 ) -> dict[str, Any]:
     plan = make_plan({"values": (quantity.key,)}, quantities={quantity.key: quantity})
-    picture = make_device(plan, serial="1")
-    picture.apply(reading({quantity.key: measured}), 1.0)
-    discovery = meter_discovery(announcer(modern=modern), picture)
+    device = make_device(plan, serial="1")
+    device.apply(reading({quantity.key: measured}), 1.0)
+    discovery = meter_discovery(discovery_config(modern=modern), device)
     assert_taken(discovery, modern=modern)
     found: dict[str, Any] = message(discovery)["components"][quantity.key]
     return found
@@ -390,7 +390,7 @@ def as_sent(device_class: str, state_class: str = "measurement") -> Quantity:
         ("temperature_delta", "K", False, False),
     ],
 )
-def test_a_class_only_with_a_unit_that_it_takes(
+def test_a_device_class_needs_a_unit_that_it_allows(
     device_class: str, unit: str | None, *, modern: bool, taken: bool
 ) -> None:
     found = sensor(as_sent(device_class), Measurement(D(1), unit), modern=modern)
@@ -425,7 +425,7 @@ def test_a_state_class_that_the_class_cannot_have_is_left_out() -> None:
     assert "state_class" not in found
 
 
-def test_what_the_user_chose_is_announced() -> None:
+def test_configured_options_are_announced() -> None:
     quantity = Quantity(
         key="x", name="Mine", unit="bar", precision=1, icon="mdi:gauge", category="diagnostic"
     )
@@ -442,9 +442,9 @@ BEFORE = PublishedDiscovery("1", {"volume": "sensor", "read": "button"})
 
 
 def discovery_of(*keys: str) -> Discovery:
-    picture = make_device(serial="1")
-    picture.apply(reading({key: Measurement(D(1), "m³") for key in keys}), 1.0)
-    found = meter_discovery(announcer(), picture)
+    device = make_device(serial="1")
+    device.apply(reading({key: Measurement(D(1), "m³") for key in keys}), 1.0)
+    found = meter_discovery(discovery_config(), device)
     assert found is not None
     return found
 
@@ -482,12 +482,12 @@ def test_another_device_is_removed_as_a_whole() -> None:
 
 
 def test_our_own_messages_are_recognized() -> None:
-    for found in (discovery_of("volume"), bridge_discovery(announcer())):
-        assert parse_announced(announcer(), found.topic, found.payload) == found.announced
+    for found in (discovery_of("volume"), bridge_discovery(discovery_config())):
+        assert parse_announced(discovery_config(), found.topic, found.payload) == found.announced
 
 
 def test_meter_of() -> None:
-    how = announcer()
+    how = discovery_config()
     assert parse_meter_id(how, "homeassistant/device/kamstrup_main_heat-1/config") == "heat-1"
     assert parse_meter_id(how, "homeassistant/device/kamstrup_main_bridge/config") == "bridge"
     assert parse_meter_id(how, "homeassistant/device/kamstrup_main_/config") is None
@@ -513,22 +513,24 @@ def test_meter_of() -> None:
         (None, {"availability": 5}),
     ],
 )
-def test_messages_of_others_are_left_alone(topic: str | None, change: dict[str, Any]) -> None:
+def test_discovery_messages_of_others_are_ignored(
+    topic: str | None, change: dict[str, Any]
+) -> None:
     own = discovery_of("volume")
     payload = json.dumps({**json.loads(own.payload), **change})
-    assert parse_announced(announcer(), topic or own.topic, payload) is None
+    assert parse_announced(discovery_config(), topic or own.topic, payload) is None
 
 
 @pytest.mark.parametrize("payload", ["", "online", "[]", "{}", "5", "null", "[" * 100_000])
-def test_what_is_no_discovery_message_is_left_alone(payload: str) -> None:
-    assert parse_announced(announcer(), discovery_of("volume").topic, payload) is None
+def test_other_payloads_are_not_discovery_messages(payload: str) -> None:
+    assert parse_announced(discovery_config(), discovery_of("volume").topic, payload) is None
 
 
 def test_a_problem_is_a_binary_sensor() -> None:
-    picture = make_device(make_plan({"values": ("problem_leak",)}))
-    picture.apply(identity("0012"), 1.0)
-    picture.apply(reading({"problem_leak": Measurement("OFF")}), 1.0)
-    found = meter_discovery(announcer(), picture)
+    device = make_device(make_plan({"values": ("problem_leak",)}))
+    device.apply(identity("0012"), 1.0)
+    device.apply(reading({"problem_leak": Measurement("OFF")}), 1.0)
+    found = meter_discovery(discovery_config(), device)
     assert found is not None
     assert json.loads(found.payload)["components"]["problem_leak"] == {
         "platform": "binary_sensor",
@@ -558,18 +560,18 @@ def test_a_problem_is_a_binary_sensor() -> None:
         ({"recognised": "gone_with_an_update"}, None, "Meter recognised by what it tells"),
     ],
 )
-def test_a_meter_that_is_recognised_says_what_it_is(
+def test_a_recognised_meter_announces_its_model(
     learned: dict[str, str], manufacturer: str | None, model: str
 ) -> None:
-    picture = model_picture("auto", "han")
-    told = dict.fromkeys(("power_import",), Measurement(D(5), "W"))
-    assert not picture.apply(reading(told, group="live"), 2.0).discovery
-    found = picture.apply(diagnosis(learned=learned), 3.0).discovery
-    device = message(meter_discovery(announcer(), picture))["device"]
-    assert (device.get("manufacturer"), device["model"]) == (manufacturer, model)
+    device = model_device("auto", "han")
+    values = dict.fromkeys(("power_import",), Measurement(D(5), "W"))
+    assert not device.apply(reading(values, group="live"), 2.0).discovery
+    found = device.apply(diagnosis(learned=learned), 3.0).discovery
+    info = message(meter_discovery(discovery_config(), device))["device"]
+    assert (info.get("manufacturer"), info["model"]) == (manufacturer, model)
     assert found is (manufacturer is not None)
     # what the configuration says stays
-    named = model_picture("kamstrup_han_3phase", "han")
+    named = model_device("kamstrup_han_3phase", "han")
     named.apply(diagnosis(learned={"recognised": "kaifa_1phase", "manufacturer": "Kaifa"}), 2.0)
-    device = message(meter_discovery(announcer(), named))["device"]
-    assert (device["manufacturer"], device["model"]) == ("Kamstrup", "HAN meter, three phases")
+    info = message(meter_discovery(discovery_config(), named))["device"]
+    assert (info["manufacturer"], info["model"]) == ("Kamstrup", "HAN meter, three phases")

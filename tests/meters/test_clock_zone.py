@@ -15,7 +15,7 @@ NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
     ("text", "offset"),
     [("+05:45", timedelta(hours=5, minutes=45)), ("-03:30", timedelta(hours=-3.5)), ("Z", None)],
 )
-def test_offset_of_a_text(text: str, offset: timedelta | None) -> None:
+def test_parse_offset(text: str, offset: timedelta | None) -> None:
     assert parse_offset(text) == (offset or timedelta())
 
 

@@ -1,4 +1,4 @@
-"""The model of a meter, by what it answers or pushes."""
+"""Detection of a model by answers and lists."""
 
 from __future__ import annotations
 
@@ -91,11 +91,11 @@ def test_name_in_register_404(name: Scalar, model: str) -> None:
     assert detect_model(named(name, 60, 266, 369)) == model
 
 
-def test_a_number_names_heat_meters_alone() -> None:
+def test_a_number_is_a_name_only_on_heat_meters() -> None:
     assert detect_model(named(Decimal(403), 74)) == "kmp_meter"
 
 
-def test_a_water_meter_of_an_unknown_name_is_no_21() -> None:
+def test_a_water_meter_with_an_unknown_name_is_not_a_21() -> None:
     assert detect_model(named("MULTICAL 62", 68, 74, 243)) == "kmp_meter"
     assert detect_model(named("MULTICAL 21", 68, 74)) == "multical_21"
     assert detect_model(named("flowIQ 2200", 68, 74)) == "multical_21"
@@ -111,7 +111,7 @@ def test_a_new_file_is_detected_by_its_name(monkeypatch: pytest.MonkeyPatch) -> 
     assert detect_model(named(Decimal(7), 60, 266, 369)) == "multical_403"
 
 
-def test_registers_of_a_new_file_are_asked_for() -> None:
+def test_registers_of_a_new_file_are_read_for_detection() -> None:
     models = {id_: model for id_, model in registry.all_models().items() if id_ != AUTO}
     twin = models["multical_603"]
     profile = replace(twin.profiles["kmp"], detection=Detection(sources=(60, 4711)))
@@ -181,7 +181,7 @@ def test_longest_prefix_of_the_list_identifier_decides(monkeypatch: pytest.Monke
         detection._list_rules.cache_clear()
 
 
-def test_every_model_can_be_detected_but_those_that_cannot_be_told_apart() -> None:
+def test_every_distinguishable_model_can_be_detected() -> None:
     """Without a rule: `auto` itself, and meters whose answers are those of another model."""
     without = {
         (model_id, protocol)

@@ -104,7 +104,7 @@ def test_other_units_are_rejected(unit: str | None) -> None:
         energy.convert(D(1), unit, "kWh")
 
 
-def test_agreement() -> None:
+def test_consistency_of_register_60_and_the_precise_total() -> None:
     assert energy.is_consistent(D(84208), D("0.303"), "GJ")
     assert not energy.is_consistent(D(10_084_208), D("0.303"), "GJ")
     # the published pair of a 403, "about 60 GJ" and 6 655 807 Wh, is 11 kWh apart

@@ -121,7 +121,7 @@ def test_to_contract_unit(quantity: Quantity, obj: DecodedValue, measured: Measu
     assert to_contract_unit(quantity, obj) == measured
 
 
-def test_number_in_an_unknown_unit_is_not_in_the_unit_of_the_contract() -> None:
+def test_number_in_an_unknown_unit_is_rejected() -> None:
     volume = DecodedValue(68, 11388, D(11388), None, unknown_unit=True)
     found = map_objects(kmp_plan(), [volume])
     assert found.groups["values"]["volume"] == Measurement(None)

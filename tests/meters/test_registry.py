@@ -1,4 +1,4 @@
-"""Protocols and models are found by file."""
+"""Discovery of protocols and models by file."""
 
 from __future__ import annotations
 

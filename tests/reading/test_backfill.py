@@ -89,12 +89,12 @@ async def test_the_hours_while_the_daemon_was_down(broker: Mosquitto, tmp_path: 
             20,
         )
         assert await process.end() == 0
-    told = [
+    reports = [
         json.loads(text, parse_float=Decimal) for topic, text in watcher.seen if "history" in topic
     ]
     states = [text for topic, text in watcher.seen if "/state/" in topic]
-    live = next(record for record in told if record["kind"] == "values")
-    logged = [record for record in told if record["kind"] == "backfill"]
+    live = next(record for record in reports if record["kind"] == "values")
+    logged = [record for record in reports if record["kind"] == "backfill"]
     now = datetime.fromisoformat(live["time"])
     expected = hours_between(last, now)
     assert [record["at"] for record in logged] == [rfc3339(hour) for hour in expected]
@@ -108,7 +108,7 @@ async def test_the_hours_while_the_daemon_was_down(broker: Mosquitto, tmp_path: 
         assert record["serial"] == "123456"
         assert record["meter"] == "heat"
         assert record["time"] >= live["time"]
-    assert [record["seq"] for record in told] == list(range(1, len(told) + 1))
+    assert [record["seq"] for record in reports] == list(range(1, len(reports) + 1))
     energies = {json.loads(text, parse_float=Decimal)["heat_energy"] for text in states}
     assert energies <= {Decimal("0.290"), Decimal("0.303")}  # remembered, and read
 
@@ -120,20 +120,20 @@ async def gap(
     start: Start,
     server: Any,
     *,
-    wanted: BackfillConfig | None = None,
+    backfill: BackfillConfig | None = None,
     hours: float = 5.3,
     model: str = "multical_403",
     battery: bool = False,
     backfilled: datetime | None = None,
 ) -> Bench:
     """A reader whose meter was last read so many hours ago."""
-    memory = StateFile(None, Clock())
-    mine = memory.meter("meter").reader
-    mine.backfilled = backfilled
-    mine.last_read["values"] = datetime.now(UTC) - timedelta(hours=hours)
+    state_file = StateFile(None, Clock())
+    state = state_file.meter("meter").reader
+    state.backfilled = backfilled
+    state.last_read["values"] = datetime.now(UTC) - timedelta(hours=hours)
     setup = setup_of(model, "kmp", serial=LINE, interval=1.0, battery=battery)
     return await start(
-        replace(setup, backfill=wanted or BackfillConfig()), at(server), memory=memory
+        replace(setup, backfill=backfill or BackfillConfig()), at(server), state_file=state_file
     )
 
 
@@ -147,7 +147,7 @@ async def records(bench: Bench) -> list[LoggedReading]:
     filling = polling(bench)._backfill
     assert filling is not None
     await until(lambda: not filling.is_active, 20)
-    reports = [*bench.told, *bench.rest()]
+    reports = [*bench.reports, *bench.rest()]
     return [report for report in reports if isinstance(report, LoggedReading)]
 
 
@@ -163,7 +163,7 @@ def test_defaults() -> None:
 
 async def test_a_numbered_log(start: Start) -> None:
     async with meter(emulator("multical_602")) as server:
-        bench = await gap(start, server, wanted=BackfillConfig(log_id=2), model="multical_602")
+        bench = await gap(start, server, backfill=BackfillConfig(log_id=2), model="multical_602")
         found = await records(bench)
         assert bench.port._link is not None
         assert bench.port._link.holder == "meter"  # whose bytes a capture calls them
@@ -176,7 +176,7 @@ async def test_a_numbered_log(start: Start) -> None:
 
 async def test_the_number_of_records_is_limited(start: Start) -> None:
     async with meter(emulator()) as server:
-        bench = await gap(start, server, wanted=BackfillConfig(records=2), hours=100)
+        bench = await gap(start, server, backfill=BackfillConfig(records=2), hours=100)
         assert len(await records(bench)) == 2  # the newest
 
 
@@ -184,7 +184,7 @@ async def test_a_meter_that_was_read_in_time_has_no_gap(start: Start) -> None:
     async with meter(emulator()) as server:
         bench = await gap(start, server, hours=0.9)
         assert await records(bench) == []
-        assert bench.mine.backfilled is None
+        assert bench.state.backfilled is None
 
 
 @pytest.mark.parametrize(("before", "filled"), [(23, False), (25, True)])
@@ -222,7 +222,7 @@ async def test_a_failure_is_logged_once_and_the_gap_given_up(
         assert await records(bench) == []
         warnings = logged(logging.WARNING)
         assert len(warnings) == 1
-        assert bench.mine.backfilled is not None
+        assert bench.state.backfilled is not None
         for _ in range(2):
             await bench.next(Reading)
         assert logged(logging.WARNING) == warnings
@@ -230,13 +230,13 @@ async def test_a_failure_is_logged_once_and_the_gap_given_up(
 
 async def test_polls_and_other_meters_come_between_the_requests(start: Start) -> None:
     async with meter(emulator()) as server:
-        memory = StateFile(None, Clock())
+        state_file = StateFile(None, Clock())
         long_ago = datetime.now(UTC) - timedelta(hours=200)
-        memory.meter("meter").reader.last_read["values"] = long_ago
+        state_file.meter("meter").reader.last_read["values"] = long_ago
         setup = setup_of("multical_403", "kmp", serial=LINE, interval=0.02)
         setup = replace(setup, backfill=BackfillConfig())
-        bench = await start(setup, at(server), memory=memory)
-        other = Bench(replace(setup, id="other", backfill=None), bench.port, memory, QUICK)
+        bench = await start(setup, at(server), state_file=state_file)
+        other = Bench(replace(setup, id="other", backfill=None), bench.port, state_file, QUICK)
         task = asyncio.create_task(other.run())
         await bench.next(Reading)
         filling = polling(bench)._backfill
@@ -249,7 +249,7 @@ async def test_polls_and_other_meters_come_between_the_requests(start: Start) ->
         assert read > 5
         task.cancel()
         await asyncio.wait([task])
-        found = [r for r in (*bench.told, *bench.rest()) if isinstance(r, LoggedReading)]
+        found = [r for r in (*bench.reports, *bench.rest()) if isinstance(r, LoggedReading)]
         assert len(found) == 168
 
 

@@ -259,9 +259,9 @@ async def test_an_error_that_the_conversation_does_not_catch_is_raised() -> None
 
 async def test_an_echo_is_logged_once(logged: Callable[[int], list[str]]) -> None:
     await hold(Line(GET_SERIAL + SERIAL, GET_SERIAL + SERIAL), send(), send())
-    told = [message for message in logged(logging.INFO) if "echo" in message]
-    assert len(told) == 1
-    assert "lower the sensitivity of the head" in told[0]
+    reports = [message for message in logged(logging.INFO) if "echo" in message]
+    assert len(reports) == 1
+    assert "lower the sensitivity of the head" in reports[0]
 
 
 async def test_traffic_is_logged(caplog: pytest.LogCaptureFixture) -> None:

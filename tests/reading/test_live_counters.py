@@ -58,8 +58,8 @@ class Counted:
             assert isinstance(measured.value, Decimal)
             self.shown[key] = measured.value
 
-    def tell(self, *, registers: bool = False) -> dict[str, Decimal]:
-        self.meter.tell(registers=registers)
+    def push(self, *, registers: bool = False) -> dict[str, Decimal]:
+        self.meter.push(registers=registers)
         return self.shown
 
     def run(self, seconds: int) -> dict[str, Decimal]:
@@ -116,35 +116,35 @@ def test_a_counter_never_decreases() -> None:
 
 def test_after_a_clean_shutdown_it_shows_its_last_value_until_it_exceeds_it() -> None:
     there = counted(live=counters(energy_import_live=("44228.500", HOUR - 2 * ZONE)))
-    assert there.tell()[IMPORT] == Decimal("44228.500")  # no register yet
-    assert there.tell(registers=True)[IMPORT] == Decimal("44228.500")  # the register is below
+    assert there.push()[IMPORT] == Decimal("44228.500")  # no register yet
+    assert there.push(registers=True)[IMPORT] == Decimal("44228.500")  # the register is below
     there.meter.count += 100
-    assert there.tell(registers=True)[IMPORT] == Decimal("44229.000")
+    assert there.push(registers=True)[IMPORT] == Decimal("44229.000")
 
 
 def test_after_a_kill_it_has_no_value_before_the_register() -> None:
     live = counters(exact=False, energy_import_live=("44228.500", JUST_NOW))
     there = counted(live=live)
-    assert IMPORT not in there.tell()
-    assert there.tell(registers=True)[IMPORT] == Decimal("44228.500")  # never below the stored one
+    assert IMPORT not in there.push()
+    assert there.push(registers=True)[IMPORT] == Decimal("44228.500")  # never below the stored one
 
 
 def test_after_a_short_restart_it_continues_at_once() -> None:
     there = counted(
         live=counters(energy_import_live=("44228.500", JUST_NOW), energy_export_live=("1", None))
     )
-    assert there.tell()[IMPORT] == Decimal("44228.500")
+    assert there.push()[IMPORT] == Decimal("44228.500")
     there.meter.pass_(10)
-    assert there.tell()[IMPORT] == Decimal("44228.510")
+    assert there.push()[IMPORT] == Decimal("44228.510")
     clockless = counted(live=counters(energy_import_live=("1", JUST_NOW)), clock=False)
-    clockless.tell()
+    clockless.push()
     clockless.meter.pass_(10)
-    assert clockless.tell()[IMPORT] == Decimal("1.000")  # held, because its age is unknown
+    assert clockless.push()[IMPORT] == Decimal("1.000")  # held, because its age is unknown
 
 
 def test_only_counters_whose_power_comes_continue_at_once() -> None:
     there = counted(live=counters(energy_import_live=("44228.500", JUST_NOW)), export=0)
-    shown = there.tell()
+    shown = there.push()
     assert shown[IMPORT] == Decimal("44228.500")
     assert EXPORT not in shown
 
@@ -153,9 +153,9 @@ def test_without_a_trusted_scale_no_counter_runs() -> None:
     for scale, learned in ((None, {}), (1, {"energy_scale_published": "10"})):
         live = counters(exact=False, energy_import_live=("44228.500", JUST_NOW))
         there = Counted(meter(scale, learned), live)
-        assert IMPORT not in there.tell(registers=True)
+        assert IMPORT not in there.push(registers=True)
         there.meter.pass_(10)
-        assert IMPORT not in there.tell()
+        assert IMPORT not in there.push()
 
 
 def test_a_contradicted_scale_pauses_a_running_counter() -> None:
@@ -171,18 +171,18 @@ def test_a_contradicted_scale_pauses_a_running_counter() -> None:
 
 def test_the_user_may_start_it_again_at_a_lower_value() -> None:
     there = counted(live=counters(energy_import_live=("500000", JUST_NOW)))
-    assert there.tell()[IMPORT] == Decimal(500_000)
+    assert there.push()[IMPORT] == Decimal(500_000)
     there.live.restart()
-    assert IMPORT not in there.tell()
-    assert there.tell(registers=True)[IMPORT] == Decimal("44228.000")
+    assert IMPORT not in there.push()
+    assert there.push(registers=True)[IMPORT] == Decimal("44228.000")
 
 
 def test_another_meter_starts_from_its_own_register() -> None:
     there = counted(live=counters(energy_import_live=("500000", JUST_NOW)))
-    there.tell()
+    there.push()
     there.live.replace_meter()
-    assert IMPORT not in there.tell()
-    assert there.tell(registers=True)[IMPORT] == Decimal("44228.000")
+    assert IMPORT not in there.push()
+    assert there.push(registers=True)[IMPORT] == Decimal("44228.000")
     # what the broker retained is of the meter before
     merged = there.live.merge_retained({IMPORT: kwh("44228.500")}, None, {}, unlimited)
     assert merged == {}
@@ -190,9 +190,9 @@ def test_another_meter_starts_from_its_own_register() -> None:
 
 def test_gaps_are_noted() -> None:
     there = counted()
-    there.tell()
+    there.push()
     there.meter.pass_(31)
-    there.tell()
+    there.push()
     assert list(there.live.notes()) == ["gaps: 1 that were not counted live, the last of 31 s"]
 
 

@@ -25,11 +25,11 @@ HEAT = MeterLimits(power=1_000_000, flow=200)
 
 
 def plan(model: str = "multical_403", protocol: str = "kmp") -> ReadingPlan:
-    dialect = registry.all_models()[model].profiles[protocol]
+    profile = registry.all_models()[model].profiles[protocol]
     return ReadingPlan(
         protocol=protocol,
-        profile=dialect,
-        values=default_values(protocol, dialect),
+        profile=profile,
+        values=default_values(protocol, profile),
         periods={},
         accept_unlisted=True,
     )
@@ -38,34 +38,34 @@ def plan(model: str = "multical_403", protocol: str = "kmp") -> ReadingPlan:
 class Bench:
     """A guard, and a clock that the test moves: `at` seconds after the start."""
 
-    def __init__(self, memory: ReaderState | None = None, *, weak: bool = False, **more: Any):
-        self.memory = memory or ReaderState()
-        self.guard = PlausibilityFilter(
+    def __init__(self, state: ReaderState | None = None, *, weak: bool = False, **more: Any):
+        self.state = state or ReaderState()
+        self.filter = PlausibilityFilter(
             more.get("plan") or plan(),
-            self.memory,
+            self.state,
             more.get("bounds", HEAT),
             has_weak_checksum=weak,
         )
 
-    def tell(self, at: float, key: str = "heat_energy", unit: str = "kWh", **value: Any) -> bool:
+    def judge(self, at: float, key: str = "heat_energy", unit: str = "kWh", **value: Any) -> bool:
         """Whether the value goes on."""
         measured = Measurement(D(value["value"]), unit)
-        judged = self.guard.judge({key: measured}, T0 + timedelta(seconds=at), at)
+        judged = self.filter.judge({key: measured}, T0 + timedelta(seconds=at), at)
         passed = judged.values[key].value is not None
         assert passed == (key not in judged.rejected)
         return passed
 
     def why(self, key: str) -> str:
-        return describe_rejection(self.guard.rejected[key])
+        return describe_rejection(self.filter.rejected[key])
 
     def energy(self, at: float, value: str) -> bool:
-        return self.tell(at, value=value)
+        return self.judge(at, value=value)
 
 
 def test_the_first_value_is_accepted_after_a_crc() -> None:
     bench = Bench()
     assert bench.energy(0, "0")
-    assert bench.memory.totals["heat_energy"] == LastTotal(D(0), T0, "kWh")
+    assert bench.state.totals["heat_energy"] == LastTotal(D(0), T0, "kWh")
 
 
 def test_the_first_value_after_a_weak_checksum_needs_a_second() -> None:
@@ -73,7 +73,7 @@ def test_the_first_value_after_a_weak_checksum_needs_a_second() -> None:
     assert not bench.energy(0, "9032")
     assert "waiting for a second" in bench.why("heat_energy")
     assert bench.energy(2, "9032")
-    assert bench.guard.rejected == {}
+    assert bench.filter.rejected == {}
 
 
 def test_two_first_values_that_do_not_agree_are_none() -> None:
@@ -107,19 +107,19 @@ def test_the_band_of_a_total(seconds: float, value: str, good: bool) -> None:
 
 def test_without_a_bound_a_total_only_must_not_fall() -> None:
     bench = Bench()
-    assert bench.tell(0, "pulse_input_a", "", value="5")
-    assert bench.tell(1, "pulse_input_a", "", value="500000")
-    assert not bench.tell(2, "pulse_input_a", "", value="5")
+    assert bench.judge(0, "pulse_input_a", "", value="5")
+    assert bench.judge(1, "pulse_input_a", "", value="500000")
+    assert not bench.judge(2, "pulse_input_a", "", value="5")
 
 
 @pytest.mark.parametrize(("weak", "readings"), [(False, 2), (True, 3)])
 def test_agreeing_readings_replace_the_total(weak: bool, readings: int) -> None:
-    memory = ReaderState(totals={"heat_energy": LastTotal(D(9000), T0, "kWh")})
-    bench = Bench(memory, weak=weak)
+    state = ReaderState(totals={"heat_energy": LastTotal(D(9000), T0, "kWh")})
+    bench = Bench(state, weak=weak)
     for n in range(1, readings):
         assert not bench.energy(60 * n, "12")
     assert bench.energy(60 * readings, "12")
-    assert memory.totals["heat_energy"].value == D(12)
+    assert state.totals["heat_energy"].value == D(12)
 
 
 def test_a_plausible_reading_between_resets_the_count() -> None:
@@ -140,7 +140,7 @@ def test_the_other_values_pass() -> None:
         "meter_id": Measurement("x"),
         "flow": Measurement(None, "L/h"),
     }
-    judged = bench.guard.judge(values, T0, 1.0)
+    judged = bench.filter.judge(values, T0, 1.0)
     assert judged.values == {**values, "heat_energy": Measurement(None, "kWh")}
     reasons = {key: describe_rejection(why) for key, why in judged.rejected.items()}
     assert judged.rejected["heat_energy"].reason is RejectionReason.DECREASED
@@ -160,23 +160,23 @@ def test_the_reason_of_a_rise_that_is_too_fast() -> None:
 
 
 def test_a_stored_total_counts_with_its_time() -> None:
-    memory = ReaderState(totals={"heat_energy": LastTotal(D(9000), T0 - timedelta(hours=1), "kWh")})
-    assert Bench(memory).energy(0, "10002")
-    memory = ReaderState(totals={"heat_energy": LastTotal(D(9000), T0 - timedelta(hours=1), "kWh")})
-    assert not Bench(memory).energy(0, "10003")
+    state = ReaderState(totals={"heat_energy": LastTotal(D(9000), T0 - timedelta(hours=1), "kWh")})
+    assert Bench(state).energy(0, "10002")
+    state = ReaderState(totals={"heat_energy": LastTotal(D(9000), T0 - timedelta(hours=1), "kWh")})
+    assert not Bench(state).energy(0, "10003")
 
 
 def test_without_a_clock_across_runs_nothing_is_allowed_for_time() -> None:
-    memory = ReaderState(totals={"heat_energy": LastTotal(D(9000), None, "kWh")})
-    assert not Bench(memory).energy(0, "9010")
-    memory = ReaderState(totals={"heat_energy": LastTotal(D(9000), None, "kWh")})
-    assert Bench(memory).energy(0, "9002")
+    state = ReaderState(totals={"heat_energy": LastTotal(D(9000), None, "kWh")})
+    assert not Bench(state).energy(0, "9010")
+    state = ReaderState(totals={"heat_energy": LastTotal(D(9000), None, "kWh")})
+    assert Bench(state).energy(0, "9002")
 
 
 def test_a_clock_that_jumps_back_takes_no_time_away() -> None:
     bench = Bench()
     assert bench.energy(0, "1000")
-    judged = bench.guard.judge(
+    judged = bench.filter.judge(
         {"heat_energy": Measurement(D(1900), "kWh")}, T0 - timedelta(days=400), 3600.0
     )
     assert not judged.rejected
@@ -209,19 +209,19 @@ def test_fewer_digits_than_before_are_no_fall() -> None:
 def test_39_digits_are_judged_exactly() -> None:
     long = "1" * 38
     bench = Bench()
-    assert bench.tell(0, "pulse_input_a", "", value=f"{long}2")
-    assert not bench.tell(1, "pulse_input_a", "", value=f"{long}1")
+    assert bench.judge(0, "pulse_input_a", "", value=f"{long}2")
+    assert not bench.judge(1, "pulse_input_a", "", value=f"{long}1")
     assert bench.energy(0, f"{long}1")
     assert not bench.energy(0, f"{long}4")
     assert bench.energy(0, f"{long}3")
 
 
 def test_totals_are_compared_in_the_stored_unit() -> None:
-    memory = ReaderState(totals={"heat_energy": LastTotal(D("9.000"), T0, "MWh")})
-    bench = Bench(memory)
+    state = ReaderState(totals={"heat_energy": LastTotal(D("9.000"), T0, "MWh")})
+    bench = Bench(state)
     assert bench.energy(60, "9001")  # kWh
-    assert memory.totals["heat_energy"].value == D("9.001")
-    assert bench.tell(60, unit="GJ", value="1")  # of no family: the device rejects it
+    assert state.totals["heat_energy"].value == D("9.001")
+    assert bench.judge(60, unit="GJ", value="1")  # of no family: the device rejects it
 
 
 def test_a_total_is_forgotten_when_the_configuration_has_another_unit() -> None:
@@ -238,18 +238,18 @@ def test_accept_takes_effect_at_once() -> None:
     bench = Bench()
     assert bench.energy(0, "9000")
     assert not bench.energy(60, "12")
-    assert bench.guard.accept_held() == ("heat_energy",)
-    assert bench.guard.rejected == {}
-    assert bench.memory.totals["heat_energy"].value == D(12)
+    assert bench.filter.accept_held() == ("heat_energy",)
+    assert bench.filter.rejected == {}
+    assert bench.state.totals["heat_energy"].value == D(12)
     assert bench.energy(120, "12")
-    assert bench.guard.accept_held() == ()
+    assert bench.filter.accept_held() == ()
 
 
 def test_forgotten_totals_judge_nothing() -> None:
     bench = Bench()
     assert bench.energy(0, "9000")
     assert not bench.energy(60, "12")
-    bench.guard.forget()
+    bench.filter.forget()
     assert bench.energy(62, "13")
 
 
@@ -278,10 +278,10 @@ def test_a_live_counter_may_catch_up_with_its_register() -> None:
     56.12 kWh."""
     han = plan("kamstrup_han_3phase", "han")
     bench = Bench(plan=han, bounds=MeterLimits(power=55_200, flow=200))
-    assert bench.tell(0, "energy_import_live", value="100.000")
-    assert bench.tell(0.01, "energy_import_live", value="156.000")
-    assert not bench.tell(0.02, "energy_import_live", value="300.000")
-    assert not bench.tell(0.03, "energy_import_live", value="155.000")
+    assert bench.judge(0, "energy_import_live", value="100.000")
+    assert bench.judge(0.01, "energy_import_live", value="156.000")
+    assert not bench.judge(0.02, "energy_import_live", value="300.000")
+    assert not bench.judge(0.03, "energy_import_live", value="155.000")
     # a register itself may not
-    assert bench.tell(0, "energy_import", value="100.00")
-    assert not bench.tell(0.01, "energy_import", value="156.00")
+    assert bench.judge(0, "energy_import", value="100.00")
+    assert not bench.judge(0.01, "energy_import", value="156.00")

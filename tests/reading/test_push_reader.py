@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -51,7 +50,7 @@ async def test_the_sender_is_known_before_the_values_are_judged(start: Start) ->
     async with meter(emulated(), interval=0.05) as server:
         bench = await start(han(), at(server))
         reports: list[object] = []
-        bench.outbox.set_consumer(lambda: reports.extend(bench.outbox.take_all()))
+        bench.report_queue.set_consumer(lambda: reports.extend(bench.report_queue.take_all()))
         await until(lambda: len(reports) > 3)
     assert [type(report) for report in reports[:4]] == [Identity, Reading, Diagnosis, Reading]
 
@@ -83,8 +82,7 @@ async def test_a_missing_or_wrong_key_is_reported_at_once(
         diagnosis = await bench.next(Diagnosis, link_state=LinkState.WRONG_KEY)
         assert words in diagnosis.problem
         assert words in diagnosis.last_error
-        await asyncio.sleep(0.3)
-        assert bench.reader.counters.undecrypted > 2
+        await until(lambda: bench.reader.counters.undecrypted > 2)
     assert len([m for m in logged(logging.WARNING) if words in m]) == 1
 
 
@@ -101,7 +99,7 @@ async def test_what_is_learned_is_stored_and_noted(start: Start) -> None:
         bench = await start(han(), at(server))  # the emulated type is proven
         reading = await bench.next(Reading, group="hourly")
         assert reading.values["energy_import"].value == Decimal("44228.00")
-        assert bench.mine.learned.energy_scale == "10"
+        assert bench.state.learned.energy_scale == "10"
     unproven = {"meter_type": "6841131BN245101092", "hourly": "always"}
     async with meter(emulated(**unproven), interval=0.05) as server:
         bench = await start(han(), at(server))
@@ -125,11 +123,11 @@ async def test_the_power_limit_depends_on_how_the_meter_is_connected(
     start: Start, expected_logs: list[str], meter_type: str, bounded: bool, believed: bool
 ) -> None:
     expected_logs.append("is more than the meter can have counted in 6000 s")
-    memory = StateFile(None, Clock())
+    state_file = StateFile(None, Clock())
     now = Clock().now()
     assert now is not None
     before = LastTotal(Decimal("44000.00"), now - timedelta(minutes=100), "kWh")
-    memory.meter("meter").reader.totals["energy_import"] = before
+    state_file.meter("meter").reader.totals["energy_import"] = before
     sent = {"meter_type": meter_type, "hourly": "always", "energy_import": "44228.00"}
     async with meter(emulated(**sent, power_import="0"), interval=0.05) as server:
         setup = dataclasses.replace(
@@ -137,18 +135,18 @@ async def test_the_power_limit_depends_on_how_the_meter_is_connected(
             limits=MeterLimits(power=55_200, flow=200),
             has_power_limit=bounded,
         )
-        bench = await start(setup, at(server), memory=memory)
+        bench = await start(setup, at(server), state_file=state_file)
         reading = await bench.next(Reading, group="hourly")
         value = reading.values["energy_import"].value
         assert (value == Decimal("44228.00")) is believed
 
 
 async def test_a_live_counter_continues_from_the_state_file(start: Start) -> None:
-    memory = StateFile(None, Clock())
-    totals = memory.meter("meter").reader.totals
+    state_file = StateFile(None, Clock())
+    totals = state_file.meter("meter").reader.totals
     totals["energy_import_live"] = LastTotal(Decimal("44229.500"), Clock().now())
     async with meter(emulated(power_import="0"), interval=0.05) as server:
-        bench = await start(han(energy_scale=10), at(server), memory=memory)
+        bench = await start(han(energy_scale=10), at(server), state_file=state_file)
         reading = await bench.next(Reading, group="live")
         assert reading.values["energy_import_live"].value == Decimal("44229.500")
 
@@ -162,7 +160,7 @@ async def test_auto_reads_other_makers(start: Start, model: str, key: str) -> No
         reading = await bench.next(Reading, group="live")
         assert reading.values[key].value is not None
         assert reading.values["power_import"].value == 4187
-        assert bench.told[0].serial == "1" * 16
+        assert bench.reports[0].serial == "1" * 16
 
 
 async def test_both_parities_are_tried_on_a_tty(
@@ -185,14 +183,14 @@ async def test_both_parities_are_tried_on_a_tty(
 async def test_the_parity_that_worked_is_stored(start: Start, tmp_path: Path) -> None:
     path = str(tmp_path / "han")
     server = await serve_pty(emulated("aidon_3phase"), path, interval=0.03)
-    memory = StateFile(None, Clock())
+    state_file = StateFile(None, Clock())
     try:
         setup = dataclasses.replace(han("auto"), detect_parity=True)
-        bench = await start(setup, SerialDevice(path), memory=memory)
+        bench = await start(setup, SerialDevice(path), state_file=state_file)
         await bench.next(Reading, group="live")
     finally:
         await server.close()
-    assert memory.meter("meter").reader.learned.parity == "N"
+    assert state_file.meter("meter").reader.learned.parity == "N"
 
 
 def test_the_models_that_are_recognised() -> None:
@@ -205,13 +203,13 @@ def test_the_models_that_are_recognised() -> None:
 
 
 async def test_what_was_learned_about_another_meter_is_forgotten(start: Start) -> None:
-    memory = StateFile(None, Clock())
-    memory.meter("meter").reader.learned = Learned(
+    state_file = StateFile(None, Clock())
+    state_file.meter("meter").reader.learned = Learned(
         energy_scale="1", energy_scale_meter="1-1:0.0.5.255 another", parity="E"
     )
     async with meter(emulated(meter_type="6841131BN245101092"), interval=0.05) as server:
-        learned = memory.meter("meter").reader.learned.as_mapping()
-        bench = await start(han(learned=learned), at(server), memory=memory)
+        learned = state_file.meter("meter").reader.learned.as_mapping()
+        bench = await start(han(learned=learned), at(server), state_file=state_file)
         await bench.next(Reading, group="live")
-    assert bench.mine.learned.energy_scale is None
-    assert bench.mine.learned.parity is None
+    assert bench.state.learned.energy_scale is None
+    assert bench.state.learned.parity is None

@@ -215,7 +215,7 @@ async def test_a_silent_meter_does_not_block_its_neighbour(
         alive = replace(mute, codec=spec.make_codec(**quick))
         mute = replace(mute, id="mute", codec=spec.make_codec(**quick, address=0x7F))
         bench = await start(mute, at(server))
-        other = Bench(alive, bench.port, bench.memory, QUICK)
+        other = Bench(alive, bench.port, bench.state_file, QUICK)
         task = asyncio.create_task(other.run())
         await until(lambda: bench.reader.counters.timeouts >= 11, 20)
         other.rest()
@@ -240,7 +240,7 @@ async def test_a_request_that_fails_leaves_the_values_of_the_others(
         reading = await bench.next(Reading)
         assert reading.values["heat_energy"] == Measurement(Decimal("0.303"), "GJ")
         assert reading.values["operating_hours"] == Measurement(None)
-        assert bench.mine.unsupported == {}
+        assert bench.state.unsupported == {}
         diagnosis = await bench.next(Diagnosis, link_state=LinkState.OK)
         assert (
             "part of the values did not come: an answer came, but its checksum" in diagnosis.problem

@@ -27,20 +27,20 @@ HERE = Path(__file__).parent
 SENT = {"energy": "MWh", "power": "kW", "volume_flow_rate": "L/h"}
 
 
-def announcer(*, modern: bool = True) -> DiscoveryConfig:
+def discovery_config(*, modern: bool = True) -> DiscoveryConfig:
     return DiscoveryConfig(topics=Topics(), is_modern=modern, version="1.2.3")
 
 
-def model_picture(model_id: str, protocol: str, *, everything: bool = False) -> Device:
+def model_device(model_id: str, protocol: str, *, everything: bool = False) -> Device:
     """A meter of that model that has told all it is asked by default (or all it can tell)."""
     model = registry.all_models()[model_id]
-    dialect = model.profiles[protocol]
-    values = default_values(protocol, dialect)
+    profile = model.profiles[protocol]
+    values = default_values(protocol, profile)
     if everything:
-        group = next(iter(dialect.groups))
+        group = next(iter(profile.groups))
         values += tuple(
-            PlannedValue(source, registry.quantity_for(protocol, dialect, source), group)
-            for source in dialect.more
+            PlannedValue(source, registry.quantity_for(protocol, profile, source), group)
+            for source in profile.more
         )
     pushed = registry.all_protocols()[protocol].is_pushed
     facts = DeviceConfig(
@@ -49,18 +49,18 @@ def model_picture(model_id: str, protocol: str, *, everything: bool = False) -> 
         model_id=model_id,
         model=model,
         plan=ReadingPlan(
-            protocol=protocol, profile=dialect, values=values, periods=dialect.periods
+            protocol=protocol, profile=profile, values=values, periods=profile.periods
         ),
         interval=None if pushed else 60.0,
     )
-    picture = Device(facts, DeviceState(), 0.0)
-    if dialect.identity:
-        told = Identity(meter="meter", serial="12345678", source=dialect.identity[0])
-        picture.apply(told, 0.0)
-    for group in dialect.groups:
+    device = Device(facts, DeviceState(), 0.0)
+    if profile.identity:
+        identity = Identity(meter="meter", serial="12345678", source=profile.identity[0])
+        device.apply(identity, 0.0)
+    for group in profile.groups:
         measured = {v.quantity.key: example(v.quantity) for v in values if v.group == group}
-        picture.apply(Reading(meter="meter", group=group, time=None, values=measured), 0.0)
-    return picture
+        device.apply(Reading(meter="meter", group=group, time=None, values=measured), 0.0)
+    return device
 
 
 def example(quantity: Quantity) -> Measurement:
@@ -77,10 +77,10 @@ def example(quantity: Quantity) -> Measurement:
 
 def snapshots() -> dict[str, str]:
     """File name -> contents, for every model in every protocol it speaks, and the bridge."""
-    messages = {"bridge": bridge_discovery(announcer()).payload}
+    messages = {"bridge": bridge_discovery(discovery_config()).payload}
     for model_id, model in registry.all_models().items():
         for protocol in model.profiles:
-            found = meter_discovery(announcer(), model_picture(model_id, protocol))
+            found = meter_discovery(discovery_config(), model_device(model_id, protocol))
             assert found is not None
             messages[f"{model_id}.{protocol}"] = found.payload
     return {

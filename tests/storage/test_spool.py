@@ -1,4 +1,4 @@
-"""The spool: real SQLite on a real disk, with faults by pragmas, flipped bytes and directories."""
+"""The spool: real SQLite on a real disk; faults by pragmas, flipped bytes and directories."""
 
 from __future__ import annotations
 

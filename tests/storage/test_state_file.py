@@ -1,4 +1,4 @@
-"""What outlives the process: round trip, lock, damage, when it is written."""
+"""The state file: round trip, lock, damage, times of writing."""
 
 from __future__ import annotations
 
@@ -68,17 +68,17 @@ def fill(state: MeterState) -> None:
 
 
 def opened(path: Path | None, **limits: float) -> StateFile:
-    memory = StateFile(path, Clock(), **limits)  # type: ignore[arg-type]
-    memory.open()
-    return memory
+    state_file = StateFile(path, Clock(), **limits)  # type: ignore[arg-type]
+    state_file.open()
+    return state_file
 
 
-def test_everything_is_read_back(tmp_path: Path) -> None:
+def test_the_state_survives_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "memory.json"
-    memory = opened(path)
-    fill(memory.meter("heat"))
-    memory.mark_changed()
-    memory.close()
+    state_file = opened(path)
+    fill(state_file.meter("heat"))
+    state_file.mark_changed()
+    state_file.close()
     again = opened(path)
     assert dict(again.meters) == {"heat": filled()}
     again.close()
@@ -101,11 +101,11 @@ def test_the_file_as_it_is_on_disk(tmp_path: Path) -> None:
         ' "values": {"heat_energy": 0.3030, "x": null}}},'
         ' "announced": {"heat_energy": "sensor"}, "announced_as": "0012345678"}}}}'
     )
-    memory = opened(path)
-    assert memory.meter("heat") == filled()
+    state_file = opened(path)
+    assert state_file.meter("heat") == filled()
     assert [file.name for file in tmp_path.glob("*.json")] == ["memory.json"]
-    memory.mark_changed()
-    memory.close()
+    state_file.mark_changed()
+    state_file.close()
     assert json.loads(path.read_text())["version"] == 2
 
 
@@ -118,10 +118,10 @@ def test_version_1_is_migrated_and_kept(tmp_path: Path, logged: Callable[..., li
     path.write_bytes(VERSION_1.read_bytes())
     old = json.loads(VERSION_1.read_text(), parse_float=Decimal)["meters"]
     for _ in range(2):  # as migrated, and as stored in version 2
-        memory = opened(path)
-        assert list(memory.meters) == list(old) == ["heating", "old_heating", "readout", "main"]
+        state_file = opened(path)
+        assert list(state_file.meters) == list(old) == ["heating", "old_heating", "readout", "main"]
         for id_, before in old.items():
-            reader, device = memory.meter(id_)
+            reader, device = state_file.meter(id_)
             assert device.units == before["units"]
             assert device.details == before.get("details", {})
             assert (device.announced, device.announced_as) == (
@@ -145,13 +145,13 @@ def test_version_1_is_migrated_and_kept(tmp_path: Path, logged: Callable[..., li
             assert [[source, rfc3339(time)] for source, time in reader.unsupported.items()] == (
                 before.get("unsupported", [])
             )
-        heating, main = memory.meter("heating").reader, memory.meter("main").reader
+        heating, main = state_file.meter("heating").reader, state_file.meter("main").reader
         assert heating.totals["heat_energy"].unit == "GJ"
         assert heating.unsupported.keys() == {333}
         assert main.totals["energy_import_live"].unit == "kWh"
         assert main.learned.clock_offset == "+00:00"
-        assert memory.meter("old_heating").reader.learned.energy_offset_wh == "-41.4"
-        memory.close()
+        assert state_file.meter("old_heating").reader.learned.energy_offset_wh == "-41.4"
+        state_file.close()
         assert json.loads(path.read_text())["version"] == 2
     # for a downgrade
     assert (tmp_path / "memory.v1.json").read_bytes() == VERSION_1.read_bytes()
@@ -168,10 +168,10 @@ def test_version_1_is_migrated_although_no_copy_can_be_written(
     expected_logs += ["the copy memory.v1.json could not be written", "cannot be written"]
     path = tmp_path / "memory.json"
     path.write_bytes(VERSION_1.read_bytes())
-    memory = StateFile(path, Clock(), write=fail)
-    memory.open()
-    assert memory.meter("heating").device.serial == "123456"
-    memory.close()
+    state_file = StateFile(path, Clock(), write=fail)
+    state_file.open()
+    assert state_file.meter("heating").device.serial == "123456"
+    state_file.close()
     assert path.read_bytes() == VERSION_1.read_bytes()
 
 
@@ -179,12 +179,12 @@ def test_names_that_a_later_version_learned_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     learned = '{"learned": {"bcc": "sum", "colour": "grey"}}'
     path.write_text('{"version": 2, "meters": {"a": {"reader": ' + learned + "}}}")
-    memory = opened(path)
-    assert memory.meter("a").reader.learned == Learned(bcc="sum")
-    memory.close()
+    state_file = opened(path)
+    assert state_file.meter("a").reader.learned == Learned(bcc="sum")
+    state_file.close()
 
 
-def test_what_was_learned_is_merged_by_name() -> None:
+def test_learned_facts_are_merged_by_name() -> None:
     learned = Learned(bcc="sum")
     assert learned.merge({"bcc": "sum"}) is learned
     assert learned.merge({"bcc": "xor", "parity": "E"}) == Learned(bcc="xor", parity="E")
@@ -192,7 +192,7 @@ def test_what_was_learned_is_merged_by_name() -> None:
         learned.merge({"colour": "grey"})
 
 
-def test_another_kind_of_meter_begins_with_nothing() -> None:
+def test_another_kind_of_meter_starts_without_state() -> None:
     for identity, is_kept in (((1001,), True), (("0.0.1",), False)):
         reader, device = filled()
         for part in (reader, device):
@@ -204,20 +204,23 @@ def test_another_kind_of_meter_begins_with_nothing() -> None:
         assert device.announced_as == "0012345678"  # that device is still to be removed
 
 
-def test_a_detected_model_is_no_other_meter() -> None:
+def test_a_detected_model_keeps_the_state() -> None:
     reader = ReaderState(model="auto", learned=Learned(model="multical_602"))
     adopt_model(reader, "multical_602", ("serial_no",))
     assert reader.learned.model == "multical_602"
 
 
-def test_what_meters_have_in_common_is_kept_once(tmp_path: Path) -> None:
+def test_equal_parts_of_meters_are_shared(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
-    memory = opened(path)
+    state_file = opened(path)
     for id_ in ("heat", "heat-2"):
-        fill(memory.meter(id_))
-    memory.meter("water").device.units = {"info_code": None, "heat_energy": "MWh"}  # another order
-    memory.mark_changed()
-    memory.close()
+        fill(state_file.meter(id_))
+    state_file.meter("water").device.units = {
+        "info_code": None,
+        "heat_energy": "MWh",
+    }  # another order
+    state_file.mark_changed()
+    state_file.close()
     again = opened(path)
     one, two, other = (again.meter(id_).device for id_ in ("heat", "heat-2", "water"))
     assert one.units is two.units
@@ -233,11 +236,11 @@ def test_whole_numbers_are_values_too(tmp_path: Path) -> None:
         '{"version": 1, "meters": {"a": {"readings":'
         ' {"values": {"time": null, "values": {"power": 12, "meter_id": "0012"}}}}}}'
     )
-    memory = opened(path)
-    values = memory.meter("a").device.readings["values"].values
+    state_file = opened(path)
+    values = state_file.meter("a").device.readings["values"].values
     assert values == {"power": Decimal(12), "meter_id": "0012"}
     assert isinstance(values["power"], Decimal)
-    memory.close()
+    state_file.close()
 
 
 def test_the_host_clock_must_not_be_before_a_stored_time(tmp_path: Path) -> None:
@@ -245,42 +248,42 @@ def test_the_host_clock_must_not_be_before_a_stored_time(tmp_path: Path) -> None
     path.write_text('{"version": 1, "meters": {"a": {"last_poll": "2030-01-01T00:00:00.000Z"}}}')
     clock = Clock(wall=lambda: datetime(2029, 12, 31, tzinfo=UTC).timestamp())
     assert clock.now() is not None
-    memory = StateFile(path, clock)
-    memory.open()
+    state_file = StateFile(path, clock)
+    state_file.open()
     assert clock.now() is None
-    memory.close()
+    state_file.close()
 
 
-def test_forgotten_meters_are_gone(tmp_path: Path) -> None:
+def test_forgotten_meters_are_removed(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
-    memory = opened(path)
-    memory.meter("a").device.serial = "1"
-    memory.forget("a")
-    memory.forget("a")
-    memory.close()
+    state_file = opened(path)
+    state_file.meter("a").device.serial = "1"
+    state_file.forget("a")
+    state_file.forget("a")
+    state_file.close()
     assert json.loads(path.read_text()) == {"version": 2, "meters": {}}
 
 
-def test_nothing_is_kept_without_a_path() -> None:
-    memory = opened(None)
-    memory.meter("a").device.serial = "1"
-    memory.mark_changed(urgent=True)
-    memory.close()
-    assert memory.meter("a").device.serial == "1"
+def test_nothing_is_stored_without_a_path() -> None:
+    state_file = opened(None)
+    state_file.meter("a").device.serial = "1"
+    state_file.mark_changed(urgent=True)
+    state_file.close()
+    assert state_file.meter("a").device.serial == "1"
 
 
 def test_nothing_is_written_while_nothing_changed(tmp_path: Path) -> None:
-    memory = opened(tmp_path / "memory.json")
-    memory.close()
+    state_file = opened(tmp_path / "memory.json")
+    state_file.close()
     assert not (tmp_path / "memory.json").exists()
 
 
 def test_a_second_daemon_is_refused_with_the_pid(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
-    memory = opened(path)
+    state_file = opened(path)
     with pytest.raises(ConfigError, match=rf"process {os.getpid()}\) uses this state file"):
         opened(path)
-    memory.close()
+    state_file.close()
     opened(path).close()
 
 
@@ -288,15 +291,15 @@ def test_a_clean_shutdown_leaves_the_lock_empty(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     lock = path.with_suffix(".lock")
     for _ in range(2):
-        memory = opened(path)
-        assert memory.clean_shutdown
+        state_file = opened(path)
+        assert state_file.clean_shutdown
         assert lock.read_text() == f"{os.getpid()}\n"
-        memory.close()
+        state_file.close()
         assert lock.read_bytes() == b""
     lock.write_text("4711\n")  # as a killed one leaves it
-    memory = opened(path)
-    assert not memory.clean_shutdown
-    memory.close()
+    state_file = opened(path)
+    assert not state_file.clean_shutdown
+    state_file.close()
     assert opened(None).clean_shutdown
 
 
@@ -308,13 +311,13 @@ def test_a_shutdown_that_could_not_write_is_not_clean(
 
     expected_logs.append("cannot be written")
     path = tmp_path / "memory.json"
-    memory = StateFile(path, Clock(), write=fail)
-    memory.open()
-    memory.mark_changed(urgent=True)
-    memory.close()
-    memory = opened(path)
-    assert not memory.clean_shutdown
-    memory.close()
+    state_file = StateFile(path, Clock(), write=fail)
+    state_file.open()
+    state_file.mark_changed(urgent=True)
+    state_file.close()
+    state_file = opened(path)
+    assert not state_file.clean_shutdown
+    state_file.close()
 
 
 def test_the_lock_ends_with_the_process(tmp_path: Path) -> None:
@@ -363,10 +366,10 @@ def test_a_damaged_file_is_set_aside(
     expected_logs.append("set aside as memory.json.corrupt-1, the daemon starts without it")
     path = tmp_path / "memory.json"
     path.write_bytes(damage)
-    memory = opened(path)
-    assert dict(memory.meters) == {}
+    state_file = opened(path)
+    assert dict(state_file.meters) == {}
     assert (tmp_path / "memory.json.corrupt-1").read_bytes() == damage
-    memory.close()
+    state_file.close()
 
 
 @pytest.mark.parametrize(
@@ -386,10 +389,10 @@ def test_a_value_that_no_meter_sends_is_damage(
     )
     path = tmp_path / "memory.json"
     path.write_text(f'{{"version": 1, "meters": {{"heat": {{"{place}": {inside}}}}}}}')
-    memory = opened(path)
-    assert memory.meters == {}
-    memory.mark_changed(urgent=True)
-    memory.close()
+    state_file = opened(path)
+    assert state_file.meters == {}
+    state_file.mark_changed(urgent=True)
+    state_file.close()
     assert json.loads(path.read_text()) == {"version": 2, "meters": {}}
 
 
@@ -421,7 +424,7 @@ def test_a_file_that_cannot_be_set_aside(
     opened(tmp_path / "memory.json").close()
 
 
-def test_a_directory_in_its_place(tmp_path: Path, expected_logs: list[str]) -> None:
+def test_a_directory_instead_of_the_file(tmp_path: Path, expected_logs: list[str]) -> None:
     expected_logs.append("cannot be read (Is a directory): the daemon starts without it")
     (tmp_path / "memory.json").mkdir()
     opened(tmp_path / "memory.json").close()
@@ -432,9 +435,9 @@ def test_a_file_that_cannot_be_written_is_logged_once(
 ) -> None:
     expected_logs.append("cannot be written (File exists)")
     (tmp_path / "file").write_text("")
-    memory = opened(tmp_path / "file" / "memory.json")
-    memory.mark_changed()
-    memory.close()
+    state_file = opened(tmp_path / "file" / "memory.json")
+    state_file.mark_changed()
+    state_file.close()
     assert len([m for m in logged() if "cannot be written" in m]) == 1
 
 
@@ -449,21 +452,21 @@ def test_a_disk_that_fails_and_recovers(
         write_atomically(path, text)
 
     expected_logs.append("cannot be written (No space left on device)")
-    memory = StateFile(tmp_path / "memory.json", Clock(), write=write)
-    memory.open()
+    state_file = StateFile(tmp_path / "memory.json", Clock(), write=write)
+    state_file.open()
     for _ in range(2):
-        memory.mark_changed()
-        memory.close()
+        state_file.mark_changed()
+        state_file.close()
     failing[0] = False
-    memory.mark_changed()
-    memory.close()
+    state_file.mark_changed()
+    state_file.close()
     assert len([m for m in logged() if "No space left" in m]) == 1
     assert any("can be written again" in m for m in logged())
     assert (tmp_path / "memory.json").exists()
 
 
-async def _kept(memory: StateFile) -> asyncio.Task[None]:
-    return asyncio.create_task(memory.run())
+async def _start(state_file: StateFile) -> asyncio.Task[None]:
+    return asyncio.create_task(state_file.run())
 
 
 async def _stop(task: asyncio.Task[None]) -> None:
@@ -473,16 +476,19 @@ async def _stop(task: asyncio.Task[None]) -> None:
 
 
 class Recorder:
-    """Stands for the disk: what was written, and an event for each time."""
+    """Stands for the disk: records what is written, with events for each call."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.loop = asyncio.get_running_loop()
+        self.called = asyncio.Event()
         self.wrote = asyncio.Event()
         self.blocked = threading.Event()
         self.blocked.set()
 
     def __call__(self, path: Path, text: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the test is over
+            self.loop.call_soon_threadsafe(self.called.set)
         self.blocked.wait(20)
         self.texts.append(text)
         with contextlib.suppress(RuntimeError):  # the test is over
@@ -491,13 +497,13 @@ class Recorder:
 
 async def test_urgent_changes_are_written_together_and_soon(tmp_path: Path) -> None:
     disk = Recorder()
-    memory = StateFile(tmp_path / "m.json", Clock(), urgent_within=0.05, write=disk)
-    task = await _kept(memory)
-    memory.meter("a").device.serial = "1"
-    memory.mark_changed(urgent=True)
+    state_file = StateFile(tmp_path / "m.json", Clock(), urgent_within=0.05, write=disk)
+    task = await _start(state_file)
+    state_file.meter("a").device.serial = "1"
+    state_file.mark_changed(urgent=True)
     await asyncio.sleep(0)
-    memory.meter("a").device.serial = "2"
-    memory.mark_changed(urgent=True)
+    state_file.meter("a").device.serial = "2"
+    state_file.mark_changed(urgent=True)
     await asyncio.wait_for(disk.wrote.wait(), 5)
     assert disk.texts == [
         '{"version": 2, "meters": {"a": {"reader": {}, "device": {"serial": "2"}}}}'
@@ -508,9 +514,9 @@ async def test_urgent_changes_are_written_together_and_soon(tmp_path: Path) -> N
 
 async def test_other_changes_wait_for_their_time(tmp_path: Path) -> None:
     disk = Recorder()
-    memory = StateFile(tmp_path / "m.json", Clock(), otherwise_every=0.1, write=disk)
-    task = await _kept(memory)
-    memory.mark_changed()
+    state_file = StateFile(tmp_path / "m.json", Clock(), otherwise_every=0.1, write=disk)
+    task = await _start(state_file)
+    state_file.mark_changed()
     await asyncio.wait_for(disk.wrote.wait(), 5)
     await _stop(task)
     assert len(disk.texts) == 1
@@ -518,14 +524,14 @@ async def test_other_changes_wait_for_their_time(tmp_path: Path) -> None:
 
 async def test_the_shutdown_writes_what_is_not_yet_due(tmp_path: Path) -> None:
     disk = Recorder()
-    memory = StateFile(tmp_path / "m.json", Clock(), write=disk)
-    task = await _kept(memory)
+    state_file = StateFile(tmp_path / "m.json", Clock(), write=disk)
+    task = await _start(state_file)
     await asyncio.sleep(0)
-    memory.mark_changed()
+    state_file.mark_changed()
     await asyncio.sleep(0)
     await _stop(task)
     assert len(disk.texts) == 1
-    memory.close()
+    state_file.close()
     assert len(disk.texts) == 1
 
 
@@ -533,32 +539,32 @@ async def test_writing_ends_when_it_is_cancelled_at_any_moment(tmp_path: Path) -
     """asyncio.wait_for before Python 3.12 swallows a cancellation that comes with the result: the
     change that is told in the same moment as the end must not keep the task alive."""
     for n in range(200):
-        memory = StateFile(tmp_path / "m.json", Clock(), urgent_within=0.0, write=Recorder())
-        task = await _kept(memory)
-        memory.mark_changed()
+        state_file = StateFile(tmp_path / "m.json", Clock(), urgent_within=0.0, write=Recorder())
+        task = await _start(state_file)
+        state_file.mark_changed()
         for _ in range(n % 9):
             await asyncio.sleep(0)
-        memory.mark_changed(urgent=True)
+        state_file.mark_changed(urgent=True)
         for _ in range(n // 9 % 4):
             await asyncio.sleep(0)
         task.cancel()
         _, running = await asyncio.wait([task], timeout=5)
         assert not running
-        memory.close()
+        state_file.close()
 
 
 async def test_a_stuck_disk_blocks_neither_loop_nor_exit(tmp_path: Path) -> None:
     disk = Recorder()
     disk.blocked.clear()
-    memory = StateFile(
+    state_file = StateFile(
         tmp_path / "m.json", Clock(), urgent_within=0.0, last_write_limit=0.05, write=disk
     )
-    task = await _kept(memory)
-    memory.mark_changed(urgent=True)
-    await asyncio.sleep(0.05)  # the loop goes on: this returns
-    memory.mark_changed()
+    task = await _start(state_file)
+    state_file.mark_changed(urgent=True)
+    await asyncio.wait_for(disk.called.wait(), 5)  # the loop is not blocked
+    state_file.mark_changed()
     await asyncio.wait_for(_stop(task), 5)
-    memory.close()
+    state_file.close()
     disk.blocked.set()
     await asyncio.wait_for(disk.wrote.wait(), 5)
 

@@ -56,9 +56,9 @@ def make_device_config(plan: ReadingPlan | None = None, **changes: Any) -> Devic
 
 
 def make_device(
-    plan: ReadingPlan | None = None, memory: DeviceState | None = None, **changes: Any
+    plan: ReadingPlan | None = None, state: DeviceState | None = None, **changes: Any
 ) -> Device:
-    return Device(make_device_config(plan, **changes), memory or DeviceState(), 1000.0)
+    return Device(make_device_config(plan, **changes), state or DeviceState(), 1000.0)
 
 
 def reading(

@@ -61,7 +61,7 @@ class Meter:
             self.energy -= self.scale
             self.count += 1
 
-    def tell(self, *, registers: bool = False) -> dict[str, Scalar]:
+    def push(self, *, registers: bool = False) -> dict[str, Scalar]:
         """One list; its values by id."""
         objects = [
             DecodedValue("1-1:0.0.5.255", self.id, self.id),
@@ -88,16 +88,16 @@ class Meter:
         for _ in range(seconds // 10):
             if not often and (self.now + timedelta(seconds=10)).minute == 0 and self.now.minute:
                 self.pass_(10)
-                self.tell()
+                self.push()
                 count = self.count  # as it stands at the full hour
                 self.pass_(5)
                 later, self.count = self.count, count
-                found = self.tell(registers=True)
+                found = self.push(registers=True)
                 self.count = later
                 self.pass_(5)
                 continue
             self.pass_(10)
-            found = self.tell(registers=often)
+            found = self.push(registers=often)
         return found
 
     def texts(self, fragment: str) -> list[str]:

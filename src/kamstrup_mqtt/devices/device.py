@@ -255,7 +255,7 @@ class Device:
         if state.serial is None or state.serial_source is None:
             state.serial, state.serial_source = report.serial, report.source
             state.details = details
-            return DeviceChange(discovery=True, identity=True, memory=True, urgent=True)
+            return DeviceChange(discovery=True, identity=True, device_state=True, urgent=True)
         if report.source != state.serial_source:  # a number of another kind adds details only
             return self._update_details({**details, **state.details})
         return self._update_details({**state.details, **details})
@@ -264,7 +264,7 @@ class Device:
         if details == self.meter_state.details:
             return DeviceChange()
         self.meter_state.details = details
-        return DeviceChange(discovery=True, memory=True, urgent=True)
+        return DeviceChange(discovery=True, device_state=True, urgent=True)
 
     def _replace(self, report: Identity, details: dict[str, str]) -> DeviceChange:
         """Another meter answers: forget everything that belongs to the previous one."""
@@ -292,7 +292,7 @@ class Device:
             identity=True,
             replaced=not is_configured,
             diagnostics=True,
-            memory=True,
+            device_state=True,
             urgent=True,
             log=((logging.WARNING, message),),
         )

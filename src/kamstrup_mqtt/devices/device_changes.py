@@ -10,17 +10,17 @@ from kamstrup_mqtt.core.model import EMPTY
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceChange:
-    """What one report changed.
+    """Changes made by one report.
 
-    discovery    the discovery message differs (send it only if `Device.serial` is not None, and
-                 after the states: Home Assistant logs a warning for a key that the retained state
-                 lacks; where `replaced`, before them)
-    identity     a serial number is new: call `assign_suffixes`
-    replaced     another meter answers: its old device is removed before the new one is announced
-    states       groups to publish
-    diagnostics  worth publishing within a minute; `link`: at once, the link state changed
-    memory       the device's state changed; `urgent`: it must be written within seconds
-    log          (logging level, message), each for the log once
+    discovery     the discovery message differs (send it only if `Device.serial` is not None, and
+                  after the states: Home Assistant logs a warning for a key that the retained state
+                  lacks; where `replaced`, before them)
+    identity      a serial number is new: call `assign_suffixes`
+    replaced      another meter answers: its old device is removed before the new one is announced
+    states        groups to publish
+    diagnostics   worth publishing within a minute; `link`: at once, the link state changed
+    device_state  the device's state changed; `urgent`: it must be written within seconds
+    log           (logging level, message), each for the log once
     """
 
     discovery: bool = False
@@ -29,7 +29,7 @@ class DeviceChange:
     states: frozenset[str] = EMPTY
     diagnostics: bool = False
     link: bool = False
-    memory: bool = False
+    device_state: bool = False
     urgent: bool = False
     log: tuple[tuple[int, str], ...] = ()
 
@@ -37,4 +37,4 @@ class DeviceChange:
 @cache
 def routine_change(group: str) -> DeviceChange:
     """Return what a reading of a group changes when nothing of it is new."""
-    return DeviceChange(states=frozenset({group}), diagnostics=True, memory=True)
+    return DeviceChange(states=frozenset({group}), diagnostics=True, device_state=True)

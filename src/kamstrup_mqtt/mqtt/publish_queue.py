@@ -84,7 +84,7 @@ class PublishQueue:
             meter_logger(report.meter).log(level, "%s", message)
         if change.identity:
             self._assign_unique_ids({old_serial, device.base_serial})
-        if change.memory:
+        if change.device_state:
             self.state_file.mark_changed(urgent=change.urgent)
         self._mark_pending(report.meter, change)
         self._update_online(report.meter)

@@ -24,7 +24,7 @@ LogConversation = Generator[Step, Frame | None, None]
 PERIODS = {"hour": 3600.0, "day": 86400.0, "month": 28 * 86400.0, "year": 365 * 86400.0}
 """Seconds from one record to the next, at least."""
 GAP_FACTOR = 1.5
-"""A gap is longer than this many intervals: a poll that came a little late is none."""
+"""A gap is longer than this many intervals: a poll that is a little late is not a gap."""
 MIN_BATTERY_INTERVAL = timedelta(days=1)
 """From one backfill of a battery meter to the next, at least."""
 PAUSE = 1.0
@@ -33,7 +33,7 @@ PAUSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Between two valid readings, UTC."""
+    """The time between two valid readings, in UTC."""
 
     start: datetime
     end: datetime
@@ -119,7 +119,7 @@ class Backfill:
         self._gap = None
 
     def abandon(self) -> None:
-        """Give up this gap without a word."""
+        """Give up this gap without a log message."""
         self._gap = None
 
     def _start_cursor(self, gap: Gap) -> LogConversation:

@@ -1,4 +1,4 @@
-"""What the parts of one reader share."""
+"""The context that the parts of one reader share."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ReaderContext:
     _logged: frozenset[object] = EMPTY
 
     def learn(self, learned: Mapping[str, str]) -> bool:
-        """Remember what was learned about the meter, and return whether any of it is new."""
+        """Store learned facts about the meter, and return whether any of them is new."""
         merged = self.state.learned.merge(learned)
         if merged is self.state.learned:
             return False

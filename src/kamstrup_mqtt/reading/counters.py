@@ -1,4 +1,4 @@
-"""What a reader counts; published as diagnostics."""
+"""Counters of a reader, published as diagnostics."""
 
 from __future__ import annotations
 

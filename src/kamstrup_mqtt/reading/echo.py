@@ -16,7 +16,7 @@ class EchoFilter:
         self.seen = False
 
     def strip(self, data: bytes) -> bytes:
-        """Return what of `data`, and of what was kept back, is not the echo."""
+        """Return the bytes kept back and `data` without the echo."""
         if self._is_done:
             return data
         self._kept += data
@@ -28,7 +28,7 @@ class EchoFilter:
         return self.release()
 
     def release(self) -> bytes:
-        """Return what was kept back: the line is quiet, so it is no echo, or one cut short."""
+        """Return the bytes kept back: the line is quiet, so no complete echo follows."""
         self._is_done = True
         kept = bytes(self._kept)
         self._kept.clear()

@@ -1,4 +1,4 @@
-"""Listens to what a meter sends by itself."""
+"""Receives frames from a meter that sends by itself."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class FrameListener:
             yield None
 
     def _seconds_left(self, quiet: bool) -> float:
-        """Return the seconds until something is due although nothing comes."""
+        """Return the seconds until the next deadline."""
         until = self._clock() + self._idle_check
         if self.wake_at is not None:
             until = min(until, self.wake_at)

@@ -1,4 +1,4 @@
-"""Plausibility of totals, judged before anything is published or made of them. Pure.
+"""Plausibility of totals, judged before they are published or used. Pure.
 
 A total T at t is plausible after the last accepted T0 at t0 if
 
@@ -125,14 +125,14 @@ class PlausibilityFilter:
         return Verdict(passed, rejected)
 
     def accept_held(self) -> tuple[str, ...]:
-        """Accept what is rejected now and return the keys."""
+        """Accept the totals that are rejected now, and return their keys."""
         keys = tuple(self._pending)
         for key, pending in list(self._pending.items()):
             self._accept(key, pending.last, pending.rejection.unit)
         return keys
 
     def limit_power(self, power: int) -> None:
-        """Set what the meter can do at most, in W."""
+        """Set the highest power that the meter can measure, in W."""
         self._limits = replace(self._limits, power=power)
 
     def max_rise(self, key: str, unit: str | None, seconds: float) -> Decimal | None:
@@ -203,7 +203,7 @@ class PlausibilityFilter:
         """Reject the total until enough readings in a row agree on it."""
         key = quantity.key
         last = self._pending.get(key)
-        # a value that was never accepted has not wrapped: 999999 and 0 are two wild values
+        # only accepted values can wrap: 999999 and 0 are two implausible values
         agrees = last is not None and not self._implausible(
             last.last, now, rejection.unit, quantity.catch_up_seconds, wraps=False
         )

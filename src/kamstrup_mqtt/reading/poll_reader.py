@@ -1,4 +1,4 @@
-"""Reads a meter that must be asked: polls it when it is due, and reports why nothing comes."""
+"""Polls a meter when it is due, and reports why no readings arrive."""
 
 from __future__ import annotations
 
@@ -172,7 +172,9 @@ class PollReader:
                 self.framed_link.last_bytes = bytes(runner.received)
 
     async def _run_poll(self, runner: ConversationRunner, request: PollRequest) -> PollResponse:
-        codec = cast(PolledCodec, self._context.config.codec)  # what is not pushed can be polled
+        codec = cast(
+            PolledCodec, self._context.config.codec
+        )  # a meter that is not pushed is polled
         try:
             return await runner.run(codec.poll(request))
         except MeterError:
@@ -245,7 +247,7 @@ class PollReader:
             self._learn(found.learned)
             return self._partial_poll.objects_due(found.objects, groups)
 
-        # also what was not requested because the meter does not have it: no value came
+        # unsupported sources count as missing too: they were not requested
         requested = self._context.config.plan.sources_of(answered)
         return self.reports.readings.report_poll(response.objects, requested, raw, derive)
 

@@ -1,4 +1,4 @@
-"""What a poll brought: sources that the meter does not have, and requests that failed."""
+"""Results of a poll: sources that the meter does not have, and requests that failed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class UnsupportedSources:
         return tuple(s for s in sources if self._retry_at.get(s, now) <= now) or sources
 
     def update(self, response: PollResponse) -> None:
-        """Remember what this response had and what it left out."""
+        """Record which sources this response contained and which it left out."""
         state, plan = self._context.state, self._context.config.plan
         for obj in response.objects:
             self._misses.pop(obj.id, None)
@@ -51,7 +51,7 @@ class UnsupportedSources:
             is_known = planned is not None and planned.quantity.key in state.seen_keys
             if not is_known or self._misses[source] >= MISSES:
                 self._mark_unsupported(source)
-            # else it had this value before: one damaged response takes nothing away
+            # otherwise it had this value before: one damaged response is not enough
         self._remember_keys(response)
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""When a meter is polled again after a poll that failed."""
+"""Schedules the polls after a failed one."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class PushDecoder:
         )
 
     def _learn(self, reading: PushedReading) -> None:
-        """Learn what follows from a frame besides its values, and report the meter's identity."""
+        """Learn facts from a frame besides its values, and report the meter's identity."""
         update = self._codec.learn()
         for level, text in update.log:
             self._context.log.log(level, "%s", text)

@@ -1,4 +1,4 @@
-"""Reads a meter that sends by itself: listens, and reports why nothing comes."""
+"""Reads a meter that sends by itself, and reports why no readings arrive."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class PushReader:
         return True
 
     def _report_silence(self, listener: FrameListener) -> None:
-        """Report how long nothing came, and set when to check again.
+        """Report how long the line has been silent, and schedule the next check.
 
         Raises LinkError if the line is to be opened again.
         """

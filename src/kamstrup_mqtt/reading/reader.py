@@ -81,17 +81,17 @@ class Reader:
 
     @property
     def state(self) -> ReaderState:
-        """What is known of the meter from its line."""
+        """The state that the reader has learned of the meter."""
         return self._context.state
 
     @property
     def counters(self) -> Counters:
-        """What the reader counts."""
+        """The counters of the reader."""
         return self._context.counters
 
     @property
     def heartbeat(self) -> Heartbeat:
-        """By when the reader will have acted again."""
+        """The heartbeat: a deadline for the next action of the reader."""
         return self._context.heartbeat
 
     @property
@@ -151,7 +151,7 @@ class Reader:
             self._context.log.debug("read command not carried out: %s", reason)
         return reason
 
-    # What the user and the broker know better
+    # Corrections by the user and the broker
 
     def accept_held(self) -> tuple[str, ...]:
         """Accept what is held back: return the keys of the totals, and what else, in words."""

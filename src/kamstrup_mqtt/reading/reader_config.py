@@ -1,4 +1,4 @@
-"""What a reader knows of its meter from the configuration."""
+"""The configuration of a reader."""
 
 from __future__ import annotations
 

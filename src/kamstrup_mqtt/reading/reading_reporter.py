@@ -113,7 +113,7 @@ class ReadingReporter:
         raw: bytes,
         derive: Derive,
     ) -> bool:
-        """Report what a poll brought, and return whether there was any value in it.
+        """Report the result of a poll, and return whether there was any value in it.
 
         requested  sources that are published as null if no object came for them
         raw        the bytes that the objects came in, for warnings
@@ -275,7 +275,7 @@ class ReadingReporter:
             message = f"{key} is held back: {error}; please report it with: {excerpt}"
             context.log_once((key, error), message)
 
-    # What the user and the meter decide
+    # Decisions of the user and the meter
 
     def accept_held(self) -> tuple[str, ...]:
         """Accept the totals that are rejected now, report them, and return their keys."""

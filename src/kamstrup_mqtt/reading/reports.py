@@ -12,7 +12,7 @@ from kamstrup_mqtt.reading.reading_reporter import ReadingReporter
 
 
 class MeterReports(NamedTuple):
-    """What one meter measured, which meter it is, and whether readings arrive."""
+    """Reporters of readings, identity and link status."""
 
     readings: ReadingReporter
     identity: IdentityTracker

@@ -1,4 +1,4 @@
-"""When a meter is polled: each group at its own interval, on request aligned to local time."""
+"""The poll schedule of a meter: each group at its interval, optionally aligned to local time."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_the_scale_is_learned_in_two_hours_of_registers(scale: int) -> None:
 
 def test_before_the_first_register_it_waits_for_one() -> None:
     there = meter()
-    there.tell()
+    there.push()
     assert there.processed.update.notes == ("energy scale: waiting for a register",)
 
 
@@ -58,22 +58,22 @@ def test_push_1_decides_in_two_windows_of_five_minutes() -> None:
     there.run(180, often=True)
     assert there.processed.update.notes[0] == "energy scale: 2 of 5 minutes"
     there.run(600, often=True)
-    values = there.tell(registers=True)
+    values = there.push(registers=True)
     assert values["1-1:1.8.0.255"] == Decimal(there.count).scaleb(-2)
 
 
 def test_a_proven_type_decides_at_once() -> None:
     there = meter(type=NORWEGIAN)
-    assert there.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
+    assert there.push(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
     assert there.processed.update.notes == ()
     assert there.texts("proven for 6841121BN243101040")
     assert there.processed.update.learned["energy_scale"] == "10"
     # the next start knows it, and another meter on the same port does not
     again = meter(learned=there.processed.update.learned)
-    assert again.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
+    assert again.push(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
     assert not again.processed.update.meter_replaced
     again.id = "9999999999999999"
-    assert "1-1:1.8.0.255" not in again.tell(registers=True)
+    assert "1-1:1.8.0.255" not in again.push(registers=True)
     assert again.processed.update.meter_replaced
     assert again.processed.update.learned == {
         "energy_scale_meter": "1-1:0.0.5.255 9999999999999999",
@@ -83,12 +83,12 @@ def test_a_proven_type_decides_at_once() -> None:
 
 def test_the_configured_scale_is_used() -> None:
     there = meter(1)
-    assert there.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+    assert there.push(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
     assert there.processed.update.learned["energy_scale_published"] == "1"
     assert "energy_scale" not in there.processed.update.learned
     # what was published stays, also when the configuration leaves the scale out again
     auto = meter(learned=there.processed.update.learned)
-    assert auto.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+    assert auto.push(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
 
 
 @pytest.mark.parametrize("before", [{"energy_scale": "10"}, {"energy_scale_published": "10"}])
@@ -96,7 +96,7 @@ def test_another_scale_in_the_configuration_holds_the_totals_back(before: dict[s
     """Nothing is ever rescaled under a published unique id, but by the user's word."""
     there = meter(1, before)
     for _ in range(2):
-        values = there.tell(registers=True)
+        values = there.push(registers=True)
         assert not [key for key in values if "8.0" in key]
         assert values["1-1:1.7.0.255"] == Decimal(3600)
     said = (
@@ -107,15 +107,15 @@ def test_another_scale_in_the_configuration_holds_the_totals_back(before: dict[s
     assert there.log == [(30, said)]
     # a restart forgets nothing
     again = meter(1, there.processed.update.learned)
-    assert "1-1:1.8.0.255" not in again.tell(registers=True)
+    assert "1-1:1.8.0.255" not in again.push(registers=True)
     # back to the old one
     old = meter(10, there.processed.update.learned)
-    assert old.tell(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
+    assert old.push(registers=True)["1-1:1.8.0.255"] == Decimal("44228.00")
     assert (old.processed.update.problem, old.log) == (None, [])
     # or accepted
     assert there.session.accept_held() == "energy_scale 1"
     assert there.session.accept_held() is None
-    assert there.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+    assert there.push(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
     assert there.processed.update.problem is None
     assert there.processed.update.learned["energy_scale_published"] == "1"
 
@@ -130,7 +130,7 @@ def test_the_scale_is_a_matter_of_kamstrups_lists_alone() -> None:
 def test_a_contradiction_holds_totals_back_until_the_power_agrees() -> None:
     there = meter(type=NORWEGIAN)
     there.run(3700)
-    assert there.tell(registers=True)["1-1:1.8.0.255"] is not None
+    assert there.push(registers=True)["1-1:1.8.0.255"] is not None
     there.run(3000)
     # the grid company changes the meter from afar: the register shows ten times as much
     there.count *= 10
@@ -144,15 +144,15 @@ def test_a_contradiction_holds_totals_back_until_the_power_agrees() -> None:
     assert there.processed.update.learned["energy_scale_held"] == "10"
     # a restart does not forget it
     again = meter(learned=there.processed.update.learned, type=NORWEGIAN)
-    assert "1-1:1.8.0.255" not in again.tell(registers=True)
+    assert "1-1:1.8.0.255" not in again.push(registers=True)
     assert again.processed.update.problem
     # with the user's word for what the power says it goes on; the configuration may say it too
     assert "likely 1)" in (again.processed.update.problem or "")
     for scale in (None, 1):
         accepting = meter(scale, there.processed.update.learned)
-        accepting.tell(registers=True)
+        accepting.push(registers=True)
         assert accepting.session.accept_held() == "energy_scale 1"
-        assert accepting.tell(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
+        assert accepting.push(registers=True)["1-1:1.8.0.255"] == Decimal("4422.800")
         assert "energy_scale_insisted" not in accepting.processed.update.learned
         assert accepting.processed.update.learned["energy_scale_held"] == "no"
     # and where the registers fit again, twice, by itself
@@ -171,7 +171,7 @@ def test_the_user_may_insist_on_a_scale_that_the_power_contradicts() -> None:
     assert there.session.accept_held() == "energy_scale 10"
     there.log.clear()
     there.run(3 * 3600 + 60)
-    assert there.tell(registers=True)["1-1:1.8.0.255"] is not None
+    assert there.push(registers=True)["1-1:1.8.0.255"] is not None
     assert (there.processed.update.problem, there.texts("contradict")) == (None, [])
     # remembered
     again = meter(10, there.processed.update.learned)
@@ -213,7 +213,7 @@ def test_a_gap_voids_the_window() -> None:
     there = meter()
     there.run(1800)
     there.pass_(31)
-    there.tell()
+    there.push()
     assert there.processed.update.notes[0] == "energy scale: waiting for a register"
 
 
@@ -224,18 +224,18 @@ def test_the_zone_is_learned_and_meter_time_gets_it() -> None:
     there = meter(10)
     for _ in range(5):
         there.pass_(10)
-        there.tell()
+        there.push()
     assert "clock_offset" not in there.processed.update.learned
-    assert there.tell(registers=True)["0-1:1.0.0.255"] == "2026-07-01T10:59:50+01:00"
+    assert there.push(registers=True)["0-1:1.0.0.255"] == "2026-07-01T10:59:50+01:00"
     assert there.processed.update.learned["clock_offset"] == "+01:00"
-    assert there.tell(registers=True)["clock_drift"] == Decimal("0.0")
+    assert there.push(registers=True)["clock_drift"] == Decimal("0.0")
     assert there.texts("the meter's clock is +01:00 from UTC")
 
 
 def test_without_a_proven_offset_the_time_has_no_zone() -> None:
     there = meter(10, clock=False)
     for _ in range(10):
-        values = there.tell(registers=True)
+        values = there.push(registers=True)
     assert values["0-1:1.0.0.255"] == "2026-07-01T10:59:00"
     assert "clock_drift" not in values
 
@@ -245,7 +245,7 @@ def test_a_step_of_the_hosts_clock_restarts_the_learning() -> None:
     there.run(100)
     assert there.processed.update.learned["clock_offset"] == "+01:00"
     there.host = timedelta(minutes=-45)
-    values = there.tell(registers=True)
+    values = there.push(registers=True)
     assert "+" not in str(values["0-1:1.0.0.255"])
     assert there.texts("the host's clock stepped")
     there.host = timedelta()
@@ -309,7 +309,7 @@ def test_registers_belong_to_the_full_hour() -> None:
     there.pass_(15)  # 5 s after the hour
     there.run(30)
     there.second = 60 + 3605
-    there.tell(registers=True)
+    there.push(registers=True)
     assert there.processed.reading.measured_at == datetime(2026, 7, 1, 11, tzinfo=UTC)
 
 
@@ -453,11 +453,11 @@ def test_alternating_meters_replace_each_other_each_time() -> None:
 
 def test_a_type_in_a_later_list_decides_the_scale() -> None:
     there = meter(None, type="6841131BN245101092")
-    there.tell()
-    there.tell()
+    there.push()
+    there.push()
     assert there.session.learned_state().get("energy_scale") is None
     there.type = NORWEGIAN
-    there.tell()
+    there.push()
     assert there.session.learned_state()["energy_scale"] == "10"
 
 

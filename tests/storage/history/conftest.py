@@ -1,4 +1,4 @@
-"""Where the spool of a test is."""
+"""The path of the spool of a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records in memory."""
+"""The buffer of records in memory."""
 
 from __future__ import annotations
 

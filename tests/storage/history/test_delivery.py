@@ -1,4 +1,4 @@
-"""What is sent again after a connection was lost: the broker may have forgotten it."""
+"""Records that are sent again after a connection was lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records on their way to the broker: none lost, none changed, in order."""
+"""The history queue: no record is lost or changed, and their order is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast waiting records are sent."""
+"""The rate limit for waiting records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spool under the queue: a disk that fails, hangs, and comes back."""
+"""The spool under the queue: a disk that fails, hangs and recovers."""
 
 from __future__ import annotations
 

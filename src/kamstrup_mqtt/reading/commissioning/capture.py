@@ -1,4 +1,4 @@
-"""Writes the recording of a capture: what passes on the lines, with host names masked."""
+"""Writes the recording of a capture: the bytes on the lines, with host names masked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reason of dropped bytes means for the user."""
+"""Advice for the user about each reason of dropped bytes."""
 
 from __future__ import annotations
 
