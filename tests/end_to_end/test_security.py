@@ -97,7 +97,7 @@ async def test_minimal_rights_no_open_port_no_core_and_no_secret(tmp_path: Path)
             await watcher.until("kamstrup/main/main/state/live")
             await watcher.until("kamstrup/main/main/history")
             await watcher.until("homeassistant/device/kamstrup_main_main/config")
-            await eventually(lambda: "readings come" in process.log, "in the log")
+            await eventually(lambda: "readings arrive" in process.log, "in the log")
             assert listening(process.pid) == []
             assert no_core(process.pid)
             command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()  # noqa: ASYNC240

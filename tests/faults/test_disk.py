@@ -60,7 +60,7 @@ async def test_the_disk_is_full(
     tmp_path: Path, mode: str, expected_logs: Messages, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected_logs += ["broker: ", "the bridge closed", FAILING, "memory.json cannot be written"]
-    expected_logs += ["were neither delivered nor stored"]  # at the end if the test fails
+    expected_logs += ["neither delivered nor stored"]  # at the end if the test fails
     with small_disk(tmp_path) as disk:
         async with running_scenario(tmp_path, caplog, mode=mode, state=disk) as scenario:
             before = resource_usage()
@@ -159,7 +159,7 @@ async def test_the_file_is_damaged_while_it_is_open(
         await eventually(lambda: len(scenario.messages(spool, 30)) > 0, "the fault is logged", 40)
         (message,) = scenario.messages(spool, 30)
         assert message.startswith(f"{file} is corrupt (")
-        assert message.endswith("); set aside as history.db.corrupt-1, going on with a new one")
+        assert message.endswith("); set aside as history.db.corrupt-1, a new one is used")
         assert (tmp_path / "history.db.corrupt-1").exists()
         await scenario.wait_for_records()
         assert scenario.messages(spool, 30) == [message]
@@ -177,7 +177,7 @@ async def daemon_with_state(directory: Path, state: Path) -> AsyncIterator[Daemo
             configure_spool(process, {"mode": "always"})
             await process.start()
             await eventually(lambda: "connected to the broker" in process.log, "connected", 20)
-            await eventually(lambda: "meter.first: readings come" in process.log, "read", 20)
+            await eventually(lambda: "meter.first: readings arrive" in process.log, "read", 20)
             yield process
             assert await process.end() == 0
             assert "Traceback" not in process.log

@@ -162,7 +162,7 @@ async def test_a_head_is_replugged_as_another_device(tmp_path: Path) -> None:
     async with daemon_with_port(tmp_path) as process:
         async with meter_at(head):
             await process.start()
-            await eventually(lambda: count_messages(process, "readings come") == 1, "read", 20)
+            await eventually(lambda: count_messages(process, "readings arrive") == 1, "read", 20)
             before = head.readlink()
             descriptors = len(os.listdir(f"/proc/{process.pid}/fd"))
         await eventually(lambda: count_messages(process, "WARNING") == 1, "lost", 20)
@@ -172,7 +172,7 @@ async def test_a_head_is_replugged_as_another_device(tmp_path: Path) -> None:
         with occupied(before):  # the old number is in use
             async with meter_at(head):
                 assert head.readlink() != before
-                await eventually(lambda: count_messages(process, "come again") == 1, "back", 30)
+                await eventually(lambda: count_messages(process, "arrive again") == 1, "back", 30)
                 assert len(os.listdir(f"/proc/{process.pid}/fd")) <= descriptors + 1
         await eventually(lambda: count_messages(process, "WARNING") == 2, "lost", 20)
         assert count_messages(process, "WARNING") == 2
@@ -210,6 +210,6 @@ async def test_a_port_that_another_program_uses(tmp_path: Path) -> None:
         finally:
             other.stdin.close()
             await other.wait()
-        await eventually(lambda: count_messages(process, "come again") == 1, "opened", 30)
+        await eventually(lambda: count_messages(process, "arrive again") == 1, "opened", 30)
         assert count_messages(process, "WARNING") == 1
         assert await process.end() == 0

@@ -175,7 +175,7 @@ async def test_a_port_that_does_not_send_is_lost(device: FakeDevice) -> None:
 
 
 async def test_a_missing_device() -> None:
-    with pytest.raises(LinkError, match="/dev/ttyNone does not exist: is the head plugged in"):
+    with pytest.raises(LinkError, match="/dev/ttyNone does not exist: is the adapter plugged in"):
         await open_link(SerialDevice("/dev/ttyNone"), KMP)
 
 

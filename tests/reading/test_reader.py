@@ -277,7 +277,7 @@ async def test_rubbish_on_a_pushed_line_is_reported(start: Start, expected_logs:
 async def test_a_head_that_is_unplugged_and_plugged_in_again(
     start: Start, tmp_path: Path, expected_logs: list[str], logged: Callable[[int], list[str]]
 ) -> None:
-    expected_logs.append("does not exist: is the head plugged in")
+    expected_logs.append("does not exist: is the adapter plugged in")
     path = tmp_path / "head"
     server = await serve_pty(multical, path)
     bench = await start(setup_of("multical_403", "kmp"), SerialDevice(str(path)))

@@ -248,7 +248,7 @@ async def test_a_request_that_fails_leaves_the_values_of_the_others(
         said = whole
         while (await bench.next(Reading)).values["operating_hours"].value is None:
             pass
-        await until(lambda: "all values come again" in logged(logging.INFO))
+        await until(lambda: "all values arrive again" in logged(logging.INFO))
         assert (await bench.next(Diagnosis, problem=None)).link_state is LinkState.OK
     assert len(logged(logging.WARNING)) == 1
 

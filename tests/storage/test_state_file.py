@@ -363,7 +363,7 @@ def test_the_lock_ends_with_the_process(tmp_path: Path) -> None:
 def test_a_damaged_file_is_set_aside(
     tmp_path: Path, damage: bytes, expected_logs: list[str]
 ) -> None:
-    expected_logs.append("set aside as memory.json.corrupt-1, going on without")
+    expected_logs.append("set aside as memory.json.corrupt-1, the daemon starts without it")
     path = tmp_path / "memory.json"
     path.write_bytes(damage)
     state_file = opened(path)
@@ -418,14 +418,14 @@ def test_a_file_that_cannot_be_set_aside(
     def refuse(self: Path, target: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    expected_logs.append("going on without (Permission denied)")
+    expected_logs.append("the daemon starts without it (Permission denied)")
     (tmp_path / "memory.json").write_text("{")
     monkeypatch.setattr(Path, "replace", refuse)
     opened(tmp_path / "memory.json").close()
 
 
 def test_a_directory_instead_of_the_file(tmp_path: Path, expected_logs: list[str]) -> None:
-    expected_logs.append("cannot be read (Is a directory): going on without")
+    expected_logs.append("cannot be read (Is a directory): the daemon starts without it")
     (tmp_path / "memory.json").mkdir()
     opened(tmp_path / "memory.json").close()
 

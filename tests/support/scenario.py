@@ -71,7 +71,7 @@ def resource_usage() -> ResourceUsage:
 
 def meter_log(id_: str) -> LogSource:
     """Return the log of a meter."""
-    return LogSource(f"kamstrup_mqtt.meter.{id_}", "", "readings come again")
+    return LogSource(f"kamstrup_mqtt.meter.{id_}", "", "readings arrive again")
 
 
 @dataclass(slots=True)

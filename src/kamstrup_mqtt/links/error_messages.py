@@ -24,7 +24,7 @@ def port_missing(path: str, by_id: Path = BY_ID) -> LinkError:
     present = f"present: {', '.join(names)}" if names else f"{by_id} is empty"
     return LinkError(
         LinkState.PORT_MISSING,
-        f"{path} does not exist: is the head plugged in (in Docker: handed to the container)?"
+        f"{path} does not exist: is the adapter plugged in (in Docker: handed to the container)?"
         f" {present}",
     )
 

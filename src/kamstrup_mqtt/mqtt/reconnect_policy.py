@@ -92,7 +92,9 @@ class ReconnectPolicy:
         if error.trouble in self._logged or (was_connected and self._quick_losses > 1):
             _LOG.debug("broker: %s", error)
         else:
-            _LOG.warning("broker: %s; reading continues, and so do attempts to connect", error)
+            _LOG.warning(
+                "broker: %s (reading continues, and the daemon tries to connect again)", error
+            )
         self._logged.add(error.trouble)
 
     def report_conflict(self, evidence: str) -> None:

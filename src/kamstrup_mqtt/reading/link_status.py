@@ -1,4 +1,4 @@
-"""Whether readings come, why not, and the diagnosis that says so."""
+"""Whether readings arrive, why not, and the diagnosis that says so."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LinkStatus:
 
     state            None until something came or failed
     port_gone_since  monotonic time since when the port cannot be opened, None while it can
-    problem          what is wrong although readings come, in words
+    problem          what is wrong although readings arrive, in words
     notes            how the learning goes, in words
     """
 
@@ -46,7 +46,7 @@ class LinkStatus:
         self.problem: str | None = None
         self.notes: tuple[str, ...] = ()
 
-    def mark_ok(self, message: str = "readings come") -> None:
+    def mark_ok(self, message: str = "readings arrive") -> None:
         """A reading came, or what stood between us and the next one is gone."""
         if self.state is not LinkState.OK:
             self._context.log.info("%s", message if self.state is None else f"{message} again")
@@ -54,8 +54,10 @@ class LinkStatus:
         self._set_state(LinkState.OK)
 
     def mark_failed(self, state: LinkState, message: str) -> None:
-        """No reading comes, for this reason. Each state is logged once until readings come again,
-        however often several states alternate."""
+        """Set the reason why no reading arrives, and log each state once.
+
+        Alternating states are not logged again until a reading has arrived.
+        """
         if state in self._reported_states:
             level = logging.DEBUG
         else:

@@ -118,7 +118,7 @@ class PartialPoll:
         the next diagnosis contains the reason."""
         before = self._status.problem
         if error is None and before is not None:
-            self._context.log.info("all values come again")
+            self._context.log.info("all values arrive again")
         if error is not None:
             level = logging.WARNING if before is None else logging.DEBUG
             self._context.log.log(

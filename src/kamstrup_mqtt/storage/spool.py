@@ -193,7 +193,7 @@ class SpoolFile:
         self.close()
         aside = set_aside(self._path, reason, sidecars=("-wal", "-shm"))
         _LOG.warning(
-            "%s %s; set aside as %s, going on with a new one", self._path, description, aside.name
+            "%s %s; set aside as %s, a new one is used", self._path, description, aside.name
         )
 
     def _delete_acked(self, database: sqlite3.Connection, acked_before: float) -> Inventory:

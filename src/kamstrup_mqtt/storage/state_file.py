@@ -191,10 +191,14 @@ class StateFile:
         try:
             text = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
-            _LOG.info("%s: no state file yet; a new one will be written", path)
+            _LOG.info("%s: no state file yet", path)
             return {}
         except OSError as error:
-            _LOG.warning("%s cannot be read (%s): going on without", path, error.strerror or error)
+            _LOG.warning(
+                "%s cannot be read (%s): the daemon starts without it",
+                path,
+                error.strerror or error,
+            )
             return {}
         try:
             stored = parse(text)
@@ -280,6 +284,10 @@ def _replace_unusable(path: Path, reason: str, description: str) -> None:
     try:
         aside = set_aside(path, reason)
     except OSError as error:
-        _LOG.warning("%s %s; going on without (%s)", path, description, error.strerror or error)
+        _LOG.warning(
+            "%s %s; the daemon starts without it (%s)", path, description, error.strerror or error
+        )
     else:
-        _LOG.warning("%s %s; set aside as %s, going on without", path, description, aside.name)
+        _LOG.warning(
+            "%s %s; set aside as %s, the daemon starts without it", path, description, aside.name
+        )

@@ -89,10 +89,10 @@ class HistoryQueue:
         """Store what is not delivered. The log says how many records could not be stored."""
         self._clock.end_grace()
         await self._spooler.close()
-        if self._buffer.unacked_count:
+        if count := self._buffer.unacked_count:
             _LOG.warning(
-                "history: %d records were neither delivered nor stored%s",
-                self._buffer.unacked_count,
+                "history: %s neither delivered nor stored%s",
+                "1 record was" if count == 1 else f"{count} records were",
                 " (spool: memory)" if self._spooler.mode == "memory" else "",
             )
 
