@@ -24,8 +24,11 @@ FAILING = "history continues in memory: "
 
 
 @contextlib.contextmanager
-def small_disk(directory: Path, size: str = "1m") -> Iterator[Path]:
-    """Mount a small file system, which needs root."""
+def small_disk(directory: Path, size: str = "16m") -> Iterator[Path]:
+    """Mount a small file system, which needs root.
+
+    It has room for the journal of SQLite, 4 MB, and for the records of a slow machine.
+    """
     at = directory / "disk"
     at.mkdir()
     mounted = subprocess.run(
