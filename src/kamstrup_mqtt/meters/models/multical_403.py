@@ -1,7 +1,7 @@
 """MULTICAL 403, heat and cooling meter: the registers of the 603.
 
-Its manual describes the info code of register 99 as a sum and not as digits; no recording has
-confirmed either.
+Its manual describes the info code of register 99 as a sum, while that of the 603 is a row of
+digits. No recording of a 403 with an info code has confirmed this yet.
 """
 
 from dataclasses import replace
