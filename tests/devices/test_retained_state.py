@@ -148,7 +148,7 @@ def reading_of(live: str) -> object:
         retained("much"),
         retained("NaN"),
         retained(float("inf")),
-        retained("1e999999999"),  # would be written out as so many digits
+        retained("1e999999999"),  # would be written out in full
         retained(0).replace(": 0}", ": 1e999999999}"),
         retained("-1e-999999999"),
         "[" * 100_000,

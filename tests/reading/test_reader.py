@@ -362,12 +362,15 @@ async def test_a_battery_meter_that_answered_badly_is_left_alone(
 ) -> None:
     expected_logs.append("checksum is wrong")
     requests = []
+    closed = asyncio.Event()
 
     async def damaged(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
             requests.append(data)
             writer.write(bytes.fromhex("40 3F 02 01 23 45 67 E9 57 0D"))
         writer.close()
+        await writer.wait_closed()
+        closed.set()
 
     server = await asyncio.start_server(damaged, "127.0.0.1", 0)
     address = TcpBridge("127.0.0.1", server.sockets[0].getsockname()[1])
@@ -378,7 +381,7 @@ async def test_a_battery_meter_that_answered_badly_is_left_alone(
     assert not any(isinstance(report, Reading) for report in bench.reports)  # never published
     await bench.port.close()
     server.close()
-    await asyncio.sleep(0.01)
+    await asyncio.wait_for(closed.wait(), 10)
 
 
 async def test_a_poll_is_due_an_interval_after_the_last_one(start: Start) -> None:
